@@ -1,0 +1,405 @@
+"""Cox's regression with one baseline hazard for all hospitals, on the public grid of times.
+
+With R(t) = S0 - f D0 as in `risksets`, three kinds of sums are enough (Efron's likelihood is separable):
+
+1. per cell of time, the sums of r = w exp(x b) of those who leave with and without the event (and who enter): from
+   them everybody computes S0, D0, the weights a_t and c_t, and the log-likelihood;
+2. a and c being public then, the score and the q-weighted second moments: p and p x p numbers;
+3. for the Hessian alone, S1 and D1: at the first point averaged over blocks of cells, in full once, at the last.
+
+Never (cells, p, p). A cell holds at least k events and k people without (or none), unless `fine_times` is approved.
+Equals R survival::coxph on times rounded up to the cells. Sources: those of `cox`; basehaz by Efron's hazard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from confrere.analyses.cox import (
+    Beta,
+    Cox,
+    Meat,
+    Tables,
+    drifting,
+    fitted,
+    means_squared,
+)
+from confrere.analyses.cox import Drift as FullDrift
+from confrere.analyses.finding import Finding, Record
+from confrere.analyses.kaplan_meier import grid_note
+from confrere.analyses.ladder import cell_of, check_on_grid, horizon_of, ladder, span_cells
+from confrere.analyses.newton import Curve, Peak, Slope, maximise
+from confrere.analyses.risksets import RiskSets, Tied, tied
+from confrere.analyses.scaling import RAW, Scales, Standard, scales, standard
+from confrere.errors import ModelError
+from confrere.rounds import Array, Cells, Design, Flow, People, Sum, Verdict, ask, local, register, support
+from confrere.study.ground import Rows, model_of
+
+BLOCKS = 64  # blocks of cells over which S1 is averaged at the first point
+
+
+class Began(NamedTuple):
+    """Raw moments of the terms; events per cell, and their weights."""
+
+    total: Sum  # () sum of weights
+    first: Sum  # (p,)
+    second: Sum  # (p,)
+    events: Sum  # (strata, cells) people with the event
+    weight: Sum  # (strata, cells) case weights of the events
+
+
+class Risks(NamedTuple):
+    """Sums of r per cell: of those who leave with the event, without it, and who enter; and of w x b over events."""
+
+    dead: Sum  # (strata, cells)
+    alive: Sum  # (strata, cells)
+    entered: Sum  # (strata, cells)
+    linear: Sum  # ()
+
+
+class Score(NamedTuple):
+    """Score at given a and c."""
+
+    score: Sum  # (p,)
+
+
+class Second(NamedTuple):
+    """Second moments weighted by q."""
+
+    moments: Sum  # (p, p), symmetric
+
+
+class Blocks(NamedTuple):
+    """Sums of the means of x in the risk sets over blocks of cells."""
+
+    means: Sum  # (blocks, p)
+
+
+class Firsts(NamedTuple):
+    """First moments of x weighted by r per cell."""
+
+    dead: Sum  # (strata, cells, p)
+    alive: Sum  # (strata, cells, p)
+    entered: Sum  # (strata, cells, p)
+
+
+class Weighted(NamedTuple):
+    """Score and second moments with a and c times g and g^2."""
+
+    score: Sum  # (p,)
+    once: Sum  # (p, p), symmetric
+    twice: Sum  # (p, p), symmetric
+
+
+class Cell(NamedTuple):
+    """One hospital's rows on the agreed grid."""
+
+    rows: Rows
+    weights: Array
+    entered: bool
+
+
+class Hazard(NamedTuple):
+    """What the risks say, in the order of strata and cells, flat (S T,)."""
+
+    ties: Tied
+    loglik: float
+
+
+@register("_cox_shared")
+@dataclass(frozen=True)
+class SharedBaseline:
+    """The steps of a Cox model with a shared baseline."""
+
+    cox: Cox
+
+    # designs
+
+    def span(self, people: People) -> Design:
+        """Exits on a coarse ladder."""
+        made = self._rows(people)
+        return replace(made, cells={"span": span_cells(made.data.time, self.cox.ground)}, x=np.empty((made.n, 0)), names=())
+
+    def grid(self, people: People, edges: tuple[float, ...]) -> Design:
+        """Raw terms, and exits and entries on the ladder, by stratum."""
+        made = self._rows(people)
+        rows: Rows = made.data
+        ground, size = self.cox.ground, (self.strata, len(edges) + 1)
+        time, event = made.data.time, made.data.event > 0
+        if ground.fine:
+            check_on_grid(time, ground)
+        stratum = np.zeros(made.n, dtype=np.int64) if rows.strata is None else rows.strata
+        entry = np.zeros(made.n) if rows.entry is None else rows.entry
+        kinds = {"dead": (event, time), "alive": (~event, time), "entered": (entry > 0, entry)}
+        marks = tuple(int(i) + 1 for i in np.flatnonzero(np.isin(edges, ground.marks)))
+        kind: dict[str, Any] = {"rule": "fine", "needs": "fine_times"} if ground.fine else {"rule": "align", "marks": marks}
+        cells = {
+            name: Cells(np.where(who, stratum * size[1] + cell_of(when, edges), -1), size, family="time",
+                        days=ground.days, **kind)
+            for name, (who, when) in kinds.items()
+        }  # fmt: skip
+        weights = np.ones(made.n) if rows.weights is None else rows.weights
+        return replace(made, cells=cells, data=Cell(rows, weights, rows.entry is not None))
+
+    def _rows(self, people: People) -> Design:
+        return self.cox.rows(people)
+
+    @property
+    def strata(self) -> int:
+        """How many strata the study declares."""
+        return max(1, len(model_of(self.cox.formula, self.cox.ground).strata_levels))
+
+    # steps
+
+    @local(on="grid")
+    def began(self, people: People) -> Began:
+        """Raw moments and events per cell."""
+        d = people.design
+        return Began(*scales(people), people.cells("dead"), people.cells("dead", d.data.weights))
+
+    @local(on="grid", repeats=90)
+    def risks(self, people: People, beta: Beta, z: Standard) -> Risks:
+        """Sums of r per cell."""
+        x, r, w = _weights(people, beta, z)
+        dead = people.design.flags["event"]
+        linear = (w * (x @ np.array(beta)))[dead].sum()
+        dead_r, alive_r, entered_r = (people.cells(kind, r) for kind in ("dead", "alive", "entered"))
+        return Risks(dead_r, alive_r, entered_r, people.derived(linear, w))
+
+    @local(on="grid", repeats=90)
+    def score(self, people: People, beta: Beta, z: Standard, a: Array, c: Array) -> Score:
+        """Score with public a and c (S T,)."""
+        x, r, w = _weights(people, beta, z)
+        return Score(people.moments(x, y=w * people.design.flags["event"] - r * self._exposed(people, a, c)))
+
+    @local(on="grid", repeats=2)
+    def second(self, people: People, beta: Beta, z: Standard, a: Array, c: Array) -> Second:
+        """Second moments weighted by q."""
+        x, r, w = _weights(people, beta, z)
+        q = r * self._exposed(people, a, c)
+        return Second(people.derived((x * q[:, None]).T @ x, w, symmetric=True))
+
+    @local(on="grid")
+    def blocks(self, people: People, beta: Beta, z: Standard, a: Array, c: Array) -> Blocks:
+        """a S1 - c D1 of this hospital, summed over blocks of cells."""
+        x, r, w = _weights(people, beta, z)
+        sets = self._sets(people)
+        means = sets.at_risk(x * r[:, None]) * a[:, None] - sets.tied(x * r[:, None]) * c[:, None]
+        starts = block_starts(a.size)
+        value = np.add.reduceat(means, starts, axis=0)
+        return Blocks(people.derived(value, w, dims=("blocks", "terms"), bounds=(BLOCKS, x.shape[1])))
+
+    @local(on="grid")
+    def firsts(self, people: People, beta: Beta, z: Standard) -> Firsts:
+        """First moments weighted by r per cell."""
+        x, r, _ = _weights(people, beta, z)
+        return Firsts(*(people.cells(kind, x * r[:, None]) for kind in ("dead", "alive", "entered")))
+
+    @local(on="grid", repeats=2)
+    def weighted(self, people: People, beta: Beta, z: Standard, a: Array, c: Array, g: Array) -> Weighted:
+        """Score and second moments with drifting coefficients; g (S T,)."""
+        x, r, w = _weights(people, beta, z)
+        sets = self._sets(people)
+        own = np.where(sets.own >= 0, np.append(g, 0.0)[sets.own], 0.0)
+        once, twice = (r * self._exposed(people, a * h, c * h) for h in (g, g**2))
+        return Weighted(
+            people.derived(x.T @ (w * own - once), w),
+            people.derived((x * once[:, None]).T @ x, w, symmetric=True),
+            people.derived((x * twice[:, None]).T @ x, w, symmetric=True),
+        )
+
+    @local(on="grid")
+    def meat(self, people: People, beta: Beta, z: Standard, a: Array, c: Array, means: Array) -> Meat:
+        """Squares of score residuals; `means` (3, S T, p) are the public sums over the risk sets."""
+        x, r, w = _weights(people, beta, z)
+        sets, (b, own_b, mean) = self._sets(people), means
+        residual = w * people.design.flags["event"] - r * self._exposed(people, a, c)
+        out = x * residual[:, None] + r[:, None] * sets.during(b)
+        dead = np.flatnonzero(sets.own >= 0)
+        out[dead] -= r[dead, None] * own_b[sets.own[dead]] + w[dead, None] * mean[sets.own[dead]]
+        return Meat(people.moments(out))
+
+    def _sets(self, people: People) -> RiskSets:
+        """Risk sets on the agreed cells, made once."""
+        return people.design.once("sets", lambda: self._placed(people))
+
+    def _placed(self, people: People) -> RiskSets:
+        """Risk sets on the agreed cells. On a coarse grid who enters within a cell is at risk in all of it."""
+        d, cells = people.design, people.design.cells
+        width = int(people.grid("dead").max(initial=-1)) + 1
+        size = cells["dead"].shape[1]
+
+        def place(kind: str) -> Any:
+            index = cells[kind].index
+            at = people.grid(kind).ravel()[np.maximum(index, 0)]
+            return np.where(index >= 0, index // size * width + at, -1)
+
+        dead, alive, entered = place("dead"), place("alive"), place("entered")
+        last = np.maximum(dead, alive)
+        first = np.where(entered >= 0, entered + (1 if self.cox.ground.fine else 0), last // max(width, 1) * width)
+        starts, total = np.arange(self.strata) * width, self.strata * width
+        ones = np.zeros(total)
+        return RiskSets(first, last, dead, starts, ones, ones, ones, np.arange(d.n))
+
+    def _exposed(self, people: People, a: Array, c: Array) -> Array:
+        sets = self._sets(people)
+        return sets.during(a) - np.where(sets.own >= 0, np.append(c, 0.0)[sets.own], 0.0)
+
+    # sums only
+
+    def flow(self) -> Flow[Finding]:
+        """Grid, climb, variance and tests, baseline."""
+        verdict, times = yield from self._settled()
+        start = yield from ask(self.began)
+        if not start.events.value.sum():
+            raise ModelError("no events: everybody is censored. Check the event column, or follow people for longer")
+        cox, names = self.cox, self.cox.names
+        z = standard(Scales(start.total, start.first, start.second), names)
+        sd = np.array(z.sd)
+        peak = yield from maximise(
+            np.zeros(len(names)),
+            lambda b: self._slope(b, z, start),
+            lambda b: self._curve(b, z, start),
+            names,
+            cox.ridge / sd**2,
+        )
+        beta = tuple(peak.beta.tolist())
+        hazard = yield from self._hazard(beta, z, start)
+        peak = peak._replace(loglik=hazard.loglik)
+        meat, extra = yield from self._after(peak, beta, z, hazard, start, times)
+        events = round(start.events.value.sum())
+        finding = fitted(cox, peak, sd, events, verdict, extra, {"cells": int(start.events.value.shape[1])}, meat)
+        tables = {**finding.tables, "baseline": self._baseline(hazard, peak, z, start, times)}
+        if hazard.ties.a.size > 2 * BLOCKS:  # the information at 0 was averaged over blocks
+            tables["tests"] = [t for t in tables["tests"] if t["test"] != "score"]
+        return replace(finding, tables=tables, notes=(grid_note(cox.ground),))
+
+    def _settled(self) -> Flow[tuple[Verdict, Array]]:
+        """The verdict on the grid and the right edges of its cells."""
+        ground = self.cox.ground
+        first = yield from support(self.span)
+        horizon = horizon_of(first.grids["span"], ground)
+        edges = ladder(ground, horizon, max(6, first.budget // (6 * self.strata)))
+        verdict = yield from support(self.grid, edges)
+        grid = verdict.grids["dead"]
+        shown = grid[(grid >= 0).all(axis=1)]
+        if not len(shown):
+            raise ModelError("no stratum has enough people with and without events")
+        ends = np.append(np.flatnonzero(np.diff(shown[0])), len(edges))
+        return verdict, np.append(edges, edges[-1] + ground.width)[ends]
+
+    def _hazard(self, beta: Beta, z: Standard, start: Began) -> Flow[Hazard]:
+        got = yield from ask(self.risks, beta, z)
+        s0 = self._later(got.dead.value + got.alive.value, got.entered.value)
+        weight, count = start.weight.value.ravel(), start.events.value.ravel()
+        ties = tied(s0.ravel(), got.dead.value.ravel(), weight, np.round(count), self.cox.ties == "efron")
+        return Hazard(ties, float(got.linear.value - ties.log.sum()))
+
+    def _later(self, leave: Array, enter: Array) -> Array:
+        """At risk per cell from sums of those who leave and enter per cell, (strata, cells, ...)."""
+        at_risk = np.cumsum(leave[:, ::-1], axis=1)[:, ::-1]
+        after = np.cumsum(enter[:, ::-1], axis=1)[:, ::-1]
+        if not self.cox.ground.fine:  # at risk in the cell of entry
+            after = after - enter
+        return np.asarray(at_risk - after)
+
+    def _slope(self, beta: Beta, z: Standard, start: Began) -> Flow[Slope]:
+        hazard = yield from self._hazard(beta, z, start)
+        got = yield from ask(self.score, beta, z, hazard.ties.a, hazard.ties.c)
+        return Slope(Sum(np.array(hazard.loglik)), got.score)
+
+    def _curve(self, beta: Beta, z: Standard, start: Began) -> Flow[Curve]:
+        """The Hessian: averaged over blocks at the first point of a long grid, else in full."""
+        hazard = yield from self._hazard(beta, z, start)
+        t = hazard.ties
+        got = yield from ask(self.score, beta, z, t.a, t.c)
+        second = yield from ask(self.second, beta, z, t.a, t.c)
+        if not any(beta) and t.a.size > 2 * BLOCKS:
+            means = (yield from ask(self.blocks, beta, z, t.a, t.c)).means.value
+            events = np.add.reduceat(start.weight.value.ravel(), block_starts(t.a.size))
+            squares = (means / np.maximum(events, 1e-300)[:, None]).T @ means
+        else:
+            s1, d1 = yield from self._first_moments(beta, z)
+            squares = means_squared(t, s1, d1, np.ones(t.a.size))
+        information = replace(second.moments, value=second.moments.value - squares)
+        return Curve(Sum(np.array(hazard.loglik)), got.score, information)
+
+    def _first_moments(self, beta: Beta, z: Standard) -> Flow[tuple[Array, Array]]:
+        """S1 and D1 per cell, (S T, p)."""
+        got = yield from ask(self.firsts, beta, z)
+        s1 = self._later(got.dead.value + got.alive.value, got.entered.value)
+        p = s1.shape[2]
+        return s1.reshape(-1, p), got.dead.value.reshape(-1, p)
+
+    def _after(
+        self, peak: Peak, beta: Beta, z: Standard, hazard: Hazard, start: Began, times: Array
+    ) -> Flow[tuple[Array | None, Tables]]:
+        """Robust variance and tests of proportional hazards, at the maximum."""
+        cox, t = self.cox, hazard.ties
+        meat: Array | None = None
+        extra: Tables = {}
+        if not (cox.robust or cox.diagnostics):
+            return meat, extra
+        s1, d1 = yield from self._first_moments(beta, z)
+        if cox.robust:
+            weight = np.maximum(start.weight.value.ravel(), 1e-300)
+            means = np.array([
+                s1 * t.a2[:, None] - d1 * t.c2[:, None],
+                s1 * t.c2[:, None] - d1 * t.e2[:, None],
+                (s1 * t.a[:, None] - d1 * t.c[:, None]) / weight[:, None],
+            ])  # fmt: skip
+            meat = (yield from ask(self.meat, beta, z, t.a, t.c, means)).meat.value
+        if cox.diagnostics:
+            records: list[Record] = []
+            for transform in ("identity", "log"):
+                g = _standard_time(times, transform, self.strata, start)
+                got = yield from ask(self.weighted, beta, z, t.a, t.c, g)
+                cross = replace(got.once, value=got.once.value - means_squared(t, s1, d1, g))
+                square = replace(got.twice, value=got.twice.value - means_squared(t, s1, d1, g**2))
+                records += drifting(cox.names, peak.information, FullDrift(got.score, cross, square), transform)
+            extra = {"proportional_hazards": records}
+        return meat, extra
+
+    def _baseline(self, hazard: Hazard, peak: Peak, z: Standard, start: Began, times: Array) -> list[Record]:
+        """Baseline hazard of a person whose terms are all 0, by stratum and cell (R basehaz, centered = FALSE)."""
+        lift = np.exp(-float(np.sum(peak.beta * np.array(z.mean) / np.array(z.sd))))
+        jumps = hazard.ties.a.reshape(self.strata, -1) * lift
+        levels = model_of(self.cox.formula, self.cox.ground).strata_levels or ("all",)
+        records = []
+        for level, row, count in zip(levels, jumps, start.events.value, strict=True):
+            total = np.cumsum(row)
+            records += [
+                {"group": level, "time": float(time), "hazard": float(h), "cumulative_hazard": float(c),
+                 "survival": float(np.exp(-c))}
+                for time, h, c, d in zip(times, row, total, count, strict=True) if d > 0
+            ]  # fmt: skip
+        return records
+
+
+def shared(cox: Cox) -> Flow[Finding]:
+    """The flow of a Cox model with a shared baseline."""
+    return (yield from SharedBaseline(cox).flow())
+
+
+def block_starts(size: int) -> Any:
+    """First cells of at most BLOCKS blocks of cells."""
+    return np.unique(np.linspace(0, size, BLOCKS + 1).astype(int)[:-1])
+
+
+def _weights(people: People, beta: Sequence[float], z: Standard) -> tuple[Array, Array, Array]:
+    """Standardised terms (n, p), r = w exp(x b) and case weights w (n,)."""
+    rows, w, _ = people.design.data
+    x = z.of(rows.x)
+    return x, w * np.exp(x @ np.array(beta)), w
+
+
+def _standard_time(times: Array, transform: str, strata: int, start: Began) -> Array:
+    """g of the cells' right edges, standardised over the events, for every stratum: (S T,)."""
+    g = np.tile(np.log(times) if transform == "log" else times, strata)
+    weight = start.events.value.ravel()
+    mean = (weight @ g) / weight.sum()
+    return np.asarray((g - mean) / np.sqrt(weight @ (g - mean) ** 2 / weight.sum()))

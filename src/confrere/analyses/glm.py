@@ -1,0 +1,449 @@
+"""Generalised linear models, the maximum of the pooled likelihood.
+
+A first ask gives the frame (terms standardised, linear predictor counted from the mean outcome). Then `newton`: the
+information at the first and at the last point, gradients between. The information is the expected one, as in
+Fisher scoring and R's glm: with a link that is not canonical the steps between are quasi-Newton steps of the true
+likelihood all the same, so that the coefficients are the maximum. What is sent is divided by the variance of the
+outcome at its mean, so that no number depends on the unit of the outcome. A trial step at which a hospital's means
+cannot be (an overflow, a mean of a Poisson variable below 0) is answered by `NOWHERE` and halved.
+
+The null model has a closed form; with an offset it is fitted beside the other in the same rounds. Dispersion is
+Pearson's chi-squared over the residual degrees of freedom (gaussian, gamma) or 1. The robust variance is HC0.
+
+Sources: Nelder & Wedderburn, J R Stat Soc A 1972;135:370; McCullagh & Nelder 1989; White, Econometrica 1980;48:817;
+Albert & Anderson, Biometrika 1984;71:1 (separation). Matches R `glm`, `summary.glm`, `sandwich::sandwich`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import linalg
+
+from confrere.analyses.families import Family, Link, family_of
+from confrere.analyses.finding import Citation, Finding, Record, attrition, chi_square, coefficients
+from confrere.analyses.linear import WHITE, Meat
+from confrere.analyses.newton import FAR, STOP, Curve, Peak, Rule, Slope, check_collinear, maximise
+from confrere.analyses.outcomes import (
+    INTERCEPT, Cases, Frame, Start, cases_of, check_settings, covariance, enough, estimates, f_test, penalty, spread,
+    standardised, started, terms_of,
+)  # fmt: skip
+from confrere.errors import ModelError
+from confrere.rounds import Array, Design, Flow, People, Sum, Verdict, ask, local, register, support, together
+from confrere.study.ground import Ground, model_of
+
+NELDER = Citation("Nelder JA, Wedderburn RWM. Generalized linear models. J R Stat Soc A 1972;135:370-384", "10.2307/2344614")
+NOWHERE = -1e15  # the log-likelihood of coefficients at which a mean cannot be: below any other, and it fits the ring
+REPEATS = 110  # slopes at most: 80 rounds, and the halvings of the last
+TIGHT = 1e-21  # decrement at which the last step need not be Newton's own
+EXPONENTS = {("binomial", "logit"): "odds_ratio", ("binomial", "log"): "risk_ratio", ("poisson", "log"): "rate_ratio"}
+
+Beta = tuple[float, ...]
+
+
+class Anchor(NamedTuple):
+    """For a model without an intercept: what says where its linear predictor is nearest to a constant."""
+
+    xtx: Sum  # (q, q), symmetric
+    xt1: Sum  # (q,)
+
+
+class Chi(NamedTuple):
+    """Pearson's chi-squared."""
+
+    pearson: Sum  # ()
+
+
+class At(NamedTuple):
+    """The likelihood of a hospital at coefficients: value, and per person (n,) score and information of eta."""
+
+    loglik: float
+    score: Array
+    weight: Array
+    contribution: Array  # weights of the people in the sums of a slope
+
+
+@register("glm")
+@dataclass(frozen=True)
+class Glm:
+    """A generalised linear model: `outcome ~ terms`, also `offset()` and `0 +` for no intercept.
+
+    `family` is `gaussian`, `binomial`, `poisson` or `gamma`; `link` one of `identity`, `log`, `inverse`, `sqrt`, `logit`,
+    `probit`, `cloglog` that is usual for it, the canonical one unless named. `weights` names a column of case weights
+    (with shares as a binomial outcome: of how many). `robust` adds HC0 standard errors, on which tests and limits then
+    rest. `ridge` is theta in the penalty theta/2 sum(beta^2) on minus half the deviance, in units of the terms.
+
+    Finding: tables `coefficients` (term `Intercept` first; odds, risk or rate ratios where they are natural), `tests`
+    (likelihood ratio, or F where the dispersion is estimated), `attrition`; facts `deviance`, `aic`, `dispersion`, ...
+    Exact: equals R's glm on the pooled rows. Errors: ModelError for constant, collinear and separating terms and for
+    an outcome that does not vary; DataError in a hospital for outcomes that the family cannot have.
+    """
+
+    formula: str
+    family: str = "gaussian"
+    link: str = ""
+    weights: str = ""
+    robust: bool = False
+    ridge: float = 0.0
+    ground: Ground = Ground()
+
+    def __post_init__(self) -> None:
+        family_of(self.family, self.link)
+        check_settings(self, two_levels=self.family == "binomial")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The coefficients, `Intercept` first."""
+        return terms_of(self)
+
+    # inside each hospital
+
+    def design(self, people: People) -> Design:
+        """Raw terms and outcome."""
+        family, _ = family_of(self.family, self.link)
+        return cases_of(people, self, family.check, flag=self.family == "binomial")
+
+    @local(on="design")
+    def start(self, people: People) -> Start:
+        """Raw moments, for the frame."""
+        family, _ = family_of(self.family, self.link)
+        cases: Cases = people.design.data
+        return started(people, cases.y, family.constant(cases.y, cases.w))
+
+    @local(on="design")
+    def anchor(self, people: People, frame: Frame) -> Anchor:
+        """Products of standardised terms, where there is no intercept to start from."""
+        cases: Cases = people.design.data
+        z = cases.z(frame)
+        return Anchor(people.moments(z), people.moments(z, y=np.ones(len(z))))
+
+    @local(on="design", repeats=REPEATS)
+    def slope(self, people: People, beta: Beta, frame: Frame) -> Slope:
+        """Log-likelihood and score."""
+        cases: Cases = people.design.data
+        return _slope(people, cases.z(frame), self._at(cases, cases.z(frame), beta, frame))
+
+    @local(on="design", repeats=2)
+    def curve(self, people: People, beta: Beta, frame: Frame) -> Curve:
+        """The same, and the expected information."""
+        cases: Cases = people.design.data
+        return _curve(people, cases.z(frame), self._at(cases, cases.z(frame), beta, frame))
+
+    @local(on="design", repeats=REPEATS)
+    def null_slope(self, people: People, beta: Beta, frame: Frame) -> Slope:
+        """`slope` of the model of an intercept and the offset."""
+        cases: Cases = people.design.data
+        ones = np.ones((len(cases.y), 1))
+        return _slope(people, ones, self._at(cases, ones, beta, frame))
+
+    @local(on="design", repeats=2)
+    def null_curve(self, people: People, beta: Beta, frame: Frame) -> Curve:
+        """`curve` of the model of an intercept and the offset."""
+        cases: Cases = people.design.data
+        ones = np.ones((len(cases.y), 1))
+        return _curve(people, ones, self._at(cases, ones, beta, frame))
+
+    @local(on="design")
+    def pearson(self, people: People, beta: Beta, frame: Frame) -> Chi:
+        """Pearson's chi-squared: sum of w (y - mu)^2 / V(mu), over the unit of the frame."""
+        cases: Cases = people.design.data
+        family, link = family_of(self.family, self.link)
+        m = link.mean(_eta(cases, cases.z(frame), beta, frame))
+        squares = cases.w / frame.unit * (cases.y - m.mu) ** 2 / family.variance(m)
+        return Chi(people.derived(np.asarray(squares.sum()), cases.w))
+
+    @local(on="design")
+    def meat(self, people: People, beta: Beta, frame: Frame) -> Meat:
+        """Sums of squares of scores, for the robust variance."""
+        cases: Cases = people.design.data
+        z = cases.z(frame)
+        return Meat(people.moments(z * self._at(cases, z, beta, frame).score[:, None]))
+
+    def _at(self, cases: Cases, z: Array, beta: Beta, frame: Frame) -> At:
+        """The likelihood at coefficients of the frame; `NOWHERE` if a mean cannot be there."""
+        family, link = family_of(self.family, self.link)
+        # numbers may overflow on a trial step; that is what is looked for
+        with np.errstate(all="ignore"):
+            got = _likelihood(cases, _eta(cases, z, beta, frame), frame, family, link)
+        if got is not None and np.isfinite(got.loglik) and got.loglik > NOWHERE and np.isfinite(got.weight).all():
+            return got
+        none = np.zeros(len(z))
+        return At(NOWHERE, none, none, cases.w)
+
+    # sums only
+
+    def flow(self) -> Flow[Finding]:
+        """The frame, the climb (the null model beside it), then dispersion and robust variance."""
+        verdict = yield from support(self.design)
+        s = yield from ask(self.start)
+        enough(verdict.n, len(self.names))
+        frame = self._frame(s, verdict.n)
+        start = np.zeros(len(self.names))
+        if not frame.intercept:
+            start = yield from self._anchored(s, frame)
+        peak, null = yield from self._climbs(start, s, frame)
+        beta = tuple(peak.beta.tolist())
+        pearson = float((yield from ask(self.pearson, beta, frame)).pearson.value) * frame.unit
+        meat = (yield from ask(self.meat, beta, frame)).meat.value if self.robust else None
+        return fitted(self, Fit(s, frame, peak, null, pearson, meat), verdict)
+
+    def _frame(self, s: Start, n: int) -> Frame:
+        family, link = family_of(self.family, self.link)
+        model = model_of(self.formula, self.ground)
+        mean, variance = spread(s)
+        centre, sd = standardised(s, model.names, model.intercept)
+        if family.separable and not self.ridge:
+            check_levels(s, model.names, model.intercept, self.family)
+        if mean <= 0 and link.name in ("log", "inverse", "sqrt"):
+            raise ModelError(f"the mean outcome is not above 0, where the link {link.name!r} has no value. Use identity")
+        size = float(np.sqrt(variance if model.intercept else variance + mean**2))
+        reach = {"identity": size, "inverse": 1 / abs(mean), "sqrt": float(np.sqrt(abs(mean)))}.get(link.name, 1.0)
+        total = float(s.total.value)
+        base = link.of(mean) - float(s.outcome.value[2]) / total if model.intercept else 0.0
+        return Frame(centre, sd, base, reach, total / n * family.unit(mean, variance), model.intercept)
+
+    def _anchored(self, s: Start, frame: Frame) -> Flow[Array]:
+        """Where the linear predictor of a model without an intercept is nearest to that of the mean outcome."""
+        _, link = family_of(self.family, self.link)
+        total = float(s.total.value)
+        target = link.of(float(s.outcome.value[0]) / total) - float(s.outcome.value[2]) / total
+        got = yield from ask(self.anchor, frame)
+        check_collinear(got.xtx.value, self.names)
+        return np.asarray(np.linalg.solve(got.xtx.value, got.xt1.value)) * target / frame.reach
+
+    def _climbs(self, start: Array, s: Start, frame: Frame) -> Flow[tuple[Peak, float | None]]:
+        """The fit, and the log-likelihood (in the frame) of the null model, None where it has none."""
+        full = self._maximise(start, s, frame)
+        if not frame.intercept:
+            peak = yield from full
+            at_zero = yield from ask(self.slope, (0.0,) * len(start), frame)
+            value = float(at_zero.loglik.value)
+            return peak, value if value > NOWHERE else None
+        if not model_of(self.formula, self.ground).offsets:
+            peak = yield from full
+            return peak, float(peak.null.loglik.value)
+        null = maximise(
+            np.zeros(1), lambda b: ask(self.null_slope, b, frame), lambda b: ask(self.null_curve, b, frame), (INTERCEPT,),
+            rule=Rule(TIGHT, np.inf),
+        )  # fmt: skip
+        peak, least = yield from together(full, null)
+        return peak, least.loglik
+
+    def _maximise(self, start: Array, s: Start, frame: Frame) -> Flow[Peak]:
+        family, link = family_of(self.family, self.link)
+        watch = Watch(self.names, family.separable and not self.ridge, _perfect(s, self), [])
+        rule = Rule(STOP if link.name == family.links[0] else TIGHT, FAR if watch.separable else np.inf)
+        return maximise(
+            start, lambda b: watch.slope(ask(self.slope, b, frame)), lambda b: watch.curve(ask(self.curve, b, frame)),
+            self.names, penalty(frame, self.ridge), rule,
+        )  # fmt: skip
+
+
+# Inside a hospital --------------------------------------------------------------------------------------------
+
+
+def _eta(cases: Cases, z: Array, beta: Beta, frame: Frame) -> Array:
+    return np.asarray(frame.base + frame.reach * (z @ np.array(beta)) + cases.offset)
+
+
+def _likelihood(cases: Cases, eta: Array, frame: Frame, family: Family, link: Link) -> At | None:
+    """The likelihood over the unit of the frame, None outside of the means that the family can have."""
+    m = link.mean(eta)
+    if not family.inside(m):
+        return None
+    w = cases.w / frame.unit
+    pull = w * frame.reach * m.slope / family.variance(m)
+    weight = pull * m.slope * frame.reach
+    loglik = -float((w * family.half_deviance(cases.y, m)).sum())
+    # how much a person can move a slope: like the information, but never less than at the mean
+    middle = link.mean(np.array([frame.base]))
+    least = w * (frame.reach * middle.slope) ** 2 / family.variance(middle) if frame.intercept else weight
+    return At(loglik, pull * (cases.y - m.mu), weight, weight + least)
+
+
+def _slope(people: People, z: Array, at: At) -> Slope:
+    return Slope(people.derived(np.asarray(at.loglik), at.contribution), people.derived(z.T @ at.score, at.contribution))
+
+
+def _curve(people: People, z: Array, at: At) -> Curve:
+    loglik, score = _slope(people, z, at)
+    return Curve(loglik, score, people.moments(z, w=at.weight))
+
+
+# Separation ---------------------------------------------------------------------------------------------------
+
+REMEDY = "Merge levels, leave it out, or add a ridge penalty"
+
+
+def check_levels(s: Start, names: Sequence[str], intercept: bool, family: str) -> None:
+    """A level in which nobody, or for a binomial everybody, has the outcome has no finite coefficient: exact, from sums."""
+    total, y = float(s.total.value), float(s.outcome.value[0])
+    none = 1e-11 * total
+    for name, x, xx, xy in zip(names, s.first.value, s.second.value, s.cross.value, strict=True):
+        if abs(x - xx) > 1e-11 * x:
+            continue  # no indicator
+        sides = [(f"with {name!r}", x, xy), *([(f"without {name!r}", total - x, y - xy)] if intercept else [])]
+        for side, size, have in sides:
+            if have <= none or (family == "binomial" and size - have <= none):
+                who = "nobody" if have <= none else "everybody"
+                raise ModelError(
+                    f"term {name!r} separates the outcome: {who} {side} has it, so that no finite coefficient fits. {REMEDY}"
+                )
+
+
+def _perfect(s: Start, glm: Glm) -> float:
+    """The log-likelihood above which coefficients separate the outcome completely; infinite where none do.
+
+    While anybody of outcome 0 or 1 is on the wrong side of 1/2, the log-likelihood is at most -log 2 of the weight,
+    which is 1 in the frame without case weights; with them a thousandth is taken for the least.
+    """
+    if not _counts_people(glm, s):
+        return np.inf
+    return -np.log(2) * (1e-3 if glm.weights else 1.0)
+
+
+class Watch(NamedTuple):
+    """Looks at what comes back of a climb for coefficients that run away, before it goes on."""
+
+    names: tuple[str, ...]
+    separable: bool
+    perfect: float  # a log-likelihood above it says complete separation
+    first: list[Array]  # the information at the start, once it is known
+
+    def slope(self, flow: Flow[Slope]) -> Flow[Slope]:
+        """A slope, unless the terms separate the outcome completely."""
+        got = yield from flow
+        if self.separable and float(got.loglik.value) > self.perfect:
+            raise ModelError(
+                f"the terms {', '.join(n for n in self.names if n != INTERCEPT)} together separate the outcome: they tell "
+                f"apart everybody with it from everybody without, so that no finite coefficients fit. {REMEDY}"
+            )
+        return got
+
+    def curve(self, flow: Flow[Curve]) -> Flow[Curve]:
+        """A curve, unless it has become flat along some coefficients."""
+        got = yield from flow
+        if float(got.loglik.value) <= NOWHERE:
+            raise ModelError(
+                "the fit cannot start at the mean outcome: with these offsets or terms some means are out of range. "
+                "Use the log link (logit for binomial), or check the offset"
+            )
+        if not self.first:
+            self.first.append(got.information.value)
+        elif self.separable:
+            self._flat(got.information.value)
+        return got
+
+    def _flat(self, last: Array) -> None:
+        check_collinear(self.first[0], self.names)
+        ratio, along = linalg.eigh(last, self.first[0])
+        if ratio[0] > 1e-9:
+            return
+        size = np.abs(along[:, 0]) * np.sqrt(np.diag(self.first[0]))
+        size[[n == INTERCEPT for n in self.names]] *= 0.0 if len(self.names) > 1 else 1.0
+        worst = [self.names[int(j)] for j in np.argsort(-size) if size[j] > 0.3 * size.max()]
+        raise ModelError(
+            f"{', '.join(map(repr, worst))} separates the outcome: among some people it never, or always, occurs, so that "
+            f"the coefficients grow without bound. {REMEDY}"
+        )
+
+
+# The finding --------------------------------------------------------------------------------------------------
+
+
+class Fit(NamedTuple):
+    """What a flow found: everything that the finding is made of."""
+
+    start: Start
+    frame: Frame
+    peak: Peak
+    null: float | None  # log-likelihood of the null model, in the frame
+    pearson: float
+    meat: Array | None
+
+
+def fitted(glm: Glm, fit: Fit, verdict: Verdict) -> Finding:
+    """Coefficients in units of the terms, their variance, and how well they fit."""
+    family, link = family_of(glm.family, glm.link)
+    frame, n, q = fit.frame, verdict.n, len(glm.names)
+    df = n - q
+    dispersion = fit.pearson / df if family.estimated else 1.0
+    bread = np.linalg.inv(fit.peak.information + np.diag(penalty(frame, glm.ridge)))
+    arrays = {"estimate": estimates(frame, fit.peak.beta), "vcov": covariance(frame, bread) * dispersion / frame.unit}
+    robust = None
+    if fit.meat is not None:
+        # both are over the unit, so that it cancels
+        arrays["robust_vcov"] = covariance(frame, bread @ fit.meat @ bread)
+        robust = np.sqrt(np.diag(arrays["robust_vcov"]))
+    if glm.ridge:
+        arrays["vcov_sandwich"] = covariance(frame, bread @ fit.peak.information @ bread) * dispersion / frame.unit
+    exponent = EXPONENTS.get((glm.family, link.name), "")
+    events = int(fit.start.events.value) if _counts_people(glm, fit.start) else None
+    tests = _tests(glm, fit, dispersion, df)
+    return Finding(
+        method="glm", n=n, events=events, hospitals=verdict.hospitals,
+        tables={
+            "coefficients": coefficients(
+                glm.names, arrays["estimate"], np.sqrt(np.diag(arrays["vcov"])), robust, exponent, df if family.estimated else np.inf
+            ),
+            **({"tests": tests} if tests else {}), "attrition": attrition(verdict),
+        },
+        facts=_facts(glm, fit, n, dispersion), arrays=arrays, warnings=_warnings(glm, fit, n, events),
+        cite=(NELDER, *((WHITE,) if robust is not None else ())),
+    )  # fmt: skip
+
+
+def _counts_people(glm: Glm, s: Start) -> bool:
+    """Whether the outcome is 0 or 1 for everybody."""
+    y, yy = s.outcome.value[:2]
+    return glm.family == "binomial" and bool(abs(y - yy) <= 1e-11 * y)
+
+
+def _tests(glm: Glm, fit: Fit, dispersion: float, df: int) -> list[Record]:
+    """All terms against the null model; none without an intercept, in which it would not be nested, or with a ridge."""
+    terms = len(glm.names) - 1
+    if fit.null is None or not fit.frame.intercept or not terms or glm.ridge:
+        return []
+    explained = 2 * (fit.peak.loglik - fit.null) * fit.frame.unit
+    if family_of(glm.family, glm.link)[0].estimated:
+        return [f_test(explained, terms, dispersion, df)]
+    return [chi_square("likelihood ratio", explained, terms)]
+
+
+def _facts(glm: Glm, fit: Fit, n: int, dispersion: float) -> dict[str, Any]:
+    family, link = family_of(glm.family, glm.link)
+    deviance, total = -2 * fit.peak.loglik * fit.frame.unit, float(fit.start.total.value)
+    if family.estimated and deviance <= 1e-13 * n * fit.frame.unit:
+        raise ModelError(
+            "the terms determine the outcome exactly, so that no variance is left to estimate. Is the outcome among its "
+            "own terms, or computed from them?"
+        )
+    loglik = family.log_likelihood(deviance, float(fit.start.outcome.value[3]), n, total)
+    q = len(glm.names)
+    return {
+        "family": glm.family, "link": link.name, "log_likelihood": loglik,
+        "aic": -2 * loglik + 2 * (q + family.estimated), "deviance": deviance,
+        "null_deviance": None if fit.null is None else -2 * fit.null * fit.frame.unit,
+        "df_residual": n - q, "df_null": n - int(fit.frame.intercept), "dispersion": dispersion,
+        "pearson_chi2": fit.pearson, "rounds_of_the_fit": fit.peak.rounds,
+    }  # fmt: skip
+
+
+def _warnings(glm: Glm, fit: Fit, n: int, events: int | None) -> tuple[str, ...]:
+    """Few people with the rarer outcome per term (Peduzzi et al. 1996); counts that vary more than Poisson's."""
+    terms = len(glm.names) - int(fit.frame.intercept)
+    found = []
+    if events is not None and min(events, n - events) < 10 * terms:
+        found.append(
+            f"{min(events, n - events)} people have the rarer outcome, for {terms} terms: fewer than ten per term, "
+            f"estimates may be unstable and too far from 0."
+        )
+    ratio = fit.pearson / (n - len(glm.names))
+    if glm.family == "poisson" and not glm.robust and ratio > 1.5:
+        found.append(
+            f"The counts vary {ratio:.1f} times as much as Poisson counts would: standard errors are too small. Set robust."
+        )
+    return tuple(found)

@@ -1,0 +1,69 @@
+"""The public ladder of times on which curves are drawn, and where it ends.
+
+A ladder is a grid of cells (left, right] that is known before any data: steps of `ground.width`, and the times at
+which a study reports. Where the study names no horizon, the hospitals find a round one: the first of 1, 2, 4, ...
+steps beyond which fewer than k people were followed. Exact times never leave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from confrere.errors import DataError, ModelError
+from confrere.rounds import Array, Cells, Ints
+from confrere.study.ground import Ground
+
+DOUBLINGS = 12  # 30 days x 2^11: more than a century and a half
+
+
+def doublings(ground: Ground) -> Array:
+    """Right edges of the coarse ladder by which the horizon is found: (DOUBLINGS,), in units of time."""
+    return np.asarray(Ground(unit=ground.unit).width * 2.0 ** np.arange(DOUBLINGS))
+
+
+def span_cells(time: Array, ground: Ground) -> Cells:
+    """Everybody's exit on the coarse ladder."""
+    edges = doublings(ground)
+    index = np.minimum(np.searchsorted(edges, time, side="left"), DOUBLINGS - 1)
+    return Cells(index, (1, DOUBLINGS), rule="show")
+
+
+def horizon_of(grid: Ints, ground: Ground) -> float:
+    """Where the ladder ends: the right edge of the last coarse cell in which at least k people exit."""
+    if ground.horizon is not None:
+        return ground.horizon
+    shown = np.flatnonzero(grid[0] >= 0)
+    if shown.size == 0:
+        raise ModelError("too few people exit in any stretch of time for a curve: ask more hospitals")
+    return float(doublings(ground)[shown[-1]])
+
+
+def ladder(ground: Ground, horizon: float, most: int) -> tuple[float, ...]:
+    """Right edges of the cells up to the horizon, at most about `most`; the last cell is open to the right.
+
+    Where the study names no step, steps are widened (2, 3, 4, ... times the finest) until there are at most `most`.
+    """
+    times = 1
+    if ground.step is None and not ground.fine:
+        times = max(1, int(np.ceil(horizon / ground.width / max(most, 1))))
+    width = ground.width * times
+    regular = width * np.arange(1, int(np.ceil(horizon / width - 1e-9)) + 1)
+    edges = np.unique(np.concatenate([regular, [m for m in ground.marks if 0 < m]]))
+    return tuple(float(e) for e in edges)
+
+
+def cell_of(time: Array, edges: Sequence[float]) -> Ints:
+    """Cell (left, right] of each time (n,); 0 lies in the first, what is beyond the last edge in one more."""
+    return np.asarray(np.searchsorted(np.array(edges), time, side="left"), dtype=np.int64)
+
+
+def check_on_grid(time: Array, ground: Ground) -> None:
+    """Exact times must lie on the grid of the study."""
+    off = np.abs(time / ground.width - np.round(time / ground.width)) > 1e-9
+    if bad := int(off.sum()):
+        raise DataError(
+            f"{bad} times do not lie on the grid of {ground.width:g} {ground.unit} that exact times need. "
+            f"Set time_step to the unit in which times are recorded, or do without fine_times"
+        )

@@ -1,0 +1,138 @@
+"""Risk sets of one hospital: who is at risk at each of its event times, and the sums of Cox's partial likelihood.
+
+With r_i = w_i exp(x_i b), at an event time t with d events of mean weight W/d, S0 the sum of r over those at risk
+and D0 over those who have the event (Efron 1977; Breslow is f = 0 for all):
+
+    den_l = S0 - f_l D0,  f_l = l/d,  l = 0..d-1
+    loglik = sum_events w x b - sum_t (W/d) sum_l log den_l
+    a_t = (W/d) sum_l 1/den_l,   c_t = (W/d) sum_l f_l/den_l
+    q_i = r_i (sum of a_t over the times at which i is at risk, - c_t at i's own event)
+    score = sum_i (w_i e_i - q_i) x_i
+    information = sum_i q_i x_i x_i' - sum_t (W/d) sum_l m_l m_l',   m_l = (S1 - f_l D1)/den_l
+
+Efron's likelihood so becomes separable over people: only the last term needs sums over risk sets (S1, D1), and it
+never needs (times, p, p). Matches R survival::coxph(ties = "efron") with weights, strata and (start, stop] times.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from confrere.rounds import Array, Ints
+
+
+class Tied(NamedTuple):
+    """Sums over the ties of each event time, (T,): with inverse denominators to the power 1 and 2, and f^0..2."""
+
+    log: Array  # (W/d) sum log den
+    a: Array  # (W/d) sum 1/den
+    c: Array  # (W/d) sum f/den
+    a2: Array  # (W/d) sum 1/den^2
+    c2: Array  # (W/d) sum f/den^2
+    e2: Array  # (W/d) sum f^2/den^2
+
+
+def tied(s0: Array, d0: Array, weight: Array, count: Array, efron: bool) -> Tied:
+    """The sums over l of each event time; s0, d0, weight W and count d are (T,). Times without events give 0."""
+    repeats = count.astype(np.int64)
+    at = np.repeat(np.arange(count.size), repeats)
+    rank = np.arange(at.size) - np.repeat(np.cumsum(repeats) - repeats, repeats)
+    f = rank / count[at] if efron else np.zeros(at.size)
+    den = s0[at] - f * d0[at]
+    mean = (weight / np.maximum(count, 1))[at]
+    terms = (np.log(den), 1 / den, f / den, 1 / den**2, f / den**2, f**2 / den**2)
+    return Tied(*(np.bincount(at, mean * term, minlength=count.size).astype(float) for term in terms))
+
+
+@dataclass(frozen=True, eq=False)
+class RiskSets:
+    """People of one hospital (n,) and its distinct event times (T,), stratum after stratum.
+
+    A person is at risk at the event times `first` <= j <= `last` of its own stratum; `own` is that of its event,
+    -1 without one. `starts` are the first event times of the strata.
+    """
+
+    first: Ints
+    last: Ints
+    own: Ints
+    starts: Ints
+    times: Array
+    count: Array
+    weight: Array
+    order: Ints  # people by `last`
+
+    @property
+    def size(self) -> int:
+        return int(self.times.size)
+
+    def at_risk(self, values: Array) -> Array:
+        """Sums of values (n,) or (n, p) over those at risk at each event time: (T,) or (T, p)."""
+        total = self._later(values, self.last)
+        late = np.flatnonzero(self.first > self._start_of())
+        if late.size:
+            total -= self._later(values[late], self.first[late] - 1)
+        return total
+
+    def tied(self, values: Array) -> Array:
+        """Sums of values (n,) or (n, p) over those with the event, (T,) or (T, p)."""
+        mine = np.flatnonzero(self.own >= 0)
+        return _by(self.own[mine], values[mine], self.size)
+
+    def during(self, values: Array) -> Array:
+        """For each person the sum of values (T,) or (T, p) over the times at which it is at risk."""
+        ends = np.concatenate([np.zeros((1, *values.shape[1:])), np.cumsum(values, axis=0)])
+        return np.asarray(ends[self.last + 1] - ends[np.minimum(self.first, self.last + 1)])
+
+    def _start_of(self) -> Ints:
+        """First event time of each person's stratum, its own `last` + 1 bounds it for those never at risk."""
+        if self.starts.size == 0:
+            return np.zeros(self.last.size, dtype=np.int64)
+        return self.starts[np.maximum(np.searchsorted(self.starts, self.first, side="right") - 1, 0)]
+
+    def _later(self, values: Array, last: Ints) -> Array:
+        """Sums over people whose `last` is j or later within the stratum of j."""
+        sums = _by(last, values, self.size)
+        for low, high in zip(self.starts, [*self.starts[1:], self.size], strict=True):
+            sums[low:high] = np.cumsum(sums[low:high][::-1], axis=0)[::-1]
+        return sums
+
+
+def risk_sets(time: Array, event: Array, entry: Array | None, strata: Ints | None, weights: Array) -> RiskSets:
+    """Risk sets of people with exit `time`, `event` 0/1, entry times or None, strata or None, weights; all (n,)."""
+    groups = np.zeros(time.size, dtype=np.int64) if strata is None else np.unique(strata, return_inverse=True)[1]
+    happened = (event > 0) & (weights > 0)
+    keys = np.unique(np.column_stack([groups[happened], time[happened]]), axis=0).reshape(-1, 2)
+    stratum, times = keys[:, 0].astype(np.int64), keys[:, 1]
+    starts = np.searchsorted(stratum, np.unique(stratum))
+    last = _place(stratum, times, groups, time, "right") - 1
+    bottom = np.searchsorted(stratum, groups)
+    first = bottom if entry is None else np.maximum(bottom, _place(stratum, times, groups, entry, "right"))
+    own = np.where(happened, last, -1)
+    return RiskSets(
+        first, last, own, starts, times,
+        np.bincount(own[happened], minlength=times.size).astype(float),
+        np.bincount(own[happened], weights[happened], minlength=times.size).astype(float),
+        np.argsort(last, kind="stable"),
+    )  # fmt: skip
+
+
+def _place(stratum: Ints, times: Array, groups: Ints, values: Array, side: str) -> Ints:
+    """Where values (n,) of people in groups (n,) fall among the event times, sorted by stratum and time."""
+    out = np.zeros(values.size, dtype=np.int64)
+    for g in np.unique(groups):
+        low, high = np.searchsorted(stratum, g), np.searchsorted(stratum, g, side="right")
+        mine = groups == g
+        out[mine] = low + np.searchsorted(times[low:high], values[mine], side=side)  # type: ignore[call-overload]
+    return out
+
+
+def _by(index: Ints, values: Array, size: int) -> Array:
+    """Sums of values (n,) or (n, p) by index (n,), -1 left out."""
+    inside = index >= 0
+    index, values = index[inside], values[inside]
+    if values.ndim == 1:
+        return np.bincount(index, values, minlength=size).astype(float)
+    return np.stack([np.bincount(index, v, minlength=size) for v in values.T], axis=1).astype(float)

@@ -1,0 +1,1 @@
+"""Command line and Python entry points; thin, the only place that prints."""

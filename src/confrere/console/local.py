@@ -1,0 +1,164 @@
+"""A federation in this process: several hospitals, their own masks, gates and copies of the flow, and an adder.
+
+    hospitals = confrere.local({"curie": "curie.csv", "lyon": "lyon.parquet", "paris": frame})
+    fit = hospitals.run(confrere.Cox("Surv(rtime, recur) ~ hormon + age + nodes"))
+
+Nothing is left out that a network would have: keys, masks, the gate, the followed flow. Only who approves differs:
+whoever runs it owns all the data, so the study is self-approved under the default policy, and refusals say why.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from confrere.analyses.finding import Finding
+from confrere.coordinator.federation import Federation, Left
+from confrere.data import sources
+from confrere.errors import DataError, Refused, StudyError, UserError
+from confrere.hospital.gate import Gate, Policy
+from confrere.hospital.run import Run
+from confrere.hospital.session import start_sessions
+from confrere.rounds import Round, Site, drive, supported
+from confrere.study import build
+from confrere.study.file import Study
+from confrere.study.file import read as read_study
+from confrere.study.ground import Ground
+from confrere.study.schema import Schema
+
+Progress = Callable[[int, Round], None]
+
+
+def _silent(number: int, asks: Round) -> None:
+    """No progress shown."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a study found: findings by the names of its analyses, and what left each hospital."""
+
+    study: Study
+    hospitals: tuple[str, ...]
+    findings: Mapping[str, Finding]
+    errors: Mapping[str, UserError]
+    left: Sequence[Left]
+    rounds: int
+    bytes: int
+    seconds: float
+    notes: Sequence[str] = field(default=())
+
+    def __getitem__(self, name: str) -> Finding:
+        if name in self.errors:
+            raise self.errors[name]
+        if name not in self.findings:
+            raise StudyError(f"the study has no analysis {name!r}; it has {', '.join(self.findings)}")
+        return self.findings[name]
+
+
+class Local:
+    """Hospitals of this process. `sources` maps a hospital's name to a file, a folder or a DataFrame."""
+
+    def __init__(self, sources: Mapping[str, Any], ground: Ground | None = None, person: str | None = None) -> None:
+        if len(sources) < 3:
+            raise StudyError(
+                f"{len(sources)} hospitals were given; a sum needs three at least, or one could subtract itself. "
+                f"Add hospitals"
+            )
+        for name in sources:
+            if not name or not name.isprintable() or "," in name:
+                raise StudyError(f"{name!r} cannot name a hospital: use letters and digits, without commas")
+        self.sources = dict(sorted(sources.items()))
+        self.ground = ground or Ground()
+        self.person = person
+
+    def run(
+        self, study: Any, *, allow: Sequence[str] = (), k: int = 11, deadline: float | None = None,
+        cancelled: Callable[[], bool] = lambda: False, progress: Progress = _silent,
+    ) -> Any:  # fmt: skip
+        """Run an analysis (gives its finding), or a `Study` or the path of a study file (gives `Results`).
+
+        `allow` names disclosure classes that you approve for an analysis; a study file names its own.
+        """
+        if isinstance(study, (str, Path)):
+            study = read_study(study)
+        if isinstance(study, Study):
+            return self._run(study, deadline, cancelled, progress)
+        one = build.single(study, self.ground_for(study, allow), allow, k)
+        one = replace(one, person=self.person)
+        results = self._run(one, deadline, cancelled, progress)
+        return results[one.analyses[0].name]
+
+    def ground_for(self, analysis: Any, allow: Sequence[str]) -> Ground:
+        """The ground of an analysis: its own, or this federation's."""
+        ground = analysis.ground if analysis.ground != Ground() else self.ground
+        return replace(ground, fine=ground.fine or "fine_times" in allow)
+
+    def _run(
+        self, study: Study, deadline: float | None, cancelled: Callable[[], bool], progress: Progress
+    ) -> Results:
+        start = time.monotonic()
+        built = build.analyses(study)
+        columns = sorted({c for a in built for c in build.reads(a)})
+        tables = {
+            name: sources.read(source, columns, study.schema, study.person, name)
+            for name, source in self.sources.items()
+        }
+        runs = self._hospitals(study, tables, len(columns))
+        federation = Federation({n: r.answer for n, r in runs.items()}, build.groups_of(study, list(runs)))
+        rounds = 0
+
+        def shown(number: int, asks: Round) -> None:
+            nonlocal rounds
+            rounds = number
+            progress(number, asks)
+
+        try:
+            federation.open()
+            flow = supported(build.flow_of(study, built))
+            found = drive(flow, federation.answer, deadline=deadline, cancelled=cancelled, progress=shown)
+        except Refused:
+            raise _explained(runs) from None
+        named = dict(zip([s.name for s in study.analyses], found, strict=True))
+        return Results(
+            study, tuple(runs), {n: f for n, f in named.items() if not isinstance(f, UserError)},
+            {n: f for n, f in named.items() if isinstance(f, UserError)}, federation.left, rounds, federation.bytes,
+            time.monotonic() - start, tuple(_clamped(tables)),
+        )  # fmt: skip
+
+    def _hospitals(self, study: Study, tables: Mapping[str, Any], columns: int) -> dict[str, Run]:
+        """Every hospital with its own copy of the study, its gate and its keys."""
+        policy = Policy(k=study.k, allow=frozenset(study.allow))
+        groups = build.groups_of(study, list(tables))
+        sessions = start_sessions(list(tables), bytes.fromhex(study.hash))
+        return {
+            name: Run(
+                supported(build.flow_of(study, build.analyses(study))), Site(table), Gate(policy, columns),
+                sessions[name], groups,
+            )
+            for name, table in tables.items()
+        }  # fmt: skip
+
+
+def _clamped(tables: Mapping[str, Any]) -> list[str]:
+    """How many values lay outside the plausible ranges that the study declares."""
+    totals: dict[str, int] = {}
+    for table in tables.values():
+        for column, count in table.clamped.items():
+            totals[column] = totals.get(column, 0) + count
+    return [f"{c}: some values outside the declared range were set to its nearer end" for c, n in totals.items() if n]
+
+
+def _explained(runs: Mapping[str, Run]) -> Exception:
+    """Why hospitals refused: told, since whoever runs in this process owns all the data."""
+    reasons = {name: run.notes[0].reason for name, run in runs.items() if run.notes}
+    if not reasons:
+        return Refused()
+    name, reason = next(iter(reasons.items()))
+    if isinstance(reason, UserError):
+        return DataError(f"{name}: {reason}") if isinstance(reason, DataError) else reason
+    return Refused(
+        f"{Refused.uniform}\nReason at {name} (told, since this run is local and self-approved): {reason}"
+    )

@@ -1,0 +1,77 @@
+"""From the results of a run to the plain dict of `result.json` (its schema is in `confrere.report`)."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from confrere.console.local import Results
+from confrere.coordinator.federation import Left
+
+PACKAGES = ("numpy", "scipy", "pandas", "duckdb", "ibis-framework", "formulaic", "cryptography")
+
+
+def as_dict(results: Results) -> dict[str, Any]:
+    """The result of a run as plain data."""
+    study = results.study
+    settings = {spec.name: dict(spec.settings) for spec in study.analyses}
+    return {
+        "confrere": installed_version("confrere"),
+        "schema": 1,
+        "study": {
+            "id": study.id, "title": study.title, "purpose": study.purpose, "hash": study.hash,
+            "time_unit": study.time_unit, "disclosure": list(study.allow), "k": study.k,
+        },
+        "hospitals": list(results.hospitals),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "self_approved": True,
+        "versions": {"python": platform.python_version(), **{p: installed_version(p) for p in PACKAGES}},
+        "analyses": [
+            {
+                "name": name, "method": found.method, "settings": plain(settings[name]), "n": found.n,
+                "events": found.events, "hospitals": found.hospitals, "notes": [*found.notes, *results.notes],
+                "warnings": list(found.warnings),
+                "cite": [{"text": c.text, "doi": c.doi or None} for c in found.cite],
+                "facts": plain(found.facts), "tables": plain(found.tables),
+            }
+            for name, found in results.findings.items()
+        ],
+        "left": left(results.left),
+        "rounds": results.rounds,
+        "bytes": results.bytes,
+        "seconds": round(results.seconds, 3),
+    }  # fmt: skip
+
+
+def left(arrays: Sequence[Left]) -> list[dict[str, Any]]:
+    """Arrays that left, one record per array, with rounds and bytes added up."""
+    records: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for a in arrays:
+        record = records.setdefault(
+            (a.analysis, a.step, a.name),
+            {"analysis": a.analysis.lstrip("_"), "step": a.step, "name": a.name, "shape": list(a.shape),
+             "dims": list(a.dims), "rounds": 0, "bytes": 0, "kind": a.kind},
+        )  # fmt: skip
+        record["rounds"] += 1
+        record["bytes"] += a.bytes
+    return list(records.values())
+
+
+def plain(value: Any) -> Any:
+    """Numbers, strings, lists and dicts of Python alone."""
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    return value.item() if hasattr(value, "item") else value
+
+
+def installed_version(package: str) -> str:
+    """Version of an installed package."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

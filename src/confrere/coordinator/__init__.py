@@ -1,0 +1,1 @@
+"""The adder: drives flows over hospitals."""

@@ -1,0 +1,124 @@
+"""The coordinator: an adder. It drives a flow over the hospitals and sees masked arrays and their totals.
+
+A `Link` carries one message to one hospital and its answer back; in this process it is a function call, over a
+network an engine's. The coordinator cannot choose a question: every hospital follows the same flow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, get_type_hints
+
+import numpy as np
+
+from confrere import wire
+from confrere.errors import ProtocolError, Refused
+from confrere.rounds import Answers, Ask, Round, Sum, Verdict, name_of
+from confrere.sums import add_masked, fixed
+
+Link = Callable[[bytes], bytes]
+
+
+class Left(NamedTuple):
+    """One array that left every hospital: what, in which form, in how many rounds, how many bytes each time."""
+
+    analysis: str
+    step: str
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    dims: tuple[str, ...]
+    numbers: int
+    bytes: int
+
+
+class Federation:
+    """Answers rounds over the hospitals' links. `groups` gives the members of each group of the study."""
+
+    def __init__(self, links: Mapping[str, Link], groups: Mapping[str, tuple[str, ...]]) -> None:
+        self._links = dict(sorted(links.items()))
+        self._groups = groups
+        self._number = 0
+        self._before: tuple[Any, ...] = ()
+        self.left: list[Left] = []
+        self.bytes = 0  # that left one hospital, the largest
+
+    def open(self) -> bytes:
+        """Make the keys of the run: every hospital signs a fresh key, and all agree on the run's id."""
+        hellos = {n: r["hello"] for n, r in self._all({n: {"do": "hello"} for n in self._links}).items()}
+        sealed = self._all({n: {"do": "agree", "hellos": hellos} for n in self._links})
+        for_each = {n: {s: r["seeds"][n] for s, r in sealed.items() if s != n} for n in self._links}
+        opened = self._all({n: {"do": "open", "seeds": for_each[n]} for n in self._links})
+        return bytes(_agreed([r["run"] for r in opened.values()], "the run's id"))
+
+    def answer(self, asks: Round) -> Answers:
+        """One round: masked parts in, totals out."""
+        self._number += 1
+        message = {"do": "round", "round": self._number, "asks": tuple(a.plain() for a in asks), "before": self._before}
+        replies = self._all(dict.fromkeys(self._links, message))
+        parts = [{n: r["parts"][i] for n, r in replies.items()} for i in range(len(asks))]
+        answers = tuple(self._answers(a, part) for a, part in zip(asks, parts, strict=True))
+        verdicts = iter(self._settle(asks, parts, answers))
+        self._before = tuple({} if a.kind == "support" else given for a, given in zip(asks, answers, strict=True))
+        return tuple(
+            next(verdicts) if a.kind == "support" else self._sums(a, part, given)
+            for a, part, given in zip(asks, parts, answers, strict=True)
+        )
+
+    def _all(self, messages: Mapping[str, Any]) -> dict[str, Any]:
+        """Send every hospital its message, at once; one refusal refuses the round."""
+        with ThreadPoolExecutor(len(messages)) as pool:
+            packed = {n: pool.submit(self._links[n], wire.pack(m)) for n, m in messages.items()}
+            raw = {n: f.result() for n, f in packed.items()}
+        self.bytes += max(len(r) for r in raw.values())
+        replies = {n: wire.unpack(r) for n, r in raw.items()}
+        if any("refused" in r for r in replies.values()):
+            raise Refused()
+        return replies
+
+    def _answers(self, a: Ask, part: Mapping[str, Any]) -> dict[str, Any]:
+        """The masked arrays of the members and their signatures, which go back to every hospital."""
+        if a.kind == "keep":
+            return {}
+        return {m: (part[m]["rings"], part[m]["signature"]) for m in self._groups[a.group]}
+
+    def _settle(
+        self, asks: Round, parts: Sequence[Mapping[str, Any]], answers: Sequence[Mapping[str, Any]]
+    ) -> list[Verdict]:
+        """The verdicts on this round's designs, the same at every hospital."""
+        if not any(a.kind == "support" for a in asks):
+            return []
+        message = {"do": "settle", "round": self._number, "answers": tuple(answers)}
+        replies = self._all(dict.fromkeys(self._links, message))
+        for a, part in zip(asks, parts, strict=True):
+            if a.kind == "support":
+                forms = _agreed([p["forms"] for p in part.values()], f"the form of {a.step}")
+                numbers = sum(int(np.prod(f["shape"])) for f in forms)
+                self._leave(a, "support", (numbers,), ("counts",), numbers)
+        return [Verdict(**v) for v in _agreed([r["verdicts"] for r in replies.values()], "the verdict on a design")]
+
+    def _sums(self, a: Ask, part: Mapping[str, Any], answers: Mapping[str, Any]) -> Any:
+        """The totals as the NamedTuple of the step."""
+        if a.kind == "keep":
+            return None
+        kind = get_type_hints(getattr(type(a.analysis), a.step))["return"]
+        forms = _agreed([p["forms"] for p in part.values()], f"the form of {a.step}")
+        totals = add_masked([list(rings) for rings, _ in answers.values()])
+        sums = []
+        for name, form, ring in zip(kind._fields, forms, totals, strict=True):
+            empty = Sum(np.zeros(form["shape"]), form["dims"], (), form["scale"], symmetric=form["symmetric"])
+            sums.append(empty.filled(fixed.decode(ring, form["scale"])))
+            self._leave(a, name, form["shape"], form["dims"], len(ring))
+        return kind(*sums)
+
+    def _leave(self, a: Ask, name: str, shape: tuple[int, ...], dims: tuple[str, ...], numbers: int) -> None:
+        self.left.append(Left(name_of(a.analysis), a.step, name, a.kind, shape, dims, numbers, numbers * 16))
+
+
+def _agreed(values: Sequence[Any], what: str) -> Any:
+    """What every hospital said, if all said the same."""
+    first = wire.pack(values[0])
+    if any(wire.pack(v) != first for v in values[1:]):
+        raise ProtocolError(f"the hospitals do not agree on {what}: they may run different versions")
+    return values[0]

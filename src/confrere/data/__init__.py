@@ -1,0 +1,1 @@
+"""How a hospital's records become people: sources and tables."""

@@ -1,0 +1,34 @@
+"""What was read from a hospital's records: the columns a study names, and what happened to the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Table:
+    """The people of one hospital. Stays in the hospital.
+
+    frame     numeric columns are float64 with NaN for missing; columns with levels are categorical with
+              exactly the declared levels, in their order; the person column, if any, is text
+    n_read    rows in the source
+    left_out  {reason: rows}; n_read - sum(left_out) == len(frame)
+    clamped   {column: values moved to the nearer end of its plausible range}
+    source    what was read, for the hospital's own messages
+    """
+
+    frame: pd.DataFrame = field(repr=False)
+    n_read: int
+    left_out: Mapping[str, int]
+    clamped: Mapping[str, int]
+    source: str
+
+    def nobody(self) -> Table:
+        """The same table without people: what a hospital too small for a study takes part with."""
+        zero = dict.fromkeys(self.left_out, 0)
+        return replace(self, frame=self.frame.iloc[:0], n_read=0, left_out=zero, clamped=dict.fromkeys(self.clamped, 0))

@@ -1,0 +1,349 @@
+"""The gate: the one place that decides which numbers may leave (DESIGN 4, rules 3 to 6).
+
+Two moments. Before the first value of a design, `judge` looks at what the design rests on over the whole network
+(totals that the hospitals see and the coordinator does not) and gives a `Verdict` or a `Violation`. Before every
+answer, `Gate.admit` looks at the sums themselves: shape, effective number, repeats, budget, disclosure class.
+
+No analysis knows a threshold. The rules and their origin:
+
+- cells, levels, both sides of an indicator, events and non-events: 0 or at least k people (k = 11, the rule for
+  published cells of French health data);
+- pairs of columns: 0 or at least 5; effective number (sum a)^2/sum a^2 at least 11, and 5 in each hospital;
+- at least three hospitals that take part;
+- times at the finest by 30 days, and all distinct numbers at most a quarter of people x columns.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from confrere.errors import ConfrereError, RangeError
+from confrere.rounds import Array, Ask, Bools, Cells, Design, Ints, Sum, Sums, Verdict, leaves, name_of, step_of
+
+CLASSES = {
+    "fine_times": "exact event times of the network leave: who knows a patient's date of death may recognise it",
+    "small_cells": "counts of fewer than k people leave: a rare patient may be recognised in a table",
+    "histograms": "sums over fine cells leave at every split of a tree: a person alone in a cell may be read off",
+    "model_weights": "the weights of a network leave each round: parts of training records can be rebuilt from them",
+    "per_hospital": "a result of this hospital alone leaves, after its steward has seen it",
+}
+
+
+class Violation(ConfrereError):
+    """Why the gate said no. It stays with the steward; what leaves is `Refused`."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What a hospital asks of every study. The defaults are the strictest the field uses."""
+
+    k: int = 11  # people per cell, network-wide
+    pairs: int = 5  # people per pair of columns
+    effective: float = 11.0  # effective number, network-wide
+    effective_here: float = 5.0  # effective number in this hospital
+    hospitals: int = 3  # that take part
+    days: float = 30.0  # finest step of a ladder of times
+    share: float = 0.25  # distinct numbers per people x columns
+    allow: frozenset[str] = field(default_factory=frozenset)  # disclosure classes approved for this study
+
+    def few(self, count: Array | float) -> Bools:
+        """Where a count is of 1 to k-1 people, and the steward has not said that such may leave."""
+        count = np.asarray(count)
+        return (count > 0) & (count < self.k) & ("small_cells" not in self.allow)
+
+
+# What a design rests on, in one hospital ----------------------------------------------------------------------
+
+
+class Support(NamedTuple):
+    """Counts of one design; hospitals add them, blinded from the coordinator. Shapes are public."""
+
+    here: Array  # (2,) people; 1 if this hospital takes part
+    columns: Array  # (3, p) people who are not 0, who are neither 0 nor 1, who are off their hospital's median
+    flags: Array  # (q,) people with the mark
+    pairs: Array  # (p + q, p + q) people with both
+    sizes: Array  # (2, p + 1) sums of |a| and of a^2, of the columns and of the case weights
+    cells: Array  # (all cells,) people per cell, the partitions one after the other
+    left_out: Array  # (reasons,) people
+
+
+def support_of(design: Design) -> Support:
+    """What a design rests on in this hospital."""
+    x, n = design.x.reshape(design.n, len(design.names)), design.n
+    flags = np.array([design.flags[f] for f in sorted(design.flags)], dtype=float).reshape(len(design.flags), n).T
+    present = (x != 0).astype(float)
+    marks = np.hstack([present, flags])
+    off = x != (np.median(x, axis=0) if n else 0.0)
+    sized = np.hstack([x, (np.ones(n) if design.weights is None else design.weights)[:, None]])
+    counts = [np.bincount(c.index[c.index >= 0], minlength=int(np.prod(c.shape))) for _, c in ordered(design)]
+    return Support(
+        np.array([n, 1.0 if n else 0.0]),
+        np.array([present.sum(0), ((x != 0) & (x != 1)).sum(0), off.sum(0)]),
+        flags.sum(0),
+        marks.T @ marks,
+        np.array([np.abs(sized).sum(0), np.square(sized).sum(0)]),
+        np.concatenate([*counts, []]).astype(float),
+        np.array([float(design.left_out[r]) for r in sorted(design.left_out)]),
+    )
+
+
+def ordered(design: Design) -> Iterator[tuple[str, Cells]]:
+    """The partitions of a design in their order on the wire."""
+    return ((name, design.cells[name]) for name in sorted(design.cells))
+
+
+def spent_on(support: Support) -> int:
+    """Distinct numbers in a support: one per column, per pair and per cell."""
+    p = len(support.pairs)
+    return p * (p + 1) // 2 + int(support.cells.size) + int(support.left_out.size) + 1
+
+
+# The verdict over the network ---------------------------------------------------------------------------------
+
+
+def judge(design: Design, total: Support, policy: Policy) -> Verdict:
+    """The rules of support on the network's totals: a verdict, the same at every hospital, or a `Violation`."""
+    n, hospitals = int(total.here[0]), int(total.here[1])
+    if hospitals < policy.hospitals:
+        raise Violation(
+            f"{hospitals} hospitals have at least {policy.k} people for this; a sum needs {policy.hospitals}. "
+            f"Invite more hospitals, or ask about more people"
+        )
+    if policy.few(n):
+        raise Violation(f"the design rests on fewer than {policy.k} people")
+    _columns(design, total, policy)
+    _flags(design, total, policy)
+    _pairs(design, total, policy)
+    _effective(design, total, policy)
+    tables = _tables(design, total.cells)
+    grids = _grids(design, tables, policy)
+    n -= sum(int(tables[name][grids[name] < 0].sum()) for name, c in ordered(design) if c.rule == "drop")
+    left = {
+        reason: None if policy.few(count) else int(count)
+        for reason, count in zip(sorted(design.left_out), total.left_out, strict=True)
+    }
+    k = 0 if "small_cells" in policy.allow else policy.k
+    return Verdict(n, hospitals, grids, left, int(policy.share * n * max(1, len(design.columns))), k)
+
+
+def _columns(design: Design, total: Support, policy: Policy) -> None:
+    n = total.here[0]
+    for name, (present, other, off) in zip(design.names, total.columns.T, strict=True):
+        sides = (present, n - present) if other == 0 else (present, off)
+        if any(policy.few(side) for side in sides):
+            raise Violation(
+                f"column {name!r} rests on fewer than {policy.k} people on one side. Leave it out or merge its levels"
+            )
+
+
+def _flags(design: Design, total: Support, policy: Policy) -> None:
+    for name, count in zip(sorted(design.flags), total.flags, strict=True):
+        if policy.few(count) or policy.few(total.here[0] - count):
+            raise Violation(f"fewer than {policy.k} people are on one side of {name!r}. Ask about more people")
+
+
+def _pairs(design: Design, total: Support, policy: Policy) -> None:
+    names = [*design.names, *sorted(design.flags)]
+    for i, j in np.argwhere((total.pairs > 0) & (total.pairs < policy.pairs)):
+        if i < j and "small_cells" not in policy.allow:
+            raise Violation(
+                f"{names[i]!r} and {names[j]!r} meet in fewer than {policy.pairs} people. Leave one out or merge levels"
+            )
+
+
+def _effective(design: Design, total: Support, policy: Policy) -> None:
+    numbers = np.square(total.sizes[0]) / np.where(total.sizes[1] > 0, total.sizes[1], np.inf)
+    for name, number in zip([*design.names, "the case weights"], numbers, strict=True):
+        if 0 < number < policy.effective * (1 - 1e-9):
+            raise Violation(
+                f"{name!r} has an effective number under {policy.effective:g}: a few people carry it. "
+                f"Declare a plausible range, take its logarithm, or leave it out"
+            )
+
+
+# Cells --------------------------------------------------------------------------------------------------------
+
+
+def _tables(design: Design, counts: Array) -> dict[str, Array]:
+    """The counts of each partition, (groups, cells)."""
+    sizes = [int(np.prod(cells.shape)) for _, cells in ordered(design)]
+    parts = np.split(counts, np.cumsum(sizes)[:-1]) if sizes else []
+    return {name: part.reshape(cells.shape) for (name, cells), part in zip(ordered(design), parts, strict=True)}
+
+
+def _grids(design: Design, tables: Mapping[str, Array], policy: Policy) -> dict[str, Ints]:
+    """For every partition: which merged cell each ladder cell goes to, -1 where suppressed."""
+    grids: dict[str, Ints] = {}
+    for name, cells in ordered(design):
+        _allowed(name, cells, policy)
+        if name in grids:
+            continue
+        if cells.rule in ("merge", "align"):
+            family = {f: tables[f] for f, c in ordered(design) if (c.rule, c.family) == (cells.rule, cells.family)}
+            grids |= merged(family, cells.marks, policy, aligned=cells.rule == "align")
+        else:
+            grids[name] = _RULES[cells.rule](name, tables[name], policy)
+    return grids
+
+
+def _allowed(name: str, cells: Cells, policy: Policy) -> None:
+    if cells.needs and cells.needs not in policy.allow:
+        raise Violation(f"cells {name!r} need the disclosure class {cells.needs!r}: {CLASSES[cells.needs]}")
+    if cells.days < policy.days * (1 - 1e-9) and "fine_times" not in policy.allow:
+        raise Violation(f"cells {name!r} are finer than {policy.days:g} days and need the class 'fine_times'")
+    if cells.rule == "fine" and not cells.needs:
+        raise Violation(f"cells {name!r} ask for no support and name no disclosure class")
+
+
+def _fine(name: str, table: Array, policy: Policy) -> Ints:
+    return np.tile(np.arange(table.shape[1]), (table.shape[0], 1))
+
+
+def _refuse(name: str, table: Array, policy: Policy) -> Ints:
+    if policy.few(table).any():
+        raise Violation(
+            f"cells {name!r}: some rest on fewer than {policy.k} people. Merge levels or ask about more people"
+        )
+    return _fine(name, table, policy)
+
+
+def _suppress(name: str, table: Array, policy: Policy) -> Ints:
+    """Leave out cells under k and, while what is left out of a group sums to under k, its next smallest too."""
+    hidden = policy.few(table)
+    for row, out in zip(table, np.asarray(hidden), strict=True):
+        while policy.few(row[out].sum()) and (row[~out] > 0).any():
+            out[int(np.argmin(np.where(out | (row == 0), np.inf, row)))] = True
+    return np.where(hidden, -1, _fine(name, table, policy))
+
+
+def _drop(name: str, table: Array, policy: Policy) -> Ints:
+    """Leave the people of cells under k out of the study's people and of their number; an empty cell looks alike."""
+    return np.where(policy.few(table) | (table == 0), -1, _fine(name, table, policy))
+
+
+def _show(name: str, table: Array, policy: Policy) -> Ints:
+    """Say which cells hold enough people; nobody is left out."""
+    return np.where(policy.few(table) | (table == 0), -1, _fine(name, table, policy))
+
+
+def _require(name: str, table: Array, policy: Policy) -> Ints:
+    """(groups, 2) people present and missing: 1 in every cell if any group misses 1 to k-1, else 0."""
+    return np.full(table.shape, int(policy.few(table[:, 1]).any()), dtype=np.int64)
+
+
+_RULES = {"fine": _fine, "refuse": _refuse, "suppress": _suppress, "drop": _drop, "show": _show, "require": _require}
+
+
+def merged(tables: Mapping[str, Array], marks: Sequence[int], policy: Policy, *, aligned: bool) -> dict[str, Ints]:
+    """Merge neighbouring cells of several (groups, cells) tables until each holds 0 or at least k people.
+
+    Each group of each table by itself, or all of them `aligned` on one grid. A group with 1 to k-1 people in one of
+    the tables is suppressed in all of them: its number in one would follow from the others.
+    """
+    stack = np.stack(list(tables.values()))  # (tables, groups, cells)
+    small = np.asarray(policy.few(stack.sum(axis=2)).any(axis=0))
+    if small.all():
+        raise Violation(f"every group has fewer than {policy.k} people with, or without, an event")
+    size = stack.shape[2]
+    common = _numbered(_edges(stack[:, ~small].reshape(-1, size), marks, policy), size) if aligned else None
+
+    def grid(row: Array) -> Ints:
+        return _numbered(_edges(row[None], marks, policy), size) if common is None else common
+
+    return {
+        name: np.array([np.full(size, -1) if few else grid(row) for row, few in zip(table, small, strict=True)])
+        for name, table in tables.items()
+    }
+
+
+def _edges(rows: Array, marks: Sequence[int], policy: Policy) -> list[int]:
+    """Left edges of the finest partition in which every row has 0 or at least k per cell; marks kept if they can be."""
+    cut = np.concatenate([np.zeros((rows.shape[0], 1)), np.cumsum(rows, axis=1)], axis=1)
+
+    def good(low: int, high: int) -> bool:
+        return not policy.few(cut[:, high] - cut[:, low]).any()
+
+    def empty(low: int, high: int) -> bool:
+        return not (cut[:, high] - cut[:, low]).any()
+
+    end = rows.shape[1]
+    kept = [0]
+    for m in sorted({m for m in marks if 0 < m < end}):
+        if good(kept[-1], m):
+            kept.append(m)
+    while len(kept) > 1 and not good(kept[-1], end):
+        kept.pop()
+    edges: list[int] = []
+    for low, high in zip(kept, [*kept[1:], end], strict=True):
+        edges.append(low)
+        for e in range(low + 1, high):
+            # a stretch with nobody is one cell, not many
+            lone = empty(edges[-1], e + 1) or empty(edges[-1], high)
+            if good(edges[-1], e) and good(e, high) and not lone:
+                edges.append(e)
+    return edges
+
+
+def _numbered(edges: Sequence[int], size: int) -> Ints:
+    steps = np.zeros(size, dtype=np.int64)
+    steps[list(edges)] = 1
+    return np.cumsum(steps) - 1
+
+
+# Every answer -------------------------------------------------------------------------------------------------
+
+
+class Gate:
+    """One hospital's gate during one run: remembers what was asked how often, and how many numbers left."""
+
+    def __init__(self, policy: Policy, columns: int) -> None:
+        self.policy = policy
+        self.columns = columns
+        self.people = 0
+        self.spent = 0
+        self._asked: Counter[tuple[object, str, str]] = Counter()
+        self._open: set[tuple[object, str, str]] = set()
+
+    def settle(self, a: Ask, design: Design, total: Support) -> Verdict:
+        """Judge a design on the network's totals, and open it for values if it stands."""
+        verdict = judge(design, total, self.policy)
+        self.people = max(self.people, verdict.n)
+        self._spend(spent_on(total))
+        self._open.add((a.analysis, a.step, a.group))
+        return verdict
+
+    def admit(self, a: Ask, sums: Sums, people: int) -> None:
+        """Let the sums of an answer pass, or raise `Violation`. `people` is how many the design has here."""
+        step = step_of(a)
+        if (a.analysis, step.on, a.group) not in self._open:
+            raise Violation(f"{a.step} asks for sums of a design that was not judged")
+        self._asked[a.analysis, a.step, a.group] += 1
+        if self._asked[a.analysis, a.step, a.group] > step.repeats:
+            raise Violation(f"{name_of(a.analysis)}.{a.step} was asked more than {step.repeats} times")
+        for name, s in leaves(a, sums):
+            self._one(f"{name_of(a.analysis)}.{a.step}.{name}", s, people)
+
+    def _one(self, name: str, s: Sum, people: int) -> None:
+        if not np.isfinite(s.value).all():
+            raise RangeError(f"{name} is not finite; nothing was sent")
+        if len(s.bounds) != s.value.ndim or any(n > b for n, b in zip(s.value.shape, s.bounds, strict=True)):
+            raise Violation(f"{name} has shape {s.value.shape}, the manifest allows {s.bounds}")
+        if people and s.effective < self.policy.effective_here and s.value.any():
+            raise Violation(f"{name} has an effective number of {s.effective:.1f} here: a few people carry it")
+        if s.needs and s.needs not in self.policy.allow:
+            raise Violation(f"{name} needs the disclosure class {s.needs!r}")
+        self._spend(0 if s.needs else s.numbers().size)
+
+    def _spend(self, numbers: int) -> None:
+        self.spent += numbers
+        budget = int(self.policy.share * self.people * self.columns)
+        if self.spent > budget:
+            raise Violation(
+                f"the run would have answered {self.spent} distinct numbers about {self.people} people and "
+                f"{self.columns} columns; the budget is {budget}. Ask for fewer terms, groups or cells"
+            )

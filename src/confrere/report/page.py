@@ -1,0 +1,185 @@
+"""report.html: one page that needs no network and no script. `render` is pure: result in, text out."""
+
+from __future__ import annotations
+
+import base64
+from functools import cache
+from importlib.resources import files
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from confrere.report import prose, svg
+from confrere.report.figures import figures
+from confrere.report.files import csv_bytes, stems
+from confrere.report.numerals import Language
+from confrere.report.schema import Result, check
+from confrere.report.svg import Figure
+from confrere.report.tables import DRAWN, WITHHELD, Table, raw, tables
+from confrere.report.words import Words
+
+SHOWN = 150  # rows of numbers under a figure or table; its CSV has them all
+
+
+class Part(NamedTuple):
+    """One analysis as the page shows it."""
+
+    name: str
+    anchor: str
+    method: str
+    about: str  # people, events, hospitals
+    headline: str
+    settings: list[tuple[str, str]]
+    facts: list[tuple[str, str]]
+    figures: list[Figure]
+    tables: list[Table]
+    notes: list[str]
+    warnings: list[str]
+    analysis: dict[str, Any]
+
+    @property
+    def told(self) -> bool:
+        """Whether it has results of its own; a mere description of the data stands with the data."""
+        return bool(self.figures or _in_results(self) or not any(t.name == "table1" for t in self.tables))
+
+
+def parts(result: Result, words: Words) -> list[Part]:
+    """Every analysis with its figures and tables, all of them named for their files."""
+    unit, k = result["study"]["time_unit"], prose.threshold(result)
+    analyses = result["analyses"]
+    drawn = [(a, figure) for a in analyses for figure in figures(a, unit, words)]
+    set_up = [(a, table) for a in analyses for table in tables(a, unit, k, words)]
+    drawn_stems = stems((a["name"], figure.name) for a, figure in drawn)
+    sheet_stems = stems((a["name"], table.name) for a, table in set_up)
+    named = [(a, f._replace(stem=s)) for (a, f), s in zip(drawn, drawn_stems, strict=True)]
+    sheets = [(a, t._replace(stem=s)) for (a, t), s in zip(set_up, sheet_stems, strict=True)]
+    return [
+        _part(
+            analysis,
+            f"analysis-{place}",
+            [figure for owner, figure in named if owner is analysis],
+            [table for owner, table in sheets if owner is analysis],
+            unit,
+            words,
+        )
+        for place, analysis in enumerate(analyses, start=1)
+    ]
+
+
+def _part(
+    analysis: dict[str, Any],
+    anchor: str,
+    drawn: list[Figure],
+    sheets: list[Table],
+    unit: str | None,
+    words: Words,
+) -> Part:
+    forms = words.numbers
+    about = [
+        words(text, n=forms.count(analysis[field]))
+        for field, text in (("n", "{n} people"), ("events", "{n} events"))
+        if analysis[field] is not None
+    ]
+    about.append(words("{count} hospitals", count=analysis["hospitals"]))
+    return Part(
+        name=analysis["name"],
+        anchor=anchor,
+        method=words.method(analysis["method"]),
+        about=" · ".join(about),
+        headline=prose.headline(analysis, unit, words),
+        settings=[(words.label(key), forms.any(value)) for key, value in analysis["settings"].items()],
+        facts=[(words.title(key), forms.any(value)) for key, value in analysis["facts"].items()],
+        figures=drawn,
+        tables=sheets,
+        notes=analysis["notes"],
+        warnings=analysis["warnings"],
+        analysis=analysis,
+    )
+
+
+def render(result: Result, lang: Language = "en") -> str:
+    """The whole page. Raises StudyError where `result` is not what the schema says."""
+    check(result)
+    words = Words(lang)
+    shown, cited = parts(result, words), references(result)
+    text: str = _template().render(
+        result=result,
+        study=result["study"],
+        words=words,
+        forms=words.numbers,
+        parts=shown,
+        attrition=attrition(shown),
+        left=prose.left_table(result, words)._replace(stem="left"),
+        left_said=prose.what_left(result, words),
+        disclosed=prose.disclosed(result, words),
+        sure=prose.how_sure(result, words),
+        listed=listed(result["hospitals"], words),
+        versions=sorted({"confrere": result["confrere"], **result["versions"]}.items()),
+        references=cited,
+        cited=lambda part: [n for n, (_, names) in enumerate(cited, start=1) if part.name in names],
+        style=Markup(_asset("report.css")),
+        draw=lambda figure: Markup(svg.draw(figure, alone=False)),
+        data_svg=lambda figure: _data("image/svg+xml", svg.draw(figure, alone=True).encode()),
+        data_csv=lambda records: _data("text/csv;charset=utf-8", csv_bytes(records)),
+        numbers=lambda records: raw(records[:SHOWN], words),
+        more=lambda records: max(0, len(records) - SHOWN),
+        in_results=_in_results,
+        withheld=lambda figure: ">*</text>" in figure.body,
+        asterisk=words(WITHHELD, k=prose.threshold(result)),
+        doi=lambda doi: "https://doi.org/" + quote(doi, safe="/().;:-_"),
+    )
+    return text
+
+
+def attrition(shown: list[Part]) -> list[tuple[list[str], Table]]:
+    """Each distinct account of people left out, with the names of the analyses that it is of."""
+    found: list[tuple[list[str], Table]] = []
+    for part in shown:
+        for table in part.tables:
+            if table.name != "attrition":
+                continue
+            same = next((names for names, other in found if other.records == table.records), None)
+            if same is None:
+                found.append(([part.name], table))
+            else:
+                same.append(part.name)
+    return found
+
+
+def listed(names: list[str], words: Words) -> str:
+    """`curie, lyon and nantes`."""
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} {words('and')} {names[-1]}"
+
+
+def references(result: Result) -> list[tuple[dict[str, Any], list[str]]]:
+    """Each citation once, with the names of the analyses that it is of."""
+    found: dict[str, tuple[dict[str, Any], list[str]]] = {}
+    for analysis in result["analyses"]:
+        for cited in analysis["cite"]:
+            found.setdefault(cited["text"], (cited, []))[1].append(analysis["name"])
+    return list(found.values())
+
+
+def _in_results(part: Part) -> list[Table]:
+    """Data has a place of its own, and what a figure draws stands under the figure."""
+    elsewhere = ("attrition", "table1", *(DRAWN if part.figures else ()))
+    return [table for table in part.tables if table.name not in elsewhere]
+
+
+def _data(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _asset(name: str) -> str:
+    return files("confrere.report").joinpath(name).read_text(encoding="utf-8")
+
+
+@cache
+def _template() -> Any:
+    """The template; whatever it prints is escaped unless made here as markup."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(_asset("report.html.j2"))

@@ -1,0 +1,373 @@
+"""Tables as a journal sets them: records in, headed columns of printed numbers out. Pure.
+
+Tables with a known name are set for reading; any other is printed field by field. Nothing is lost: the records
+themselves stay in `Table.records`, for the numbers under each table and its CSV.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from confrere.report.axes import Clock
+from confrere.report.figures import group_name, level, shown_clock
+from confrere.report.forest import measure
+from confrere.report.numerals import NONE
+from confrere.report.schema import Record
+from confrere.report.terms import read
+from confrere.report.words import Words
+
+WITHHELD = "* Count withheld: fewer than {k} people stand behind it, or behind one that could be worked out from it."
+DRAWN = ("curve", "incidence", "risk")  # a figure shows them; their numbers stand under it
+
+
+class Column(NamedTuple):
+    """A head, and whether numbers stand under it (set to the right)."""
+
+    head: str
+    number: bool = True
+
+
+class Row(NamedTuple):
+    """A line; `look` is "", "heading" (a variable over its levels) or "level" (indented)."""
+
+    cells: tuple[str, ...]
+    look: str = ""
+
+
+class Table(NamedTuple):
+    """A table as it is read, and the records behind it."""
+
+    name: str
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    records: list[Record]
+    foot: tuple[str, ...] = ()
+    stem: str = ""  # its file name without ending; set once all tables of a result are known
+
+
+class Setting(NamedTuple):
+    """What a builder needs beside the records."""
+
+    words: Words
+    clock: Clock
+    level: float
+    k: int
+
+
+def tables(analysis: dict[str, Any], unit: str | None, k: int, words: Words) -> list[Table]:
+    """The tables of one analysis, in the order in which they are read."""
+    setting = Setting(words, shown_clock(analysis, unit), level(analysis), k)
+    given = {name: records for name, records in analysis["tables"].items() if records}
+    known = [name for name in BUILDERS if name in given]
+    return [
+        BUILDERS.get(name, generic)(name, given[name], setting)
+        for name in [*known, *(name for name in given if name not in BUILDERS)]
+    ]
+
+
+def fields(records: Sequence[Record]) -> list[str]:
+    """Every field of the records, in order of first appearance."""
+    return list(dict.fromkeys(field for record in records for field in record))
+
+
+def raw(records: list[Record], words: Words) -> Table:
+    """The numbers as they are, to six figures: what stands behind a figure or a table."""
+    shown = fields(records)
+    rows = tuple(Row(tuple(_six(record.get(field), words) for field in shown)) for record in records)
+    return Table("raw", "", tuple(Column(field, _numeric(records, field)) for field in shown), rows, records)
+
+
+def _six(value: Any, words: Words) -> str:
+    if value is None:
+        return ""
+    return words.numbers.short(value, 6) if isinstance(value, float) else words.numbers.any(value)
+
+
+def generic(name: str, records: list[Record], setting: Setting) -> Table:
+    """Field by field; a column holds numbers if nothing else stands in it."""
+    words = setting.words
+    shown = [field for field in fields(records) if field != "suppressed"]
+    columns = tuple(Column(words.title(field), _numeric(records, field)) for field in shown)
+    rows = tuple(Row(tuple(_cell(field, record, words) for field in shown)) for record in records)
+    return Table(name, words.title(name), columns, rows, records, _withheld(records, setting))
+
+
+def _cell(field: str, record: Record, words: Words) -> str:
+    value = record.get(field)
+    if value is None and record.get("suppressed") and field in ("n", "at_risk", "events", "censored"):
+        return "*"
+    if field == "p_value":
+        return words.numbers.p_value(value)
+    return words.numbers.any(value)
+
+
+def _numeric(records: list[Record], field: str) -> bool:
+    values = [record.get(field) for record in records]
+    return all(v is None or (isinstance(v, (int, float)) and not isinstance(v, bool)) for v in values)
+
+
+def _withheld(records: list[Record], setting: Setting) -> tuple[str, ...]:
+    """The footnote that an asterisk needs."""
+    if not any(record.get("suppressed") for record in records):
+        return ()
+    return (setting.words(WITHHELD, k=setting.k),)
+
+
+def _ranged(record: Record, form: Callable[[float | None], str], words: Words) -> str:
+    """`4.11 (3.49–4.53)`; the estimate alone where it has no interval."""
+    if record["estimate"] is None:
+        return NONE
+    limits = words.numbers.interval(form(record.get("conf_low")), form(record.get("conf_high")))
+    return form(record["estimate"]) if limits == NONE else f"{form(record['estimate'])} ({limits})"
+
+
+def _coefficients(name: str, records: list[Record], setting: Setting) -> Table:
+    """Ratio and coefficient with their interval, standard errors, statistic and P."""
+    words, kind, forms = setting.words, measure(records), setting.words.numbers
+    errors = [field for field in ("std_error", "robust_se") if any(r.get(field) is not None for r in records)]
+    interval = words.interval(setting.level)
+    heads = [f"{words(kind.short)} ({interval})", *(["β"] if kind.ratio else [])]
+    heads += [words.label(field) for field in errors]
+    heads += [words.title("statistic"), words.p]
+    rows = []
+    for record in records:
+        value, low, high = (record.get(field) for field in (kind.field, kind.low, kind.high))
+        cells = [str(read(record["term"])), forms.estimate(value, low, high, kind.ratio)]
+        cells += [forms.significant(record["estimate"])] if kind.ratio else []
+        cells += [forms.significant(record.get(field)) for field in errors]
+        rows.append(Row((*cells, forms.fixed(record["statistic"]), forms.p_value(record["p_value"]))))
+    columns = (Column(words("Term"), False), *map(Column, heads))
+    return Table(name, words("Estimates"), columns, tuple(rows), records)
+
+
+def _grouped(records: list[Record], words: Words) -> tuple[list[Column], Callable[[Record], list[str]]]:
+    """A first column of groups, unless everybody is one group."""
+    if all(group_name(record.get("group")) == "" for record in records):
+        return [], lambda record: []
+    return [Column(words.title("group"), False)], lambda record: [group_name(record.get("group")) or words("All")]
+
+
+def _survival(name: str, records: list[Record], setting: Setting) -> Table:
+    """A row for every time, a column for every group."""
+    words, time = setting.words, setting.clock
+    groups = list(dict.fromkeys(group_name(record["group"]) for record in records))
+    interval = words.interval(setting.level)
+    columns = [Column(_unit(words("Time"), setting), False)]
+    columns += [Column(f"{group or words('Survival')} ({interval})") for group in groups]
+    at = {(record["time"], group_name(record["group"])): record for record in records}
+    rows = []
+    for moment in dict.fromkeys(record["time"] for record in records):
+        cells = [at.get((moment, group), {"estimate": None}) for group in groups]
+        shown = (_percents(record, words) for record in cells)
+        rows.append(Row((time.shown(moment, words.numbers), *shown)))
+    return Table(name, words("Survival at given times"), tuple(columns), tuple(rows), records)
+
+
+def _percents(record: Record, words: Words) -> str:
+    """`45.1% (42.3–48.1)`."""
+    forms = words.numbers
+    low, high = (None if record.get(f) is None else 100 * record[f] for f in ("conf_low", "conf_high"))
+    limits = forms.interval(forms.fixed(low, 1), forms.fixed(high, 1))
+    estimate = forms.percent(record["estimate"])
+    return estimate if NONE in (limits, estimate) else f"{estimate} ({limits})"
+
+
+def _median(name: str, records: list[Record], setting: Setting) -> Table:
+    words = setting.words
+    columns, group = _grouped(records, words)
+    columns.append(Column(f"{_unit(words('Median'), setting)} ({words.interval(setting.level)})"))
+    rows = []
+    for record in records:
+        shown = _ranged(record, _timed(setting), words)
+        reached = words("not reached") if record["estimate"] is None else shown
+        rows.append(Row((*group(record), reached.replace(NONE + ")", words("not reached") + ")"))))
+    return Table(name, words("Median time"), tuple(columns), tuple(rows), records)
+
+
+def _rmst(name: str, records: list[Record], setting: Setting) -> Table:
+    words, form = setting.words, _timed(setting)
+    columns, group = _grouped(records, words)
+    columns.append(Column(_unit(words.title("tau"), setting)))
+    columns.append(Column(f"{_unit(words.title('estimate'), setting)} ({words.interval(setting.level)})"))
+    columns.append(Column(words.label("std_error")))
+    rows = tuple(
+        Row(
+            (
+                *group(record),
+                setting.clock.shown(record["tau"], words.numbers),
+                _ranged(record, form, words),
+                form(record["std_error"]),
+            )
+        )
+        for record in records
+    )
+    return Table(name, words("Restricted mean time"), tuple(columns), rows, records)
+
+
+def _timed(setting: Setting) -> Callable[[float | None], str]:
+    """How a length of time is printed: two decimals of a year, one of a day."""
+    digits = 2 if setting.clock.unit == "years" else 1
+    return lambda value: setting.words.numbers.fixed(None if value is None else value / setting.clock.per, digits)
+
+
+def _unit(head: str, setting: Setting) -> str:
+    unit = setting.clock.unit
+    return f"{head}, {setting.words.label(unit)}" if unit else head
+
+
+def _tests(name: str, records: list[Record], setting: Setting) -> Table:
+    words = setting.words
+    caption = words("Tests")
+    columns = (
+        Column(words.title("test"), False),
+        Column(words.title("statistic")),
+        Column(words.label("df")),
+        Column(words.p),
+    )
+    rows = tuple(Row((words.title(record["test"]), *_tested(record, words))) for record in records)
+    return Table(name, caption, columns, rows, records)
+
+
+def _checks(name: str, records: list[Record], setting: Setting) -> Table:
+    words = setting.words
+    columns = (
+        Column(words("Term"), False),
+        Column(words.title("transform"), False),
+        Column("χ²"),
+        Column(words.label("df")),
+        Column(words.p),
+    )
+    rows = tuple(
+        Row((_checked_term(record["term"], words), words.title(record["transform"]), *_tested(record, words)))
+        for record in records
+    )
+    return Table(name, words("Checks of proportional hazards"), columns, rows, records)
+
+
+def _checked_term(term: str, words: Words) -> str:
+    return words.title(term) if term.lower() == "global" else str(read(term))
+
+
+def _tested(record: Record, words: Words) -> tuple[str, str, str]:
+    forms = words.numbers
+    return forms.fixed(record["statistic"]), forms.any(record["df"]), forms.p_value(record["p_value"])
+
+
+def _attrition(name: str, records: list[Record], setting: Setting) -> Table:
+    words = setting.words
+    columns = (Column(words("Step"), False), Column(words.title("reason"), False), Column(words("People")))
+    rows = tuple(Row((record["step"], record["reason"] or "", _cell("n", record, words))) for record in records)
+    return Table(name, words.title(name), columns, rows, records, _withheld(records, setting))
+
+
+def _table1(name: str, records: list[Record], setting: Setting) -> Table:
+    """One column per group: numbers as mean and median, categories as n (%), differences at the end."""
+    words = setting.words
+    groups = list(dict.fromkeys(group_name(record["group"]) for record in records))
+    smd = any(record.get("smd") is not None for record in records)
+    heads = [f"{group or words('All')} ({_people(records, group, words)})" for group in groups]
+    columns = [Column(words("Characteristic"), False), *map(Column, heads)]
+    columns += [Column(words("SMD"))] if smd else []
+    rows: list[Row] = []
+    for variable in dict.fromkeys(record["variable"] for record in records):
+        about = [record for record in records if record["variable"] == variable]
+        numbers = all(record["level"] is None for record in about)
+        rows += (_number_rows if numbers else _level_rows)(about, groups, smd, words)
+    note = "SMD, standardised mean difference. Categories: n (%) of those known."
+    foot = words(note if smd else "Categories: n (%) of those known.")
+    caption = words("Patients, by group" if len(groups) > 1 else "Patients")
+    return Table(name, caption, tuple(columns), tuple(rows), records, (foot, *_withheld(records, setting)))
+
+
+def _people(records: list[Record], group: str, words: Words) -> str:
+    """`n = 339`: the people of a group, as the variable that knows of most of them says."""
+    totals: dict[str, float] = {}
+    unknown: set[str] = set()
+    for record in records:
+        if group_name(record["group"]) != group:
+            continue
+        variable = record["variable"]
+        if record["n"] is None or record["missing"] is None:
+            unknown.add(variable)
+        first = variable not in totals
+        totals[variable] = totals.get(variable, 0) + (record["n"] or 0) + ((record["missing"] or 0) if first else 0)
+    known = [total for variable, total in totals.items() if variable not in unknown]
+    return f"n = {words.numbers.count(max(known))}" if known else "n = *"
+
+
+def _of(about: list[Record], group: str) -> list[Record]:
+    return [record for record in about if group_name(record["group"]) == group]
+
+
+def _difference(about: list[Record], smd: bool, words: Words) -> tuple[str, ...]:
+    if not smd:
+        return ()
+    found = next((record["smd"] for record in about if record.get("smd") is not None), None)
+    return (words.numbers.fixed(found) if found is not None else "",)
+
+
+def _number_rows(about: list[Record], groups: list[str], smd: bool, words: Words) -> list[Row]:
+    forms = words.numbers
+    rows = [Row((about[0]["variable"], *[""] * len(groups), *_difference(about, smd, words)), "heading")]
+    blank = ("",) if smd else ()
+    means, medians, missing = [], [], []
+    for group in groups:
+        record = next(iter(_of(about, group)), {})
+        mean, deviation = forms.significant(record.get("mean")), forms.significant(record.get("std_dev"))
+        means.append(NONE if record.get("mean") is None else f"{mean} ({deviation})")
+        quarters = forms.interval(forms.short(record.get("q25")), forms.short(record.get("q75")))
+        middle = forms.short(record.get("median"))
+        medians.append(NONE if record.get("median") is None else f"{middle} [{quarters}]")
+        missing.append(record)
+    for name, cells in ((words("Mean (SD)"), means), (words("Median [IQR]"), medians)):
+        if any(cell != NONE for cell in cells):
+            rows.append(Row((name, *cells, *blank), "level"))
+    return rows + _missing_row(missing, blank, words)
+
+
+def _level_rows(about: list[Record], groups: list[str], smd: bool, words: Words) -> list[Row]:
+    rows = [Row((about[0]["variable"], *[""] * len(groups), *_difference(about, smd, words)), "heading")]
+    blank = ("",) if smd else ()
+    for name in dict.fromkeys(record["level"] for record in about if record["level"] is not None):
+        cells = []
+        for group in groups:
+            inside = _of(about, group)
+            record = next((record for record in inside if record["level"] == name), {})
+            cells.append(_share(record, inside, words))
+        rows.append(Row((group_name(name), *cells, *blank), "level"))
+    firsts: list[Record] = [next(iter(_of(about, group)), {}) for group in groups]
+    return rows + _missing_row(firsts, blank, words)
+
+
+def _share(record: Record, inside: list[Record], words: Words) -> str:
+    """`n (%)`; no percentage where a level is withheld, for its count could be worked out from it."""
+    count = record.get("n")
+    if count is None:
+        return "*" if record.get("suppressed") else NONE
+    counts = [other["n"] for other in inside if other["level"] is not None]
+    if None in counts or not sum(counts):
+        return words.numbers.count(count)
+    return f"{words.numbers.count(count)} ({words.numbers.percent(count / sum(counts))})"
+
+
+def _missing_row(records: list[Record], blank: tuple[str, ...], words: Words) -> list[Row]:
+    counts = [record.get("missing", 0) for record in records]
+    if not any(count is None or count > 0 for count in counts):
+        return []
+    shown = ["*" if count is None else words.numbers.count(count) for count in counts]
+    return [Row((words("Missing"), *shown, *blank), "level")]
+
+
+BUILDERS: dict[str, Callable[[str, list[Record], Setting], Table]] = {
+    "attrition": _attrition,
+    "table1": _table1,
+    "coefficients": _coefficients,
+    "median": _median,
+    "survival": _survival,
+    "rmst": _rmst,
+    "tests": _tests,
+    "test": _tests,
+    "proportional_hazards": _checks,
+}

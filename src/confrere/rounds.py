@@ -1,0 +1,585 @@
+"""The heart: a study is a generator of asks, and every hospital runs it.
+
+    every hospital                                              coordinator
+    flow() yields asks --> step(people) --> gate --> mask ---> adds up
+       ^                                                           |
+       +-------------- the sums, and only the sums <---------------+
+
+An analysis is a frozen dataclass. Its `@local` methods are pure, run inside the hospitals and see `people`.
+Its `flow` is a deterministic generator: it yields rounds (tuples of `Ask`), is sent what came back, does no
+I/O, reads no clock, and what it returns is the finding. Everyone runs it: the coordinator to make the
+finding, each hospital to know by itself what may be asked next. Everything hangs on one seam, a callable
+from a round to its answers: in the clear (`clear`), masked, over a network, or replayed from a journal.
+
+A number leaves a hospital only as a `Sum`, only `People` makes one, and it rests on a named `Design`: the raw
+columns a step works on. What a design rests on (its `Support`) is asked once, before its first value, by
+`supported`, so that no analysis mentions privacy and the gate has what it needs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Generator, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from typing import Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from confrere.errors import ProtocolError, StudyError, UserError, Waiting
+
+Array = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+# What leaves --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Sum:
+    """An array that leaves a hospital only added to the others' arrays.
+
+    In a step, `value` is this hospital's own part; in a flow it is the total over all hospitals. `dims` names
+    each axis and `bounds` gives its public upper bound. `scale` is the power of two of the fixed point, part
+    of the step and so public. `effective` is the effective number (sum a)^2 / sum a^2 of the weights with
+    which this hospital's people enter, infinite if they enter alike. A `symmetric` matrix travels once.
+    """
+
+    value: Array
+    dims: tuple[str, ...] = ()
+    bounds: tuple[int, ...] = ()
+    scale: int = 64
+    effective: float = np.inf
+    symmetric: bool = False
+    needs: str = ""  # the disclosure class without which it may not leave
+
+    def numbers(self) -> Array:
+        """The distinct numbers, flat: all of them, or the upper triangle of a symmetric matrix."""
+        return self.value[np.triu_indices(len(self.value))] if self.symmetric else self.value.ravel()
+
+    def filled(self, numbers: Array) -> Sum:
+        """This sum with other numbers, the inverse of `numbers`."""
+        if not self.symmetric:
+            return dataclasses.replace(self, value=numbers.reshape(self.value.shape))
+        full = np.empty_like(self.value)
+        full[np.triu_indices(len(full))] = numbers
+        full.T[np.triu_indices(len(full))] = numbers
+        return dataclasses.replace(self, value=full)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        return np.array(self.value, dtype=dtype, copy=bool(copy))
+
+
+Sums = tuple[Sum, ...]
+S = TypeVar("S", bound=Sums)
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A partition of the people of a design into cells, whose support decides what becomes of each cell.
+
+    `index` (n,) holds the ladder cell of each person, -1 for none. `shape` is (groups, cells): every group is a
+    partition of its own. `rule` says what the gate does with a cell of 1 to k-1 people:
+
+    - `refuse`: the study is refused.
+    - `suppress`: the cell and, so that it cannot be had by subtraction, another one of its group are left out.
+    - `drop`: its people are left out, and the verdict's number of people does not count them.
+    - `show`: the verdict says which cells hold at least k people; nobody is left out.
+    - `merge`: it is merged with its neighbours in the same group (ordered cells). `marks` are cell numbers
+      whose left edge stays an edge if both sides allow it. A group with 1 to k-1 people in one partition of a
+      `family` is suppressed in all of it.
+    - `align`: the same, on one grid for all groups and partitions of the `family`.
+    - `require`: two cells, present and missing: a column missing for 1 to k-1 people is required of everybody.
+    - `fine`: everything leaves as it is; needs the disclosure class named in `needs`.
+    """
+
+    index: Ints
+    shape: tuple[int, int]
+    rule: str = "refuse"
+    family: str = ""
+    marks: tuple[int, ...] = ()
+    days: float = np.inf  # width of a cell in days where cells are times
+    needs: str = ""
+    bound: int = 0  # public upper bound of cells per group, if it is not shape[1]
+
+
+@dataclass(frozen=True, eq=False)
+class Design:
+    """The raw columns and outcome that steps work on; made once per run, never leaves.
+
+    `rows` (N,) marks the rows of the table that are in it. `x` (n, p) are the raw columns by `names`; `flags` are
+    two-sided marks (n,) by name, above all the event; `weights` (n,) the case weights, if any; `cells` the
+    partitions. `data` is the method's own and is read by its steps. `columns` names the source columns read: the
+    budget of numbers is people x columns / 4. `left_out` counts the people not in it by reason; the reasons are
+    public, the counts are not.
+    """
+
+    n: int
+    rows: Bools
+    x: Array = field(default_factory=lambda: np.empty((0, 0)))
+    names: tuple[str, ...] = ()
+    flags: Mapping[str, Bools] = field(default_factory=dict)
+    weights: Array | None = None
+    cells: Mapping[str, Cells] = field(default_factory=dict)
+    data: Any = None
+    columns: tuple[str, ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    _made: dict[str, Any] = field(default_factory=dict)
+
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """What is expensive to prepare and the same in every round: made at the first call, then remembered."""
+        if name not in self._made:
+            self._made[name] = make()
+        return cast(T, self._made[name])
+
+
+class Verdict(NamedTuple):
+    """What the hospitals say, alike and in the clear, of a design's support; public."""
+
+    n: int  # people
+    hospitals: int  # that take part with at least k people
+    grids: dict[str, Ints]  # by name of cells: (groups, ladder cells) -> merged cell, -1 where suppressed
+    left_out: dict[str, int | None]  # people by reason, None where fewer than k
+    budget: int  # distinct numbers that may be asked about these people
+    k: int = 0  # the least people a shown count rests on
+
+
+# Asks and flows -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Ask:
+    """One step of one analysis with public arguments: data, never a bound method and never code.
+
+    `kind` is `ask` (sums leave), `keep` (the result stays) or `support` (what a design rests on).
+    """
+
+    analysis: Any
+    step: str
+    args: tuple[Any, ...] = ()
+    kind: str = "ask"
+    group: str = ""
+
+    def plain(self) -> dict[str, Any]:
+        """As plain data for the wire and for comparison: settings by name, no class."""
+        return {
+            "analysis": name_of(self.analysis),
+            "settings": _plain(self.analysis),
+            "step": self.step,
+            "args": _plain(self.args),
+            "kind": self.kind,
+            "group": self.group,
+        }
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for equal asks of one process; the arguments by value."""
+        return (self.analysis, self.step, self.kind, self.group, _hashable(self.args))
+
+
+Round = tuple[Ask, ...]
+Answers = tuple[Any, ...]
+Flow = Generator[Round, Answers, T]
+Answer = Callable[[Round], Answers]
+
+
+def ask(step: Callable[Concatenate[People, P], S], *args: P.args, **kwargs: P.kwargs) -> Flow[S]:
+    """Ask every hospital for the sums of a step; gives the same NamedTuple with the totals."""
+    (sums,) = yield (_asked(step, args, kwargs, "ask"),)
+    return cast(S, sums)
+
+
+def keep(step: Callable[Concatenate[People, P], object], *args: P.args, **kwargs: P.kwargs) -> Flow[None]:
+    """Have every hospital run a step and keep its result: a worklist, a page, state for a later round."""
+    yield (_asked(step, args, kwargs, "keep"),)
+
+
+def support(step: Callable[Concatenate[People, P], Design], *args: P.args, **kwargs: P.kwargs) -> Flow[Verdict]:
+    """What a design rests on, as a public verdict. Asked by itself before a first value; ask to see the grid."""
+    (verdict,) = yield (_asked(step, args, kwargs, "support"),)
+    return cast(Verdict, verdict)
+
+
+def together(*flows: Flow[Any]) -> Flow[tuple[Any, ...]]:
+    """Several flows that share their rounds: folds, penalties, control outcomes. Gives their results in order."""
+    results: list[Any] = [None] * len(flows)
+    waiting: dict[int, Round] = {}
+
+    def advance(i: int, answers: Answers | None) -> None:
+        try:
+            waiting[i] = flows[i].send(cast(Answers, answers))
+        except StopIteration as stop:
+            results[i] = stop.value
+            waiting.pop(i, None)
+
+    for i in range(len(flows)):
+        advance(i, None)
+    while waiting:
+        order = sorted(waiting)
+        sizes = [len(waiting[i]) for i in order]
+        answers = yield tuple(a for i in order for a in waiting[i])
+        ends = np.cumsum([0, *sizes])
+        for i, low, high in zip(order, ends[:-1], ends[1:], strict=True):
+            advance(i, answers[low:high])
+    return tuple(results)
+
+
+def one_by_one(flows: Sequence[Flow[Any]]) -> Flow[list[Any]]:
+    """The flows of a study after one another. A `UserError` is its flow's finding, and the others go on."""
+    findings: list[Any] = []
+    for flow in flows:
+        try:
+            findings.append((yield from flow))
+        except UserError as error:
+            findings.append(error)
+    return findings
+
+
+def within(group: str, flow: Flow[T]) -> Flow[T]:
+    """A flow asked of a group of hospitals that the study fixed beforehand (three members at least)."""
+    return _mapped(flow, lambda asks: tuple(dataclasses.replace(a, group=group) for a in asks))
+
+
+def supported(flow: Flow[T]) -> Flow[T]:
+    """A flow that asks the support of every design before its first value, and nothing twice.
+
+    The same ask again is answered from memory: it would be the same sum, and spend the budget of numbers.
+    """
+    known: dict[Hashable, Any] = {}
+    designs: set[Hashable] = set()
+    try:
+        asks = next(flow)
+        while True:
+            first = {d.key: d for a in asks if (d := _design_of(a, designs)) is not None}
+            for wanted in (tuple(first.values()), asks):
+                new = {a.key: a for a in wanted if a.key not in known}
+                if new:
+                    for a, got in zip(new.values(), (yield tuple(new.values())), strict=True):
+                        known[a.key] = got
+                designs |= {(a.analysis, a.step, a.group) for a in wanted if a.kind == "support"}
+            asks = flow.send(tuple(known[a.key] for a in asks))
+    except StopIteration as stop:
+        return cast(T, stop.value)
+
+
+def _design_of(a: Ask, designs: set[Hashable]) -> Ask | None:
+    """The support ask that must go before an ask, or None if it has gone."""
+    on = "" if a.kind == "support" else step_of(a).on
+    if not on or (a.analysis, on, a.group) in designs:
+        return None
+    return Ask(a.analysis, on, (), "support", a.group)
+
+
+def _mapped(flow: Flow[T], change: Callable[[Round], Round]) -> Flow[T]:
+    try:
+        asks = next(flow)
+        while True:
+            asks = flow.send((yield change(asks)))
+    except StopIteration as stop:
+        return cast(T, stop.value)
+
+
+def _asked(step: Any, args: Any, kwargs: Mapping[str, Any], kind: str) -> Ask:
+    if kwargs:
+        raise StudyError(f"{step.__name__}: arguments of an ask go by position, found {sorted(kwargs)}")
+    return Ask(step.__self__, step.__name__, tuple(args), kind)
+
+
+# Steps and analyses -------------------------------------------------------------------------------------------
+
+
+class Step(NamedTuple):
+    """What is public about a step: the design it works on, and how often it may be asked in a run."""
+
+    on: str
+    repeats: int
+
+
+def local(
+    *, on: str = "", repeats: int = 1
+) -> Callable[[Callable[Concatenate[Any, People, P], T]], Callable[Concatenate[Any, People, P], T]]:
+    """Mark a method that runs inside the hospitals. `on` names the method that makes its design."""
+
+    def mark(method: Callable[Concatenate[Any, People, P], T]) -> Callable[Concatenate[Any, People, P], T]:
+        method.__dict__["step"] = Step(on, repeats)
+        return method
+
+    return mark
+
+
+def step_of(a: Ask) -> Step:
+    """The mark of the step that an ask names; a method without a mark cannot be asked."""
+    mark = getattr(getattr(type(a.analysis), a.step, None), "step", None)
+    if not isinstance(mark, Step):
+        raise ProtocolError(f"{name_of(a.analysis)} has no step {a.step!r}")
+    return mark
+
+
+class Analysis(Protocol):
+    """One statistical method: a frozen dataclass with local steps and a flow."""
+
+    def flow(self) -> Flow[Any]: ...
+
+
+_names: dict[type, str] = {}
+
+
+def register(name: str) -> Callable[[type[T]], type[T]]:
+    """Name an analysis. Installed ones are found by the entry point group `confrere.analyses`."""
+
+    def mark(cls: type[T]) -> type[T]:
+        if not (dataclasses.is_dataclass(cls) and cls.__dataclass_params__.frozen):  # type: ignore[attr-defined]
+            raise StudyError(f"analysis {name!r}: {cls.__name__} is not a frozen dataclass")
+        _names[cls] = name
+        return cls
+
+    return mark
+
+
+def name_of(analysis: object) -> str:
+    """The registered name of an analysis."""
+    try:
+        return _names[type(analysis)]
+    except KeyError:
+        raise StudyError(f"{type(analysis).__name__} is not a registered analysis: add @register(name)") from None
+
+
+def installed() -> list[str]:
+    """Names of the analyses installed here, ours and others'; parts of analyses start with "_" and do not count."""
+    names = {e.name for e in entry_points(group="confrere.analyses")} | set(_names.values())
+    return sorted(n for n in names if not n.startswith("_"))
+
+
+def find(name: str) -> type[Any]:
+    """The analysis of a name, imported on demand."""
+    for cls, known in _names.items():
+        if known == name:
+            return cls
+    for e in entry_points(group="confrere.analyses"):
+        if e.name == name:
+            return cast(type[Any], e.load())
+    raise StudyError(f"no analysis is called {name!r}; installed are {', '.join(installed())}")
+
+
+# Inside a hospital --------------------------------------------------------------------------------------------
+
+
+class People:
+    """This hospital's people as one step sees them. Only this class makes a `Sum`."""
+
+    def __init__(self, table: Any, design: Design | None = None, verdict: Verdict | None = None) -> None:
+        self.table = table
+        self.kept: dict[str, Any] = {}
+        self._design = design
+        self._verdict = verdict
+
+    @property
+    def design(self) -> Design:
+        """The design that the step named in `@local(on=...)`, made once per run."""
+        if self._design is None:
+            raise ProtocolError("this step names no design: write @local(on=...)")
+        return self._design
+
+    def count(self, where: Bools | None = None) -> Sum:
+        """How many people."""
+        n = self.design.n if where is None else int(where.sum())
+        return Sum(np.array(float(n)), scale=0)
+
+    def moments(self, x: Array, w: Array | None = None, y: Array | None = None) -> Sum:
+        """x'Wx (p, p), or x'Wy (p,), in units of the columns; x (n, p), w and y (n,)."""
+        wx = x if w is None else x * w[:, None]
+        p = x.shape[1]
+        if y is not None:
+            return Sum(wx.T @ y, ("terms",), (p,), effective=effective(w))
+        return Sum(wx.T @ x, ("terms", "terms"), (p, p), effective=effective(w), symmetric=True)
+
+    def cells(self, name: str, values: Array | None = None) -> Sum:
+        """Sums over the cells of this name as the verdict merged them.
+
+        Gives counts (groups, cells), or sums of `values` (n,), or of `values` (n, p): (groups, cells, p).
+        """
+        cells, merge = self.design.cells[name], self.grid(name)
+        groups, bound = cells.shape[0], cells.bound or cells.shape[1]
+        width = int(merge.max(initial=-1)) + 1
+        at = np.where(cells.index >= 0, merge.ravel()[np.maximum(cells.index, 0)], -1)
+        inside = at >= 0
+        flat = (cells.index // cells.shape[1] * width + at)[inside]
+        size = groups * width
+        if values is None or values.ndim == 1:
+            counted = np.bincount(flat, None if values is None else values[inside], minlength=size).astype(float)
+            return Sum(counted.reshape(groups, width), ("groups", "cells"), (groups, bound), needs=cells.needs)
+        columns = [np.bincount(flat, v, minlength=size) for v in values[inside].T]
+        total = np.stack(columns, axis=1).astype(float).reshape(groups, width, -1)
+        dims, bounds = ("groups", "cells", "terms"), (groups, bound, values.shape[1])
+        return Sum(total, dims, bounds, needs=cells.needs)
+
+    def grid(self, name: str) -> Ints:
+        """(groups, ladder cells) -> merged cell, -1 where suppressed; as the hospitals agreed."""
+        if self._verdict is None:
+            raise ProtocolError(f"cells {name!r} have not been judged")
+        return self._verdict.grids[name]
+
+    def derived(self, value: Array, weights: Array | None = None, **kind: Any) -> Sum:
+        """What a step computed from all its people at once, who entered with `weights` (n,).
+
+        `kind` may give `dims`, `bounds`, `scale`, `symmetric`.
+        """
+        value = np.asarray(value, dtype=float)
+        default = {"dims": tuple("terms" for _ in value.shape), "bounds": value.shape}
+        return Sum(value, **(default | kind), effective=effective(weights))
+
+
+def effective(weights: Array | None) -> float:
+    """(sum a)^2 / sum a^2, the number of equal people that these weights are worth; infinite for none."""
+    if weights is None or not (square := float(np.square(weights).sum())):
+        return np.inf
+    return float(np.abs(weights).sum()) ** 2 / square
+
+
+class Site:
+    """One hospital's records during a run: runs steps, remembers designs; knows nothing of thresholds."""
+
+    def __init__(self, table: Any) -> None:
+        self.table = table
+        self.kept: dict[tuple[str, str], Any] = {}
+        self._designs: dict[Hashable, Design] = {}
+        self._verdicts: dict[Hashable, Verdict] = {}
+
+    def design(self, a: Ask, least: int = 0, member: bool = True) -> Design:
+        """Make the design that a support ask names; of nobody if fewer than `least` people, or not asked at all."""
+        made = self._make(a, self.table)
+        if made.n < least or not member:
+            made = self._make(a, self.table.nobody())
+        self._designs[a.analysis, a.step, a.group] = made
+        return made
+
+    def _make(self, a: Ask, table: Any) -> Design:
+        return cast(Design, getattr(a.analysis, a.step)(People(table), *a.args))
+
+    def people(self, a: Ask) -> int:
+        """How many people of this hospital are in the design that an ask works on."""
+        design = self._designs.get((a.analysis, step_of(a).on, a.group))
+        return 0 if design is None else design.n
+
+    def settle(self, a: Ask, verdict: Verdict) -> None:
+        """Remember what the hospitals agreed about a design."""
+        self._verdicts[a.analysis, a.step, a.group] = verdict
+
+    def run(self, a: Ask) -> Any:
+        """Run the step of an ask: sums for `ask`, anything for `keep`, which is then kept here."""
+        key = (a.analysis, step_of(a).on, a.group)
+        people = People(self.table, self._designs.get(key), self._verdicts.get(key))
+        people.kept = {step: v for (name, step), v in self.kept.items() if name == name_of(a.analysis)}
+        result = getattr(a.analysis, a.step)(people, *a.args)
+        if a.kind == "keep":
+            self.kept[name_of(a.analysis), a.step] = result
+            return None
+        return result
+
+
+Settle = Callable[[Sequence[Design]], Verdict]
+
+
+def clear(tables: Sequence[Any], settle: Settle) -> Answer:
+    """Answer in this process and in the clear, for tests and notebooks. `settle` judges the support of a design."""
+    sites = [Site(t) for t in tables]
+
+    def one(a: Ask) -> Any:
+        if a.kind == "support":
+            verdict = settle([s.design(a) for s in sites])
+            for s in sites:
+                s.settle(a, verdict)
+            return verdict
+        parts = [s.run(a) for s in sites]
+        return None if a.kind == "keep" else added(parts)
+
+    return lambda asks: tuple(one(a) for a in asks)
+
+
+def added(parts: Sequence[S]) -> S:
+    """Add the hospitals' sums, field by field."""
+    fields = (dataclasses.replace(f[0], value=np.sum([s.value for s in f], axis=0)) for f in zip(*parts, strict=True))
+    return type(parts[0])(*fields)
+
+
+# The drive ----------------------------------------------------------------------------------------------------
+
+Progress = Callable[[int, Round], None]
+
+
+def drive(
+    flow: Flow[T],
+    answer: Answer,
+    *,
+    deadline: float | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+    progress: Progress = lambda number, asks: None,
+) -> T:
+    """Run a flow to its finding. `deadline` is in seconds from now; both it and `cancelled` end with `Waiting`."""
+    end = None if deadline is None else time.monotonic() + deadline
+    try:
+        asks, number = next(flow), 1
+        while True:
+            if cancelled():
+                raise Waiting(f"cancelled before round {number}; nothing more was asked")
+            if end is not None and time.monotonic() > end:
+                raise Waiting(f"the deadline of {deadline:g} s passed before round {number}; nothing more was asked")
+            progress(number, asks)
+            asks, number = flow.send(answer(asks)), number + 1
+    except StopIteration as stop:
+        return cast(T, stop.value)
+
+
+# Plain data ---------------------------------------------------------------------------------------------------
+
+
+def _plain(value: Any) -> Any:
+    """Dataclasses as dicts, sequences as tuples; numbers, strings and arrays as they are."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, (tuple, list)):
+        return tuple(_plain(v) for v in value)
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    return value
+
+
+def _hashable(value: Any) -> Hashable:
+    if isinstance(value, np.ndarray):
+        return (value.dtype.str, value.shape, value.tobytes())
+    if isinstance(value, (tuple, list)):
+        return tuple(_hashable(v) for v in value)
+    if isinstance(value, Mapping):
+        return tuple(sorted((k, _hashable(v)) for k, v in value.items()))
+    return cast(Hashable, value)
+
+
+def same(a: Any, b: Any, tolerance: float = 1e-7) -> bool:
+    """Whether two plain values are alike, their floating numbers to a relative tolerance."""
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return a.keys() == b.keys() and all(same(a[k], b[k], tolerance) for k in a)
+    if isinstance(a, (tuple, list)) and isinstance(b, (tuple, list)):
+        return len(a) == len(b) and all(same(x, y, tolerance) for x, y in zip(a, b, strict=True))
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        return a.shape == b.shape and a.dtype == b.dtype and bool(np.all(_near(a, b, tolerance)))
+    if isinstance(a, float) and isinstance(b, float):
+        return bool(_near(a, b, tolerance))
+    return type(a) is type(b) and bool(a == b)
+
+
+def _near(a: Any, b: Any, tolerance: float) -> Any:
+    return (a == b) | (np.abs(a - b) <= tolerance * np.maximum(np.abs(a), np.abs(b)))
+
+
+def leaves(a: Ask, sums: Sums) -> Iterator[tuple[str, Sum]]:
+    """The named arrays of an answer."""
+    names = getattr(type(sums), "_fields", tuple(str(i) for i in range(len(sums))))
+    return zip(names, sums, strict=True)
+
+
+__all__ = [name for name in dir() if not name.startswith("_") and name not in {"annotations"}]

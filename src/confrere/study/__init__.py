@@ -1,0 +1,1 @@
+"""What a researcher writes: the study file, the schema of its table, formulas."""

@@ -1,0 +1,80 @@
+"""From a study to its analyses: each [[analysis]] becomes the frozen dataclass of its method."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, get_type_hints
+
+from confrere.errors import StudyError, UserError
+from confrere.rounds import Analysis, Flow, find, installed, name_of, one_by_one, within
+from confrere.study.file import Spec, Study, meant, settings
+from confrere.study.ground import Ground, model_of
+
+
+def analyses(study: Study) -> list[Analysis]:
+    """The analyses of a study, in its order, on its ground. StudyError names the analysis and the key."""
+    return [_analysis(spec, study.ground) for spec in study.analyses]
+
+
+def _analysis(spec: Spec, ground: Ground) -> Analysis:
+    if spec.method not in installed():
+        raise StudyError(f"[[analysis]] {spec.name}: method '{spec.method}' is not known; {meant(spec.method, installed())}")
+    cls = find(spec.method)
+    hints = {f.name: get_type_hints(cls)[f.name] for f in dataclasses.fields(cls) if f.name != "ground"}
+    missing = dataclasses.MISSING
+    required = [
+        f.name for f in dataclasses.fields(cls) if f.default is missing and f.default_factory is missing and f.name in hints
+    ]
+    given = settings(spec, hints, required)
+    try:
+        made: Analysis = cls(**given, ground=ground)
+        check(made)
+    except UserError as error:
+        raise type(error)(f"[[analysis]] {spec.name}: {error}") from None
+    return made
+
+
+def check(analysis: Any) -> None:
+    """Have an analysis check its settings and formula against its ground, before anything is asked."""
+    if hasattr(analysis, "check"):
+        analysis.check()
+
+
+def reads(analysis: Any) -> tuple[str, ...]:
+    """The source columns that an analysis reads: of its formula, its weights, and what else it says it reads."""
+    names = set(getattr(analysis, "reads", ()))
+    if hasattr(analysis, "formula"):
+        names |= set(model_of(analysis.formula, analysis.ground).columns)
+    names.add(getattr(analysis, "weights", ""))
+    return tuple(sorted(names - {""}))
+
+
+def flow_of(study: Study, built: Sequence[Analysis]) -> Flow[list[Any]]:
+    """The one flow of a study: its analyses after one another, each within its group of hospitals."""
+    flows = [a.flow() for a in built]
+    named = [within(",".join(s.group), f) if s.group else f for s, f in zip(study.analyses, flows, strict=True)]
+    return one_by_one(named)
+
+
+def groups_of(study: Study, members: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Members of every group that a study fixes; "" is everybody."""
+    groups = {"": tuple(sorted(members))}
+    for spec in study.analyses:
+        if strange := set(spec.group) - set(members):
+            raise StudyError(f"[[analysis]] {spec.name}: group names {sorted(strange)}, who are not hospitals of this run")
+        if spec.group:
+            groups[",".join(spec.group)] = spec.group
+    return groups
+
+
+def single(analysis: Any, ground: Ground, allow: Sequence[str] = (), k: int = 11) -> Study:
+    """A study of one analysis, as Python users run it."""
+    fields = {f.name: getattr(analysis, f.name) for f in dataclasses.fields(analysis) if f.name != "ground"}
+    method = name_of(analysis)
+    spec = Spec(method, method, (), fields)
+    return Study(
+        id=method, title=method, purpose="an analysis run from Python", table="people", analyses=(spec,),
+        time_unit=ground.unit, time_step=ground.step, horizon=ground.horizon, schema=ground.schema,
+        allow=tuple(sorted({*allow, *(["fine_times"] if ground.fine else [])})), k=k,
+    )  # fmt: skip

@@ -1,0 +1,149 @@
+"""The public ground that all analyses of a study stand on, and the design that a formula makes of a table.
+
+What is fixed here is known without data: levels of columns, the unit of time, the ladder of times on which curves
+may be drawn. An analysis carries its ground, so that every hospital and the coordinator know the same names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from confrere.errors import DataError, StudyError
+from confrere.rounds import Array, Bools, Design, Ints, People
+from confrere.study.schema import Schema
+
+if TYPE_CHECKING:
+    from confrere.study.formulas import Evaluated, Model
+
+DAYS = {"days": 1.0, "weeks": 7.0, "months": 365.25 / 12, "years": 365.25}
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Levels and ranges of columns, unit of time, ladder of times.
+
+    `step` is the width of a cell of the ladder in units of time; None is the finest that needs no approval, 30
+    days (a month). `horizon` is where the ladder ends; None lets the hospitals find a round one. `fine` asks for
+    the exact times of the network on a grid of `step` (or 1), and needs the disclosure class `fine_times`. `marks`
+    are the reporting times of all analyses of the study, edges of one ladder for all of them: two ladders that differ
+    by a few days would differ by a few people.
+    """
+
+    schema: Schema = Schema()
+    unit: str = "days"
+    step: float | None = None
+    horizon: float | None = None
+    fine: bool = False
+    marks: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.unit not in DAYS:
+            raise StudyError(f"time_unit is {self.unit!r}; it must be one of {', '.join(DAYS)}")
+        if self.step is not None and not 0 < self.step < np.inf:
+            raise StudyError(f"time_step is {self.step}; it must be a positive number of {self.unit}")
+
+    def marked(self, *times: float) -> Ground:
+        """The same ground with more reporting times."""
+        return replace(self, marks=tuple(sorted({*self.marks, *(float(t) for t in times)})))
+
+    @property
+    def width(self) -> float:
+        """Width of a ladder cell in units of time."""
+        if self.step is not None:
+            return self.step
+        if self.fine or self.unit == "months":
+            return 1.0
+        return 30.0 / DAYS[self.unit] if self.unit != "years" else 1.0 / 12
+
+    @property
+    def days(self) -> float:
+        """Width of a ladder cell in days; a calendar month counts as 30."""
+        return self.width * (30.0 if self.unit == "months" else 360.0 if self.unit == "years" else DAYS[self.unit])
+
+
+class Rows(NamedTuple):
+    """What a formula makes of the complete rows of one hospital's table; shapes (n, p) and (n,)."""
+
+    x: Array
+    time: Array | None
+    event: Array | None
+    entry: Array | None
+    value: Array | None
+    strata: Ints | None
+    offset: Array | None
+    weights: Array | None
+
+
+def model_of(formula: str, ground: Ground) -> Model:
+    """The formula, read without data."""
+    from confrere.study import formulas
+
+    return formulas.model(formula, ground.schema)
+
+
+def design_of(
+    people: People, formula: str, ground: Ground, *, weights: str = "", pooled: Mapping[str, tuple[float, float]] = {}
+) -> Design:
+    """The design of a formula on this hospital's complete rows: raw terms, outcome, and who is left out and why.
+
+    `weights` names the column of case weights. `pooled` gives the network's mean and SD of each expression within
+    `standardize()` or `center()`. The design's data are `Rows`.
+    """
+    model = model_of(formula, ground)
+    frame = people.table.frame
+    got = model.evaluate(frame, pooled)
+    w = np.asarray(frame[weights], dtype=float) if weights else None
+    rows = _complete(got, w)
+    columns = tuple(sorted({*model.columns, weights} - {""}))
+    data = Rows(
+        got.x[rows], _at(got.time, rows), _at(got.event, rows), _at(got.entry, rows), _at(got.value, rows),
+        _at(got.strata, rows), _at(got.offset, rows), _at(w, rows),
+    )  # fmt: skip
+    check_times(data)
+    if data.weights is not None and (data.weights < 0).any():
+        raise DataError(f"column {weights!r}: {int((data.weights < 0).sum())} case weights are negative; weights are >= 0")
+    flags = {"event": data.event > 0} if data.event is not None else {}
+    return Design(
+        n=int(rows.sum()), rows=rows, x=data.x, names=model.names, flags=flags, weights=data.weights, data=data,
+        columns=columns, left_out=left_out(people.table, columns, rows),
+    )  # fmt: skip
+
+
+def left_out(table: Any, columns: tuple[str, ...], rows: Bools) -> dict[str, int]:
+    """People who are not in the rows, each counted once, under the first column they miss."""
+    remaining = ~rows
+    counts: dict[str, int] = {}
+    for name in columns:
+        missing = np.asarray(table.frame[name].isna(), dtype=bool) & remaining
+        counts[f"missing {name}"] = int(missing.sum())
+        remaining = remaining & ~missing
+    counts["not defined by the formula"] = int(remaining.sum())
+    return counts
+
+
+def _complete(got: Evaluated, weights: Array | None) -> Bools:
+    rows = np.isfinite(got.x).all(axis=1)
+    for values in (got.time, got.event, got.entry, got.value, got.offset, weights):
+        if values is not None:
+            rows &= np.isfinite(values)
+    if got.strata is not None:
+        rows &= got.strata >= 0
+    return np.asarray(rows)
+
+
+def _at(values: Any, rows: Bools) -> Any:
+    return None if values is None else values[rows]
+
+
+def check_times(data: Rows) -> None:
+    """Negative times, and entries that are not before their exit, are errors; both are counted, never shown."""
+    if data.time is None:
+        return
+    if bad := int((data.time < 0).sum()):
+        raise DataError(f"{bad} times are negative; a follow-up time counts from time zero and is 0 or more")
+    if data.entry is not None and (bad := int((data.entry >= data.time).sum())):
+        raise DataError(f"{bad} people enter at or after their exit; mend the entry times or leave these people out")

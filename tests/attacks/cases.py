@@ -1,0 +1,100 @@
+"""One attack case (or more) per registered analysis: a study on generated people that uses all the method asks.
+
+A method inherits the attacks by standing in `CASES`; `test_cases` fails when a registered one does not.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from attacks.people import GROUND, dealt, patients
+from attacks.view import View, record, refused
+from confrere import analyses
+from confrere.errors import UserError
+from confrere.rounds import find, installed
+
+WORLDS = ("ranges", "heavy tails")
+STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48)  # people, in units of 15 per term
+X = ("x1", "x2", "treated")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A study under attack. `make` gives the analysis; `p` terms make 15 p people the fewest.
+
+    `columns` are read (they count for the budget), `smooth` are those of them that are continuous or treated as
+    such by the attacker, `outcome` what an informed attacker knows already.
+    """
+
+    name: str
+    make: Callable[[], Any]
+    columns: tuple[str, ...]
+    smooth: tuple[str, ...] = ()
+    outcome: tuple[str, ...] = ()
+    p: int = 3
+    note: str = ""
+
+    @property
+    def label(self) -> str:
+        """As printed."""
+        return f"{self.name} ({self.note})" if self.note else self.name
+
+
+def _of(name: str, *settings: Any, **named: Any) -> Callable[[], Any]:
+    return lambda: find(name)(*settings, **named, ground=GROUND)
+
+
+def _regression(name: str, outcome: str, smooth: bool, note: str = "", **named: Any) -> Case:
+    made = _of(name, f"{outcome} ~ x1 + x2 + treated", **named)
+    known = (outcome,) if smooth else ()
+    return Case(name, made, (*X, outcome), (*X, *known), known, note=note)
+
+
+def _survival(name: str, formula: str, note: str = "", terms: bool = False, p: int = 3, **named: Any) -> Case:
+    columns = tuple(c for c in (*X, "time", "event", "status", "arm", "stage") if c in formula)
+    smooth = (*X, "time") if terms else ()
+    return Case(name, _of(name, formula, **named), columns, smooth, ("time",) if terms else (), p, note)
+
+
+CASES = (
+    _survival("cox", "Surv(time, event) ~ x1 + x2 + treated", terms=True, robust=True),
+    _survival("cox", "Surv(time, event) ~ x1 + x2 + treated", "shared", terms=True, baseline="shared"),
+    _survival("kaplan_meier", "Surv(time, event) ~ arm", times=(365.0, 1095.0, 1825.0)),
+    _survival("kaplan_meier", "Surv(time, event) ~ stage", "three groups", times=(730.0,)),
+    _survival("logrank", "Surv(time, event) ~ arm"),
+    _survival("competing_risks", "Surv(time, status) ~ arm"),
+    _regression("linear", "y", smooth=True),
+    _regression("logistic", "ill", smooth=False),
+    _regression("poisson", "visits", smooth=True),
+    _regression("glm", "cost", smooth=True, note="gamma", family="gamma", link="log"),
+    _regression("glm", "y", smooth=True, note="gaussian", family="gaussian"),
+)
+
+
+@lru_cache
+def registered() -> tuple[str, ...]:
+    """All analyses there are here: every file of the package is read, whether or not it is an entry point yet."""
+    for module in pkgutil.walk_packages(analyses.__path__, "confrere.analyses."):
+        importlib.import_module(module.name)
+    return tuple(name for name in installed() if not name.startswith("_"))
+
+
+@lru_cache
+def seen(case: Case, world: str) -> View | str:
+    """The view of the smallest study of this kind that every gate lets pass, from 15 people per term on."""
+    registered()
+    reason = ""
+    for step in STEPS:
+        tables = dealt(patients(15 * case.p * step, heavy=world != WORLDS[0]))
+        try:
+            reason = refused(case.make().flow(), tables, columns=len(case.columns))
+        except UserError as error:
+            reason = str(error)
+        if not reason:
+            return record(case.make().flow(), tables, columns=len(case.columns))
+    return reason

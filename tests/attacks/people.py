@@ -1,0 +1,90 @@
+"""Generated patients: one table for all methods, in which no two numbers of a continuous column are alike.
+
+Times lie half a day off the whole days, at least one day apart, so that a small change of a time moves nobody
+across the edge of a cell or past another patient: derivatives of sums exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from confrere.study.ground import Ground
+from confrere.study.schema import Column, Schema
+
+RANGES = {"x1": (-3.0, 3.0), "x2": (0.0, 10.0), "y": (-15.0, 15.0)}
+LEVELS = {"arm": ("a", "b"), "stage": ("I", "II", "III"), "status": ("alive", "relapse", "death")}
+GROUND = Ground(
+    Schema(
+        {name: Column(name, range=r) for name, r in RANGES.items()}
+        | {name: Column(name, levels=levels) for name, levels in LEVELS.items()}
+    )
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """One hospital's records, as `rounds.Site` wants them."""
+
+    frame: pd.DataFrame
+
+    def nobody(self) -> Table:
+        """The same table of nobody."""
+        return Table(self.frame.iloc[:0])
+
+
+def patients(n: int, seed: int = 1, *, heavy: bool = False) -> pd.DataFrame:
+    """`n` patients. `heavy` draws x1 and x2 with long tails, as columns look that declare no range."""
+    rng = np.random.default_rng(seed)
+    x1 = np.exp(rng.normal(0, 1, n)) if heavy else np.clip(rng.normal(0, 1, n), *RANGES["x1"])
+    x2 = np.exp(rng.normal(1, 0.8, n)) if heavy else rng.uniform(*RANGES["x2"], n)
+    z1, z2 = (x1 - x1.mean()) / x1.std(), (x2 - x2.mean()) / x2.std()
+    treated = (rng.random(n) < 0.5).astype(float)
+    eta = 0.3 * z1 - 0.2 * z2 - 0.4 * treated
+    event = (rng.random(n) < 0.6).astype(float)
+    frame = pd.DataFrame(
+        {
+            "x1": x1,
+            "x2": x2,
+            "treated": treated,
+            "time": _apart(rng.exponential(np.exp(-eta), n)),
+            "event": event,
+            "y": np.clip(1 + z1 - z2 + rng.normal(0, 1, n), *RANGES["y"]),
+            "ill": (rng.random(n) < 1 / (1 + np.exp(-eta))).astype(float),
+            "visits": rng.poisson(np.exp(0.5 + 0.3 * eta)).astype(float),
+            "cost": rng.gamma(3.0, np.exp(0.3 * eta) / 3.0) + 0.05,
+        }
+    )
+    frame["arm"] = _levels("arm", rng.integers(0, 2, n))
+    frame["stage"] = _levels("stage", rng.integers(0, 3, n))
+    frame["status"] = _levels("status", np.where(event > 0, rng.integers(1, 3, n), 0))
+    return frame
+
+
+def _apart(time: np.ndarray) -> np.ndarray:
+    """Days, ten years at most, each on a half day of its own."""
+    places = np.argsort(np.argsort(time))
+    return np.round(3650 * (places + 1) / (len(time) + 1)) + 0.5 if len(time) < 3000 else np.round(365 * time) + 0.5
+
+
+def _levels(name: str, codes: np.ndarray) -> pd.Categorical:
+    return pd.Categorical.from_codes(codes, list(LEVELS[name]))
+
+
+def dealt(frame: pd.DataFrame, sizes: Sequence[int] | int = 3) -> dict[str, Table]:
+    """Deal the rows to hospitals: into so many like ones, or of these sizes; in turn, so that all are alike."""
+    n = len(frame)
+    if isinstance(sizes, int):
+        at = np.arange(n) % sizes
+    else:
+        at = np.repeat(np.arange(len(sizes)), sizes)
+    names = [f"h{i}" for i in range(int(at.max()) + 1)]
+    return {name: Table(frame[at == i].reset_index(drop=True)) for i, name in enumerate(names)}
+
+
+def pooled(tables: Mapping[str, Table]) -> pd.DataFrame:
+    """All rows, hospital after hospital: the order of people in every detector."""
+    return pd.concat([t.frame for t in tables.values()], ignore_index=True)

@@ -1,0 +1,81 @@
+"""Law 7 on every registered analysis, from the coordinator's whole view of a run that the gate let pass.
+
+The study is the smallest that the gate lets pass, from 15 people per term on: fewer people are easier to see.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from attacks.cases import CASES, WORLDS, Case, registered, seen
+from attacks.detectors import counts, identified, jacobian, leverage, membership, resting_on_few, rows
+from attacks.people import patients
+from attacks.view import View
+from confrere.hospital.gate import Policy
+
+each = pytest.mark.parametrize("case", CASES, ids=[c.label for c in CASES])
+both = pytest.mark.parametrize("world", WORLDS)
+Say = Any
+
+
+@pytest.fixture
+def say(request: pytest.FixtureRequest, record_property: Any) -> Say:
+    """Put a number into the table that is printed after the tests."""
+
+    def put(case: Case, world: str, what: str, value: Any) -> None:
+        record_property(("attack", f"{case.label}, {world}", what), str(value))
+
+    return put
+
+
+def view_of(case: Case, world: str) -> View:
+    """The view under attack; a method that is not there yet is skipped, `test_every_case_is_registered` says so."""
+    if case.name not in registered():
+        pytest.skip(f"{case.name} is not registered")
+    view = seen(case, world)
+    assert isinstance(view, View), f"no study of this kind passes the gate: {view}"
+    return view
+
+
+def test_every_registered_analysis_is_attacked():
+    missing = set(registered()) - {c.name for c in CASES}
+    assert not missing, f"{sorted(missing)} have no attack case: add one to tests/attacks/cases.py"
+
+
+@each
+@both
+def test_no_number_or_difference_rests_on_a_few(case: Case, world: str, say: Say):
+    """(a) The attacker subtracts any released sum from any other, and may know who is in which cell."""
+    view = view_of(case, world)
+    found = rows(view)
+    assert not resting_on_few(found, Policy().k)
+    cells = leverage(counts(found).weights)
+    say(case, world, "leverage", f"{cells.max():.2f}")
+    assert cells.max() <= 0.5
+
+
+@each
+@both
+def test_no_row_is_identified(case: Case, world: str, say: Say):
+    """(b) The attacker solves all numbers at once for all values of all people; nothing about anyone is known before."""
+    view = view_of(case, world)
+    if not case.smooth:
+        pytest.skip("every number is a cell: structure is all there is")
+    j = jacobian(view, case.smooth)
+    shares = identified(j)
+    say(case, world, "n", len(shares))
+    say(case, world, "numbers", j.matrix.shape[0])
+    say(case, world, "share", f"{shares.max():.2f} ({np.mean(shares > 0.5):.1%} over 0.5)")
+    informed = identified(j, case.outcome)
+    say(case, world, "knowing outcomes", f"{informed.max():.2f} ({np.mean(informed > 0.5):.1%} over 0.5)")
+    assert np.mean(shares > 0.5) <= (0.0 if world == WORLDS[0] else 0.01)
+
+
+@each
+def test_membership_is_measured(case: Case, say: Say):
+    """The attacker knows a whole row and asks whether it took part. Printed, not promised: exact sums tell some of it."""
+    view = view_of(case, WORLDS[0])
+    say(case, WORLDS[0], "AUC", f"{membership(view, patients(3000, 9)):.2f}")

@@ -1,0 +1,323 @@
+"""Cases small enough to work out on paper, one or more for every method.
+
+Each case is a dictionary: `data` (columns of equal length), the settings it needs, and what must
+come out. The working stands in the comment above it. Fractions are left as fractions where that
+shows where a number comes from. These cases have far fewer people than the gate lets pass: run
+them without thresholds.
+"""
+
+from math import acos, cos, exp, log, pi, sqrt
+
+# --- describe ---------------------------------------------------------------------------------
+# Group a: 1 2 3 10. Mean 16/4 = 4. Squares about it 9 + 4 + 1 + 36 = 50, sd = sqrt(50/3).
+# Type 7 quantile p sits at position 1 + 3p: 1.75 -> 1.75, 2.5 -> 2.5, 3.25 -> 3 + 0.25 * 7 = 4.75.
+# Group b: 2 4 6 8 and one missing. Mean 5, squares 9 + 1 + 1 + 9 = 20, sd = sqrt(20/3).
+# SMD (b - a) = 1 / sqrt((50/3 + 20/3) / 2) = 1 / sqrt(35/3).
+# stage, shares I II III: a 1/2 1/4 1/4 (of 4), b 1/5 2/5 2/5 (of 5). Yang and Dalton without stage I:
+# differences (3/20, 3/20); spread of a: 3/16 and -1/16; of b: 6/25 and -4/25; mean spread: diagonal
+# (3/16 + 6/25)/2 = 171/800, off -(1/16 + 4/25)/2 = -89/800. For equal differences t the distance is
+# t^2 * 2 / (diagonal + off) = (9/400) * 2 * 800/82 = 18/41.
+DESCRIBE = {
+    "data": {
+        "group": ["a"] * 4 + ["b"] * 5,
+        "value": [1, 2, 3, 10, 2, 4, 6, 8, None],
+        "stage": ["I", "I", "II", "III", "I", "II", "II", "III", "III"],
+    },
+    "by": "group",
+    "groups": {
+        "a": {"n": 4, "missing": 0, "mean": 4.0, "sd": sqrt(50 / 3),
+              "quantiles": {0.25: 1.75, 0.5: 2.5, 0.75: 4.75}, "stage": {"I": 2, "II": 1, "III": 1}},
+        "b": {"n": 4, "missing": 1, "mean": 5.0, "sd": sqrt(20 / 3),
+              "quantiles": {0.25: 3.5, 0.5: 5.0, 0.75: 6.5}, "stage": {"I": 1, "II": 2, "III": 2}},
+    },
+    "overall": {"n": 8, "missing": 1, "mean": 4.5},
+    "smd": {"value": 1 / sqrt(35 / 3), "stage": sqrt(18 / 41)},
+}  # fmt: skip
+
+# --- Kaplan-Meier -----------------------------------------------------------------------------
+# Events at 1, 3, 5; censored at 2, 5, 6 (the one at 5 is still at risk at 5).
+# At risk 6, 4, 3: S = 5/6, then x 3/4 = 5/8, then x 2/3 = 5/12.
+# Greenwood's sum: 1/(6*5) = 1/30; + 1/(4*3) = 7/60; + 1/(3*2) = 17/60. se = S sqrt(sum).
+# The curve first is at or under 1/2 at 5: median 5. RMST to 6: 1 + 2 * 5/6 + 2 * 5/8 + 5/12 = 13/3.
+# Its variance: after each event the area that is left, squared, times d/(n(n-d)):
+# after 1: 10/3 -> (100/9)/30; after 3: 5/3 -> (25/9)/12; after 5: 5/12 -> (25/144)/6.
+# Log-log limits: S^exp(+-z sqrt(sum)/log S); log limits: S exp(+-z sqrt(sum)).
+KAPLAN_MEIER = {
+    "data": {"time": [1, 2, 3, 5, 5, 6], "status": [1, 0, 1, 1, 0, 0]},
+    "time": [1, 3, 5],
+    "at_risk": [6, 4, 3],
+    "events": [1, 1, 1],
+    "estimate": [5 / 6, 5 / 8, 5 / 12],
+    "std_error": [5 / 6 * sqrt(1 / 30), 5 / 8 * sqrt(7 / 60), 5 / 12 * sqrt(17 / 60)],
+    "median": 5.0,
+    "rmst": {"tau": 6.0, "estimate": 13 / 3, "std_error": sqrt(100 / 270 + 25 / 108 + 25 / 864)},
+}
+
+# The same people, entering at 0 0 2 0 4 1: those who enter at or after an event time are not at risk
+# at it. At 1: all with entry < 1: persons 1, 2, 4 -> n = 3; at 3: persons 3, 4, 6 -> n = 3; at 5: 4, 5, 6.
+KAPLAN_MEIER_LATE = {
+    "data": {"entry": [0, 0, 2, 0, 4, 1], "time": [1, 2, 3, 5, 5, 6], "status": [1, 0, 1, 1, 0, 0]},
+    "time": [1, 3, 5],
+    "at_risk": [3, 3, 3],
+    "events": [1, 1, 1],
+    "estimate": [2 / 3, 4 / 9, 8 / 27],
+    "std_error": [2 / 3 * sqrt(1 / 6), 4 / 9 * sqrt(2 / 6), 8 / 27 * sqrt(3 / 6)],
+}
+
+# The same people with weights 2 1 1 2 1 1: at risk 8, 5, 4 and events 2, 1, 2.
+# S = 6/8, then x 4/5 = 3/5, then x 2/4 = 3/10. (Greenwood with weighted counts: 2/(8*6), 1/(5*4), 2/(4*2).)
+KAPLAN_MEIER_WEIGHTS = {
+    "data": {"time": [1, 2, 3, 5, 5, 6], "status": [1, 0, 1, 1, 0, 0], "weight": [2, 1, 1, 2, 1, 1]},
+    "time": [1, 3, 5],
+    "at_risk": [8, 5, 4],
+    "events": [2, 1, 2],
+    "estimate": [3 / 4, 3 / 5, 3 / 10],
+    "greenwood_sum": [1 / 24, 1 / 24 + 1 / 20, 1 / 24 + 1 / 20 + 1 / 4],
+}
+
+# 6-mercaptopurine in acute leukaemia (Freireich et al., Blood 1963;21:699; times in weeks as in Gehan,
+# Biometrika 1965;52:203). Kaplan-Meier of the treated: a factor at each event time.
+_TREATED_WEEKS = [6, 6, 6, 6, 7, 9, 10, 10, 11, 13, 16, 17, 19, 20, 22, 23, 25, 32, 32, 34, 35]
+_PLACEBO_WEEKS = [1, 1, 2, 2, 3, 4, 4, 5, 5, 8, 8, 8, 8, 11, 11, 12, 12, 15, 17, 22, 23]
+LEUKAEMIA = {
+    "data": {
+        "arm": ["6-MP"] * 21 + ["placebo"] * 21,
+        "time": [*_TREATED_WEEKS, *_PLACEBO_WEEKS],
+        "status": [1, 1, 1, 0, 1, 0, 1, 0, 0, 1, 1, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0] + [1] * 21,
+    },
+    "treated": {
+        "time": [6, 7, 10, 13, 16, 22, 23],
+        "at_risk": [21, 17, 15, 12, 11, 7, 6],
+        "events": [3, 1, 1, 1, 1, 1, 1],
+        "factors": [18 / 21, 16 / 17, 14 / 15, 11 / 12, 10 / 11, 6 / 7, 5 / 6],
+        "median": 23.0,
+    },
+    "placebo": {"median": 8.0},
+    "logrank": {"observed": {"6-MP": 9, "placebo": 21}, "expected_2_decimals": {"6-MP": 19.25, "placebo": 10.75},
+                "chisq_2_decimals": 16.79, "df": 1},
+}  # fmt: skip
+
+# --- log-rank ---------------------------------------------------------------------------------
+# Group a: 1, 3, 4+ (censored); b: 2, 5, 6+. Event times 1 2 3 5, at risk a/n: 3/6, 2/5, 2/4, 0/2.
+# Expected in a: 1/2 + 2/5 + 1/2 + 0 = 7/5, observed 2. Variance of one death: share * (1 - share):
+# 1/4 + 6/25 + 1/4 + 0 = 37/50. Chi-squared (3/5)^2 / (37/50) = 18/37.
+# Gehan-Breslow, weights n = 6 5 4 2: a observed 6 + 4 = 10, expected 3 + 2 + 2 = 7; variance
+# 36/4 + 25 * 6/25 + 16/4 = 19; chi-squared 9/19. Tarone-Ware, weights sqrt(n): observed sqrt 6 + 2,
+# expected sqrt(6)/2 + 2 sqrt(5)/5 + 1, variance 6/4 + 6/5 + 1 = 37/10.
+# Peto (Fleming-Harrington rho = 1), weights S before the death: 1, 5/6, 4/6, (4/6)(3/4) = 1/2:
+# observed 1 + 2/3 = 5/3, expected 1/2 + 1/3 + 1/3 = 7/6, variance 1/4 + 1/6 + 1/9 = 19/36; (1/2)^2/(19/36) = 9/19.
+LOGRANK = {
+    "data": {"group": ["a", "a", "a", "b", "b", "b"], "time": [1, 3, 4, 2, 5, 6], "status": [1, 1, 0, 1, 1, 0]},
+    "logrank": {"observed": [2, 2], "expected": [7 / 5, 13 / 5], "variance": 37 / 50, "chisq": 18 / 37},
+    "gehan_breslow": {"observed": [10, 7], "expected": [7, 10], "variance": 19, "chisq": 9 / 19},
+    "tarone_ware": {"variance": 37 / 10, "chisq": (sqrt(6) / 2 + 1 - 2 * sqrt(5) / 5) ** 2 / 3.7},
+    "peto": {"observed": [5 / 3, 4 / 3], "expected": [7 / 6, 11 / 6], "variance": 19 / 36, "chisq": 9 / 19},
+}
+
+# --- Cox --------------------------------------------------------------------------------------
+# After Therneau's validation example (Therneau and Grambsch 2000, appendix E; survival's tests/book1.R).
+# Write r = exp(beta). At 1 the risk set has three with x = 1 and three with x = 0 (r on top, 3r + 3 below);
+# at 6 one of each dies, one r and three others at risk (r + 3); at 9 the last one: nothing.
+# Breslow: log L = 2 beta - log(3r + 3) - 2 log(r + 3). Score 2 - r/(r+1) - 2r/(r+3) = 0: r^2 - 3r - 6 = 0.
+# Efron: the second of the two deaths at 6 has (r + 3) - (r + 1)/2 = (r + 5)/2 below.
+# log L = 2 beta - log(3r + 3) - log(r + 3) - log((r + 5)/2). Score 0: r^3 - 23r - 30 = 0.
+_R_BRESLOW = (3 + sqrt(33)) / 2
+_R_EFRON = 2 * sqrt(23 / 3) * cos(acos(45 / 23 * sqrt(3 / 23)) / 3)
+
+
+def _breslow_information(r: float) -> float:
+    return r / (r + 1) ** 2 + 6 * r / (r + 3) ** 2
+
+
+def _efron_information(r: float) -> float:
+    return r / (r + 1) ** 2 + 3 * r / (r + 3) ** 2 + 5 * r / (r + 5) ** 2
+
+
+# Score residuals at r (for the robust variance, their squares over the information squared), Breslow: a person
+# adds x - xbar at the own death, less the hazard jump times own r^x (x - xbar) at each death time lived through.
+# Jumps 1/(3r+3) at 1, 2/(r+3) at 6, 1 at 9; xbar r/(r+1), r/(r+3), 0.
+def _breslow_score_residuals(r: float) -> list[float]:
+    first, second = r / (r + 1), r / (r + 3)
+    one = r * (1 - first) / (3 * r + 3)  # lived to 1 with x = 1
+    zero = -first / (3 * r + 3)  # lived to 1 with x = 0
+    last_one = 2 * r * (1 - second) / (r + 3)
+    last_zero = -2 * second / (r + 3)
+    return [
+        -(zero + last_zero),  # 9, x = 0: dies alone, x - xbar = 0 at 9
+        (1 - first) - one,  # 1, x = 1, dies
+        -one,  # 1, x = 1, censored
+        (1 - second) - one - last_one,  # 6, x = 1, dies
+        -second - zero - last_zero,  # 6, x = 0, dies
+        -(zero + last_zero),  # 8, x = 0, censored
+    ]
+
+
+_BRESLOW_ROBUST = sqrt(sum(u * u for u in _breslow_score_residuals(_R_BRESLOW))) / _breslow_information(_R_BRESLOW)
+
+COX = {
+    "data": {"time": [9, 1, 1, 6, 6, 8], "status": [1, 1, 0, 1, 1, 0], "x": [0, 1, 1, 1, 0, 0]},
+    "breslow": {
+        "coef": log(_R_BRESLOW),
+        "std_error": 1 / sqrt(_breslow_information(_R_BRESLOW)),
+        "robust_std_error": _BRESLOW_ROBUST,
+        "loglik_null": -log(6) - 2 * log(4),
+        "loglik": 2 * log(_R_BRESLOW) - log(3 * _R_BRESLOW + 3) - 2 * log(_R_BRESLOW + 3),
+        "score_test": (2 - 1 / 2 - 2 / 4) ** 2 / _breslow_information(1.0),
+        "wald_test": log(_R_BRESLOW) ** 2 * _breslow_information(_R_BRESLOW),
+        "baseline_time": [1, 6, 9],
+        "cumulative_hazard": [
+            1 / (3 * _R_BRESLOW + 3),
+            1 / (3 * _R_BRESLOW + 3) + 2 / (_R_BRESLOW + 3),
+            1 / (3 * _R_BRESLOW + 3) + 2 / (_R_BRESLOW + 3) + 1,
+        ],
+    },
+    "efron": {
+        "coef": log(_R_EFRON),
+        "std_error": 1 / sqrt(_efron_information(_R_EFRON)),
+        "loglik_null": -log(6) - log(4) - log(3),
+        "loglik": 2 * log(_R_EFRON) - log(3 * _R_EFRON + 3) - log(_R_EFRON + 3) - log((_R_EFRON + 5) / 2),
+        "score_test": (2 - 1 / 2 - 1 / 4 - 1 / 6) ** 2 / _efron_information(1.0),
+        "wald_test": log(_R_EFRON) ** 2 * _efron_information(_R_EFRON),
+        "baseline_time": [1, 6, 9],
+        "cumulative_hazard": [
+            1 / (3 * _R_EFRON + 3),
+            1 / (3 * _R_EFRON + 3) + 1 / (_R_EFRON + 3) + 2 / (_R_EFRON + 5),
+            1 / (3 * _R_EFRON + 3) + 1 / (_R_EFRON + 3) + 2 / (_R_EFRON + 5) + 1,
+        ],
+    },
+    # Pairs with a known order (x = 1 should die first). Death at 1 (x=1) against the five others: tied in x with
+    # two, right with three (the one censored at 1 is taken to live longer). Death at 6 (x=1) against 8 and 9:
+    # right twice; death at 6 (x=0) against 8 and 9: tied in x. The two deaths at 6: tied in time, left out.
+    # (5 + 4/2) / 9.
+    "concordance": {"concordant": 5, "discordant": 0, "tied_x": 4, "tied_y": 1, "estimate": 7 / 9},
+}
+
+# Two strata, each with one death and one x = 1 of two at risk: stratum A the x = 1 dies, B the x = 0 dies,
+# C (three at risk, one x = 1) the x = 1 dies. log L = 2 beta - 2 log(r + 1) - log(r + 2).
+# Score 2 - 2r/(r+1) - r/(r+2) = 0: 2(r + 2) = r(r + 1), r^2 - r - 4 = 0, r = (1 + sqrt 17)/2.
+_R_STRATA = (1 + sqrt(17)) / 2
+COX_STRATA = {
+    "data": {
+        "stratum": ["A", "A", "B", "B", "C", "C", "C"],
+        "time": [1, 2, 1, 2, 1, 2, 3],
+        "status": [1, 0, 1, 0, 1, 0, 0],
+        "x": [1, 0, 0, 1, 1, 0, 0],
+    },
+    "coef": log(_R_STRATA),
+    "std_error": 1 / sqrt(2 * _R_STRATA / (_R_STRATA + 1) ** 2 + 2 * _R_STRATA / (_R_STRATA + 2) ** 2),
+    "loglik_null": -2 * log(2) - log(3),
+    "loglik": 2 * log(_R_STRATA) - 2 * log(_R_STRATA + 1) - log(_R_STRATA + 2),
+}
+
+# Ridge on the strata above: theta chosen so that beta = log 2 solves score = theta beta.
+# Score at r = 2: 2 - 4/3 - 1/2 = 1/6, so theta = 1 / (6 log 2). Information 4/9 + 4/16 = 25/36.
+COX_RIDGE = {
+    "data": COX_STRATA["data"],
+    "theta": 1 / (6 * log(2)),
+    "coef": log(2),
+    "information": 25 / 36,
+    "std_error_inverse": 1 / sqrt(25 / 36 + 1 / (6 * log(2))),
+    "std_error_sandwich": sqrt(25 / 36) / (25 / 36 + 1 / (6 * log(2))),
+}
+
+# --- linear -----------------------------------------------------------------------------------
+# (0,1) (1,3) (2,4): means 1 and 8/3, slope (-1 * 1 + 1 * 4)/2 = 3/2, intercept 8/3 - 3/2 = 7/6.
+# Residuals -1/6 1/3 -1/6, squares sum to 1/6, on one degree of freedom.
+# Variances: slope (1/6)/2, intercept (1/6)(1/3 + 1/2). HC0: slope sum((x-1)^2 e^2)/4 = 1/72; the intercept's
+# weights are 1/3 - (x - 1)/2 = 5/6 1/3 -1/6: (25/36)(1/36) + (1/9)(1/9) + (1/36)(1/36) = 42/1296.
+LINEAR = {
+    "data": {"x": [0, 1, 2], "y": [1, 3, 4]},
+    "coef": [7 / 6, 3 / 2],
+    "std_error": [sqrt(5 / 36), sqrt(1 / 12)],
+    "robust_std_error": [sqrt(42 / 1296), sqrt(1 / 72)],
+    "deviance": 1 / 6,
+    "null_deviance": 14 / 3,
+    "dispersion": 1 / 6,
+    "r_squared": 27 / 28,
+    "loglik": -1.5 * (log(2 * pi) + log(1 / 18) + 1),
+    "aic": 3 * (log(2 * pi) + log(1 / 18) + 1) + 2 * 3,
+}
+
+# --- logistic ---------------------------------------------------------------------------------
+# Exposed 20 of 30 ill, others 15 of 45: odds ratio (20/10)/(15/30) = 4, variance of its logarithm
+# 1/20 + 1/10 + 1/15 + 1/30 = 1/4; log odds of the others log(1/2), variance 1/15 + 1/30 = 1/10.
+# With one term for each group HC0 equals the model's variance.
+_LOGISTIC_LOGLIK = 20 * log(2 / 3) + 10 * log(1 / 3) + 15 * log(1 / 3) + 30 * log(2 / 3)
+LOGISTIC = {
+    "data": {"exposed": [1] * 30 + [0] * 45, "ill": [1] * 20 + [0] * 10 + [1] * 15 + [0] * 30},
+    "coef": [-log(2), log(4)],
+    "std_error": [sqrt(0.1), 0.5],
+    "robust_std_error": [sqrt(0.1), 0.5],
+    "loglik": _LOGISTIC_LOGLIK,
+    "deviance": -2 * _LOGISTIC_LOGLIK,
+    "null_deviance": -2 * (35 * log(35 / 75) + 40 * log(40 / 75)),
+    "aic": -2 * _LOGISTIC_LOGLIK + 4,
+}
+
+# --- Poisson ----------------------------------------------------------------------------------
+# One row per person with own time at risk. Exposed: 3 events in 10 years (1 in 4, 2 in 6); others: 6 events in
+# 40 years (0 in 10, 4 in 20, 2 in 10). Rates 3/10 and 3/20: ratio 2, variance 1/3 + 1/6 = 1/2; log 3/20 has 1/6.
+# HC0: sum of squared y - mu over the group's events squared: others mu 3/2 3 3/2: (9/4 + 1 + 1/4)/36 = 7/72;
+# exposed mu 6/5 9/5: (1/25 + 1/25)/9 = 2/225.
+# Deviance 2 sum(y log(y/mu)) (the sums of y and mu agree in each group).
+POISSON = {
+    "data": {"exposed": [1, 1, 0, 0, 0], "events": [1, 2, 0, 4, 2], "years": [4, 6, 10, 20, 10]},
+    "offset": "log(years)",
+    "coef": [log(3 / 20), log(2)],
+    "std_error": [sqrt(1 / 6), sqrt(1 / 2)],
+    "robust_std_error": [sqrt(7 / 72), sqrt(7 / 72 + 2 / 225)],
+    "deviance": 2 * (log(5 / 6) + 2 * log(10 / 9) + 4 * log(4 / 3) + 2 * log(4 / 3)),
+}
+
+# --- gamma ------------------------------------------------------------------------------------
+# Group 0: 1 3 (mean 2), group 1: 3 9 (mean 6). Pearson: each residual is half its mean: 4/4 = 1 on two degrees of
+# freedom, dispersion 1/2. Log link: log 2, log 3; variances (1/2)/2 for each mean, so 1/4 and 1/2. HC0: in each
+# group sum(((y - mu)/mu)^2)/2^2 = 1/8. Inverse link: 1/2 and 1/6 - 1/2; variance of 1/mean is (1/2)/(2 mean^2).
+GAMMA = {
+    "data": {"x": [0, 0, 1, 1], "y": [1, 3, 3, 9]},
+    "dispersion": 1 / 2,
+    "deviance": -4 * log(3 / 4),
+    "log": {"coef": [log(2), log(3)], "std_error": [1 / 2, sqrt(1 / 2)], "robust_std_error": [sqrt(1 / 8), 1 / 2]},
+    "inverse": {"coef": [1 / 2, -1 / 3], "std_error": [sqrt(1 / 16), sqrt(1 / 16 + 1 / 144)]},
+}
+
+# --- competing risks --------------------------------------------------------------------------
+# Five people: 1 relapse, 2 death, 3 censored, 4 relapse, 5 death. Alive and free of both: 4/5, 3/5, 3/5, 3/10, 0.
+# Relapse: 1 * 1/5, then + (3/5)(1/2) = 1/2. Death: (4/5)(1/4) = 1/5, then + (3/10)(1) = 1/2.
+AALEN_JOHANSEN = {
+    "data": {"time": [1, 2, 3, 4, 5], "event": ["relapse", "death", "censored", "relapse", "death"]},
+    "time": [1, 2, 4, 5],
+    "free": [4 / 5, 3 / 5, 3 / 10, 0.0],
+    "relapse": [1 / 5, 1 / 5, 1 / 2, 1 / 2],
+    "death": [0.0, 1 / 5, 1 / 5, 1 / 2],
+}
+
+# Fine-Gray for relapse; x below. The censoring curve falls to 2/3 at 3 (one of three). At 1: three with x = 1,
+# two with x = 0: r/(3r + 2). At 4: at risk are the one who relapses (x = 0), the one who dies at 5 (x = 1), and
+# the one who died at 2 (x = 0) with weight G(4)/G(2) = 2/3: 1/(r + 5/3). log L = beta - log(3r + 2) - log(r + 5/3).
+# Score 1 - 3r/(3r + 2) - r/(r + 5/3) = 0: 2r + 10/3 = 3r^2 + 2r, r = sqrt(10)/3.
+_R_GRAY = sqrt(10) / 3
+FINE_GRAY = {
+    "data": {
+        "time": [1, 2, 3, 4, 5],
+        "event": ["relapse", "death", "censored", "relapse", "death"],
+        "x": [1, 0, 1, 0, 1],
+    },
+    "cause": "relapse",
+    "coef": log(_R_GRAY),
+    "std_error": 1 / sqrt(6 * _R_GRAY / (3 * _R_GRAY + 2) ** 2 + 5 / 3 * _R_GRAY / (_R_GRAY + 5 / 3) ** 2),
+    "loglik_null": -log(5) - log(8 / 3),
+    "loglik": log(_R_GRAY) - log(3 * _R_GRAY + 2) - log(_R_GRAY + 5 / 3),
+}  # std_error is the model's; R's coxph prints a robust one as soon as weights are no integers
+
+# The cause-specific model of the same people: at 4 only the two alive count: beta - log(3r + 2) - log(r + 1).
+# Score 1 - 3r/(3r + 2) - r/(r + 1) = 0: 2(r + 1) = r(3r + 2), r = sqrt(2/3).
+CAUSE_SPECIFIC = {
+    "data": FINE_GRAY["data"],
+    "cause": "relapse",
+    "coef": log(2 / 3) / 2,
+    "std_error": 1 / sqrt(
+        6 * exp(log(2 / 3) / 2) / (3 * exp(log(2 / 3) / 2) + 2) ** 2
+        + exp(log(2 / 3) / 2) / (exp(log(2 / 3) / 2) + 1) ** 2
+    ),
+}  # fmt: skip

@@ -57,6 +57,7 @@ class Sum:
     effective: float = np.inf
     symmetric: bool = False
     needs: str = ""  # the disclosure class without which it may not leave
+    known: bool = False  # sums of counts that the support of the design holds already: no new numbers
 
     def numbers(self) -> Array:
         """The distinct numbers, flat: all of them, or the upper triangle of a symmetric matrix."""
@@ -388,7 +389,7 @@ class People:
     def count(self, where: Bools | None = None) -> Sum:
         """How many people."""
         n = self.design.n if where is None else int(where.sum())
-        return Sum(np.array(float(n)), scale=0)
+        return Sum(np.array(float(n)), scale=0, known=True)
 
     def moments(self, x: Array, w: Array | None = None, y: Array | None = None) -> Sum:
         """x'Wx (p, p), or x'Wy (p,), in units of the columns; x (n, p), w and y (n,)."""
@@ -412,7 +413,8 @@ class People:
         size = groups * width
         if values is None or values.ndim == 1:
             counted = np.bincount(flat, None if values is None else values[inside], minlength=size).astype(float)
-            return Sum(counted.reshape(groups, width), ("groups", "cells"), (groups, bound), needs=cells.needs)
+            dims, known = ("groups", "cells"), values is None
+            return Sum(counted.reshape(groups, width), dims, (groups, bound), needs=cells.needs, known=known)
         columns = [np.bincount(flat, v, minlength=size) for v in values[inside].T]
         total = np.stack(columns, axis=1).astype(float).reshape(groups, width, -1)
         dims, bounds = ("groups", "cells", "terms"), (groups, bound, values.shape[1])

@@ -70,7 +70,7 @@ CASES = (
     _survival("competing_risks", "Surv(time, status) ~ arm"),
     _regression("linear", "y", smooth=True),
     _regression("logistic", "ill", smooth=False),
-    _regression("poisson", "visits", smooth=True),
+    _regression("poisson", "visits", smooth=False),
     _regression("glm", "cost", smooth=True, note="gamma", family="gamma", link="log"),
     _regression("glm", "y", smooth=True, note="gaussian", family="gaussian"),
 )

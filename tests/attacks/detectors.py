@@ -68,12 +68,17 @@ def resting_on_few(r: Rows, k: int) -> list[tuple[str, int]]:
     """Rows, and differences of two, in which 1 to k-1 people have another weight than all others: (what, people)."""
     found = [(label, c) for label, c in zip(r.labels, _others(r.weights), strict=True) if 0 < c < k]
     for i in range(len(r.labels)):
-        apart = r.weights[i] - r.weights[i + 1 :]
-        apart[np.abs(apart) <= 1e-8 * np.abs(r.weights[i]).max(initial=0.0)] = 0.0
-        for j, c in enumerate(_others(apart)):
+        for j, c in enumerate(_others(_apart(r.weights[i], r.weights[i + 1 :]))):
             if 0 < c < k:
                 found.append((f"{r.labels[i]} - {r.labels[i + 1 + j]}", int(c)))
     return found
+
+
+def _apart(row: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Differences, exactly 0 where they are rounding, or tiny beside the same difference of others."""
+    d = row - others
+    floor = np.maximum(1e-10 * np.abs(row).max(initial=0.0), 1e-5 * np.abs(d).max(axis=1, keepdims=True, initial=0.0))
+    return np.where(np.abs(d) <= floor, 0.0, d)
 
 
 def _others(m: np.ndarray) -> np.ndarray:
@@ -82,7 +87,7 @@ def _others(m: np.ndarray) -> np.ndarray:
         return np.zeros(len(m), dtype=int)
     nonzero = (m != 0).sum(axis=1)
     middle = np.median(m, axis=1, keepdims=True)
-    off = (np.abs(m - middle) > 1e-8 * np.abs(m).max(axis=1, keepdims=True, initial=1e-300)).sum(axis=1)
+    off = (np.abs(m - middle) > 1e-5 * np.abs(m).max(axis=1, keepdims=True, initial=1e-300)).sum(axis=1)
     off = np.where(off * 2 < m.shape[1], off, nonzero)
     return np.where((off > 0) & ((nonzero == 0) | (off < nonzero)), off, nonzero)
 

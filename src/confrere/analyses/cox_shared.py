@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -36,7 +36,7 @@ from confrere.analyses.newton import Curve, Peak, Slope, maximise
 from confrere.analyses.risksets import RiskSets, Tied, tied
 from confrere.analyses.scaling import RAW, Scales, Standard, scales, standard
 from confrere.errors import ModelError
-from confrere.rounds import Array, Cells, Design, Flow, People, Sum, Verdict, ask, local, register, support
+from confrere.rounds import Array, Bools, Cells, Design, Flow, Ints, People, Sum, Verdict, ask, local, register, support
 from confrere.study.ground import Rows, model_of
 
 BLOCKS = 64  # blocks of cells over which S1 is averaged at the first point
@@ -53,11 +53,14 @@ class Began(NamedTuple):
 
 
 class Risks(NamedTuple):
-    """Sums of r per cell: of those who leave with the event, without it, and who enter; and of w x b over events."""
+    """Sums of r per cell: of those who leave with the event, without it, and the others; and of w x b over events.
+
+    The others are those who enter; for Fine and Gray those who leave by a competing event.
+    """
 
     dead: Sum  # (strata, cells)
     alive: Sum  # (strata, cells)
-    entered: Sum  # (strata, cells)
+    other: Sum  # (strata, cells)
     linear: Sum  # ()
 
 
@@ -84,7 +87,7 @@ class Firsts(NamedTuple):
 
     dead: Sum  # (strata, cells, p)
     alive: Sum  # (strata, cells, p)
-    entered: Sum  # (strata, cells, p)
+    other: Sum  # (strata, cells, p)
 
 
 class Weighted(NamedTuple):
@@ -103,6 +106,14 @@ class Cell(NamedTuple):
     entered: bool
 
 
+class Known(NamedTuple):
+    """What everybody knows of the grid: events and their weights per cell, and what risk sets need beside it."""
+
+    events: Array  # (strata, cells)
+    weight: Array  # (strata, cells)
+    more: tuple[Array, ...] = ()  # for Fine and Gray the curve of censoring, (S T,)
+
+
 class Hazard(NamedTuple):
     """What the risks say, in the order of strata and cells, flat (S T,)."""
 
@@ -116,6 +127,7 @@ class SharedBaseline:
     """The steps of a Cox model with a shared baseline."""
 
     cox: Cox
+    kinds: ClassVar[tuple[str, ...]] = ("dead", "alive", "entered")
 
     # designs
 
@@ -129,21 +141,24 @@ class SharedBaseline:
         made = self._rows(people)
         rows: Rows = made.data
         ground, size = self.cox.ground, (self.strata, len(edges) + 1)
-        time, event = made.data.time, made.data.event > 0
         if ground.fine:
-            check_on_grid(time, ground)
+            check_on_grid(made.data.time, ground)
         stratum = np.zeros(made.n, dtype=np.int64) if rows.strata is None else rows.strata
-        entry = np.zeros(made.n) if rows.entry is None else rows.entry
-        kinds = {"dead": (event, time), "alive": (~event, time), "entered": (entry > 0, entry)}
         marks = tuple(int(i) + 1 for i in np.flatnonzero(np.isin(edges, ground.marks)))
         kind: dict[str, Any] = {"rule": "fine", "needs": "fine_times"} if ground.fine else {"rule": "align", "marks": marks}
         cells = {
             name: Cells(np.where(who, stratum * size[1] + cell_of(when, edges), -1), size, family="time",
                         days=ground.days, **kind)
-            for name, (who, when) in kinds.items()
+            for name, who, when in zip(self.kinds, *self._who(made), strict=True)
         }  # fmt: skip
         weights = np.ones(made.n) if rows.weights is None else rows.weights
         return replace(made, cells=cells, data=Cell(rows, weights, rows.entry is not None))
+
+    def _who(self, made: Design) -> tuple[list[Bools], list[Array]]:
+        """Who is of each kind, and when: leaves with the event, leaves without it, enters."""
+        rows, event = made.data, made.flags["event"]
+        entry = np.zeros(made.n) if rows.entry is None else rows.entry
+        return [event, ~event, entry > 0], [rows.time, rows.time, entry]
 
     def _rows(self, people: People) -> Design:
         return self.cox.rows(people)
@@ -167,27 +182,27 @@ class SharedBaseline:
         x, r, w = _weights(people, beta, z)
         dead = people.design.flags["event"]
         linear = (w * (x @ np.array(beta)))[dead].sum()
-        dead_r, alive_r, entered_r = (people.cells(kind, r) for kind in ("dead", "alive", "entered"))
-        return Risks(dead_r, alive_r, entered_r, people.derived(linear, w))
+        dead_r, alive_r, other_r = (people.cells(kind, r) for kind in self.kinds)
+        return Risks(dead_r, alive_r, other_r, people.derived(linear, w))
 
     @local(on="grid", repeats=90)
-    def score(self, people: People, beta: Beta, z: Standard, a: Array, c: Array) -> Score:
+    def score(self, people: People, beta: Beta, z: Standard, a: Array, c: Array, *more: Array) -> Score:
         """Score with public a and c (S T,)."""
         x, r, w = _weights(people, beta, z)
-        return Score(people.moments(x, y=w * people.design.flags["event"] - r * self._exposed(people, a, c)))
+        return Score(people.moments(x, y=w * people.design.flags["event"] - r * self._exposed(people, a, c, *more)))
 
     @local(on="grid", repeats=2)
-    def second(self, people: People, beta: Beta, z: Standard, a: Array, c: Array) -> Second:
+    def second(self, people: People, beta: Beta, z: Standard, a: Array, c: Array, *more: Array) -> Second:
         """Second moments weighted by q."""
         x, r, w = _weights(people, beta, z)
-        q = r * self._exposed(people, a, c)
+        q = r * self._exposed(people, a, c, *more)
         return Second(people.derived((x * q[:, None]).T @ x, w, symmetric=True))
 
     @local(on="grid")
-    def blocks(self, people: People, beta: Beta, z: Standard, a: Array, c: Array) -> Blocks:
+    def blocks(self, people: People, beta: Beta, z: Standard, a: Array, c: Array, *more: Array) -> Blocks:
         """a S1 - c D1 of this hospital, summed over blocks of cells."""
         x, r, w = _weights(people, beta, z)
-        sets = self._sets(people)
+        sets = self._sets(people, *more)
         means = sets.at_risk(x * r[:, None]) * a[:, None] - sets.tied(x * r[:, None]) * c[:, None]
         starts = block_starts(a.size)
         value = np.add.reduceat(means, starts, axis=0)
@@ -197,15 +212,17 @@ class SharedBaseline:
     def firsts(self, people: People, beta: Beta, z: Standard) -> Firsts:
         """First moments weighted by r per cell."""
         x, r, _ = _weights(people, beta, z)
-        return Firsts(*(people.cells(kind, x * r[:, None]) for kind in ("dead", "alive", "entered")))
+        return Firsts(*(people.cells(kind, x * r[:, None]) for kind in self.kinds))
 
     @local(on="grid", repeats=2)
-    def weighted(self, people: People, beta: Beta, z: Standard, a: Array, c: Array, g: Array) -> Weighted:
+    def weighted(
+        self, people: People, beta: Beta, z: Standard, a: Array, c: Array, g: Array, *more: Array
+    ) -> Weighted:
         """Score and second moments with drifting coefficients; g (S T,)."""
         x, r, w = _weights(people, beta, z)
-        sets = self._sets(people)
+        sets = self._sets(people, *more)
         own = np.where(sets.own >= 0, np.append(g, 0.0)[sets.own], 0.0)
-        once, twice = (r * self._exposed(people, a * h, c * h) for h in (g, g**2))
+        once, twice = (r * self._exposed(people, a * h, c * h, *more) for h in (g, g**2))
         return Weighted(
             people.derived(x.T @ (w * own - once), w),
             people.derived((x * once[:, None]).T @ x, w, symmetric=True),
@@ -213,40 +230,42 @@ class SharedBaseline:
         )
 
     @local(on="grid")
-    def meat(self, people: People, beta: Beta, z: Standard, a: Array, c: Array, means: Array) -> Meat:
+    def meat(self, people: People, beta: Beta, z: Standard, a: Array, c: Array, means: Array, *more: Array) -> Meat:
         """Squares of score residuals; `means` (3, S T, p) are the public sums over the risk sets."""
         x, r, w = _weights(people, beta, z)
-        sets, (b, own_b, mean) = self._sets(people), means
-        residual = w * people.design.flags["event"] - r * self._exposed(people, a, c)
+        sets, (b, own_b, mean) = self._sets(people, *more), means
+        residual = w * people.design.flags["event"] - r * self._exposed(people, a, c, *more)
         out = x * residual[:, None] + r[:, None] * sets.during(b)
         dead = np.flatnonzero(sets.own >= 0)
         out[dead] -= r[dead, None] * own_b[sets.own[dead]] + w[dead, None] * mean[sets.own[dead]]
         return Meat(people.moments(out))
 
-    def _sets(self, people: People) -> RiskSets:
+    def _sets(self, people: People, *more: Array) -> RiskSets:
         """Risk sets on the agreed cells, made once."""
-        return people.design.once("sets", lambda: self._placed(people))
+        return people.design.once("sets", lambda: self._placed(people, *more))
 
-    def _placed(self, people: People) -> RiskSets:
+    def _placed(self, people: People, *more: Array) -> RiskSets:
         """Risk sets on the agreed cells. On a coarse grid who enters within a cell is at risk in all of it."""
-        d, cells = people.design, people.design.cells
-        width = int(people.grid("dead").max(initial=-1)) + 1
-        size = cells["dead"].shape[1]
-
-        def place(kind: str) -> Any:
-            index = cells[kind].index
-            at = people.grid(kind).ravel()[np.maximum(index, 0)]
-            return np.where(index >= 0, index // size * width + at, -1)
-
-        dead, alive, entered = place("dead"), place("alive"), place("entered")
+        width = self._width(people)
+        dead, alive, entered = (self._place(people, kind) for kind in self.kinds)
         last = np.maximum(dead, alive)
         first = np.where(entered >= 0, entered + (1 if self.cox.ground.fine else 0), last // max(width, 1) * width)
         starts, total = np.arange(self.strata) * width, self.strata * width
         ones = np.zeros(total)
-        return RiskSets(first, last, dead, starts, ones, ones, ones, np.arange(d.n))
+        return RiskSets(first, last, dead, starts, ones, ones, ones, np.arange(people.design.n))
 
-    def _exposed(self, people: People, a: Array, c: Array) -> Array:
-        sets = self._sets(people)
+    def _width(self, people: People) -> int:
+        """Merged cells per stratum."""
+        return int(people.grid("dead").max(initial=-1)) + 1
+
+    def _place(self, people: People, kind: str) -> Ints:
+        """The merged cell of everybody of a kind, in the order of strata and cells; -1 for the others: (n,)."""
+        cells = people.design.cells[kind]
+        at = people.grid(kind).ravel()[np.maximum(cells.index, 0)]
+        return np.where((cells.index >= 0) & (at >= 0), cells.index // cells.shape[1] * self._width(people) + at, -1)
+
+    def _exposed(self, people: People, a: Array, c: Array, *more: Array) -> Array:
+        sets = self._sets(people, *more)
         return sets.during(a) - np.where(sets.own >= 0, np.append(c, 0.0)[sets.own], 0.0)
 
     # sums only
@@ -257,23 +276,24 @@ class SharedBaseline:
         start = yield from ask(self.began)
         if not start.events.value.sum():
             raise ModelError("no events: everybody is censored. Check the event column, or follow people for longer")
+        known = yield from self._known(start)
         cox, names = self.cox, self.cox.names
         z = standard(Scales(start.total, start.first, start.second), names)
         sd = np.array(z.sd)
         peak = yield from maximise(
             np.zeros(len(names)),
-            lambda b: self._slope(b, z, start),
-            lambda b: self._curve(b, z, start),
+            lambda b: self._slope(b, z, known),
+            lambda b: self._curve(b, z, known),
             names,
             cox.ridge / sd**2,
         )
         beta = tuple(peak.beta.tolist())
-        hazard = yield from self._hazard(beta, z, start)
+        hazard = yield from self._hazard(beta, z, known)
         peak = peak._replace(loglik=hazard.loglik)
-        meat, extra = yield from self._after(peak, beta, z, hazard, start, times)
+        meat, extra = yield from self._after(peak, beta, z, hazard, known, times)
         events = round(start.events.value.sum())
         finding = fitted(cox, peak, sd, events, verdict, extra, {"cells": int(start.events.value.shape[1])}, meat)
-        tables = {**finding.tables, "baseline": self._baseline(hazard, peak, z, start, times)}
+        tables = {**finding.tables, "baseline": self._baseline(hazard, peak, z, known, times)}
         if hazard.ties.a.size > 2 * BLOCKS:  # the information at 0 was averaged over blocks
             tables["tests"] = [t for t in tables["tests"] if t["test"] != "score"]
         return replace(finding, tables=tables, notes=(grid_note(cox.ground),))
@@ -292,51 +312,56 @@ class SharedBaseline:
         ends = np.append(np.flatnonzero(np.diff(shown[0])), len(edges))
         return verdict, np.append(edges, edges[-1] + ground.width)[ends]
 
-    def _hazard(self, beta: Beta, z: Standard, start: Began) -> Flow[Hazard]:
+    def _known(self, start: Began) -> Flow[Known]:
+        """What everybody knows of the grid after the first ask."""
+        yield from ()
+        return Known(start.events.value, start.weight.value)
+
+    def _hazard(self, beta: Beta, z: Standard, known: Known) -> Flow[Hazard]:
         got = yield from ask(self.risks, beta, z)
-        s0 = self._later(got.dead.value + got.alive.value, got.entered.value)
-        weight, count = start.weight.value.ravel(), start.events.value.ravel()
+        s0 = self._at_risk(got, known)
+        weight, count = known.weight.ravel(), known.events.ravel()
         ties = tied(s0.ravel(), got.dead.value.ravel(), weight, np.round(count), self.cox.ties == "efron")
         return Hazard(ties, float(got.linear.value - ties.log.sum()))
 
-    def _later(self, leave: Array, enter: Array) -> Array:
+    def _at_risk(self, got: Risks | Firsts, known: Known) -> Array:
         """At risk per cell from sums of those who leave and enter per cell, (strata, cells, ...)."""
-        at_risk = np.cumsum(leave[:, ::-1], axis=1)[:, ::-1]
-        after = np.cumsum(enter[:, ::-1], axis=1)[:, ::-1]
+        enter = got.other.value
+        after = later(enter)
         if not self.cox.ground.fine:  # at risk in the cell of entry
             after = after - enter
-        return np.asarray(at_risk - after)
+        return later(got.dead.value + got.alive.value) - after
 
-    def _slope(self, beta: Beta, z: Standard, start: Began) -> Flow[Slope]:
-        hazard = yield from self._hazard(beta, z, start)
-        got = yield from ask(self.score, beta, z, hazard.ties.a, hazard.ties.c)
+    def _slope(self, beta: Beta, z: Standard, known: Known) -> Flow[Slope]:
+        hazard = yield from self._hazard(beta, z, known)
+        got = yield from ask(self.score, beta, z, hazard.ties.a, hazard.ties.c, *known.more)
         return Slope(Sum(np.array(hazard.loglik)), got.score)
 
-    def _curve(self, beta: Beta, z: Standard, start: Began) -> Flow[Curve]:
+    def _curve(self, beta: Beta, z: Standard, known: Known) -> Flow[Curve]:
         """The Hessian: averaged over blocks at the first point of a long grid, else in full."""
-        hazard = yield from self._hazard(beta, z, start)
+        hazard = yield from self._hazard(beta, z, known)
         t = hazard.ties
-        got = yield from ask(self.score, beta, z, t.a, t.c)
-        second = yield from ask(self.second, beta, z, t.a, t.c)
+        got = yield from ask(self.score, beta, z, t.a, t.c, *known.more)
+        second = yield from ask(self.second, beta, z, t.a, t.c, *known.more)
         if not any(beta) and t.a.size > 2 * BLOCKS:
-            means = (yield from ask(self.blocks, beta, z, t.a, t.c)).means.value
-            events = np.add.reduceat(start.weight.value.ravel(), block_starts(t.a.size))
+            means = (yield from ask(self.blocks, beta, z, t.a, t.c, *known.more)).means.value
+            events = np.add.reduceat(known.weight.ravel(), block_starts(t.a.size))
             squares = (means / np.maximum(events, 1e-300)[:, None]).T @ means
         else:
-            s1, d1 = yield from self._first_moments(beta, z)
+            s1, d1 = yield from self._first_moments(beta, z, known)
             squares = means_squared(t, s1, d1, np.ones(t.a.size))
         information = replace(second.moments, value=second.moments.value - squares)
         return Curve(Sum(np.array(hazard.loglik)), got.score, information)
 
-    def _first_moments(self, beta: Beta, z: Standard) -> Flow[tuple[Array, Array]]:
+    def _first_moments(self, beta: Beta, z: Standard, known: Known) -> Flow[tuple[Array, Array]]:
         """S1 and D1 per cell, (S T, p)."""
         got = yield from ask(self.firsts, beta, z)
-        s1 = self._later(got.dead.value + got.alive.value, got.entered.value)
+        s1 = self._at_risk(got, known)
         p = s1.shape[2]
         return s1.reshape(-1, p), got.dead.value.reshape(-1, p)
 
     def _after(
-        self, peak: Peak, beta: Beta, z: Standard, hazard: Hazard, start: Began, times: Array
+        self, peak: Peak, beta: Beta, z: Standard, hazard: Hazard, known: Known, times: Array
     ) -> Flow[tuple[Array | None, Tables]]:
         """Robust variance and tests of proportional hazards, at the maximum."""
         cox, t = self.cox, hazard.ties
@@ -344,33 +369,33 @@ class SharedBaseline:
         extra: Tables = {}
         if not (cox.robust or cox.diagnostics):
             return meat, extra
-        s1, d1 = yield from self._first_moments(beta, z)
+        s1, d1 = yield from self._first_moments(beta, z, known)
         if cox.robust:
-            weight = np.maximum(start.weight.value.ravel(), 1e-300)
+            weight = np.maximum(known.weight.ravel(), 1e-300)
             means = np.array([
                 s1 * t.a2[:, None] - d1 * t.c2[:, None],
                 s1 * t.c2[:, None] - d1 * t.e2[:, None],
                 (s1 * t.a[:, None] - d1 * t.c[:, None]) / weight[:, None],
             ])  # fmt: skip
-            meat = (yield from ask(self.meat, beta, z, t.a, t.c, means)).meat.value
+            meat = (yield from ask(self.meat, beta, z, t.a, t.c, means, *known.more)).meat.value
         if cox.diagnostics:
             records: list[Record] = []
             for transform in ("identity", "log"):
-                g = _standard_time(times, transform, self.strata, start)
-                got = yield from ask(self.weighted, beta, z, t.a, t.c, g)
+                g = _standard_time(times, transform, self.strata, known)
+                got = yield from ask(self.weighted, beta, z, t.a, t.c, g, *known.more)
                 cross = replace(got.once, value=got.once.value - means_squared(t, s1, d1, g))
                 square = replace(got.twice, value=got.twice.value - means_squared(t, s1, d1, g**2))
                 records += drifting(cox.names, peak.information, FullDrift(got.score, cross, square), transform)
             extra = {"proportional_hazards": records}
         return meat, extra
 
-    def _baseline(self, hazard: Hazard, peak: Peak, z: Standard, start: Began, times: Array) -> list[Record]:
+    def _baseline(self, hazard: Hazard, peak: Peak, z: Standard, known: Known, times: Array) -> list[Record]:
         """Baseline hazard of a person whose terms are all 0, by stratum and cell (R basehaz, centered = FALSE)."""
         lift = np.exp(-float(np.sum(peak.beta * np.array(z.mean) / np.array(z.sd))))
         jumps = hazard.ties.a.reshape(self.strata, -1) * lift
         levels = model_of(self.cox.formula, self.cox.ground).strata_levels or ("all",)
         records = []
-        for level, row, count in zip(levels, jumps, start.events.value, strict=True):
+        for level, row, count in zip(levels, jumps, known.events, strict=True):
             total = np.cumsum(row)
             records += [
                 {"group": level, "time": float(time), "hazard": float(h), "cumulative_hazard": float(c),
@@ -385,6 +410,11 @@ def shared(cox: Cox) -> Flow[Finding]:
     return (yield from SharedBaseline(cox).flow())
 
 
+def later(leave: Array) -> Array:
+    """Sums over this cell and all later ones of its stratum, of values (strata, cells, ...)."""
+    return np.asarray(np.cumsum(leave[:, ::-1], axis=1)[:, ::-1])
+
+
 def block_starts(size: int) -> Any:
     """First cells of at most BLOCKS blocks of cells."""
     return np.unique(np.linspace(0, size, BLOCKS + 1).astype(int)[:-1])
@@ -397,9 +427,9 @@ def _weights(people: People, beta: Sequence[float], z: Standard) -> tuple[Array,
     return x, w * np.exp(x @ np.array(beta)), w
 
 
-def _standard_time(times: Array, transform: str, strata: int, start: Began) -> Array:
+def _standard_time(times: Array, transform: str, strata: int, known: Known) -> Array:
     """g of the cells' right edges, standardised over the events, for every stratum: (S T,)."""
     g = np.tile(np.log(times) if transform == "log" else times, strata)
-    weight = start.events.value.ravel()
+    weight = known.events.ravel()
     mean = (weight @ g) / weight.sum()
     return np.asarray((g - mean) / np.sqrt(weight @ (g - mean) ** 2 / weight.sum()))

@@ -170,12 +170,20 @@ def survival(cells: Cellwise) -> Curve:
     share = np.divide(d, d + c, out=np.zeros_like(d), where=d > 0)
     left = np.maximum(n - out, 0.0)
     happened = d > 0
-    left = np.where(left > 1e-9 * n, left, 0.0)
+    # exits are people: before the last one leaves, one is at risk
+    left = np.where(left > 1e-9 * n, left, 0.0) if cells.exact else np.maximum(left, np.minimum(n, 1.0))
     log, step = np.zeros_like(d), np.zeros_like(d)
     with np.errstate(divide="ignore"):
         log[happened] = share[happened] * np.log(left[happened] / n[happened])
         step[happened] = share[happened] * (1 / left[happened] - 1 / n[happened])
     return Curve(cells, np.exp(np.cumsum(log)), np.cumsum(step))
+
+
+def spread(survival: Array | float, variance: Array | float) -> Array:
+    """Standard error of S from the variance of log S; NaN where S is 0."""
+    s, v = np.asarray(survival, dtype=float), np.asarray(variance, dtype=float)
+    known = (s > 0) & np.isfinite(v)
+    return np.where(known, s * np.sqrt(np.where(known, v, 0.0)), np.nan)
 
 
 def limits(survival: Array, variance: Array, kind: str) -> tuple[Array, Array]:

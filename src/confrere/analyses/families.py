@@ -194,7 +194,9 @@ class Poisson(Family):
 
     def check(self, y: Array, weighted: bool) -> None:
         if bad := int((y < 0).sum()):
-            raise DataError(f"the outcome is negative for {bad} people; counts are 0 or more. Correct or leave them out")
+            raise DataError(
+                f"the outcome is negative for {bad} people; counts are 0 or more. Correct or leave them out"
+            )
 
     def inside(self, m: Mean) -> bool:
         return bool((m.mu > 0).all())
@@ -222,7 +224,9 @@ class Gamma(Family):
 
     def check(self, y: Array, weighted: bool) -> None:
         if bad := int((y <= 0).sum()):
-            raise DataError(f"the outcome is 0 or negative for {bad} people; a gamma outcome is above 0. Leave them out")
+            raise DataError(
+                f"the outcome is 0 or negative for {bad} people; a gamma outcome is above 0. Leave them out"
+            )
 
     def inside(self, m: Mean) -> bool:
         return bool((m.mu > 0).all())

@@ -31,7 +31,7 @@ from confrere.analyses.finding import Citation
 from confrere.analyses.risksets import RiskSets, risk_sets
 from confrere.analyses.scaling import Standard
 from confrere.errors import FormulaError, StudyError
-from confrere.rounds import Array, Design, Flow, Ints, People, register
+from confrere.rounds import Array, Bools, Design, Flow, Ints, People, register
 from confrere.study.ground import Rows, design_of, model_of
 
 FINE_GRAY_CITE = Citation(
@@ -51,8 +51,9 @@ class FineGray(Cox):
 
     robust: bool = True
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check(self) -> None:
+        """The formula and the cause, against the levels that the study declares."""
+        super().check()
         cause_number(self.formula, self.ground, self.cause)
         outcome = model_of(self.formula, self.ground).outcome
         if outcome is not None and outcome.entry is not None:
@@ -147,18 +148,19 @@ def subdistribution(rows: Rows, number: int, weights: Array) -> Subdistribution:
     sets = risk_sets(rows.time, (rows.event == number).astype(float), None, rows.strata, weights)
     competing = (rows.event > 0) & (rows.event != number)
     groups = np.zeros(rows.time.size, dtype=np.int64) if rows.strata is None else rows.strata
-    stop, since, now = sets.last + 1, np.zeros(rows.time.size), np.ones(sets.size)
+    enter = np.maximum(sets.last + 1, sets.first)
+    stop, since, now = enter.copy(), np.zeros(rows.time.size), np.ones(sets.size)
     for g in np.unique(groups[sets.own >= 0]):
         mine = groups == g
         low = int(sets.first[mine][0])  # nobody enters late, so that all begin at the first event time
         high = int(sets.last[mine & (sets.own >= 0)].max()) + 1
-        curve = censoring(rows.time[mine], rows.event[mine] > 0, weights[mine])
+        curve = censoring(rows.time[mine], rows.event[mine] > 0)
         now[low:high] = curve.before(sets.times[low:high])
-        stay = mine & competing & (weights > 0)
+        stay = mine & competing
         stop[stay] = high
         since[stay] = 1 / curve.before(rows.time[stay])
     parts = {f.name: getattr(sets, f.name) for f in fields(RiskSets)}
-    return Subdistribution(**parts, remaining=Remaining(sets.last + 1, stop, since, now))
+    return Subdistribution(**parts, remaining=Remaining(enter, stop, since, now))
 
 
 class Steps(NamedTuple):
@@ -172,11 +174,14 @@ class Steps(NamedTuple):
         return np.asarray(np.append(1.0, self.values)[np.searchsorted(self.times, t, side="left")])
 
 
-def censoring(time: Array, event: Array, weights: Array) -> Steps:
-    """Kaplan-Meier of the time to censoring, people with an event leaving just before; time, event, weights (n,)."""
+def censoring(time: Array, event: Bools) -> Steps:
+    """Kaplan-Meier of the time to censoring, people with an event leaving just before; time and event (n,).
+
+    Case weights do not enter, as in R's finegray.
+    """
     times, place = np.unique(time, return_inverse=True)
-    left = np.bincount(place, weights * event, minlength=times.size)
-    censored = np.bincount(place, weights * ~event, minlength=times.size)
+    left = np.bincount(place[event], minlength=times.size).astype(float)
+    censored = np.bincount(place[~event], minlength=times.size).astype(float)
     at_risk = np.cumsum((left + censored)[::-1])[::-1] - left
     factor = 1 - np.divide(censored, at_risk, out=np.zeros_like(censored), where=censored > 0)
     return Steps(times, np.cumprod(factor))

@@ -62,17 +62,17 @@ class FollowUp:
 
     def span(self, people: People) -> Design:
         """Groups that may be, and exits on a coarse ladder."""
-        made, group = self._grouped(people)
+        made, group = self.grouped(people)
         groups = Cells(group, (1, len(self.labels)), rule="drop")
         return replace(made, cells={"groups": groups, "span": span_cells(made.data.time, self.ground)}, flags={})
 
     def table(self, people: People, shown: tuple[int, ...], edges: tuple[float, ...]) -> Design:
         """Kinds of exits on the ladder, for the people of the groups that are shown."""
-        made, group = self._grouped(people)
+        made, group = self.grouped(people)
         place = np.full(len(self.labels), -1)
         place[list(shown)] = np.arange(len(shown))
         keep = place[group] >= 0
-        rows, g = _kept(made.data, keep), place[group[keep]]
+        rows, g = kept(made.data, keep), place[group[keep]]
         if self.ground.fine:
             check_on_grid(rows.time, self.ground)
         size = (len(shown), len(edges) + 1)
@@ -99,7 +99,8 @@ class FollowUp:
             kinds["entered"] = (rows.entry > 0, rows.entry)
         return kinds
 
-    def _grouped(self, people: People) -> tuple[Design, Ints]:
+    def grouped(self, people: People) -> tuple[Design, Ints]:
+        """The complete rows and the group of each (n,), an index into `labels`."""
         made = design_of(people, self.formula, self.ground, weights=self.weights)
         index = np.zeros(made.n, dtype=np.int64)
         for column in self.columns:
@@ -156,17 +157,22 @@ class FollowUp:
     def settled(self) -> Flow[tuple[Verdict, tuple[str, ...], tuple[str, ...], tuple[float, ...]]]:
         """Settle groups, horizon and grid: verdict, groups shown, groups hidden, edges of the ladder."""
         first = yield from support(self.span)
-        grid = first.grids["groups"][0]
-        shown = tuple(int(i) for i in np.flatnonzero(grid >= 0))
-        if not shown:
-            raise ModelError("no group has enough people for a curve: merge levels, or ask more hospitals")
+        shown = yield from self.shown()
         horizon = horizon_of(first.grids["span"], self.ground)
-        most = max(6, first.budget // (2 * len(shown) * len(self.kinds())))
+        most = max(6, first.budget // (3 * len(shown) * len(self.kinds())))
         edges = ladder(self.ground, horizon, most)
         verdict = yield from support(self.table, shown, edges)
         declared = any(self.ground.schema.levels(c) for c in self.columns)
         hidden = tuple(label for i, label in enumerate(self.labels) if i not in shown) if declared else ()
         return verdict, tuple(self.labels[i] for i in shown), hidden, edges
+
+    def shown(self) -> Flow[tuple[int, ...]]:
+        """The labels of groups that have enough people."""
+        first = yield from support(self.span)
+        shown = tuple(int(i) for i in np.flatnonzero(first.grids["groups"][0] >= 0))
+        if not shown:
+            raise ModelError("no group has enough people: merge levels, or ask more hospitals")
+        return shown
 
     def flow(self) -> Flow[Table]:
         """Counts of each kind on its own grid."""
@@ -191,5 +197,6 @@ def _codes(values: Any, column: str, levels: tuple[str, ...]) -> Ints:
     return numbers.astype(np.int64)
 
 
-def _kept(rows: Any, keep: Any) -> Any:
+def kept(rows: Any, keep: Any) -> Any:
+    """The marked rows."""
     return rows._replace(**{f: v[keep] for f, v in rows._asdict().items() if v is not None})

@@ -16,27 +16,41 @@ Albert & Anderson, Biometrika 1984;71:1 (separation). Matches R `glm`, `summary.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import linalg
 
 from confrere.analyses.families import Family, Link, family_of
 from confrere.analyses.finding import Citation, Finding, Record, attrition, chi_square, coefficients
 from confrere.analyses.linear import WHITE, Meat
 from confrere.analyses.newton import FAR, STOP, Curve, Peak, Rule, Slope, check_collinear, maximise
 from confrere.analyses.outcomes import (
-    INTERCEPT, Cases, Frame, Start, cases_of, check_settings, covariance, enough, estimates, f_test, penalty, spread,
-    standardised, started, terms_of,
+    INTERCEPT,
+    Cases,
+    Frame,
+    Start,
+    cases_of,
+    check_settings,
+    covariance,
+    determined,
+    enough,
+    estimates,
+    f_test,
+    penalty,
+    spread,
+    standardised,
+    started,
+    terms_of,
 )  # fmt: skip
+from confrere.analyses.separation import NOWHERE, Watch, check_levels
 from confrere.errors import ModelError
 from confrere.rounds import Array, Design, Flow, People, Sum, Verdict, ask, local, register, support, together
 from confrere.study.ground import Ground, model_of
 
-NELDER = Citation("Nelder JA, Wedderburn RWM. Generalized linear models. J R Stat Soc A 1972;135:370-384", "10.2307/2344614")
-NOWHERE = -1e15  # the log-likelihood of coefficients at which a mean cannot be: below any other, and it fits the ring
+NELDER = Citation(
+    "Nelder JA, Wedderburn RWM. Generalized linear models. J R Stat Soc A 1972;135:370-384", "10.2307/2344614"
+)
 REPEATS = 110  # slopes at most: 80 rounds, and the halvings of the last
 TIGHT = 1e-21  # decrement at which the last step need not be Newton's own
 EXPONENTS = {("binomial", "logit"): "odds_ratio", ("binomial", "log"): "risk_ratio", ("poisson", "log"): "rate_ratio"}
@@ -71,10 +85,11 @@ class At(NamedTuple):
 class Glm:
     """A generalised linear model: `outcome ~ terms`, also `offset()` and `0 +` for no intercept.
 
-    `family` is `gaussian`, `binomial`, `poisson` or `gamma`; `link` one of `identity`, `log`, `inverse`, `sqrt`, `logit`,
-    `probit`, `cloglog` that is usual for it, the canonical one unless named. `weights` names a column of case weights
-    (with shares as a binomial outcome: of how many). `robust` adds HC0 standard errors, on which tests and limits then
-    rest. `ridge` is theta in the penalty theta/2 sum(beta^2) on minus half the deviance, in units of the terms.
+    `family` is `gaussian`, `binomial`, `poisson` or `gamma`; `link` one of `identity`, `log`, `inverse`, `sqrt`,
+    `logit`, `probit`, `cloglog` that is usual for it, the canonical one unless named. `weights` names a column of case
+    weights (with shares as a binomial outcome: of how many). `robust` adds HC0 standard errors, on which tests and
+    limits then rest. `ridge` is theta in the penalty theta/2 sum(beta^2) on minus half the deviance, in units of the
+    terms; the intercept is free.
 
     Finding: tables `coefficients` (term `Intercept` first; odds, risk or rate ratios where they are natural), `tests`
     (likelihood ratio, or F where the dispersion is estimated), `attrition`; facts `deviance`, `aic`, `dispersion`, ...
@@ -198,7 +213,9 @@ class Glm:
         if family.separable and not self.ridge:
             check_levels(s, model.names, model.intercept, self.family)
         if mean <= 0 and link.name in ("log", "inverse", "sqrt"):
-            raise ModelError(f"the mean outcome is not above 0, where the link {link.name!r} has no value. Use identity")
+            raise ModelError(
+                f"the mean outcome is not above 0, where the link {link.name!r} has no value. Use identity"
+            )
         size = float(np.sqrt(variance if model.intercept else variance + mean**2))
         reach = {"identity": size, "inverse": 1 / abs(mean), "sqrt": float(np.sqrt(abs(mean)))}.get(link.name, 1.0)
         total = float(s.total.value)
@@ -226,9 +243,12 @@ class Glm:
             peak = yield from full
             return peak, float(peak.null.loglik.value)
         null = maximise(
-            np.zeros(1), lambda b: ask(self.null_slope, b, frame), lambda b: ask(self.null_curve, b, frame), (INTERCEPT,),
+            np.zeros(1),
+            lambda b: ask(self.null_slope, b, frame),
+            lambda b: ask(self.null_curve, b, frame),
+            (INTERCEPT,),
             rule=Rule(TIGHT, np.inf),
-        )  # fmt: skip
+        )
         peak, least = yield from together(full, null)
         return peak, least.loglik
 
@@ -265,90 +285,14 @@ def _likelihood(cases: Cases, eta: Array, frame: Frame, family: Family, link: Li
 
 
 def _slope(people: People, z: Array, at: At) -> Slope:
-    return Slope(people.derived(np.asarray(at.loglik), at.contribution), people.derived(z.T @ at.score, at.contribution))
+    return Slope(
+        people.derived(np.asarray(at.loglik), at.contribution), people.derived(z.T @ at.score, at.contribution)
+    )
 
 
 def _curve(people: People, z: Array, at: At) -> Curve:
     loglik, score = _slope(people, z, at)
     return Curve(loglik, score, people.moments(z, w=at.weight))
-
-
-# Separation ---------------------------------------------------------------------------------------------------
-
-REMEDY = "Merge levels, leave it out, or add a ridge penalty"
-
-
-def check_levels(s: Start, names: Sequence[str], intercept: bool, family: str) -> None:
-    """A level in which nobody, or for a binomial everybody, has the outcome has no finite coefficient: exact, from sums."""
-    total, y = float(s.total.value), float(s.outcome.value[0])
-    none = 1e-11 * total
-    for name, x, xx, xy in zip(names, s.first.value, s.second.value, s.cross.value, strict=True):
-        if abs(x - xx) > 1e-11 * x:
-            continue  # no indicator
-        sides = [(f"with {name!r}", x, xy), *([(f"without {name!r}", total - x, y - xy)] if intercept else [])]
-        for side, size, have in sides:
-            if have <= none or (family == "binomial" and size - have <= none):
-                who = "nobody" if have <= none else "everybody"
-                raise ModelError(
-                    f"term {name!r} separates the outcome: {who} {side} has it, so that no finite coefficient fits. {REMEDY}"
-                )
-
-
-def _perfect(s: Start, glm: Glm) -> float:
-    """The log-likelihood above which coefficients separate the outcome completely; infinite where none do.
-
-    While anybody of outcome 0 or 1 is on the wrong side of 1/2, the log-likelihood is at most -log 2 of the weight,
-    which is 1 in the frame without case weights; with them a thousandth is taken for the least.
-    """
-    if not _counts_people(glm, s):
-        return np.inf
-    return -np.log(2) * (1e-3 if glm.weights else 1.0)
-
-
-class Watch(NamedTuple):
-    """Looks at what comes back of a climb for coefficients that run away, before it goes on."""
-
-    names: tuple[str, ...]
-    separable: bool
-    perfect: float  # a log-likelihood above it says complete separation
-    first: list[Array]  # the information at the start, once it is known
-
-    def slope(self, flow: Flow[Slope]) -> Flow[Slope]:
-        """A slope, unless the terms separate the outcome completely."""
-        got = yield from flow
-        if self.separable and float(got.loglik.value) > self.perfect:
-            raise ModelError(
-                f"the terms {', '.join(n for n in self.names if n != INTERCEPT)} together separate the outcome: they tell "
-                f"apart everybody with it from everybody without, so that no finite coefficients fit. {REMEDY}"
-            )
-        return got
-
-    def curve(self, flow: Flow[Curve]) -> Flow[Curve]:
-        """A curve, unless it has become flat along some coefficients."""
-        got = yield from flow
-        if float(got.loglik.value) <= NOWHERE:
-            raise ModelError(
-                "the fit cannot start at the mean outcome: with these offsets or terms some means are out of range. "
-                "Use the log link (logit for binomial), or check the offset"
-            )
-        if not self.first:
-            self.first.append(got.information.value)
-        elif self.separable:
-            self._flat(got.information.value)
-        return got
-
-    def _flat(self, last: Array) -> None:
-        check_collinear(self.first[0], self.names)
-        ratio, along = linalg.eigh(last, self.first[0])
-        if ratio[0] > 1e-9:
-            return
-        size = np.abs(along[:, 0]) * np.sqrt(np.diag(self.first[0]))
-        size[[n == INTERCEPT for n in self.names]] *= 0.0 if len(self.names) > 1 else 1.0
-        worst = [self.names[int(j)] for j in np.argsort(-size) if size[j] > 0.3 * size.max()]
-        raise ModelError(
-            f"{', '.join(map(repr, worst))} separates the outcome: among some people it never, or always, occurs, so that "
-            f"the coefficients grow without bound. {REMEDY}"
-        )
 
 
 # The finding --------------------------------------------------------------------------------------------------
@@ -379,7 +323,9 @@ def fitted(glm: Glm, fit: Fit, verdict: Verdict) -> Finding:
         arrays["robust_vcov"] = covariance(frame, bread @ fit.meat @ bread)
         robust = np.sqrt(np.diag(arrays["robust_vcov"]))
     if glm.ridge:
-        arrays["vcov_sandwich"] = covariance(frame, bread @ fit.peak.information @ bread) * dispersion / frame.unit
+        middle = bread @ fit.peak.information @ bread
+        arrays["vcov_sandwich"] = covariance(frame, middle) * dispersion / frame.unit
+    se = np.sqrt(np.diag(arrays["vcov"]))
     exponent = EXPONENTS.get((glm.family, link.name), "")
     events = int(fit.start.events.value) if _counts_people(glm, fit.start) else None
     tests = _tests(glm, fit, dispersion, df)
@@ -387,13 +333,24 @@ def fitted(glm: Glm, fit: Fit, verdict: Verdict) -> Finding:
         method="glm", n=n, events=events, hospitals=verdict.hospitals,
         tables={
             "coefficients": coefficients(
-                glm.names, arrays["estimate"], np.sqrt(np.diag(arrays["vcov"])), robust, exponent, df if family.estimated else np.inf
+                glm.names, arrays["estimate"], se, robust, exponent, df if family.estimated else np.inf
             ),
             **({"tests": tests} if tests else {}), "attrition": attrition(verdict),
         },
         facts=_facts(glm, fit, n, dispersion), arrays=arrays, warnings=_warnings(glm, fit, n, events),
         cite=(NELDER, *((WHITE,) if robust is not None else ())),
     )  # fmt: skip
+
+
+def _perfect(s: Start, glm: Glm) -> float:
+    """The log-likelihood above which coefficients separate the outcome completely; infinite where none do.
+
+    While anybody of outcome 0 or 1 is on the wrong side of 1/2, the log-likelihood is at most -log 2 of the weight,
+    which is 1 in the frame without case weights; with them a thousandth is taken for the least.
+    """
+    if not _counts_people(glm, s):
+        return np.inf
+    return -float(np.log(2)) * (1e-3 if glm.weights else 1.0)
 
 
 def _counts_people(glm: Glm, s: Start) -> bool:
@@ -417,10 +374,7 @@ def _facts(glm: Glm, fit: Fit, n: int, dispersion: float) -> dict[str, Any]:
     family, link = family_of(glm.family, glm.link)
     deviance, total = -2 * fit.peak.loglik * fit.frame.unit, float(fit.start.total.value)
     if family.estimated and deviance <= 1e-13 * n * fit.frame.unit:
-        raise ModelError(
-            "the terms determine the outcome exactly, so that no variance is left to estimate. Is the outcome among its "
-            "own terms, or computed from them?"
-        )
+        raise determined()
     loglik = family.log_likelihood(deviance, float(fit.start.outcome.value[3]), n, total)
     q = len(glm.names)
     return {
@@ -444,6 +398,7 @@ def _warnings(glm: Glm, fit: Fit, n: int, events: int | None) -> tuple[str, ...]
     ratio = fit.pearson / (n - len(glm.names))
     if glm.family == "poisson" and not glm.robust and ratio > 1.5:
         found.append(
-            f"The counts vary {ratio:.1f} times as much as Poisson counts would: standard errors are too small. Set robust."
+            f"The counts vary {ratio:.1f} times as much as Poisson counts would: standard errors are too small. "
+            f"Set robust."
         )
     return tuple(found)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from confrere.analyses.curves import Curve, cellwise, limits, survival
+from confrere.analyses.curves import Curve, cellwise, limits, spread, survival
 from confrere.analyses.finding import Citation, Finding, Record, attrition, count
 from confrere.analyses.follow_up import FollowUp, Table
 from confrere.errors import StudyError
@@ -97,7 +97,7 @@ class KaplanMeier:
         s, variance = curve.at(time)
         low, high = limits(np.array(s), np.array(variance), self.conf_type)
         at_risk = count("at_risk", _at_risk(curve, time), k)
-        return {"group": group, "time": time, **at_risk, **estimated(s, s * np.sqrt(variance), low, high)}
+        return {"group": group, "time": time, **at_risk, **estimated(s, spread(s, variance), low, high)}
 
     def _median(self, group: str, curve: Curve) -> Record:
         median, low, high = curve.quantile(0.5, self.conf_type)
@@ -125,7 +125,7 @@ def curve_records(group: str, curve: Curve, kind: str, k: int) -> list[Record]:
         d, c = cells.all_events[first : j + 1].sum(), cells.censored[first : j + 1].sum()
         if not cells.exact or d > 0 or c > 0:
             counts = count("at_risk", cells.at_risk[first], k) | count("events", d, k) | count("censored", c, k)
-            s, se = curve.survival[j], curve.survival[j] * np.sqrt(curve.variance[j])
+            s, se = curve.survival[j], spread(curve.survival[j], curve.variance[j])
             time = {"group": group, "time": float(cells.right[j])}
             records.append(time | counts | estimated(s, se, low[j], high[j]))
         first = j + 1

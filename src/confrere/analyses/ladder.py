@@ -15,6 +15,7 @@ from confrere.errors import DataError, ModelError
 from confrere.rounds import Array, Cells, Ints
 from confrere.study.ground import Ground
 
+SAME = 24  # cells of the same width, two years of months
 DOUBLINGS = 12  # 30 days x 2^11: more than a century and a half
 
 
@@ -43,15 +44,28 @@ def horizon_of(grid: Ints, ground: Ground) -> float:
 def ladder(ground: Ground, horizon: float, most: int) -> tuple[float, ...]:
     """Right edges of the cells up to the horizon, at most about `most`; the last cell is open to the right.
 
-    Where the study names no step, steps are widened (2, 3, 4, ... times the finest) until there are at most `most`.
+    Where the study writes no step, cells double after every 24 (where fewer are at risk, finer ones would be merged
+    anyway). All steps are widened (2, 3, 4, ... times the finest) until there are at most `most`: a long ladder
+    spends the budget of numbers.
     """
     times = 1
-    if ground.step is None and not ground.fine:
-        times = max(1, int(np.ceil(horizon / ground.width / max(most, 1))))
+    edges = _steps(ground, horizon, times)
+    while len(edges) > max(most, 1) and not ground.fine:
+        times += 1
+        edges = _steps(ground, horizon, times)
+    marked = np.unique(np.concatenate([edges, [m for m in ground.marks if 0 < m]]))
+    return tuple(float(e) for e in marked)
+
+
+def _steps(ground: Ground, horizon: float, times: int) -> Array:
+    """Right edges of steps of `times` the width, up to the horizon."""
     width = ground.width * times
-    regular = width * np.arange(1, int(np.ceil(horizon / width - 1e-9)) + 1)
-    edges = np.unique(np.concatenate([regular, [m for m in ground.marks if 0 < m]]))
-    return tuple(float(e) for e in edges)
+    if ground.fine or ground.step is not None:
+        return np.asarray(width * np.arange(1, int(np.ceil(horizon / width - 1e-9)) + 1))
+    edges: list[float] = []
+    while not edges or edges[-1] < horizon - 1e-9:
+        edges.append((edges[-1] if edges else 0.0) + width * 2 ** (len(edges) // SAME))
+    return np.array(edges)
 
 
 def cell_of(time: Array, edges: Sequence[float]) -> Ints:

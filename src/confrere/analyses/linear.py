@@ -16,15 +16,30 @@ import numpy as np
 from confrere.analyses.finding import Citation, Finding, Record, attrition, coefficients
 from confrere.analyses.newton import check_collinear
 from confrere.analyses.outcomes import (
-    Cases, Frame, Start, cases_of, check_settings, covariance, enough, estimates, f_test, penalty, spread, standardised,
-    started, terms_of,
+    Cases,
+    Frame,
+    Start,
+    cases_of,
+    check_settings,
+    covariance,
+    determined,
+    enough,
+    estimates,
+    f_test,
+    penalty,
+    spread,
+    standardised,
+    started,
+    terms_of,
 )  # fmt: skip
-from confrere.errors import ModelError
 from confrere.rounds import Array, Design, Flow, People, Sum, Verdict, ask, local, register, support
 from confrere.study.ground import Ground, model_of
 
-WHITE = Citation("White H. A heteroskedasticity-consistent covariance matrix estimator and a direct test for heteroskedasticity. "
-                 "Econometrica 1980;48:817-838", "10.2307/1912934")  # fmt: skip
+WHITE = Citation(
+    "White H. A heteroskedasticity-consistent covariance matrix estimator and a direct test for heteroskedasticity. "
+    "Econometrica 1980;48:817-838",
+    "10.2307/1912934",
+)
 LEGENDRE = Citation("Seber GAF, Lee AJ. Linear regression analysis. 2nd ed. Wiley 2003", "10.1002/9780471722199")
 EXACT = 1e-13  # share of the outcome's variance that is left by terms that determine it
 
@@ -143,11 +158,8 @@ class Linear:
         beta += inverse @ (gram.xty.value - gram.xtx.value @ beta - pull * beta)  # one refinement
         rss = float(gram.yty.value) - 2 * beta @ gram.xty.value + beta @ gram.xtx.value @ beta
         if rss <= EXACT * float(gram.yty.value):
-            raise ModelError(
-                "the terms determine the outcome exactly, so that no variance is left to estimate. Is the outcome among "
-                "its own terms, or computed from them?"
-            )
-        return Least(beta, inverse, float(rss))
+            raise determined()
+        return Least(beta, np.asarray(inverse), float(rss))
 
 
 def _outcome(cases: Cases, frame: Frame) -> Array:

@@ -1,6 +1,7 @@
 """Logistic regression: the binomial generalised linear model with the logit link, which see (`glm`).
 
-Sources: Cox, JRSS B 1958;20:215; Albert & Anderson, Biometrika 1984;71:1 (separation). Matches R `glm(family = binomial)`.
+Sources: Cox, JRSS B 1958;20:215; Albert & Anderson, Biometrika 1984;71:1 (separation). Matches
+R `glm(family = binomial)`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ from confrere.analyses.glm import Glm
 from confrere.rounds import Flow, register
 from confrere.study.ground import Ground
 
-COX = Citation("Cox DR. The regression analysis of binary sequences. J R Stat Soc B 1958;20:215-242", "10.1111/j.2517-6161.1958.tb00292.x")
+COX = Citation(
+    "Cox DR. The regression analysis of binary sequences. J R Stat Soc B 1958;20:215-242",
+    "10.1111/j.2517-6161.1958.tb00292.x",
+)
 
 
 @register("logistic")
@@ -32,7 +36,7 @@ class Logistic:
     ground: Ground = Ground()
 
     def __post_init__(self) -> None:
-        self.glm.names  # noqa: B018 - a wrong formula or setting is an error now, not when it runs
+        _ = self.glm  # a wrong formula or setting is an error now, not when it runs
 
     @property
     def glm(self) -> Glm:

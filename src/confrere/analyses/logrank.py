@@ -3,28 +3,43 @@
 At each time with d events of which d_g in group g, n at risk of which n_g, and weight w: O - E = sum w (d_g - d n_g/n),
 variance sum w^2 d (n - d)/(n - 1) (n_g/n delta_gh - n_g n_h/n^2). Strata are summed. Sources: Mantel 1966; Peto &
 Peto, JRSS A 1972;135:185; Harrington & Fleming, Biometrika 1982;69:553 (S(t-)^rho (1 - S(t-))^gamma); Tarone & Ware
-1977 (sqrt n); Gehan 1965 (n). With exact times equals R survival::survdiff; on a coarse ladder events and censorings
+1977 (sqrt n); Gehan 1965 (n). Stratified by hospital (`baseline = "per hospital"`) it is exact without any grid: every
+hospital compares its own people, and only O, E and V leave. Else it needs the network's times: with exact times equals R survival::survdiff; on a coarse ladder events and censorings
 are spread evenly over their cells, and a cell's number at risk is that of its middle.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from confrere.analyses.curves import cellwise, own_edges, suppressed
 from confrere.analyses.finding import Citation, Finding, Record, attrition, chi_square
-from confrere.analyses.follow_up import FollowUp, Table
+from confrere.analyses.follow_up import FollowUp, Table, kept
 from confrere.analyses.kaplan_meier import grid_note, grid_words
+from confrere.analyses.risksets import risk_sets
+from confrere.analyses.scaling import RAW
 from confrere.errors import FormulaError, ModelError, StudyError
-from confrere.rounds import Array, Flow, register
+from confrere.rounds import Array, Design, Flow, People, Sum, ask, local, register, support
 from confrere.study.formulas import model
 from confrere.study.ground import Ground
 
 CITE = (Citation("Harrington DP, Fleming TR. A class of rank test procedures for censored survival data. "
                  "Biometrika 1982;69:553-566", "10.1093/biomet/69.3.553"),)  # fmt: skip
+FEW_CELLS = 20
 TESTS = {"logrank": "log-rank", "gehan": "Gehan-Breslow", "tarone-ware": "Tarone-Ware", "peto": "Peto-Peto"}
+
+
+class Differences(NamedTuple):
+    """What the hospitals' own tests add up to."""
+
+    people: Sum  # (groups,)
+    events: Sum  # (groups,)
+    weighted: Sum  # (groups,) observed, weighted
+    expected: Sum  # (groups,) expected, weighted
+    variance: Sum  # (groups, groups), symmetric
 
 
 @register("logrank")
@@ -33,6 +48,7 @@ class LogRank:
     """Compare survival between groups: `Surv(time, event) ~ group`, with `strata(column)` if wanted.
 
     `test` is `logrank`, `gehan`, `tarone-ware` or `peto`; or give Fleming and Harrington's `rho` and `gamma`.
+    `baseline` is `shared` (the usual test, on the grid of times) or `per hospital` (stratified by hospital, exact).
 
     Finding: tables `test` (chi-square) and `groups` (n at risk at the start, observed, expected), `attrition`.
     """
@@ -41,11 +57,14 @@ class LogRank:
     test: str = "logrank"
     rho: float = 0.0
     gamma: float = 0.0
+    baseline: str = "shared"
     ground: Ground = Ground()
 
     def __post_init__(self) -> None:
         if self.test not in TESTS:
             raise StudyError(f"test is {self.test!r}; it must be one of {', '.join(TESTS)}")
+        if self.baseline not in ("shared", "per hospital"):
+            raise StudyError(f"baseline is {self.baseline!r}; it must be 'shared' or 'per hospital'")
         if not (0 <= self.rho < np.inf and 0 <= self.gamma < np.inf):
             raise StudyError(f"rho and gamma are {self.rho} and {self.gamma}; they must be 0 or positive")
 
@@ -65,7 +84,73 @@ class LogRank:
         """Who leaves when; the same as of the curves."""
         return FollowUp(self.formula, "", self.ground)
 
+    # inside each hospital
+
+    def compared(self, people: People, shown: tuple[int, ...]) -> Design:
+        """Membership of each shown group (n, groups), event, and risk sets."""
+        made, group = self.follow_up.grouped(people)
+        places = sorted({self._side(i) for i in shown})
+        side = np.array([places.index(self._side(i)) if i in shown else -1 for i in range(len(self.follow_up.labels))])
+        keep = side[group] >= 0
+        rows = kept(made.data, keep)
+        x = np.eye(len(places))[side[group[keep]]]
+        all_rows = made.rows.copy()
+        all_rows[made.rows] = keep
+        sets = risk_sets(rows.time, rows.event, rows.entry, rows.strata, np.ones(len(x)))
+        return replace(made, n=len(x), rows=all_rows, x=x, names=tuple(places), data=sets, flags={"event": rows.event > 0})
+
+    @local(on="compared")
+    def differences(self, people: People) -> Differences:
+        """Observed, expected and variance of this hospital and its strata."""
+        x, sets = people.design.x, people.design.data
+        n, d = sets.at_risk(x), sets.tied(x)
+        g = x.shape[1]
+        parts = [self._sums(d[a:b].T, n[a:b].T, exact=True) for a, b in sets.slices()]
+        o, e = (sum((p[i] for p in parts), np.zeros(g)) for i in (0, 1))
+        v = sum((p[2] for p in parts), np.zeros((g, g)))
+        kinds: dict[str, Any] = {"dims": ("groups",), "bounds": (g,), "scale": RAW}
+        return Differences(
+            people.derived(x.sum(axis=0), **kinds), people.derived(d.sum(axis=0), **kinds),
+            people.derived(o, **kinds), people.derived(e, **kinds),
+            people.derived(v, dims=("groups", "groups"), bounds=(g, g), symmetric=True, scale=RAW),
+        )  # fmt: skip
+
+    def _side(self, i: int) -> str:
+        """The group that a label belongs to, whatever its stratum."""
+        return self._sides([self.follow_up.labels[i]])[0][0]
+
+    # sums only
+
     def flow(self) -> Flow[Finding]:
+        """The counts of the curves, or sums of tests within hospitals."""
+        if self.baseline == "per hospital":
+            return (yield from self._within())
+        return (yield from self._shared())
+
+    def _within(self) -> Flow[Finding]:
+        """The test stratified by hospital."""
+        shown = yield from self.follow_up.shown()
+        verdict = yield from support(self.compared, shown)
+        names = sorted({self._side(i) for i in shown})
+        if len(names) < 2:
+            raise ModelError("fewer than two groups have enough people to be compared")
+        got = yield from ask(self.differences)
+        o, e, v = got.weighted.value, got.expected.value, got.variance.value
+        return Finding(
+            method="logrank", n=verdict.n, events=round(got.events.value.sum()), hospitals=verdict.hospitals,
+            tables={
+                "test": [self._test(o - e, v)], "groups": self._groups(names, got.people.value, o, e),
+                "attrition": attrition(verdict),
+            },
+            notes=("Stratified by hospital: people are compared with people of their own hospital.",), cite=CITE,
+        )  # fmt: skip
+
+    def _test(self, difference: Array, variance: Array) -> Record:
+        difference, variance = difference[:-1], variance[:-1, :-1]
+        statistic = float(difference @ np.linalg.pinv(variance) @ difference)
+        return chi_square(self.title, statistic, len(difference))
+
+    def _shared(self) -> Flow[Finding]:
         """The exits that the curves of the same formula and times ask for."""
         table = yield from self.follow_up.flow()
         if len([k for k in table.kinds if k.startswith("cause")]) > 1:
@@ -85,21 +170,30 @@ class LogRank:
             at = [(used[i], names.index(groups[i])) for i in range(len(used)) if strata[i] == stratum]
             d, n, start = counts(table, [g for g, _ in at], self.ground.fine)
             place = [j for _, j in at]
-            o, e, v = self._sums(d, n)
+            o, e, v = self._sums(d, n, exact=self.ground.fine)
             observed[place] += o
             expected[place] += e
             variance[np.ix_(place, place)] += v
             size[place] += start
-        difference = (observed - expected)[:-1]
-        statistic = float(difference @ np.linalg.pinv(variance[:-1, :-1]) @ difference)
         return Finding(
             method="logrank", n=table.verdict.n, events=round(observed_events(table, used)),
             hospitals=table.verdict.hospitals, tables={
-                "test": [chi_square(self.title, statistic, len(names) - 1)],
+                "test": [self._test(observed - expected, variance)],
                 "groups": self._groups(names, size, observed, expected), "attrition": attrition(table.verdict),
             },
             facts={"grid": grid_words(table, self.ground)}, notes=(grid_note(self.ground),), cite=CITE,
+            warnings=self._coarse(table, used),
         )  # fmt: skip
+
+    def _coarse(self, table: Table, used: list[int]) -> tuple[str, ...]:
+        """A warning where a group has few cells of events: the test then rests on interpolation."""
+        fewest = min(int(table.maps["cause 1"][g].max()) + 1 for g in used)
+        if self.ground.fine or fewest >= FEW_CELLS:
+            return ()
+        return (
+            f"A group has only {fewest} cells of events, so the test is approximate. Exact: baseline = \"per hospital\", "
+            f"or fine_times if the stewards allow it.",
+        )
 
     @property
     def title(self) -> str:
@@ -125,14 +219,14 @@ class LogRank:
         levels = [", ".join(p for p, s in zip(row, of, strict=True) if s) for row, of in zip(parts, is_stratum, strict=True)]
         return [g.split("=", 1)[1] if ", " not in g else g for g in groups], levels
 
-    def _sums(self, d: Array, n: Array) -> tuple[Array, Array, Array]:
+    def _sums(self, d: Array, n: Array, *, exact: bool) -> tuple[Array, Array, Array]:
         """Weighted observed and expected (G,) and variance (G, G) from events and at risk (G, T)."""
         all_d, all_n = d.sum(axis=0), n.sum(axis=0)
         live = (all_d > 0) & (all_n > 0)
         d, n, all_d, all_n = d[:, live], n[:, live], all_d[live], all_n[live]
         w = self._weight(all_d, all_n)
         share = n / all_n
-        tied = w**2 * all_d * ((all_n - all_d) / np.maximum(all_n - 1, 1) if self.ground.fine else 1.0)
+        tied = w**2 * all_d * ((all_n - all_d) / np.maximum(all_n - 1, 1) if exact else 1.0)
         variance = np.diag((share * tied).sum(axis=1)) - (share * tied) @ share.T
         return (w * d).sum(axis=1), (w * all_d * share).sum(axis=1), np.asarray(variance)
 

@@ -54,49 +54,69 @@ class Rule(NamedTuple):
     far: float = FAR
 
 
+USUAL = Rule()
+
 Ask1 = Callable[[tuple[float, ...]], Flow[Slope]]
 Ask2 = Callable[[tuple[float, ...]], Flow[Curve]]
 
 
+class Point(NamedTuple):
+    """Where a climb is: coefficients (p,), penalised value and score there, inverse Hessian (p, p), rounds so far."""
+
+    beta: Array
+    value: float
+    score: Array
+    inverse: Array
+    rounds: int
+
+
 def maximise(
-    start: Array, slope: Ask1, curve: Ask2, names: Sequence[str], ridge: Array | float = 0.0, rule: Rule = Rule()
+    start: Array, slope: Ask1, curve: Ask2, names: Sequence[str], ridge: Array | float = 0.0, rule: Rule = USUAL
 ) -> Flow[Peak]:
-    """Climb from `start` (p,). `ridge` (p,) adds -ridge/2 beta^2 per term to the log-likelihood."""
+    """Climb from `start` (p,). `ridge` (p,) adds -ridge/2 beta^2 per term to the log-likelihood.
+
+    The information may be the expected one: then give a `rule.stop` under `STOP`, for after the last Hessian the climb
+    goes on to it, where with the Hessian itself one step is enough.
+    """
     pull = np.broadcast_to(np.asarray(ridge, dtype=float), start.shape)
-    beta = start.copy()
-    null = yield from curve(tuple(beta))
-    inverse = _inverse(null.information.value + np.diag(pull), names)
-    value, score = _penalised(null.loglik, null.score, beta, pull)
-    rounds = 1
-    while rounds < SLOPES:
-        step = inverse @ score
-        if score @ step <= rule.stop:
-            break
-        beta, value, score, inverse, asked = yield from _climb(slope, beta, value, score, inverse, step, pull)
-        rounds += asked
-        _check_far(beta, names, rule.far)
-    last = yield from curve(tuple(beta))
-    information = last.information.value
-    value, score = _penalised(last.loglik, last.score, beta, pull)
-    step = _inverse(information + np.diag(pull), names) @ score
-    if score @ step > 1e-10:
+    null = yield from curve(tuple(start))
+    at = yield from _settled(slope, _point(null, start, pull, names, 1), pull, names, rule)
+    last = yield from curve(tuple(at.beta))
+    at = _point(last, at.beta, pull, names, at.rounds + 1)
+    left = float(at.score @ at.inverse @ at.score)
+    if left > 1e-10:
         raise ModelError(
-            f"the fit did not settle in {rounds} rounds (decrement {score @ step:.1e}). Terms may separate the outcome or be "
-            f"nearly collinear: drop or merge some, or add a ridge penalty"
+            f"the fit did not settle in {at.rounds - 1} rounds (decrement {left:.1e}). Terms may separate the outcome "
+            f"or be nearly collinear: drop or merge some, or add a ridge penalty"
         )
-    return Peak(beta + step, information, float(last.loglik.value), null, rounds + 1)
+    if rule.stop < STOP:
+        at = yield from _settled(slope, at, pull, names, rule)
+    beta = at.beta + at.inverse @ at.score
+    return Peak(beta, last.information.value, float(last.loglik.value), null, at.rounds)
 
 
-def _climb(
-    slope: Ask1, beta: Array, value: float, score: Array, inverse: Array, step: Array, pull: Array
-) -> Flow[tuple[Array, float, Array, Array, int]]:
+def _point(curve: Curve, beta: Array, pull: Array, names: Sequence[str], rounds: int) -> Point:
+    value, score = _penalised(curve.loglik, curve.score, beta, pull)
+    return Point(beta, value, score, _inverse(curve.information.value + np.diag(pull), names), rounds)
+
+
+def _settled(slope: Ask1, at: Point, pull: Array, names: Sequence[str], rule: Rule) -> Flow[Point]:
+    """Climb until the decrement is small enough or the rounds are used up."""
+    while at.rounds < SLOPES and at.score @ at.inverse @ at.score > rule.stop:
+        at = yield from _climb(slope, at, pull)
+        _check_far(at.beta, names, rule.far)
+    return at
+
+
+def _climb(slope: Ask1, at: Point, pull: Array) -> Flow[Point]:
     """One step, halved while the likelihood falls beyond rounding, and the BFGS update of the inverse."""
+    step = at.inverse @ at.score
     for halvings in range(30):
-        tried = beta + step
+        tried = at.beta + step
         got = yield from slope(tuple(tried))
-        new, new_score = _penalised(got.loglik, got.score, tried, pull)
-        if new >= value - 1e-9 * (1 + abs(value)) and np.isfinite(new):
-            return tried, new, new_score, _bfgs(inverse, step, score - new_score), halvings + 1
+        new, score = _penalised(got.loglik, got.score, tried, pull)
+        if new >= at.value - 1e-9 * (1 + abs(at.value)) and np.isfinite(new):
+            return Point(tried, new, score, _bfgs(at.inverse, step, at.score - score), at.rounds + halvings + 1)
         step = step / 2
     raise ModelError("the likelihood does not rise along its own gradient: rescale the columns, or drop outlying terms")
 
@@ -138,6 +158,6 @@ def _check_far(beta: Array, names: Sequence[str], far: float) -> None:
     worst = int(np.argmax(np.abs(beta)))
     if abs(beta[worst]) > far:
         raise ModelError(
-            f"term {names[worst]!r} separates the outcome: its coefficient grows without bound (beyond {far:g} per standard "
-            f"deviation). Merge its levels, leave it out, or add a ridge penalty"
+            f"term {names[worst]!r} separates the outcome: its coefficient grows without bound (beyond {far:g} per "
+            f"standard deviation). Merge its levels, leave it out, or add a ridge penalty"
         )

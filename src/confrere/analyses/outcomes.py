@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from confrere.analyses.finding import Record
@@ -102,13 +103,19 @@ def check_settings(analysis: Regression, *, two_levels: bool) -> None:
     """What is wrong before any data: FormulaError, StudyError. `two_levels` allows an outcome with declared levels."""
     model, formula = model_of(analysis.formula, analysis.ground), analysis.formula
     if model.outcome is None or model.outcome.kind != "value":
-        raise FormulaError(f"{formula!r}: a regression needs one outcome on the left, such as los ~ age, not a time and event")
+        raise FormulaError(
+            f"{formula!r}: a regression needs one outcome on the left, such as los ~ age, not a time and event"
+        )
     if model.outcome.causes and not two_levels:
-        raise FormulaError(f"{formula!r}: the outcome has levels, and this family needs a number; compare it, or use logistic")
+        raise FormulaError(
+            f"{formula!r}: the outcome has levels, and this family needs a number; compare it, or use logistic"
+        )
     if model.strata:
         raise FormulaError(f"{formula!r}: strata() belongs to Cox models; add C(...) of the column as a term instead")
     if model.pooled:
-        raise FormulaError(f"{formula!r}: standardize() and center() are not needed here: terms are standardised within the fit")
+        raise FormulaError(
+            f"{formula!r}: standardize() and center() are not needed here: terms are standardised within the fit"
+        )
     if not (model.names or model.intercept):
         raise FormulaError(f"{formula!r}: there is neither a term nor an intercept; write ~ 1 for an intercept alone")
     if not 0 <= analysis.ridge < np.inf:
@@ -149,10 +156,13 @@ def started(people: People, y: Array, constant: float) -> Start:
     w, x = cases.w, cases.x
     moments = np.array([w @ y, w @ y**2, w @ cases.offset, constant])
     return Start(
-        people.derived(w.sum(), w, scale=RAW), people.derived(w @ x, w, scale=RAW), people.derived(w @ x**2, w, scale=RAW),
-        people.derived((w * y) @ x, w, scale=RAW), people.derived(moments, w, dims=("moments",), scale=RAW),
+        people.derived(w.sum(), w, scale=RAW),
+        people.derived(w @ x, w, scale=RAW),
+        people.derived(w @ x**2, w, scale=RAW),
+        people.derived((w * y) @ x, w, scale=RAW),
+        people.derived(moments, w, dims=("moments",), scale=RAW),
         people.count(cases.y > 0),
-    )  # fmt: skip
+    )
 
 
 def spread(s: Start) -> tuple[float, float]:
@@ -178,7 +188,9 @@ def standardised(s: Start, names: tuple[str, ...], intercept: bool) -> tuple[tup
     square = s.second.value / float(s.total.value)
     for name, v in zip(names, square, strict=True):
         if not v > 0:
-            raise ModelError(f"term {name!r} is 0 for everybody: nobody has this level. Leave it out, or correct its levels")
+            raise ModelError(
+                f"term {name!r} is 0 for everybody: nobody has this level. Leave it out, or correct its levels"
+            )
     return (0.0,) * len(names), tuple(np.sqrt(square).tolist())
 
 
@@ -189,6 +201,14 @@ def enough(n: int, terms: int) -> int:
     return n - terms
 
 
+def determined() -> ModelError:
+    """The error of a fit that leaves nothing over."""
+    return ModelError(
+        "the terms determine the outcome exactly, so that no variance is left to estimate. Is the outcome among its "
+        "own terms, or computed from them?"
+    )
+
+
 def f_test(explained: float, df: int, dispersion: float, df_residual: int) -> Record:
     """A record of an F test of `df` terms that explain this much deviance."""
     statistic = explained / df / dispersion
@@ -196,7 +216,7 @@ def f_test(explained: float, df: int, dispersion: float, df_residual: int) -> Re
     return {"test": "F", "statistic": statistic, "df": df, "df_residual": df_residual, "p_value": p}
 
 
-def covariance(frame: Frame, matrix: Array) -> Array:
+def covariance(frame: Frame, matrix: NDArray[np.floating[Any]]) -> Array:
     """A covariance of coefficients (q, q) in units of the terms."""
     to, _ = frame.raw()
     return np.asarray(to @ matrix @ to.T)
@@ -209,6 +229,6 @@ def estimates(frame: Frame, beta: Array) -> Array:
 
 
 def penalty(frame: Frame, ridge: float) -> Array:
-    """The ridge (q,) on coefficients of the frame that is `ridge`/2 times the square of those of the terms, none on the intercept."""
+    """What `ridge`/2 times the squares of the terms' coefficients is on those of the frame (q,); 0 on the intercept."""
     pull = ridge * (frame.reach / np.array(frame.sd)) ** 2 / frame.unit
     return np.asarray(np.concatenate([np.zeros(int(frame.intercept)), pull]))

@@ -14,7 +14,9 @@ from confrere.analyses.glm import Glm
 from confrere.rounds import Flow, register
 from confrere.study.ground import Ground
 
-FROME = Citation("Frome EL. The analysis of rates using Poisson regression models. Biometrics 1983;39:665-674", "10.2307/2531094")
+FROME = Citation(
+    "Frome EL. The analysis of rates using Poisson regression models. Biometrics 1983;39:665-674", "10.2307/2531094"
+)
 
 
 @register("poisson")
@@ -33,7 +35,7 @@ class Poisson:
     ground: Ground = Ground()
 
     def __post_init__(self) -> None:
-        self.glm.names  # noqa: B018 - a wrong formula or setting is an error now, not when it runs
+        _ = self.glm  # a wrong formula or setting is an error now, not when it runs
 
     @property
     def glm(self) -> Glm:

@@ -68,6 +68,10 @@ class RiskSets:
     def size(self) -> int:
         return int(self.times.size)
 
+    def slices(self) -> list[tuple[int, int]]:
+        """First and last-but-one event times of each stratum."""
+        return [(int(a), int(b)) for a, b in zip(self.starts, np.append(self.starts[1:], self.size), strict=False)]
+
     def at_risk(self, values: Array) -> Array:
         """Sums of values (n,) or (n, p) over those at risk at each event time: (T,) or (T, p)."""
         total = self._later(values, self.last)
@@ -95,7 +99,7 @@ class RiskSets:
     def _later(self, values: Array, last: Ints) -> Array:
         """Sums over people whose `last` is j or later within the stratum of j."""
         sums = _by(last, values, self.size)
-        for low, high in zip(self.starts, [*self.starts[1:], self.size], strict=True):
+        for low, high in self.slices():
             sums[low:high] = np.cumsum(sums[low:high][::-1], axis=0)[::-1]
         return sums
 
@@ -109,6 +113,7 @@ def risk_sets(time: Array, event: Array, entry: Array | None, strata: Ints | Non
     starts = np.searchsorted(stratum, np.unique(stratum))
     last = _place(stratum, times, groups, time, "right") - 1
     bottom = np.searchsorted(stratum, groups)
+    last = np.where(last < bottom, -1, last)  # gone before the first event of the stratum: never at risk
     first = bottom if entry is None else np.maximum(bottom, _place(stratum, times, groups, entry, "right"))
     own = np.where(happened, last, -1)
     return RiskSets(

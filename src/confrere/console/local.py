@@ -27,7 +27,7 @@ from confrere.study import build
 from confrere.study.file import Study
 from confrere.study.file import read as read_study
 from confrere.study.ground import Ground
-from confrere.study.schema import Schema
+from confrere.study.schema import Column, Schema
 
 Progress = Callable[[int, Round], None]
 
@@ -101,7 +101,7 @@ class Local:
     ) -> Results:
         start = time.monotonic()
         built = build.analyses(study)
-        columns = sorted({c for a in built for c in build.reads(a)})
+        columns = build.columns_of(built)
         tables = {
             name: sources.read(source, columns, study.schema, study.person, name)
             for name, source in self.sources.items()
@@ -140,6 +140,19 @@ class Local:
             )
             for name, table in tables.items()
         }  # fmt: skip
+
+
+def local(
+    sources: Mapping[str, Any], *, levels: Mapping[str, Sequence[Any]] | None = None, time_unit: str = "days",
+    time_step: float | None = None, horizon: float | None = None, person: str | None = None,
+) -> Local:  # fmt: skip
+    """A federation in this process. `sources` maps each hospital's name to a file, a folder or a DataFrame.
+
+    `levels` declares the values of text columns, in order, the first being the reference; `time_unit`, `time_step` and
+    `horizon` the ladder of times; `person` the column that names the person.
+    """
+    schema = Schema({name: Column(name, tuple(str(v) for v in values)) for name, values in (levels or {}).items()})
+    return Local(sources, Ground(schema, time_unit, time_step, horizon), person)
 
 
 def _clamped(tables: Mapping[str, Any]) -> list[str]:

@@ -127,6 +127,8 @@ def judge(design: Design, total: Support, policy: Policy) -> Verdict:
         reason: None if policy.few(count) else int(count)
         for reason, count in zip(sorted(design.left_out), total.left_out, strict=True)
     }
+    if any(c.rule == "require" for _, c in ordered(design)):
+        n = 0  # not yet the people of any answer: some may be left out
     k = 0 if "small_cells" in policy.allow else policy.k
     return Verdict(n, hospitals, grids, left, int(policy.share * n * max(1, len(design.columns))), k)
 
@@ -164,6 +166,13 @@ def _effective(design: Design, total: Support, policy: Policy) -> None:
                 f"{name!r} has an effective number under {policy.effective:g}: a few people carry it. "
                 f"Declare a plausible range, take its logarithm, or leave it out"
             )
+
+
+def judge_clear(designs: Sequence[Design], policy: Policy) -> Verdict:
+    """Judge designs whose supports are added in the clear: one process, tests, dummy people."""
+    parts = [support_of(d) for d in designs]
+    total = Support(*(np.sum([p[i] for p in parts], axis=0) for i in range(len(Support._fields))))
+    return judge(designs[0], total, policy)
 
 
 # Cells --------------------------------------------------------------------------------------------------------
@@ -312,7 +321,7 @@ class Gate:
     def settle(self, a: Ask, design: Design, total: Support) -> Verdict:
         """Judge a design on the network's totals, and open it for values if it stands."""
         verdict = judge(design, total, self.policy)
-        self.people = max(self.people, verdict.n)
+        self.people = max(self.people, int(total.here[0]))
         self._spend(spent_on(total))
         self._open.add((a.analysis, a.step, a.group))
         return verdict
@@ -337,7 +346,7 @@ class Gate:
             raise Violation(f"{name} has an effective number of {s.effective:.1f} here: a few people carry it")
         if s.needs and s.needs not in self.policy.allow:
             raise Violation(f"{name} needs the disclosure class {s.needs!r}")
-        self._spend(0 if s.needs else s.numbers().size)
+        self._spend(0 if s.needs or s.known else s.numbers().size)
 
     def _spend(self, numbers: int) -> None:
         self.spent += numbers

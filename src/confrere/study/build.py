@@ -8,8 +8,9 @@ from typing import Any, get_type_hints
 
 from confrere.errors import StudyError, UserError
 from confrere.rounds import Analysis, Flow, find, installed, name_of, one_by_one, within
+from confrere.study.cohorts import agreed, reads
 from confrere.study.file import Spec, Study, meant, settings
-from confrere.study.ground import Ground, model_of
+from confrere.study.ground import Ground
 
 
 def analyses(study: Study) -> list[Analysis]:
@@ -41,20 +42,24 @@ def check(analysis: Any) -> None:
         analysis.check()
 
 
-def reads(analysis: Any) -> tuple[str, ...]:
-    """The source columns that an analysis reads: of its formula, its weights, and what else it says it reads."""
-    names = set(getattr(analysis, "reads", ()))
-    if hasattr(analysis, "formula"):
-        names |= set(model_of(analysis.formula, analysis.ground).columns)
-    names.add(getattr(analysis, "weights", ""))
-    return tuple(sorted(names - {""}))
-
-
 def flow_of(study: Study, built: Sequence[Analysis]) -> Flow[list[Any]]:
-    """The one flow of a study: its analyses after one another, each within its group of hospitals."""
-    flows = [a.flow() for a in built]
+    """The one flow of a study: whom it is about, then its analyses after one another, each within its group."""
+    settled = yield from agreed(built)
+    flows = [_noted(a) for a in settled]
     named = [within(",".join(s.group), f) if s.group else f for s, f in zip(study.analyses, flows, strict=True)]
-    return one_by_one(named)
+    return (yield from one_by_one(named))
+
+
+def _noted(analysis: Any) -> Flow[Any]:
+    """The flow of an analysis, whose finding says whom the study leaves out of it."""
+    finding = yield from analysis.flow()
+    if not (columns := analysis.ground.complete):
+        return finding
+    note = (
+        f"People who miss {', '.join(columns)} are left out here too: other analyses of the study leave them out, and "
+        f"two results that differ by a few people would show those few."
+    )
+    return dataclasses.replace(finding, notes=(*finding.notes, note))
 
 
 def groups_of(study: Study, members: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -66,6 +71,11 @@ def groups_of(study: Study, members: Sequence[str]) -> dict[str, tuple[str, ...]
         if spec.group:
             groups[",".join(spec.group)] = spec.group
     return groups
+
+
+def columns_of(built: Sequence[Analysis]) -> list[str]:
+    """The source columns that a study reads."""
+    return sorted({c for a in built for c in reads(a)})
 
 
 def single(analysis: Any, ground: Ground, allow: Sequence[str] = (), k: int = 11) -> Study:

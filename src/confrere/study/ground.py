@@ -30,7 +30,8 @@ class Ground:
     days (a month). `horizon` is where the ladder ends; None lets the hospitals find a round one. `fine` asks for
     the exact times of the network on a grid of `step` (or 1), and needs the disclosure class `fine_times`. `marks`
     are the reporting times of all analyses of the study, edges of one ladder for all of them: two ladders that differ
-    by a few days would differ by a few people.
+    by a few days would differ by a few people. `complete` names columns in which everybody must be complete, for the
+    same reason: other analyses of the study leave out a few people who miss them.
     """
 
     schema: Schema = Schema()
@@ -39,6 +40,7 @@ class Ground:
     horizon: float | None = None
     fine: bool = False
     marks: tuple[float, ...] = ()
+    complete: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.unit not in DAYS:
@@ -97,7 +99,7 @@ def design_of(
     frame = people.table.frame
     got = model.evaluate(frame, pooled)
     w = np.asarray(frame[weights], dtype=float) if weights else None
-    rows = _complete(got, w)
+    rows = _complete(got, w) & complete(frame, ground.complete)
     columns = tuple(sorted({*model.columns, weights} - {""}))
     data = Rows(
         got.x[rows], _at(got.time, rows), _at(got.event, rows), _at(got.entry, rows), _at(got.value, rows),
@@ -109,8 +111,16 @@ def design_of(
     flags = {"event": data.event > 0} if data.event is not None else {}
     return Design(
         n=int(rows.sum()), rows=rows, x=data.x, names=model.names, flags=flags, weights=data.weights, data=data,
-        columns=columns, left_out=left_out(people.table, columns, rows),
+        columns=columns, left_out=left_out(people.table, tuple(sorted({*columns, *ground.complete})), rows),
     )  # fmt: skip
+
+
+def complete(frame: Any, columns: tuple[str, ...]) -> Bools:
+    """Rows (N,) that miss none of the columns."""
+    rows = np.ones(len(frame), dtype=bool)
+    for name in columns:
+        rows &= ~np.asarray(frame[name].isna(), dtype=bool)
+    return rows
 
 
 def left_out(table: Any, columns: tuple[str, ...], rows: Bools) -> dict[str, int]:

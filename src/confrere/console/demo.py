@@ -1,0 +1,42 @@
+"""The demos: real public data that the package brings, dealt to hospitals."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import TYPE_CHECKING, NamedTuple
+
+from confrere.errors import StudyError
+from confrere.study.file import Study, meant, parse
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Demo(NamedTuple):
+    """A demo: what it is about, and the column that names the hospital."""
+
+    title: str
+    hospital: str
+
+
+DEMOS = {
+    "breast": Demo("Hormonal therapy and recurrence in 2,982 women with breast cancer", "hospital"),
+    "lung": Demo("Survival with advanced lung cancer in 18 institutions", "inst"),
+    "myeloma": Demo("Progression to myeloma, with death as a competing risk", "hospital"),
+}
+
+
+def load(name: str) -> tuple[Study, dict[str, pd.DataFrame]]:
+    """The study of a demo and the records of its hospitals."""
+    import pandas as pd
+
+    if name not in DEMOS:
+        raise StudyError(f"no demo is called '{name}'; {meant(name, DEMOS)}")
+    folder = files("confrere") / "demos"
+    study = parse((folder / f"{name}.toml").read_text(encoding="utf-8"), f"{name}.toml")
+    with (folder / f"{name}.csv").open(encoding="utf-8") as handle:
+        frame = pd.read_csv(handle)
+    column = DEMOS[name].hospital
+    frame = frame[frame[column].notna()]
+    labels = frame[column] if frame[column].dtype.kind not in "fiu" else "site " + frame[column].astype(int).astype(str).str.zfill(2)
+    return study, {str(label): part.reset_index(drop=True) for label, part in frame.groupby(labels)}

@@ -22,7 +22,7 @@ from confrere.analyses.linear import Linear
 from confrere.analyses.logistic import Logistic
 from confrere.analyses.poisson import Poisson
 from confrere.hospital.gate import Gate, Policy, Support, judge, support_of
-from confrere.rounds import Answers, Array, Ask, Design, Round, Site, Verdict, added, clear, drive, supported
+from confrere.rounds import Answers, Array, Ask, Design, Round, Site, Verdict, clear, drive, supported
 from confrere.study.ground import Ground
 from confrere.study.schema import Column, Schema
 from confrere.sums import fixed
@@ -127,9 +127,7 @@ class Gated:
         for g, s, p in zip(self.gates, self.sites, parts, strict=True):
             g.admit(a, p, s.people(a))
         sums = (
-            f[0].filled(
-                fixed.decode(fixed.total([fixed.encode(s.numbers(), s.scale, len(f)) for s in f]), f[0].scale)
-            )
+            f[0].filled(fixed.decode(fixed.total([fixed.encode(s.numbers(), s.scale, len(f)) for s in f]), f[0].scale))
             for f in zip(*parts, strict=True)
         )
         return type(parts[0])(*sums)
@@ -404,7 +402,9 @@ def check(found: Finding, case: dict[str, Any], facts: Sequence[str]) -> None:
 
 
 @pytest.mark.shared
-@pytest.mark.skipif(not SHARED.exists(), reason=f"{SHARED} is not there; set CONFRERE_DATA to the folder of public data")
+@pytest.mark.skipif(
+    not SHARED.exists(), reason=f"{SHARED} is not there; set CONFRERE_DATA to the folder of public data"
+)
 def test_heart_disease_of_four_hospitals() -> None:
     frame = pd.read_csv(SHARED / "heart_disease.csv")
     wanted = json.loads((SHARED / "oracle.json").read_text())["pooled_logit_complete_cases"]
@@ -417,15 +417,3 @@ def test_heart_disease_of_four_hospitals() -> None:
     np.testing.assert_allclose(column(found, "std_error"), se, rtol=1e-6)
     assert found.facts["log_likelihood"] == pytest.approx(wanted["loglik"], rel=1e-11)
     alike(found, fit(Logistic(f"I(num > 0) ~ {' + '.join(terms)}"), [frame]))
-
-
-def test_added_sums_are_the_clear_ones() -> None:
-    """The twin of `Gated`: adding floats in place of integers gives the same slopes to rounding."""
-    model, frames = DEALT[1], by_hospital(SOME)
-    parts = [Site(Table(f)) for f in frames]
-    support = Ask(model.glm, "design", (), "support")
-    for site in parts:
-        site.design(support)
-    moments = added([site.run(Ask(model.glm, "start")) for site in parts])
-    assert float(moments.total.value) == len(SOME)
-    assert float(moments.events.value) == SOME["recur"].sum()

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from confrere.errors import FormulaError, StudyError
+from confrere.errors import FormulaError, ModelError, StudyError
 from confrere.rounds import Design
 from confrere.study.ground import Ground, model_of
 from confrere.study.rows import nearest
@@ -54,3 +54,12 @@ def one_cause(made: Design, number: int) -> Design:
     """A design in which only events of this cause count; the other causes are censored."""
     event = np.asarray(made.data.event == number, dtype=float)
     return replace(made, data=made.data._replace(event=event), flags={**made.flags, "event": event > 0})
+
+
+def no_events(cause: str = "") -> ModelError:
+    """The error of a regression without events."""
+    if cause:
+        return ModelError(
+            f"no events of cause {cause!r} in any hospital: check the event column, or choose another cause"
+        )
+    return ModelError("no events: everybody is censored. Check the event column, or follow people for longer")

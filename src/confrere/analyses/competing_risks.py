@@ -20,12 +20,12 @@ import numpy as np
 from confrere.analyses.causes import cause_number, causes_of
 from confrere.analyses.cox import Cox
 from confrere.analyses.curves import Cellwise, cellwise
-from confrere.analyses.fine_gray import FINE_GRAY_CITE, NOTE, FineGray
 from confrere.analyses.finding import Citation, Finding, Record, attrition, chi_square, count
+from confrere.analyses.fine_gray import FINE_GRAY_CITE, NOTE, FineGray
 from confrere.analyses.follow_up import FollowUp, Table
 from confrere.analyses.incidence import Incidence, estimate, incidence
 from confrere.analyses.kaplan_meier import estimated, grid_note, grid_words, hidden
-from confrere.errors import ModelError, StudyError
+from confrere.errors import StudyError
 from confrere.rounds import Flow, Ints, register
 from confrere.study.ground import Ground
 
@@ -107,13 +107,7 @@ class CompetingRisks:
         if self.model == "incidence":
             table = yield from self.follow_up.flow()
             return self.curves(table)
-        try:
-            found = yield from self.regression.flow()
-        except ModelError as error:
-            if str(error).startswith("no events"):
-                raise ModelError(f"no events of cause {self.cause!r}: check the event column, or choose another cause") from error
-            raise
-        return self.told(found)
+        return self.told((yield from self.regression.flow()))
 
     def told(self, found: Finding) -> Finding:
         """The finding of a regression, in the terms of competing risks."""
@@ -122,10 +116,11 @@ class CompetingRisks:
             beta = found.arrays["estimate"]
             tests.append(chi_square("robust Wald", float(beta @ np.linalg.solve(vcov, beta)), beta.size))
         gray = self.model == "fine-gray"
-        note = NOTE if gray else f"Events of other causes than {self.cause!r} are censored: ratios are of cause-specific hazards."
+        specific = f"Events of other causes than {self.cause!r} are censored: ratios are of cause-specific hazards."
         return replace(
             found, method="competing_risks", tables={**found.tables, "tests": tests},
-            facts={"model": self.model, "cause": self.cause, **found.facts}, notes=(note, *found.notes),
+            facts={"model": self.model, "cause": self.cause, **found.facts},
+            notes=(NOTE if gray else specific, *found.notes),
             cite=(FINE_GRAY_CITE if gray else PRENTICE, *found.cite),
         )  # fmt: skip
 
@@ -154,17 +149,22 @@ class CompetingRisks:
         )  # fmt: skip
 
     def _curve(self, table: Table, g: int, curve: Incidence) -> list[Record]:
-        """A record per cause and time with exits (exact), or per cell of events of the cause, at its right edge."""
+        """A record per cause and time with exits (exact), or per cell of events of the cause, at its right edge.
+
+        A later cell without events has none: the curve stays as it is.
+        """
         causes, cells, k = causes_of(self.formula, self.ground), curve.cells, self._least(table)
         records: list[Record] = []
         for cause, name in enumerate(causes):
             first = 0
             for j in _ends(table, g, cause, cells):
                 events = float(cells.events[cause, first : j + 1].sum())
+                if first and not events and not cells.exact:
+                    continue
                 time = {"group": table.groups[g], "cause": name, "time": float(cells.right[j])}
                 counts = count("at_risk", float(cells.at_risk[first]), k) | count("events", events, k)
                 records.append(time | counts | estimated(*estimate(curve.states[j + 1], cause, self.conf_type)))
-                first = j + 1
+                first = int(j) + 1
         return records
 
     def _at(self, table: Table, group: str, curve: Incidence, time: float, cause: int) -> Record:

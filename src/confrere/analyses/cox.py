@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from confrere.analyses import concordance
-from confrere.analyses.causes import cause_number, one_cause
+from confrere.analyses.causes import cause_number, no_events, one_cause
 from confrere.analyses.finding import Citation, Finding, Record, attrition, chi_square, coefficients
 from confrere.analyses.newton import Curve, Peak, Slope, maximise
 from confrere.analyses.risksets import RiskSets, Tied, risk_sets, tied
@@ -219,7 +219,7 @@ class Cox:
         verdict = yield from support(self.design)
         s = yield from ask(self.start)
         if not float(s.events.value):
-            raise ModelError("no events: everybody is censored. Check the event column, or follow people for longer")
+            raise no_events(self.cause)
         z = standard(Scales(s.total, s.first, s.second), self.names)
         sd = np.array(z.sd)
         peak = yield from maximise(

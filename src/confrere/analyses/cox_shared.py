@@ -19,6 +19,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from confrere.analyses.causes import no_events
 from confrere.analyses.cox import (
     Beta,
     Cox,
@@ -34,7 +35,7 @@ from confrere.analyses.kaplan_meier import grid_note
 from confrere.analyses.ladder import cell_of, check_on_grid, horizon_of, ladder, span_cells
 from confrere.analyses.newton import Curve, Peak, Slope, maximise
 from confrere.analyses.risksets import RiskSets, Tied, tied
-from confrere.analyses.scaling import RAW, Scales, Standard, scales, standard
+from confrere.analyses.scaling import Scales, Standard, scales, standard
 from confrere.errors import ModelError
 from confrere.rounds import Array, Bools, Cells, Design, Flow, Ints, People, Sum, Verdict, ask, local, register, support
 from confrere.study.ground import Rows, model_of
@@ -180,8 +181,7 @@ class SharedBaseline:
     def risks(self, people: People, beta: Beta, z: Standard) -> Risks:
         """Sums of r per cell."""
         x, r, w = _weights(people, beta, z)
-        dead = people.design.flags["event"]
-        linear = (w * (x @ np.array(beta)))[dead].sum()
+        linear = (w * (x @ np.array(beta)))[self._dead(people)].sum()
         dead_r, alive_r, other_r = (people.cells(kind, r) for kind in self.kinds)
         return Risks(dead_r, alive_r, other_r, people.derived(linear, w))
 
@@ -189,7 +189,7 @@ class SharedBaseline:
     def score(self, people: People, beta: Beta, z: Standard, a: Array, c: Array, *more: Array) -> Score:
         """Score with public a and c (S T,)."""
         x, r, w = _weights(people, beta, z)
-        return Score(people.moments(x, y=w * people.design.flags["event"] - r * self._exposed(people, a, c, *more)))
+        return Score(people.moments(x, y=w * self._dead(people) - r * self._exposed(people, a, c, *more)))
 
     @local(on="grid", repeats=2)
     def second(self, people: People, beta: Beta, z: Standard, a: Array, c: Array, *more: Array) -> Second:
@@ -208,7 +208,7 @@ class SharedBaseline:
         value = np.add.reduceat(means, starts, axis=0)
         return Blocks(people.derived(value, w, dims=("blocks", "terms"), bounds=(BLOCKS, x.shape[1])))
 
-    @local(on="grid")
+    @local(on="grid", repeats=3)
     def firsts(self, people: People, beta: Beta, z: Standard) -> Firsts:
         """First moments weighted by r per cell."""
         x, r, _ = _weights(people, beta, z)
@@ -234,7 +234,7 @@ class SharedBaseline:
         """Squares of score residuals; `means` (3, S T, p) are the public sums over the risk sets."""
         x, r, w = _weights(people, beta, z)
         sets, (b, own_b, mean) = self._sets(people, *more), means
-        residual = w * people.design.flags["event"] - r * self._exposed(people, a, c, *more)
+        residual = w * self._dead(people) - r * self._exposed(people, a, c, *more)
         out = x * residual[:, None] + r[:, None] * sets.during(b)
         dead = np.flatnonzero(sets.own >= 0)
         out[dead] -= r[dead, None] * own_b[sets.own[dead]] + w[dead, None] * mean[sets.own[dead]]
@@ -264,6 +264,10 @@ class SharedBaseline:
         at = people.grid(kind).ravel()[np.maximum(cells.index, 0)]
         return np.where((cells.index >= 0) & (at >= 0), cells.index // cells.shape[1] * self._width(people) + at, -1)
 
+    def _dead(self, people: People) -> Bools:
+        """Who has the event, in a stratum that is not suppressed."""
+        return self._place(people, "dead") >= 0
+
     def _exposed(self, people: People, a: Array, c: Array, *more: Array) -> Array:
         sets = self._sets(people, *more)
         return sets.during(a) - np.where(sets.own >= 0, np.append(c, 0.0)[sets.own], 0.0)
@@ -275,7 +279,7 @@ class SharedBaseline:
         verdict, times = yield from self._settled()
         start = yield from ask(self.began)
         if not start.events.value.sum():
-            raise ModelError("no events: everybody is censored. Check the event column, or follow people for longer")
+            raise no_events(self.cox.cause)
         known = yield from self._known(start)
         cox, names = self.cox, self.cox.names
         z = standard(Scales(start.total, start.first, start.second), names)

@@ -27,10 +27,10 @@ import numpy as np
 
 from confrere.analyses.causes import cause_number, one_cause
 from confrere.analyses.cox import Beta, Cox, Sets
-from confrere.analyses.finding import Citation
+from confrere.analyses.finding import Citation, Finding
 from confrere.analyses.risksets import RiskSets, risk_sets
 from confrere.analyses.scaling import Standard
-from confrere.errors import FormulaError, StudyError
+from confrere.errors import FormulaError
 from confrere.rounds import Array, Bools, Design, Flow, Ints, People, register
 from confrere.study.ground import Rows, design_of, model_of
 
@@ -58,32 +58,39 @@ class FineGray(Cox):
         outcome = model_of(self.formula, self.ground).outcome
         if outcome is not None and outcome.entry is not None:
             raise FormulaError(
-                f"{self.formula!r}: Fine and Gray's model has no entry times here; use model = \"cause-specific\", "
+                f'{self.formula!r}: Fine and Gray\'s model has no entry times here; use model = "cause-specific", '
                 f"which has"
             )
 
     def design(self, people: People) -> Design:
         """Raw terms, event of the cause, and risk sets in which competing events remain."""
+        made = self.rows(people)
+        weights = np.ones(made.n) if made.data.weights is None else made.data.weights
+        sets = subdistribution(made.data, made.flags["competing"], weights)
+        return replace(made, data=Sets(made.data, sets, weights))
+
+    def rows(self, people: People) -> Design:
+        """Raw terms and outcome; only events of the cause count, and competing ones have a support of their own.
+
+        Without it the numbers of a cause-specific fit, taken from these, would rest on the competing events alone.
+        """
         made = design_of(people, self.formula, self.ground, weights=self.weights)
         number = cause_number(self.formula, self.ground, self.cause)
-        marked = competing_marked(made, number)
-        weights = np.ones(made.n) if made.data.weights is None else made.data.weights
-        sets = subdistribution(made.data, number, weights)
-        return replace(marked, data=Sets(marked.data, sets, weights))
+        competing = (made.data.event > 0) & (made.data.event != number)
+        return one_cause(replace(made, flags={"competing": competing}), number)
+
+    def flow(self) -> Flow[Finding]:
+        """As Cox's, on other risk sets."""
+        if self.baseline == "shared":
+            from confrere.analyses.fine_gray_shared import SharedFineGray
+
+            return (yield from SharedFineGray(self).flow())
+        return (yield from super().flow())
 
     def _concordance(self, beta: Beta, z: Standard) -> Flow[dict[str, Any]]:
         """None: Harrell's C takes who had a competing event for censored."""
         yield from ()
         return {}
-
-
-def competing_marked(made: Design, number: int) -> Design:
-    """Only events of the cause count, and competing ones have a support of their own.
-
-    Without it the numbers of a cause-specific fit, taken from these, would rest on the competing events alone.
-    """
-    event = made.data.event
-    return one_cause(replace(made, flags={"competing": (event > 0) & (event != number)}), number)
 
 
 # Risk sets of the subdistribution -----------------------------------------------------------------------------
@@ -141,12 +148,12 @@ def _at(size: int, who: Ints, where: Ints) -> Ints:
     return out
 
 
-def subdistribution(rows: Rows, number: int, weights: Array) -> Subdistribution:
-    """The risk sets of one hospital; `rows.event` is the number of the cause, 0 for censoring."""
+def subdistribution(rows: Rows, competing: Bools, weights: Array) -> Subdistribution:
+    """The risk sets of one hospital; `rows.event` marks the cause, `competing` the other events, weights (n,)."""
     if rows.time is None or rows.event is None:
-        raise StudyError("the outcome must be Surv(time, event)")
-    sets = risk_sets(rows.time, (rows.event == number).astype(float), None, rows.strata, weights)
-    competing = (rows.event > 0) & (rows.event != number)
+        raise FormulaError("the outcome must be Surv(time, event)")
+    sets = risk_sets(rows.time, rows.event, None, rows.strata, weights)
+    happened = (rows.event > 0) | competing
     groups = np.zeros(rows.time.size, dtype=np.int64) if rows.strata is None else rows.strata
     enter = np.maximum(sets.last + 1, sets.first)
     stop, since, now = enter.copy(), np.zeros(rows.time.size), np.ones(sets.size)
@@ -154,7 +161,7 @@ def subdistribution(rows: Rows, number: int, weights: Array) -> Subdistribution:
         mine = groups == g
         low = int(sets.first[mine][0])  # nobody enters late, so that all begin at the first event time
         high = int(sets.last[mine & (sets.own >= 0)].max()) + 1
-        curve = censoring(rows.time[mine], rows.event[mine] > 0)
+        curve = censoring(rows.time[mine], happened[mine])
         now[low:high] = curve.before(sets.times[low:high])
         stay = mine & competing
         stop[stay] = high

@@ -93,9 +93,7 @@ def incidence(cells: Cellwise) -> Incidence:
 
 def cell_at(cells: Cellwise, j: int, share: float = 1.0) -> Cell:
     """The first `share` of a cell."""
-    return Cell(
-        float(cells.at_risk[j]), cells.events[:, j] * share, float(cells.censored[j]) * share, cells.exact
-    )
+    return Cell(float(cells.at_risk[j]), cells.events[:, j] * share, float(cells.censored[j]) * share, cells.exact)
 
 
 def after(state: State, cell: Cell) -> State:

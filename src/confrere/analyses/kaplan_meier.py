@@ -17,7 +17,7 @@ from confrere.analyses.finding import Citation, Finding, Record, attrition, coun
 from confrere.analyses.follow_up import FollowUp, Table
 from confrere.errors import StudyError
 from confrere.rounds import Flow, register
-from confrere.study.ground import Ground
+from confrere.study.ground import DAYS, Ground
 
 CITE = (
     Citation("Kaplan EL, Meier P. Nonparametric estimation from incomplete observations. JASA 1958;53:457-481",
@@ -71,8 +71,8 @@ class KaplanMeier:
 
     def finding(self, table: Table) -> Finding:
         """Curves and what is read off them."""
-        tables: dict[str, list[Record]] = {k: [] for k in ("curve", "survival", "median", "rmst")}
-        left_out = list(table.hidden)
+        tables: dict[str, list[Record]] = {k: [] for k in ("curve", "survival", "risk", "median", "rmst")}
+        left_out, curves = list(table.hidden), dict[str, Curve]()
         events, k = 0.0, 0 if self.ground.fine else table.verdict.k
         for g, group in enumerate(table.groups):
             cells = cellwise(table, g, self.ground.fine)
@@ -83,8 +83,13 @@ class KaplanMeier:
             curve = survival(cells)
             tables["curve"] += curve_records(group, curve, self.conf_type, k)
             tables["survival"] += [self._at(group, curve, t, k) for t in self.times]
+            curves[group] = curve
             tables["median"].append(self._median(group, curve))
             tables["rmst"] += self._rmst(group, curve)
+        times = ticks(list(curves.values()), self.ground)
+        tables["risk"] = [
+            {"group": group, "time": t, **count("at_risk", at_risk(curve, t), k)} for group, curve in curves.items() for t in times
+        ]
         tables["suppressed"] = [hidden(group) for group in left_out]
         return Finding(
             method="kaplan_meier", n=table.verdict.n, events=round(events), hospitals=table.verdict.hospitals,
@@ -96,8 +101,8 @@ class KaplanMeier:
     def _at(self, group: str, curve: Curve, time: float, k: int) -> Record:
         s, variance = curve.at(time)
         low, high = limits(np.array(s), np.array(variance), self.conf_type)
-        at_risk = count("at_risk", _at_risk(curve, time), k)
-        return {"group": group, "time": time, **at_risk, **estimated(s, spread(s, variance), low, high)}
+        left = count("at_risk", at_risk(curve, time), k)
+        return {"group": group, "time": time, **left, **estimated(s, spread(s, variance), low, high)}
 
     def _median(self, group: str, curve: Curve) -> Record:
         median, low, high = curve.quantile(0.5, self.conf_type)
@@ -123,7 +128,7 @@ def curve_records(group: str, curve: Curve, kind: str, k: int) -> list[Record]:
     records = []
     for j in cells.ends:
         d, c = cells.all_events[first : j + 1].sum(), cells.censored[first : j + 1].sum()
-        if not cells.exact or d > 0 or c > 0:
+        if (not cells.exact and cells.at_risk[first] > 1e-6) or d > 0 or c > 0:
             counts = count("at_risk", cells.at_risk[first], k) | count("events", d, k) | count("censored", c, k)
             s, se = curve.survival[j], spread(curve.survival[j], curve.variance[j])
             time = {"group": group, "time": float(cells.right[j])}
@@ -144,7 +149,17 @@ def hidden(group: str) -> Record:
     return {"group": group, "estimate": None, "suppressed": True, "reason": reason}
 
 
-def _at_risk(curve: Curve, time: float) -> float:
+def ticks(curves: list[Curve], ground: Ground) -> list[float]:
+    """Round times for the numbers at risk, at most nine, in half or whole years; none where follow-up is short."""
+    year = 365.25 / DAYS[ground.unit]
+    last = max((c.cells.right[np.flatnonzero(c.cells.at_risk > 1e-6)[-1]] for c in curves), default=0.0)
+    step = next((s * year for s in (0.5, 1, 2, 5, 10) if last / (s * year) <= 8), 20 * year)
+    times = [float(t) for t in np.arange(0, last + 1e-9, step)]
+    return times if len(times) >= 3 else []
+
+
+def at_risk(curve: Curve, time: float) -> float:
+    """People at risk just before a time, on a coarse grid between its edges."""
     cells = curve.cells
     if cells.exact:
         later = np.flatnonzero(cells.right >= time)

@@ -168,8 +168,6 @@ def started(people: People, y: Array, constant: float) -> Start:
 def spread(s: Start) -> tuple[float, float]:
     """Mean and variance of the outcome; ModelError if nobody differs in it."""
     total = float(s.total.value)
-    if total <= 0:
-        raise ModelError("nobody is left to fit: every record misses a column of the formula, or has weight 0")
     mean = float(s.outcome.value[0]) / total
     variance = float(s.outcome.value[1]) / total - mean**2
     if variance <= 1e-13 * max(mean**2, 1e-20):
@@ -196,6 +194,8 @@ def standardised(s: Start, names: tuple[str, ...], intercept: bool) -> tuple[tup
 
 def enough(n: int, terms: int) -> int:
     """Residual degrees of freedom; ModelError if there are none."""
+    if not n:
+        raise ModelError("nobody is left to fit: every record misses a column of the formula, or has weight 0")
     if n <= terms:
         raise ModelError(f"{n} people cannot determine {terms} coefficients: leave terms out, or ask about more people")
     return n - terms

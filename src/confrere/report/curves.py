@@ -1,6 +1,7 @@
 """Survival and cumulative incidence curves with confidence bands, and numbers at risk under the axis.
 
-Curves are right-continuous steps: an estimate holds from its time to the next. Nothing marks censorings, since
+Curves are right-continuous steps: an estimate holds from its time to the next. On a coarse grid of times, where events
+are spread over cells, they slope from one estimate to the next. Nothing marks censorings, since
 a mark is one person. Numbers at risk stand under their own times, in the layout of the medical journals.
 """
 
@@ -51,6 +52,7 @@ class Panel(NamedTuple):
     longest: float
     top: float  # of the vertical axis, at most 1
     remark: str  # set into the empty corner, such as a P value
+    sloped: bool = False  # straight lines between the points, not steps
 
 
 class Frame(NamedTuple):
@@ -191,9 +193,16 @@ def _stairs(places: list[tuple[float, float]], frame: Frame) -> list[str]:
     return commands
 
 
+def _slopes(places: list[tuple[float, float]], frame: Frame) -> list[str]:
+    """SVG path commands of straight lines from point to point."""
+    points = [f"{frame.x(time):.1f} {frame.y(value):.1f}" for time, value in places]
+    return [points[0], *(f"L{point}" for point in points[1:])]
+
+
 def _steps(series: Series, number: int, panel: Panel, frame: Frame) -> str:
     places = [(point.time, point.value) for point in _places(series, panel)]
-    return svg.tag("path", d="M" + "".join(_stairs(places, frame)), stroke_linejoin="round", **_stroke(number))
+    path = _slopes(places, frame) if panel.sloped else _stairs(places, frame)
+    return svg.tag("path", d="M" + "".join(path), stroke_linejoin="round", **_stroke(number))
 
 
 def _band(series: Series, number: int, panel: Panel, frame: Frame) -> str:
@@ -201,8 +210,9 @@ def _band(series: Series, number: int, panel: Panel, frame: Frame) -> str:
     inside = [p for p in _places(series, panel) if p.low is not None and p.high is not None]
     if len(inside) < 2:
         return ""
-    upper = _corners([(p.time, p.high or 0.0) for p in inside], frame)
-    lower = _corners([(p.time, p.low or 0.0) for p in inside], frame)
+    edge = _straight if panel.sloped else _corners
+    upper = edge([(p.time, p.high or 0.0) for p in inside], frame)
+    lower = edge([(p.time, p.low or 0.0) for p in inside], frame)
     outline = " ".join(f"{x:.1f},{y:.1f}" for x, y in [*upper, *reversed(lower)])
     return svg.tag(
         "polygon",
@@ -212,6 +222,10 @@ def _band(series: Series, number: int, panel: Panel, frame: Frame) -> str:
         fill_opacity=0.15,
         stroke="none",
     )
+
+
+def _straight(places: list[tuple[float, float]], frame: Frame) -> list[tuple[float, float]]:
+    return [(frame.x(time), frame.y(value)) for time, value in places]
 
 
 def _corners(places: list[tuple[float, float]], frame: Frame) -> list[tuple[float, float]]:

@@ -89,6 +89,7 @@ def _survival(analysis: dict[str, Any], unit: str | None, words: Words) -> Figur
         longest,
         1.0,
         _logrank(analysis, words),
+        _sloped(analysis),
     )
     title = words("Kaplan–Meier estimates with {interval} bands", interval=words.interval(level(analysis)))
     return _figure("survival", title, panel, records, words)
@@ -132,7 +133,12 @@ def _rising(analysis: dict[str, Any], series: list[Series], axis: str, unit: str
     step = nice_step(max(highest, 0.01), 5)
     top = min(1.0, step * -(-highest // step) or step)
     time, longest = shown_clock(analysis, unit), _longest(series)
-    return Panel(series, _risk(analysis, time, longest), 0.0, axis, time, longest, top, "")
+    return Panel(series, _risk(analysis, time, longest), 0.0, axis, time, longest, top, "", _sloped(analysis))
+
+
+def _sloped(analysis: dict[str, Any]) -> bool:
+    """Whether estimates are of cells of time, between which events are spread, not of exact times."""
+    return str(analysis["facts"].get("grid", "")).startswith("ladder")
 
 
 def _longest(series: list[Series]) -> float:

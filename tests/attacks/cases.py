@@ -61,6 +61,7 @@ def _survival(name: str, formula: str, note: str = "", terms: bool = False, p: i
     return Case(name, _of(name, formula, **named), columns, smooth, ("time",) if terms else (), p, note)
 
 
+# fmt: off
 CASES = (
     _survival("cox", "Surv(time, event) ~ x1 + x2 + treated", terms=True, robust=True),
     _survival("cox", "Surv(time, event) ~ x1 + x2 + treated", "shared", terms=True, baseline="shared"),
@@ -68,12 +69,20 @@ CASES = (
     _survival("kaplan_meier", "Surv(time, event) ~ stage", "three groups", times=(730.0,)),
     _survival("logrank", "Surv(time, event) ~ arm"),
     _survival("competing_risks", "Surv(time, status) ~ arm"),
+    _survival("competing_risks", "Surv(time, status) ~ x1 + x2 + treated", "cause", terms=True,
+              model="cause-specific", cause="relapse"),
+    _survival("competing_risks", "Surv(time, status) ~ x1 + x2 + treated", "fine-gray", terms=True,
+              model="fine-gray", cause="relapse"),
+    Case("describe", _of("describe", ("x1", "x2", "treated", "stage"), by="arm"),
+         ("x1", "x2", "treated", "stage", "arm"), ("x1", "x2"), note="by arm"),
+    Case("describe", _of("describe", ("x1", "x2", "treated", "stage")), ("x1", "x2", "treated", "stage"), ("x1", "x2")),
     _regression("linear", "y", smooth=True),
     _regression("logistic", "ill", smooth=False),
     _regression("poisson", "visits", smooth=False),
     _regression("glm", "cost", smooth=True, note="gamma", family="gamma", link="log"),
     _regression("glm", "y", smooth=True, note="gaussian", family="gaussian"),
 )
+# fmt: on
 
 
 @lru_cache

@@ -1,7 +1,7 @@
 """What a view identifies of whom. The attacker knows the flow, its arguments, every total and every verdict.
 
 Structure. A total that is a plain sum over people is a row of weights; rows can be subtracted from one another. A
-row, or a difference of two, in which 1 to k-1 people differ from all the others tells about these few. The leverage
+row, or a difference of two, that rests on 1 to k-1 people tells about these few. The leverage
 diag(M+ M) of a person is the share of its own column that all rows together determine.
 
 Smooth. Locally the view tells of the data what its Jacobian's row space contains. V (n d, r) is an orthonormal basis;
@@ -65,13 +65,25 @@ def _clean(m: np.ndarray) -> np.ndarray:
 
 
 def resting_on_few(r: Rows, k: int) -> list[tuple[str, int]]:
-    """Rows, and differences of two, in which 1 to k-1 people have another weight than all others: (what, people)."""
-    found = [(label, c) for label, c in zip(r.labels, _others(r.weights), strict=True) if 0 < c < k]
-    for i in range(len(r.labels)):
-        for j, c in enumerate(_others(_apart(r.weights[i], r.weights[i + 1 :]))):
-            if 0 < c < k:
-                found.append((f"{r.labels[i]} - {r.labels[i + 1 + j]}", int(c)))
+    """Rows, and differences of two, that rest on 1 to k-1 people: (what, people).
+
+    A row may be multiplied by the weight that most people have in it before a number of people is taken off: of a
+    column of ones and some twos, sum less n is the number of twos.
+    """
+    found = [(label, int(c)) for label, c in zip(r.labels, (r.weights != 0).sum(axis=1), strict=True) if 0 < c < k]
+    for i, label in enumerate(r.labels):
+        found += _few(label, r.weights[i], r.weights[i + 1 :], r.labels[i + 1 :], k)
+        people = [j for j, name in enumerate(r.labels) if name.endswith(": n")]
+        usual = _usual(r.weights[i])
+        if usual not in (0.0, 1.0):
+            said = [f"{usual:g} {r.labels[j]}" for j in people]
+            found += _few(label, r.weights[i], usual * r.weights[people], said, k)
     return found
+
+
+def _few(label: str, row: np.ndarray, others: np.ndarray, labels: Sequence[str], k: int) -> list[tuple[str, int]]:
+    people = (_apart(row, others) != 0).sum(axis=1)
+    return [(f"{label} - {other}", int(c)) for other, c in zip(labels, people, strict=True) if 0 < c < k]
 
 
 def _apart(row: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -81,15 +93,11 @@ def _apart(row: np.ndarray, others: np.ndarray) -> np.ndarray:
     return np.where(np.abs(d) <= floor, 0.0, d)
 
 
-def _others(m: np.ndarray) -> np.ndarray:
-    """Per row, how many people are not 0, or do not have the weight that most have, whichever are fewer but some."""
-    if not m.size:
-        return np.zeros(len(m), dtype=int)
-    nonzero = (m != 0).sum(axis=1)
-    middle = np.median(m, axis=1, keepdims=True)
-    off = (np.abs(m - middle) > 1e-5 * np.abs(m).max(axis=1, keepdims=True, initial=1e-300)).sum(axis=1)
-    off = np.where(off * 2 < m.shape[1], off, nonzero)
-    return np.where((off > 0) & ((nonzero == 0) | (off < nonzero)), off, nonzero)
+def _usual(row: np.ndarray) -> float:
+    """The weight that more than half of those have who are in the row at all; 0 if there is none."""
+    inside = row[row != 0]
+    middle = float(np.median(inside)) if inside.size else 0.0
+    return middle if 2 * np.isclose(inside, middle).sum() > inside.size else 0.0
 
 
 def counts(r: Rows) -> Rows:
@@ -116,7 +124,10 @@ class Jacobian(NamedTuple):
 
 
 def jacobian(view: View, columns: Sequence[str]) -> Jacobian:
-    """Derivatives of every total by every value of `columns`, by central differences of one hospital's part."""
+    """Derivatives of every total by every value of `columns`, by central differences of one hospital's part.
+
+    Whoever a column is missing for has no influence through it.
+    """
     frame = pooled(view.tables)
     step = {c: STEP * float(frame[c].std()) for c in columns}
     blocks = []
@@ -132,7 +143,10 @@ def jacobian(view: View, columns: Sequence[str]) -> Jacobian:
 
 def _differences(view: View, table: Table, step: dict[str, float]) -> np.ndarray:
     out = [
-        [(view.of_site(_moved(table, i, c, h)) - view.of_site(_moved(table, i, c, -h))) / (2 * STEP) for c, h in step.items()]
+        [
+            (view.of_site(_moved(table, i, c, h)) - view.of_site(_moved(table, i, c, -h))) / (2 * STEP)
+            for c, h in step.items()
+        ]
         for i in range(len(table.frame))
     ]
     return np.moveaxis(np.array(out), 2, 0)

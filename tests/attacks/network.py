@@ -31,7 +31,12 @@ def _same(name: str, message: dict[str, Any]) -> dict[str, Any]:
 class Network:
     """Hospitals that hold `tables`, and a coordinator. `runs` are the hospitals' ends, with their notes of refusals."""
 
-    def __init__(self, flow: Callable[[], Flow[Any]], tables: Mapping[str, Table], columns: int, **settings: Any) -> None:
+    def __init__(
+        self, flow: Callable[[], Flow[Any]], tables: Mapping[str, Table], columns: int, **settings: Any
+    ) -> None:
+        next(
+            flow()
+        )  # reads the formula here: its first reading imports formulaic, which hospitals in threads trip over
         self._flow = flow
         self.tamper: Tamper = settings.get("tamper", _same)
         roster = _roster(tuple(tables))

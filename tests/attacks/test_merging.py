@@ -1,7 +1,7 @@
 """Merged grids: however counts fall, no cell and no difference of cells of the returned grids rests on 1 to k-1 people.
 
-The attacker has every released count of every table and group, on its own grid and on the common one, and adds and
-subtracts them as it likes.
+The attacker has every released count of every table and group, and adds and
+subtracts them as it likes. Grids are of each group of each kind by itself, or `aligned`: one for all of them.
 """
 
 from __future__ import annotations
@@ -31,81 +31,83 @@ def tables(draw: st.DrawFn) -> dict[str, np.ndarray]:
     return {name: draw(one) for name in ("dead", "alive", "entered")[: draw(st.integers(1, 3))]}
 
 
-def judged(counts: dict[str, np.ndarray], marks: list[int]) -> dict[str, np.ndarray]:
+def judged(counts: dict[str, np.ndarray], marks: list[int], aligned: bool) -> dict[str, np.ndarray]:
     """The grids, or none where the gate refuses."""
     try:
-        return {name: np.asarray(grid) for name, grid in merged(counts, marks, POLICY).items()}
+        return {name: np.asarray(grid) for name, grid in merged(counts, marks, POLICY, aligned=aligned).items()}
     except Violation:
         return {}
 
 
-def over(grid: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Counts of one group by merged cell."""
-    return np.bincount(grid[grid >= 0], counts[grid >= 0], minlength=int(grid.max(initial=-1)) + 1)
+def cuts(grid: np.ndarray) -> set[int]:
+    """Where a new cell begins."""
+    return {int(i) + 1 for i in np.flatnonzero(np.diff(grid))}
 
 
-marks_of = st.lists(st.integers(0, 12), max_size=4)
+any_case = given(tables(), st.lists(st.integers(0, 12), max_size=4), st.booleans())
+often = settings(max_examples=100, deadline=None)
 
 
-@settings(max_examples=150, deadline=None)
-@given(tables(), marks_of)
-def test_every_cell_has_nobody_or_k(counts: dict[str, np.ndarray], marks: list[int]):
-    """On its own grid and on the common one."""
-    grids = judged(counts, marks)
-    for name, table in counts.items():
-        for grid in (grids.get(name), grids.get("common")):
-            for row, cells in zip(table, [] if grid is None else grid, strict=False):
-                got = over(cells, row)
-                assert not ((got > 0) & (got < K)).any()
-
-
-@settings(max_examples=150, deadline=None)
-@given(tables(), marks_of)
-def test_any_two_released_cells_differ_by_nobody_or_k(counts: dict[str, np.ndarray], marks: list[int]):
-    """Released cells of one table and group, on both grids: as sets they are nested or apart, and so are their unions."""
-    grids = judged(counts, marks)
-    for name, table in counts.items():
-        for g, row in enumerate(table if grids else []):
-            own, common = grids[name][g], grids["common"][g]
-            cuts = [_cuts(own), _cuts(common)]
-            assert cuts[1] <= cuts[0]
-            edges = sorted(cuts[0] | {0, row.size}) if (own >= 0).any() else []
+@often
+@any_case
+def test_every_cell_and_every_union_of_cells_has_nobody_or_k(
+    counts: dict[str, np.ndarray], marks: list[int], aligned: bool
+):
+    """Cumulated counts subtracted: all that sums and differences of released cells of one table and group can be."""
+    for name, grids in judged(counts, marks, aligned).items():
+        for row, grid in zip(counts[name], grids, strict=True):
+            if (grid < 0).any():
+                assert (grid < 0).all()
+                continue
+            edges = sorted(cuts(grid) | {0, row.size})
             between = [row[low:high].sum() for i, low in enumerate(edges) for high in edges[i + 1 :]]
             assert not [n for n in between if 0 < n < K]
 
 
-def _cuts(grid: np.ndarray) -> set[int]:
-    return {int(i) + 1 for i in np.flatnonzero(np.diff(grid))}
+@often
+@any_case
+def test_cells_are_runs_of_the_ladder(counts: dict[str, np.ndarray], marks: list[int], aligned: bool):
+    """A merged cell is made of neighbours, numbered from 0 without a gap: a count belongs to a stretch of time."""
+    for grids in judged(counts, marks, aligned).values():
+        for grid in grids[(grids >= 0).all(axis=1)]:
+            assert grid[0] == 0
+            assert set(np.diff(grid)) <= {0, 1}
 
 
-@settings(max_examples=150, deadline=None)
-@given(tables(), marks_of)
-def test_a_group_is_shown_in_all_tables_or_in_none(counts: dict[str, np.ndarray], marks: list[int]):
-    """A group that one kind hides is hidden in all kinds: otherwise the common grid would count it."""
-    grids = judged(counts, marks)
-    hidden = [np.asarray(grid < 0) for grid in grids.values()]
+@often
+@any_case
+def test_a_group_is_shown_in_all_tables_or_in_none(counts: dict[str, np.ndarray], marks: list[int], aligned: bool):
+    """A group that one kind hides is hidden in all kinds: else its number would follow from the others."""
+    hidden = [np.asarray(grid < 0) for grid in judged(counts, marks, aligned).values()]
     for h in hidden:
         np.testing.assert_array_equal(h, hidden[0])
         assert all(row.all() or not row.any() for row in h)
 
 
-@settings(max_examples=150, deadline=None)
-@given(st.integers(1, 11), st.lists(st.integers(K, 2 * K), min_size=12, max_size=12))
-def test_a_mark_is_an_edge_where_both_sides_allow_it(mark: int, row: list[int]):
-    """Every cell could stand by itself: the reporting time is then a boundary, and so is every other cell's edge."""
-    grids = merged({"dead": np.array([row], dtype=float)}, [mark], POLICY)
-    assert mark in _cuts(np.asarray(grids["dead"][0]))
-    assert mark in _cuts(np.asarray(grids["common"][0]))
+@often
+@any_case
+def test_aligned_means_one_grid(counts: dict[str, np.ndarray], marks: list[int], aligned: bool):
+    """The grid of one group of one kind is that of all."""
+    shown = [g for grids in judged(counts, marks, True).values() for g in grids if (g >= 0).all()]
+    assert all((g == shown[0]).all() for g in shown)
 
 
-@settings(max_examples=150, deadline=None)
+@often
+@given(st.integers(1, 11), st.lists(st.integers(K, 2 * K), min_size=12, max_size=12), st.booleans())
+def test_every_edge_is_kept_where_every_cell_has_k(mark: int, row: list[int], aligned: bool):
+    """Every cell could stand by itself, and does."""
+    grids = merged({"dead": np.array([row], dtype=float)}, [mark], POLICY, aligned=aligned)
+    assert cuts(np.asarray(grids["dead"][0])) == set(range(1, 12))
+
+
+@often
 @given(tables(), st.integers(1, 11))
 def test_a_mark_between_k_and_k_is_kept(counts: dict[str, np.ndarray], mark: int):
-    """One table, one group: a single mark with at least k people on either side is always an edge."""
+    """A reporting time is a boundary if at least k people lie on either side of it."""
     row = next(iter(counts.values()))[:1]
     if mark >= row.shape[1] or row[0, :mark].sum() < K or row[0, mark:].sum() < K:
         return
-    assert mark in _cuts(np.asarray(merged({"dead": row}, [mark], POLICY)["dead"][0]))
+    assert mark in cuts(np.asarray(merged({"dead": row}, [mark], POLICY, aligned=False)["dead"][0]))
 
 
 def test_people_at_risk_between_two_grids():

@@ -14,8 +14,10 @@ from attacks.detectors import identified, jacobian, resting_on_few, rows
 from attacks.network import Network
 from attacks.people import GROUND, Table, dealt, patients
 from attacks.view import record, refused
+from confrere.analyses.scaling import Standard
 from confrere.errors import Refused
-from confrere.rounds import find, together
+from confrere.hospital.gate import Gate, Policy, Violation
+from confrere.rounds import Ask, Site, find, together
 
 PEOPLE = 240
 
@@ -73,7 +75,8 @@ def test_a_group_of_ten_is_left_out_of_curves():
     assert not resting_on_few(found, 11)
     rare = np.concatenate([(t.frame["stage"] == "III").to_numpy() for t in tables.values()])
     assert not np.any(found.weights[:, rare])
-    assert any(r["group"] == "III" and r.get("suppressed") for r in view.finding.tables["curve"])
+    shown = {r["group"] for t in view.finding.tables.values() for r in t if "group" in r and not r.get("suppressed")}
+    assert "III" not in shown
 
 
 def test_a_hospital_of_ten_takes_part_with_nothing():
@@ -110,7 +113,7 @@ def test_missing_values_of_a_few_are_not_counted():
 
 def holes(reason: str) -> pytest.MarkDecorator:
     """A hole that is reported and not yet closed; when it is, the test passes and this mark must go."""
-    return pytest.mark.xfail(strict=True, reason=reason)
+    return pytest.mark.xfail(strict=True, raises=(AssertionError, pytest.fail.Exception), reason=reason)
 
 
 @holes("gate: nothing compares the people of two designs of one run; n and the sums of weights are public in both")
@@ -158,17 +161,19 @@ def test_two_ladders_of_one_study_may_not_be_adjacent():
 
 
 @holes("gate: of a pair of marks only the people with both are counted, not those with one and not the other")
-@pytest.mark.parametrize("name", ["linear", "cox"])
-def test_the_difference_of_two_marks_is_a_cell_too(name: str):
-    """30 people have a, 29 of them have b too: sums over a less sums over a*b are one person's row."""
-    tables = with_column(a=few(30), b=lambda f: ((np.arange(len(f)) >= 1) & (np.arange(len(f)) < 100)).astype(float))
+@pytest.mark.parametrize(("name", "alone"), [("linear", 1), ("cox", 4)])
+def test_the_difference_of_two_marks_is_a_cell_too(name: str, alone: int):
+    """30 people have a, all but one (or 4) of them have b too: sums over a less sums over a*b are theirs."""
+    tables = with_column(
+        a=few(30), b=lambda f: ((np.arange(len(f)) >= alone) & (np.arange(len(f)) < 100)).astype(float)
+    )
     left = "Surv(time, event)" if name == "cox" else "y"
     flow = study(name, f"{left} ~ x1 + a * b").flow
     if refused(flow(), tables):
         return
     view = record(flow(), tables)
     shares = identified(jacobian(view, ("x1",) if name == "cox" else ("x1", "y")))
-    print(f"a and not b is one person: identified share {shares.max():.2f}")
+    print(f"a and not b are {alone}: identified share {shares.max():.2f}")
     assert not resting_on_few(rows(view), 11)
 
 
@@ -176,33 +181,72 @@ def test_the_difference_of_two_marks_is_a_cell_too(name: str):
 @pytest.mark.parametrize("values", [(0.0, 1.0, 2.0), (1.0, 2.0, 3.0), (-1.0, 0.0, 1.0)])
 def test_a_rare_value_of_a_score_is_a_cell_too(values: tuple[float, ...]):
     """A grade of three values, the highest held by three people: n, sum and sum of squares count each value."""
-    tables = with_column(grade=lambda f: np.where(np.arange(len(f)) < 3, values[2], np.array(values)[np.arange(len(f)) % 2]))
+    tables = with_column(
+        grade=lambda f: np.where(np.arange(len(f)) < 3, values[2], np.array(values)[np.arange(len(f)) % 2])
+    )
     flow = study("linear", "y ~ x1 + grade").flow
     if refused(flow(), tables):
         return
     found = rows(record(flow(), tables))
     grade = np.concatenate([t.frame["grade"] for t in tables.values()])
-    spanned = np.linalg.matrix_rank(np.vstack([found.weights, (grade == values[2])[None]])) == np.linalg.matrix_rank(found.weights)
+    spanned = np.linalg.matrix_rank(np.vstack([found.weights, (grade == values[2])[None]])) == np.linalg.matrix_rank(
+        found.weights
+    )
     assert not spanned
 
 
 @holes("gate: people x columns is the largest design's; a small one spends the large one's budget")
 def test_a_small_design_has_a_budget_of_its_own():
-    """40 of 2,000 people have a biomarker: sixteen fits on these 40 are paid from the budget of the 2,000."""
-    frame = patients(2000)
-    frame["marker"] = np.where(np.arange(2000) < 40, frame["x2"], np.nan)
-    tables = dealt(frame)
+    """40 of 400 people have a biomarker: eight fits on these 40 are paid from the budget of the 400."""
+    frame = patients(400)
+    frame["marker"] = np.where(np.arange(400) < 40, frame["x2"], np.nan)
+
+    def small() -> Any:
+        ridges = tuple(10.0**i for i in range(-2, 6))
+        fits = [study("cox", "Surv(time, event) ~ x1 + marker", ridge=r, diagnostics=False) for r in ridges]
+        return together(*(s.flow() for s in fits))
+
+    def whole() -> Any:
+        return together(study("linear", "y ~ x1").flow(), small())
+
+    if refused(whole(), dealt(frame), columns=5):
+        return
+    shown = record(small(), dealt(frame[:40]), Policy(share=1e9))
+    shares = identified(jacobian(shown, ("x1", "marker")))
+    print(
+        f"{shown.values.size} numbers on 40 of 400 people: largest share {shares.max():.2f}, {np.sum(shares > 0.5)} over 0.5"
+    )
+    assert not (shares > 0.5).any()
+
+
+@holes("gate: grids of one study's designs are not nested: overall less one group is the other on edges not its own")
+def test_curves_of_all_and_of_groups_may_not_be_subtracted():
+    """A study that draws everybody's curve, and one per arm: cumulated counts of all less arm a are arm b's."""
+    tables = dealt(patients(600))
 
     def flow() -> Any:
-        fits = (study("glm", "y ~ x1 + marker", family="gaussian", ridge=float(r)) for r in range(1, 9))
-        cox = (study("cox", "Surv(time, event) ~ x1 + marker", ridge=float(r)) for r in range(1, 9))
-        return together(study("linear", "y ~ x1").flow(), *(s.flow() for s in (*fits, *cox)))
+        return together(*(study("kaplan_meier", f"Surv(time, event) ~ {by}").flow() for by in ("1", "arm")))
 
-    if refused(flow(), tables, columns=5):
+    if refused(flow(), tables):
         return
-    shares = identified(jacobian(record(flow(), tables, columns=5), ("x1", "marker")))
-    print(f"16 fits on 40 of 2,000 people: largest share {shares.max():.2f}, {np.sum(shares > 0.5)} over 0.5")
-    assert not (shares > 0.5).any()
+    found = rows(record(flow(), tables))
+    exits = np.array([w for w, label in zip(found.weights, found.labels, strict=True) if "exits" in label])
+    arm = np.concatenate([(t.frame["arm"] == "a").to_numpy() for t in tables.values()])
+    event = np.concatenate([t.frame["event"] > 0 for t in tables.values()])
+    time = np.concatenate([t.frame["time"] for t in tables.values()])
+    fewest = fewest_between(exits, np.flatnonzero(~arm & event)[np.argsort(time[~arm & event])])
+    print(f"all less arm a: as few as {fewest} deaths of arm b between two times")
+    assert fewest >= 11
+
+
+def fewest_between(m: np.ndarray, people: np.ndarray) -> int:
+    """Fewest of `people`, in order of time, between two times up to which the rows tell their number."""
+    marks = np.tri(len(people) + 1, len(people), -1)
+    wanted = np.zeros((len(marks), m.shape[1]))
+    wanted[:, people] = marks
+    solved = np.linalg.lstsq(m.T, wanted.T, rcond=1e-10)[0]
+    known = np.flatnonzero(np.abs(m.T @ solved - wanted.T).max(axis=0) < 1e-6)
+    return int(np.diff(known).min())
 
 
 @holes("gate: three hospitals are counted per design, not per column or cell")
@@ -219,7 +263,9 @@ def test_a_column_of_one_hospital_is_that_hospitals_result():
 def test_an_outlier_behind_an_offset_carries_a_column():
     """Sodium around 140, one typing error of 1,400, no range declared: all sums of products show that person."""
     tables = with_column(
-        sodium=lambda f: np.where(np.arange(len(f)) == 7, 1400.0, 140.0 + 3 * np.random.default_rng(2).normal(size=len(f)))
+        sodium=lambda f: np.where(
+            np.arange(len(f)) == 7, 1400.0, 140.0 + 3 * np.random.default_rng(2).normal(size=len(f))
+        )
     )
     flow = study("linear", "y ~ x1 + sodium").flow
     if refused(flow(), tables):
@@ -231,10 +277,6 @@ def test_an_outlier_behind_an_offset_carries_a_column():
 @holes("gate: weights with which a step's people really enter (r = exp(x b)) are not what `effective` is told")
 def test_the_gate_sees_coefficients_that_single_out_people():
     """Second line of defence: the follower refuses these coefficients, but if it did not, the gate would let them pass."""
-    from confrere.hospital.gate import Gate, Policy, Violation
-    from confrere.rounds import Ask, Site
-    from confrere.analyses.scaling import Standard
-
     cox, table = study("cox", "Surv(time, event) ~ x1 + x2"), dealt(patients(PEOPLE))["h0"]
     site, gate = Site(table), Gate(Policy(), 4)
     site.design(Ask(cox, "design", (), "support"))

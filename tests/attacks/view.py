@@ -49,7 +49,9 @@ class View:
         for a, v in self.events:
             if v is not None:
                 said.append((f"{name_of(a.analysis)}.{a.step}: n", float(v.n)))
-                said += [(f"{name_of(a.analysis)}.{a.step}: {r}", float(c)) for r, c in v.left_out.items() if c is not None]
+                said += [
+                    (f"{name_of(a.analysis)}.{a.step}: {r}", float(c)) for r, c in v.left_out.items() if c is not None
+                ]
         return said
 
     def of_site(self, table: Table) -> np.ndarray:
@@ -142,9 +144,7 @@ def refused(flow: Flow[Any], tables: Mapping[str, Table], policy: Policy | None 
 
 def _named(a: Ask, sums: Any) -> list[tuple[str, Sum]]:
     head = f"{name_of(a.analysis)}.{a.step}"
-    return [
-        (f"{head}.{name}[{i}]", s) for name, s in leaves(a, sums) for i in range(s.numbers().size)
-    ]
+    return [(f"{head}.{name}[{i}]", s) for name, s in leaves(a, sums) for i in range(s.numbers().size)]
 
 
 def _flat(answers: list[Any]) -> np.ndarray:

@@ -34,6 +34,7 @@ from confrere.analyses.finding import Finding, Record
 from confrere.analyses.kaplan_meier import grid_note
 from confrere.analyses.ladder import cell_of, check_on_grid, horizon_of, ladder, span_cells
 from confrere.analyses.newton import Curve, Peak, Slope, maximise
+from confrere.analyses.ranks import Ranks
 from confrere.analyses.risksets import RiskSets, Tied, tied
 from confrere.analyses.scaling import Scales, Standard, scales, standard
 from confrere.errors import ModelError
@@ -169,6 +170,12 @@ class SharedBaseline:
         """How many strata the study declares."""
         return max(1, len(model_of(self.cox.formula, self.cox.ground).strata_levels))
 
+    @property
+    def _late(self) -> bool:
+        """Whether people enter late: concordance with entries is not offered."""
+        outcome = model_of(self.cox.formula, self.cox.ground).outcome
+        return outcome is not None and outcome.entry is not None
+
     # steps
 
     @local(on="grid")
@@ -276,7 +283,7 @@ class SharedBaseline:
 
     def flow(self) -> Flow[Finding]:
         """Grid, climb, variance and tests, baseline."""
-        verdict, times = yield from self._settled()
+        verdict, times, edges = yield from self._settled()
         start = yield from ask(self.began)
         if not start.events.value.sum():
             raise no_events(self.cox.cause)
@@ -296,14 +303,17 @@ class SharedBaseline:
         peak = peak._replace(loglik=hazard.loglik)
         meat, extra = yield from self._after(peak, beta, z, hazard, known, times)
         events = round(start.events.value.sum())
-        finding = fitted(cox, peak, sd, events, verdict, extra, {"cells": int(start.events.value.shape[1])}, meat)
+        facts: dict[str, Any] = {"cells": int(start.events.value.shape[1])}
+        if cox.diagnostics and not self._late:
+            facts |= yield from Ranks(cox).concordance(beta, z, edges, verdict.k)
+        finding = fitted(cox, peak, sd, events, verdict, extra, facts, meat)
         tables = {**finding.tables, "baseline": self._baseline(hazard, peak, z, known, times)}
         if hazard.ties.a.size > 2 * BLOCKS:  # the information at 0 was averaged over blocks
             tables["tests"] = [t for t in tables["tests"] if t["test"] != "score"]
         return replace(finding, tables=tables, notes=(grid_note(cox.ground),))
 
-    def _settled(self) -> Flow[tuple[Verdict, Array]]:
-        """The verdict on the grid and the right edges of its cells."""
+    def _settled(self) -> Flow[tuple[Verdict, Array, tuple[float, ...]]]:
+        """The verdict on the grid, the right edges of its cells, and those of the ladder."""
         ground = self.cox.ground
         first = yield from support(self.span)
         horizon = horizon_of(first.grids["span"], ground)
@@ -314,7 +324,7 @@ class SharedBaseline:
         if not len(shown):
             raise ModelError("no stratum has enough people with and without events")
         ends = np.append(np.flatnonzero(np.diff(shown[0])), len(edges))
-        return verdict, np.append(edges, edges[-1] + ground.width)[ends]
+        return verdict, np.append(edges, edges[-1] + ground.width)[ends], edges
 
     def _known(self, start: Began) -> Flow[Known]:
         """What everybody knows of the grid after the first ask."""

@@ -417,8 +417,8 @@ class People:
             return Sum(counted.reshape(groups, width), dims, (groups, bound), needs=cells.needs, known=known)
         columns = [np.bincount(flat, v, minlength=size) for v in values[inside].T]
         total = np.stack(columns, axis=1).astype(float).reshape(groups, width, -1)
-        dims, bounds = ("groups", "cells", "terms"), (groups, bound, values.shape[1])
-        return Sum(total, dims, bounds, needs=cells.needs)
+        bounds = (groups, bound, values.shape[1])
+        return Sum(total, ("groups", "cells", "terms"), bounds, needs=cells.needs)
 
     def grid(self, name: str) -> Ints:
         """(groups, ladder cells) -> merged cell, -1 where suppressed; as the hospitals agreed."""
@@ -575,7 +575,8 @@ def same(a: Any, b: Any, tolerance: float = 1e-7) -> bool:
 
 
 def _near(a: Any, b: Any, tolerance: float) -> Any:
-    return (a == b) | (np.abs(a - b) <= tolerance * np.maximum(np.abs(a), np.abs(b)))
+    # a number on its way through zero has no relative size: 1e-12 of a standard deviation is nothing
+    return (a == b) | (np.abs(a - b) <= tolerance * np.maximum(np.abs(a), np.abs(b)) + 1e-12)
 
 
 def leaves(a: Ask, sums: Sums) -> Iterator[tuple[str, Sum]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -46,7 +46,7 @@ class Case:
 
 
 def _of(name: str, *settings: Any, **named: Any) -> Callable[[], Any]:
-    return lambda: find(name)(*settings, **named, ground=GROUND)
+    return lambda: find(name)(*settings, **({"ground": GROUND} | named))
 
 
 def _regression(name: str, outcome: str, smooth: bool, note: str = "", **named: Any) -> Case:
@@ -64,7 +64,8 @@ def _survival(name: str, formula: str, note: str = "", terms: bool = False, p: i
 # fmt: off
 CASES = (
     _survival("cox", "Surv(time, event) ~ x1 + x2 + treated", terms=True, robust=True),
-    _survival("cox", "Surv(time, event) ~ x1 + x2 + treated", "shared", terms=True, baseline="shared"),
+    _survival("cox", "Surv(time, event) ~ x1 + x2 + treated", "shared", terms=True,
+              baseline="shared", diagnostics=False, ground=replace(GROUND, step=1095.0)),
     _survival("kaplan_meier", "Surv(time, event) ~ arm", times=(365.0, 1095.0, 1825.0)),
     _survival("kaplan_meier", "Surv(time, event) ~ stage", "three groups", times=(730.0,)),
     _survival("logrank", "Surv(time, event) ~ arm"),

@@ -153,7 +153,7 @@ def _differences(view: View, table: Table, step: dict[str, float]) -> np.ndarray
 
 
 def _moves(view: View, table: Table, step: dict[str, float]) -> np.ndarray:
-    """Which numbers move with the values at all (m, 1, 1): ranks and cells are the same nearby, and jump further off."""
+    """Which numbers move with the values at all (m, 1, 1): ranks and cells stay nearby, and jump further off."""
     rng = np.random.default_rng(0)
     nearby = table.frame.copy()
     for c, h in step.items():

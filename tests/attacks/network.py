@@ -29,7 +29,7 @@ def _same(name: str, message: dict[str, Any]) -> dict[str, Any]:
 
 
 class Network:
-    """Hospitals that hold `tables`, and a coordinator. `runs` are the hospitals' ends, with their notes of refusals."""
+    """Hospitals that hold `tables`, and a coordinator. `runs` are the hospitals' ends, with their notes."""
 
     def __init__(
         self, flow: Callable[[], Flow[Any]], tables: Mapping[str, Table], columns: int, **settings: Any

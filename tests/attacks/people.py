@@ -77,10 +77,7 @@ def _levels(name: str, codes: np.ndarray) -> pd.Categorical:
 def dealt(frame: pd.DataFrame, sizes: Sequence[int] | int = 3) -> dict[str, Table]:
     """Deal the rows to hospitals: into so many like ones, or of these sizes; in turn, so that all are alike."""
     n = len(frame)
-    if isinstance(sizes, int):
-        at = np.arange(n) % sizes
-    else:
-        at = np.repeat(np.arange(len(sizes)), sizes)
+    at = np.arange(n) % sizes if isinstance(sizes, int) else np.repeat(np.arange(len(sizes)), sizes)
     names = [f"h{i}" for i in range(int(at.max()) + 1)]
     return {name: Table(frame[at == i].reset_index(drop=True)) for i, name in enumerate(names)}
 

@@ -111,7 +111,7 @@ def test_a_mark_between_k_and_k_is_kept(counts: dict[str, np.ndarray], mark: int
 
 
 def test_people_at_risk_between_two_grids():
-    """Events and censorings have grids of their own: at-risk counts between their edges are unions of released cells."""
+    """Events and censorings have grids of their own: at-risk counts between their edges are unions of cells."""
     registered()
     km = find("kaplan_meier")("Surv(time, event) ~ arm", times=(365.0, 1095.0), ground=GROUND)
     found = rows(record(km.flow(), dealt(patients(300))))

@@ -155,7 +155,7 @@ class Cox:
             *s, people.count(d.flags["event"]), people.derived(clock, d.weights, dims=("moments",), scale=RAW)
         )
 
-    @local(on="design", repeats=80)
+    @local(on="design", repeats=110)
     def slope(self, people: People, beta: Beta, standard: Standard) -> Slope:
         """Log-likelihood and score at standardised coefficients."""
         likelihood = Likelihood.at(people.design, beta, standard, self.ties == "efron")

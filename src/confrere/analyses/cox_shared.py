@@ -184,7 +184,7 @@ class SharedBaseline:
         d = people.design
         return Began(*scales(people), people.cells("dead"), people.cells("dead", d.data.weights))
 
-    @local(on="grid", repeats=90)
+    @local(on="grid", repeats=110)
     def risks(self, people: People, beta: Beta, z: Standard) -> Risks:
         """Sums of r per cell."""
         x, r, w = _weights(people, beta, z)
@@ -192,7 +192,7 @@ class SharedBaseline:
         dead_r, alive_r, other_r = (people.cells(kind, r) for kind in self.kinds)
         return Risks(dead_r, alive_r, other_r, people.derived(linear, w))
 
-    @local(on="grid", repeats=90)
+    @local(on="grid", repeats=110)
     def score(self, people: People, beta: Beta, z: Standard, a: Array, c: Array, *more: Array) -> Score:
         """Score with public a and c (S T,)."""
         x, r, w = _weights(people, beta, z)
@@ -304,8 +304,7 @@ class SharedBaseline:
         meat, extra = yield from self._after(peak, beta, z, hazard, known, times)
         events = round(start.events.value.sum())
         facts: dict[str, Any] = {"cells": int(start.events.value.shape[1])}
-        if cox.diagnostics and not self._late:
-            facts |= yield from Ranks(cox).concordance(beta, z, edges, verdict.k)
+        facts |= yield from self._concordance(beta, z, edges, verdict)
         finding = fitted(cox, peak, sd, events, verdict, extra, facts, meat)
         tables = {**finding.tables, "baseline": self._baseline(hazard, peak, z, known, times)}
         if hazard.ties.a.size > 2 * BLOCKS:  # the information at 0 was averaged over blocks
@@ -325,6 +324,13 @@ class SharedBaseline:
             raise ModelError("no stratum has enough people with and without events")
         ends = np.append(np.flatnonzero(np.diff(shown[0])), len(edges))
         return verdict, np.append(edges, edges[-1] + ground.width)[ends], edges
+
+    def _concordance(self, beta: Beta, z: Standard, edges: tuple[float, ...], given: Verdict) -> Flow[dict[str, Any]]:
+        """Harrell's C over all hospitals, on bins of risk."""
+        if not self.cox.diagnostics or self._late:
+            yield from ()
+            return {}
+        return (yield from Ranks(self.cox).concordance(beta, z, edges, given))
 
     def _known(self, start: Began) -> Flow[Known]:
         """What everybody knows of the grid after the first ask."""

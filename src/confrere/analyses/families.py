@@ -2,7 +2,8 @@
 
 A family has a variance V(mu) and half a unit deviance d(y, mu); a fit minimises sum w d, which is the same as
 maximising the likelihood. A link is a function from the linear predictor eta to the mean and its slope
-d mu / d eta. Per person the score of eta is w (y - mu) mu' / V and the expected information w mu'^2 / V.
+d mu / d eta. Per person the score of eta is w (y - mu) mu' / V, the expected information w mu'^2 / V, and the
+observed one, the negative second derivative, that less w (y - mu) (mu''/ V - mu'^2 V' / V^2).
 
 Sources: McCullagh & Nelder, Generalized Linear Models, 2nd ed. 1989, chapter 2. Log-likelihoods are those of
 R's `logLik(glm(...))`: the dispersion of gaussian is deviance / n, that of gamma deviance / sum of weights, and
@@ -25,11 +26,12 @@ LEAST = 1e-300  # keeps quotients of a mean, or of one minus a mean, finite
 
 
 class Mean(NamedTuple):
-    """What a link makes of linear predictors, each (n,): the mean, one minus it without rounding, its slope."""
+    """What a link makes of linear predictors, each (n,): the mean, one minus it without rounding, its derivatives."""
 
     mu: Array
     other: Array
-    slope: Array
+    slope: Array  # first
+    bend: Array  # second
 
 
 class Link(NamedTuple):
@@ -41,37 +43,38 @@ class Link(NamedTuple):
 
 
 def _identity(eta: Array) -> Mean:
-    return Mean(eta, 1 - eta, np.ones_like(eta))
+    return Mean(eta, 1 - eta, np.ones_like(eta), np.zeros_like(eta))
 
 
 def _log(eta: Array) -> Mean:
     mu = np.exp(eta)
-    return Mean(mu, -np.expm1(eta), mu)
+    return Mean(mu, -np.expm1(eta), mu, mu)
 
 
 def _inverse(eta: Array) -> Mean:
-    return Mean(1 / eta, 1 - 1 / eta, -1 / eta**2)
+    return Mean(1 / eta, 1 - 1 / eta, -1 / eta**2, 2 / eta**3)
 
 
 def _sqrt(eta: Array) -> Mean:
     # below 0 the square root would name the same mean twice: no mean there
     mu = np.where(eta > 0, eta**2, np.nan)
-    return Mean(mu, 1 - mu, 2 * eta)
+    return Mean(mu, 1 - mu, 2 * eta, np.full_like(eta, 2.0))
 
 
 def _logit(eta: Array) -> Mean:
     mu, other = special.expit(eta), special.expit(-eta)
-    return Mean(mu, other, mu * other)
+    return Mean(mu, other, mu * other, mu * other * (other - mu))
 
 
 def _probit(eta: Array) -> Mean:
-    return Mean(special.ndtr(eta), special.ndtr(-eta), np.exp(-(eta**2) / 2) / np.sqrt(2 * np.pi))
+    slope = np.exp(-(eta**2) / 2) / np.sqrt(2 * np.pi)
+    return Mean(special.ndtr(eta), special.ndtr(-eta), slope, -eta * slope)
 
 
 def _cloglog(eta: Array) -> Mean:
     rate = np.exp(eta)
     other = np.exp(-rate)
-    return Mean(-np.expm1(-rate), other, rate * other)
+    return Mean(-np.expm1(-rate), other, rate * other, rate * other * (1 - rate))
 
 
 LINKS = {
@@ -109,6 +112,10 @@ class Family(ABC):
         """V(mu) (n,)."""
 
     @abstractmethod
+    def variance_slope(self, m: Mean) -> Array:
+        """dV / dmu (n,)."""
+
+    @abstractmethod
     def half_deviance(self, y: Array, m: Mean) -> Array:
         """Half the unit deviance (n,): log-likelihood of the saturated model less that of the means."""
 
@@ -138,6 +145,9 @@ class Gaussian(Family):
 
     def variance(self, m: Mean) -> Array:
         return np.ones_like(m.mu)
+
+    def variance_slope(self, m: Mean) -> Array:
+        return np.zeros_like(m.mu)
 
     def half_deviance(self, y: Array, m: Mean) -> Array:
         return np.asarray((y - m.mu) ** 2 / 2)
@@ -173,6 +183,9 @@ class Binomial(Family):
     def variance(self, m: Mean) -> Array:
         return np.maximum(m.mu, LEAST) * np.maximum(m.other, LEAST)
 
+    def variance_slope(self, m: Mean) -> Array:
+        return m.other - m.mu
+
     def half_deviance(self, y: Array, m: Mean) -> Array:
         yes = special.xlogy(y, y / np.maximum(m.mu, LEAST))
         return np.asarray(yes + special.xlogy(1 - y, (1 - y) / np.maximum(m.other, LEAST)))
@@ -204,6 +217,9 @@ class Poisson(Family):
     def variance(self, m: Mean) -> Array:
         return m.mu
 
+    def variance_slope(self, m: Mean) -> Array:
+        return np.ones_like(m.mu)
+
     def half_deviance(self, y: Array, m: Mean) -> Array:
         return np.asarray(special.xlogy(y, y / m.mu) - (y - m.mu))
 
@@ -233,6 +249,9 @@ class Gamma(Family):
 
     def variance(self, m: Mean) -> Array:
         return np.asarray(m.mu**2)
+
+    def variance_slope(self, m: Mean) -> Array:
+        return 2 * m.mu
 
     def half_deviance(self, y: Array, m: Mean) -> Array:
         return np.asarray((y - m.mu) / m.mu - np.log(y / m.mu))

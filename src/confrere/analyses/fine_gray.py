@@ -120,7 +120,7 @@ class Subdistribution(RiskSets):
         stay = np.flatnonzero((since > 0) & (enter < stop))
         late = replace(_plain(self), own=_at(self.last.size, stay, enter))
         added = late.tied(_times(values, since))
-        for low, high in zip(self.starts, [*self.starts[1:], self.size], strict=True):
+        for low, high in self.slices():
             added[low:high] = np.cumsum(added[low:high], axis=0)
         return super().at_risk(values) + _times(added, now)
 
@@ -155,16 +155,16 @@ def subdistribution(rows: Rows, competing: Bools, weights: Array) -> Subdistribu
     sets = risk_sets(rows.time, rows.event, None, rows.strata, weights)
     happened = (rows.event > 0) | competing
     groups = np.zeros(rows.time.size, dtype=np.int64) if rows.strata is None else rows.strata
-    enter = np.maximum(sets.last + 1, sets.first)
-    stop, since, now = enter.copy(), np.zeros(rows.time.size), np.ones(sets.size)
+    enter, stop = np.zeros((2, rows.time.size), dtype=np.int64)
+    since, now = np.zeros(rows.time.size), np.ones(sets.size)
     for g in np.unique(groups[sets.own >= 0]):
         mine = groups == g
-        low = int(sets.first[mine][0])  # nobody enters late, so that all begin at the first event time
-        high = int(sets.last[mine & (sets.own >= 0)].max()) + 1
+        own = sets.own[mine & (sets.own >= 0)]
+        low, high = int(own.min()), int(own.max()) + 1
         curve = censoring(rows.time[mine], happened[mine])
         now[low:high] = curve.before(sets.times[low:high])
         stay = mine & competing
-        stop[stay] = high
+        enter[stay], stop[stay] = np.maximum(sets.last[stay] + 1, low), high
         since[stay] = 1 / curve.before(rows.time[stay])
     parts = {f.name: getattr(sets, f.name) for f in fields(RiskSets)}
     return Subdistribution(**parts, remaining=Remaining(enter, stop, since, now))

@@ -13,13 +13,15 @@ finegray and coxph on the pooled rows; on coarser cells, the same on times round
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from confrere.analyses.cox import Beta
 from confrere.analyses.cox_shared import Began, Firsts, Known, Risks, SharedBaseline, later
 from confrere.analyses.fine_gray import Remaining, Subdistribution
-from confrere.rounds import Array, Bools, Design, Flow, People, Sum, ask, local, register
+from confrere.analyses.scaling import Standard
+from confrere.rounds import Array, Bools, Design, Flow, People, Sum, Verdict, ask, local, register
 
 
 class Exits(NamedTuple):
@@ -61,6 +63,11 @@ class SharedFineGray(SharedBaseline):
         )  # fmt: skip
 
     # sums only
+
+    def _concordance(self, beta: Beta, z: Standard, edges: tuple[float, ...], given: Verdict) -> Flow[dict[str, Any]]:
+        """None: Harrell's C takes who had a competing event for censored."""
+        yield from ()
+        return {}
 
     def _known(self, start: Began) -> Flow[Known]:
         """Events per cell, and the curve of censoring."""

@@ -1,9 +1,10 @@
 """Generalised linear models, the maximum of the pooled likelihood.
 
 A first ask gives the frame (terms standardised, linear predictor counted from the mean outcome). Then `newton`: the
-information at the first and at the last point, gradients between. The information is the expected one, as in
-Fisher scoring and R's glm: with a link that is not canonical the steps between are quasi-Newton steps of the true
-likelihood all the same, so that the coefficients are the maximum. What is sent is divided by the variance of the
+information at the first and at the last point, gradients between. At the first it is the expected one, as in Fisher
+scoring, which never is indefinite; at the last the observed one, so that the coefficients are the maximum. Where the
+link is not canonical these differ, and the expected one is asked once more for the standard errors, as R has them.
+What is sent is divided by the variance of the
 outcome at its mean, so that no number depends on the unit of the outcome. A trial step at which a hospital's means
 cannot be (an overflow, a mean of a Poisson variable below 0) is answered by `NOWHERE` and halved.
 
@@ -24,7 +25,7 @@ import numpy as np
 from confrere.analyses.families import Family, Link, family_of
 from confrere.analyses.finding import Citation, Finding, Record, attrition, chi_square, coefficients
 from confrere.analyses.linear import WHITE, Meat
-from confrere.analyses.newton import FAR, STOP, Curve, Peak, Rule, Slope, check_collinear, maximise
+from confrere.analyses.newton import FAR, Curve, Peak, Slope, check_collinear, maximise
 from confrere.analyses.outcomes import (
     INTERCEPT,
     Cases,
@@ -52,7 +53,6 @@ NELDER = Citation(
     "Nelder JA, Wedderburn RWM. Generalized linear models. J R Stat Soc A 1972;135:370-384", "10.2307/2344614"
 )
 REPEATS = 110  # slopes at most: 80 rounds, and the halvings of the last
-TIGHT = 1e-21  # decrement at which the last step need not be Newton's own
 EXPONENTS = {("binomial", "logit"): "odds_ratio", ("binomial", "log"): "risk_ratio", ("poisson", "log"): "rate_ratio"}
 
 Beta = tuple[float, ...]
@@ -65,6 +65,12 @@ class Anchor(NamedTuple):
     xt1: Sum  # (q,)
 
 
+class Fisher(NamedTuple):
+    """The expected information."""
+
+    information: Sum  # (q, q), symmetric
+
+
 class Chi(NamedTuple):
     """Pearson's chi-squared."""
 
@@ -72,12 +78,13 @@ class Chi(NamedTuple):
 
 
 class At(NamedTuple):
-    """The likelihood of a hospital at coefficients: value, and per person (n,) score and information of eta."""
+    """The likelihood of a hospital at coefficients: its value, and derivatives by eta per person (n,)."""
 
     loglik: float
     score: Array
-    weight: Array
-    contribution: Array  # weights of the people in the sums of a slope
+    expected: Array  # information
+    observed: Array
+    contribution: Array  # weights of the people in sums of scores
 
 
 @register("glm")
@@ -107,12 +114,21 @@ class Glm:
 
     def __post_init__(self) -> None:
         family_of(self.family, self.link)
+
+    def check(self) -> None:
+        """The formula, against the levels that the study declares."""
         check_settings(self, two_levels=self.family == "binomial")
 
     @property
     def names(self) -> tuple[str, ...]:
         """The coefficients, `Intercept` first."""
         return terms_of(self)
+
+    @property
+    def canonical(self) -> bool:
+        """Whether the expected information is the observed one."""
+        family, link = family_of(self.family, self.link)
+        return link.name == family.links[0]
 
     # inside each hospital
 
@@ -142,10 +158,17 @@ class Glm:
         return _slope(people, cases.z(frame), self._at(cases, cases.z(frame), beta, frame))
 
     @local(on="design", repeats=2)
-    def curve(self, people: People, beta: Beta, frame: Frame) -> Curve:
-        """The same, and the expected information."""
+    def curve(self, people: People, beta: Beta, frame: Frame, observed: bool) -> Curve:
+        """The same, and the expected or the observed information."""
         cases: Cases = people.design.data
-        return _curve(people, cases.z(frame), self._at(cases, cases.z(frame), beta, frame))
+        return _curve(people, cases.z(frame), self._at(cases, cases.z(frame), beta, frame), observed)
+
+    @local(on="design")
+    def fisher(self, people: People, beta: Beta, frame: Frame) -> Fisher:
+        """The expected information, for the variance."""
+        cases: Cases = people.design.data
+        z = cases.z(frame)
+        return Fisher(people.moments(z, w=self._at(cases, z, beta, frame).expected))
 
     @local(on="design", repeats=REPEATS)
     def null_slope(self, people: People, beta: Beta, frame: Frame) -> Slope:
@@ -155,11 +178,11 @@ class Glm:
         return _slope(people, ones, self._at(cases, ones, beta, frame))
 
     @local(on="design", repeats=2)
-    def null_curve(self, people: People, beta: Beta, frame: Frame) -> Curve:
+    def null_curve(self, people: People, beta: Beta, frame: Frame, observed: bool) -> Curve:
         """`curve` of the model of an intercept and the offset."""
         cases: Cases = people.design.data
         ones = np.ones((len(cases.y), 1))
-        return _curve(people, ones, self._at(cases, ones, beta, frame))
+        return _curve(people, ones, self._at(cases, ones, beta, frame), observed)
 
     @local(on="design")
     def pearson(self, people: People, beta: Beta, frame: Frame) -> Chi:
@@ -183,10 +206,10 @@ class Glm:
         # numbers may overflow on a trial step; that is what is looked for
         with np.errstate(all="ignore"):
             got = _likelihood(cases, _eta(cases, z, beta, frame), frame, family, link)
-        if got is not None and np.isfinite(got.loglik) and got.loglik > NOWHERE and np.isfinite(got.weight).all():
+        if got is not None and np.isfinite(got.loglik) and got.loglik > NOWHERE and np.isfinite(got.expected).all():
             return got
         none = np.zeros(len(z))
-        return At(NOWHERE, none, none, cases.w)
+        return At(NOWHERE, none, none, none, cases.w)
 
     # sums only
 
@@ -201,9 +224,12 @@ class Glm:
             start = yield from self._anchored(s, frame)
         peak, null = yield from self._climbs(start, s, frame)
         beta = tuple(peak.beta.tolist())
-        pearson = float((yield from ask(self.pearson, beta, frame)).pearson.value) * frame.unit
-        meat = (yield from ask(self.meat, beta, frame)).meat.value if self.robust else None
-        return fitted(self, Fit(s, frame, peak, null, pearson, meat), verdict)
+        more: dict[str, Flow[Any]] = {"pearson": ask(self.pearson, beta, frame)}
+        more |= {} if self.canonical else {"information": ask(self.fisher, beta, frame)}
+        more |= {"meat": ask(self.meat, beta, frame)} if self.robust else {}
+        sums = yield from together(*more.values())
+        got = {name: s[0].value for name, s in zip(more, sums, strict=True)}
+        return fitted(self, Fit(s, frame, peak, null, **{"information": peak.information, "meat": None} | got), verdict)
 
     def _frame(self, s: Start, n: int) -> Frame:
         family, link = family_of(self.family, self.link)
@@ -242,24 +268,28 @@ class Glm:
         if not model_of(self.formula, self.ground).offsets:
             peak = yield from full
             return peak, float(peak.null.loglik.value)
+        watch = Watch((INTERCEPT,), False, np.inf, [])
         null = maximise(
             np.zeros(1),
             lambda b: ask(self.null_slope, b, frame),
-            lambda b: ask(self.null_curve, b, frame),
+            lambda b: watch.curve(lambda last: ask(self.null_curve, b, frame, last and not self.canonical)),
             (INTERCEPT,),
-            rule=Rule(TIGHT, np.inf),
+            far=np.inf,
         )
         peak, least = yield from together(full, null)
         return peak, least.loglik
 
     def _maximise(self, start: Array, s: Start, frame: Frame) -> Flow[Peak]:
-        family, link = family_of(self.family, self.link)
+        family, _ = family_of(self.family, self.link)
         watch = Watch(self.names, family.separable and not self.ridge, _perfect(s, self), [])
-        rule = Rule(STOP if link.name == family.links[0] else TIGHT, FAR if watch.separable else np.inf)
         return maximise(
-            start, lambda b: watch.slope(ask(self.slope, b, frame)), lambda b: watch.curve(ask(self.curve, b, frame)),
-            self.names, penalty(frame, self.ridge), rule,
-        )  # fmt: skip
+            start,
+            lambda b: watch.slope(ask(self.slope, b, frame)),
+            lambda b: watch.curve(lambda last: ask(self.curve, b, frame, last and not self.canonical)),
+            self.names,
+            penalty(frame, self.ridge),
+            FAR if watch.separable else np.inf,
+        )
 
 
 # Inside a hospital --------------------------------------------------------------------------------------------
@@ -276,12 +306,14 @@ def _likelihood(cases: Cases, eta: Array, frame: Frame, family: Family, link: Li
         return None
     w = cases.w / frame.unit
     pull = w * frame.reach * m.slope / family.variance(m)
-    weight = pull * m.slope * frame.reach
+    expected = pull * m.slope * frame.reach
+    turn = (m.bend - m.slope**2 * family.variance_slope(m) / family.variance(m)) / family.variance(m)
+    observed = expected - w * frame.reach**2 * (cases.y - m.mu) * turn
     loglik = -float((w * family.half_deviance(cases.y, m)).sum())
     # how much a person can move a slope: like the information, but never less than at the mean
     middle = link.mean(np.array([frame.base]))
-    least = w * (frame.reach * middle.slope) ** 2 / family.variance(middle) if frame.intercept else weight
-    return At(loglik, pull * (cases.y - m.mu), weight, weight + least)
+    least = w * (frame.reach * middle.slope) ** 2 / family.variance(middle) if frame.intercept else expected
+    return At(loglik, pull * (cases.y - m.mu), expected, observed, expected + least)
 
 
 def _slope(people: People, z: Array, at: At) -> Slope:
@@ -290,9 +322,12 @@ def _slope(people: People, z: Array, at: At) -> Slope:
     )
 
 
-def _curve(people: People, z: Array, at: At) -> Curve:
+def _curve(people: People, z: Array, at: At, observed: bool) -> Curve:
     loglik, score = _slope(people, z, at)
-    return Curve(loglik, score, people.moments(z, w=at.weight))
+    if not observed:
+        return Curve(loglik, score, people.moments(z, w=at.expected))
+    # made of residuals, as the score is: the same people carry it
+    return Curve(loglik, score, people.derived(z.T @ (z * at.observed[:, None]), at.contribution, symmetric=True))
 
 
 # The finding --------------------------------------------------------------------------------------------------
@@ -305,8 +340,14 @@ class Fit(NamedTuple):
     frame: Frame
     peak: Peak
     null: float | None  # log-likelihood of the null model, in the frame
-    pearson: float
+    information: Array  # the expected one
+    pearson: Array  # (), over the unit
     meat: Array | None
+
+    @property
+    def chi2(self) -> float:
+        """Pearson's chi-squared."""
+        return float(self.pearson) * self.frame.unit
 
 
 def fitted(glm: Glm, fit: Fit, verdict: Verdict) -> Finding:
@@ -314,8 +355,8 @@ def fitted(glm: Glm, fit: Fit, verdict: Verdict) -> Finding:
     family, link = family_of(glm.family, glm.link)
     frame, n, q = fit.frame, verdict.n, len(glm.names)
     df = n - q
-    dispersion = fit.pearson / df if family.estimated else 1.0
-    bread = np.linalg.inv(fit.peak.information + np.diag(penalty(frame, glm.ridge)))
+    dispersion = fit.chi2 / df if family.estimated else 1.0
+    bread = np.linalg.inv(fit.information + np.diag(penalty(frame, glm.ridge)))
     arrays = {"estimate": estimates(frame, fit.peak.beta), "vcov": covariance(frame, bread) * dispersion / frame.unit}
     robust = None
     if fit.meat is not None:
@@ -323,7 +364,7 @@ def fitted(glm: Glm, fit: Fit, verdict: Verdict) -> Finding:
         arrays["robust_vcov"] = covariance(frame, bread @ fit.meat @ bread)
         robust = np.sqrt(np.diag(arrays["robust_vcov"]))
     if glm.ridge:
-        middle = bread @ fit.peak.information @ bread
+        middle = bread @ fit.information @ bread
         arrays["vcov_sandwich"] = covariance(frame, middle) * dispersion / frame.unit
     se = np.sqrt(np.diag(arrays["vcov"]))
     exponent = EXPONENTS.get((glm.family, link.name), "")
@@ -382,7 +423,7 @@ def _facts(glm: Glm, fit: Fit, n: int, dispersion: float) -> dict[str, Any]:
         "aic": -2 * loglik + 2 * (q + family.estimated), "deviance": deviance,
         "null_deviance": None if fit.null is None else -2 * fit.null * fit.frame.unit,
         "df_residual": n - q, "df_null": n - int(fit.frame.intercept), "dispersion": dispersion,
-        "pearson_chi2": fit.pearson, "rounds_of_the_fit": fit.peak.rounds,
+        "pearson_chi2": fit.chi2, "rounds_of_the_fit": fit.peak.rounds,
     }  # fmt: skip
 
 
@@ -395,7 +436,7 @@ def _warnings(glm: Glm, fit: Fit, n: int, events: int | None) -> tuple[str, ...]
             f"{min(events, n - events)} people have the rarer outcome, for {terms} terms: fewer than ten per term, "
             f"estimates may be unstable and too far from 0."
         )
-    ratio = fit.pearson / (n - len(glm.names))
+    ratio = fit.chi2 / (n - len(glm.names))
     if glm.family == "poisson" and not glm.robust and ratio > 1.5:
         found.append(
             f"The counts vary {ratio:.1f} times as much as Poisson counts would: standard errors are too small. "

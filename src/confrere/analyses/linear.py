@@ -59,11 +59,12 @@ class Meat(NamedTuple):
 
 
 class Least(NamedTuple):
-    """The fit in its frame: coefficients (q,), inverse of X'WX with the ridge (q, q), residual sum of squares."""
+    """The fit in its frame: coefficients (q,), inverse of X'WX with the ridge (q, q), sums of squares."""
 
     beta: Array
     inverse: Array
-    rss: float
+    rss: float  # of residuals
+    tss: float  # of the outcome about its mean, about 0 without an intercept
 
 
 @register("linear")
@@ -86,7 +87,8 @@ class Linear:
     ridge: float = 0.0
     ground: Ground = Ground()
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """The formula, against the levels that the study declares."""
         check_settings(self, two_levels=False)
 
     @property
@@ -138,7 +140,7 @@ class Linear:
         meat = None
         if self.robust:
             meat = (yield from ask(self.meat, tuple(least.beta.tolist()), frame)).meat.value
-        return fitted(self, s, frame, gram, least, verdict, meat)
+        return fitted(self, s, frame, least, verdict, meat)
 
     def _frame(self, s: Start, n: int) -> Frame:
         model = model_of(self.formula, self.ground)
@@ -159,7 +161,7 @@ class Linear:
         rss = float(gram.yty.value) - 2 * beta @ gram.xty.value + beta @ gram.xtx.value @ beta
         if rss <= EXACT * float(gram.yty.value):
             raise determined()
-        return Least(beta, np.asarray(inverse), float(rss))
+        return Least(beta, np.asarray(inverse), float(rss), _total(gram, frame))
 
 
 def _outcome(cases: Cases, frame: Frame) -> Array:
@@ -167,14 +169,12 @@ def _outcome(cases: Cases, frame: Frame) -> Array:
     return (cases.y - cases.offset - frame.base) / frame.reach
 
 
-def fitted(
-    linear: Linear, s: Start, frame: Frame, gram: Gram, least: Least, verdict: Verdict, meat: Array | None
-) -> Finding:
+def fitted(linear: Linear, s: Start, frame: Frame, least: Least, verdict: Verdict, meat: Array | None) -> Finding:
     """Coefficients in units of the terms, their variance, and how well they fit."""
     n, q, one = verdict.n, len(linear.names), int(frame.intercept)
     df = n - q
     scale = frame.unit * frame.reach**2  # a sum of squares of the frame in units of the outcome
-    rss, tss = least.rss * scale, _total(gram, frame) * scale
+    rss, tss = least.rss * scale, least.tss * scale
     dispersion = rss / df
     bread = least.inverse / (frame.unit * frame.reach**2)
     arrays = {"estimate": estimates(frame, least.beta), "vcov": covariance(frame, dispersion * bread)}

@@ -47,15 +47,6 @@ class Peak(NamedTuple):
     rounds: int
 
 
-class Rule(NamedTuple):
-    """When to stop, and when to give up: the decrement that is small enough, the coefficient that is too far."""
-
-    stop: float = STOP
-    far: float = FAR
-
-
-USUAL = Rule()
-
 Ask1 = Callable[[tuple[float, ...]], Flow[Slope]]
 Ask2 = Callable[[tuple[float, ...]], Flow[Curve]]
 
@@ -71,16 +62,16 @@ class Point(NamedTuple):
 
 
 def maximise(
-    start: Array, slope: Ask1, curve: Ask2, names: Sequence[str], ridge: Array | float = 0.0, rule: Rule = USUAL
+    start: Array, slope: Ask1, curve: Ask2, names: Sequence[str], ridge: Array | float = 0.0, far: float = FAR
 ) -> Flow[Peak]:
     """Climb from `start` (p,). `ridge` (p,) adds -ridge/2 beta^2 per term to the log-likelihood.
 
-    The information may be the expected one: then give a `rule.stop` under `STOP`, for after the last Hessian the climb
-    goes on to it, where with the Hessian itself one step is enough.
+    A standardised coefficient beyond `far` is an error, which says separation. The first information may be the
+    expected one; the last must be the negative Hessian, so that the step from there is Newton's own.
     """
     pull = np.broadcast_to(np.asarray(ridge, dtype=float), start.shape)
     null = yield from curve(tuple(start))
-    at = yield from _settled(slope, _point(null, start, pull, names, 1), pull, names, rule)
+    at = yield from _settled(slope, _point(null, start, pull, names, 1), pull, names, far)
     last = yield from curve(tuple(at.beta))
     at = _point(last, at.beta, pull, names, at.rounds + 1)
     left = float(at.score @ at.inverse @ at.score)
@@ -89,10 +80,7 @@ def maximise(
             f"the fit did not settle in {at.rounds - 1} rounds (decrement {left:.1e}). Terms may separate the outcome "
             f"or be nearly collinear: drop or merge some, or add a ridge penalty"
         )
-    if rule.stop < STOP:
-        at = yield from _settled(slope, at, pull, names, rule)
-    beta = at.beta + at.inverse @ at.score
-    return Peak(beta, last.information.value, float(last.loglik.value), null, at.rounds)
+    return Peak(at.beta + at.inverse @ at.score, last.information.value, float(last.loglik.value), null, at.rounds)
 
 
 def _point(curve: Curve, beta: Array, pull: Array, names: Sequence[str], rounds: int) -> Point:
@@ -100,11 +88,11 @@ def _point(curve: Curve, beta: Array, pull: Array, names: Sequence[str], rounds:
     return Point(beta, value, score, _inverse(curve.information.value + np.diag(pull), names), rounds)
 
 
-def _settled(slope: Ask1, at: Point, pull: Array, names: Sequence[str], rule: Rule) -> Flow[Point]:
+def _settled(slope: Ask1, at: Point, pull: Array, names: Sequence[str], far: float) -> Flow[Point]:
     """Climb until the decrement is small enough or the rounds are used up."""
-    while at.rounds < SLOPES and at.score @ at.inverse @ at.score > rule.stop:
+    while at.rounds < SLOPES and at.score @ at.inverse @ at.score > STOP:
         at = yield from _climb(slope, at, pull)
-        _check_far(at.beta, names, rule.far)
+        _check_far(at.beta, names, far)
     return at
 
 

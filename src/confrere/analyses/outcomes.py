@@ -112,10 +112,6 @@ def check_settings(analysis: Regression, *, two_levels: bool) -> None:
         )
     if model.strata:
         raise FormulaError(f"{formula!r}: strata() belongs to Cox models; add C(...) of the column as a term instead")
-    if model.pooled:
-        raise FormulaError(
-            f"{formula!r}: standardize() and center() are not needed here: terms are standardised within the fit"
-        )
     if not (model.names or model.intercept):
         raise FormulaError(f"{formula!r}: there is neither a term nor an intercept; write ~ 1 for an intercept alone")
     if not 0 <= analysis.ridge < np.inf:

@@ -34,8 +34,9 @@ class Poisson:
     ridge: float = 0.0
     ground: Ground = Ground()
 
-    def __post_init__(self) -> None:
-        _ = self.glm  # a wrong formula or setting is an error now, not when it runs
+    def check(self) -> None:
+        """The formula, against the levels that the study declares."""
+        self.glm.check()
 
     @property
     def glm(self) -> Glm:

@@ -22,7 +22,7 @@ from confrere.analyses.scaling import Standard
 from confrere.rounds import Array, Cells, Design, Flow, People, Sum, Verdict, ask, local, register, support
 from confrere.study.ground import design_of
 
-MOST = 40  # bins of risk
+FEWEST, MOST = 4, 40  # bins of risk
 
 
 class Size(NamedTuple):
@@ -75,13 +75,16 @@ class Ranks:
         """Counts by bin and time."""
         return Ranked(people.cells("dead"), people.cells("alive"))
 
-    def concordance(self, beta: Beta, z: Standard, edges: tuple[float, ...], k: int) -> Flow[dict[str, Any]]:
-        """C and its standard error; nothing where bins cannot be filled."""
+    def concordance(self, beta: Beta, z: Standard, edges: tuple[float, ...], given: Verdict) -> Flow[dict[str, Any]]:
+        """C and its standard error; nothing where the bins of risk would be too few or cost too many numbers."""
+        fine, columns = self.cox.ground.fine, 2 * (len(edges) + 1)
+        bins = MOST if fine else min(MOST, given.n // (20 * max(given.k, 1)), given.budget // (4 * columns))
+        if bins < FEWEST:
+            return {}
         size = yield from ask(self.size, beta, z)
         n = float(size.total.value)
         mean = float(size.first.value) / n
         sd = float(np.sqrt(max(float(size.second.value) / n - mean**2, 1e-30)))
-        bins = MOST if self.cox.ground.fine else int(np.clip(n // (20 * max(k, 1)), 4, MOST))
         cuts = tuple(float(c) for c in mean + sd * stats.norm.ppf(np.arange(1, bins) / bins))
         verdict = yield from support(self.binned, beta, z, cuts, edges)
         got = yield from ask(self.ranked)

@@ -113,8 +113,9 @@ def risk_sets(time: Array, event: Array, entry: Array | None, strata: Ints | Non
     starts = np.searchsorted(stratum, np.unique(stratum))
     last = _place(stratum, times, groups, time, "right") - 1
     bottom = np.searchsorted(stratum, groups)
-    last = np.where(last < bottom, -1, last)  # gone before the first event of the stratum: never at risk
     first = bottom if entry is None else np.maximum(bottom, _place(stratum, times, groups, entry, "right"))
+    never = first > last  # gone before the first event of the stratum, come after its last, or between two
+    first, last = np.where(never, 0, first), np.where(never, -1, last)
     own = np.where(happened, last, -1)
     return RiskSets(
         first, last, own, starts, times,

@@ -7,7 +7,7 @@ some coefficients, as it does under quasi-separation. Source: Albert & Anderson,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -58,9 +58,9 @@ class Watch(NamedTuple):
             )
         return got
 
-    def curve(self, flow: Flow[Curve]) -> Flow[Curve]:
-        """A curve, unless it has become flat along some coefficients."""
-        got = yield from flow
+    def curve(self, asked: Callable[[bool], Flow[Curve]]) -> Flow[Curve]:
+        """A curve, unless it has become flat along some coefficients. `asked` is told whether it is the last."""
+        got = yield from asked(bool(self.first))
         if float(got.loglik.value) <= NOWHERE:
             raise ModelError(
                 "the fit cannot start at the mean outcome: with these offsets or terms some means are out of range. "

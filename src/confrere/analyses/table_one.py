@@ -23,6 +23,7 @@ CITE = (
     Citation("Yang D, Dalton JE. A unified approach to measuring the effect size between two groups using SAS. "
              "SAS Global Forum 2012, paper 335", ""),
 )  # fmt: skip
+ROUNDING = 1e-9  # a distance from the mean, relative to the size of a variable, that is none
 NAMES = {0.25: "q25", 0.5: "median", 0.75: "q75"}
 
 
@@ -31,11 +32,11 @@ class Group(NamedTuple):
 
     label: str | None  # None for everybody together
     people: float
-    known: float
+    known: float  # NaN where few
 
 
 class Ladder(NamedTuple):
-    """Inner edges of the public cells of a variable; group g uses every `steps[g]`-th of them. Cells are [low, high)."""
+    """Public cells [low, high) of a variable by their inner edges; group g uses every `steps[g]`-th of them."""
 
     variable: int
     edges: tuple[float, ...]
@@ -105,7 +106,7 @@ class Variable(NamedTuple):
     name: str
     groups: tuple[Group, ...]
     numbers: Sequence[Numbers | None] = ()
-    levels: Sequence[Levels | None] = ()
+    levels: Sequence[Levels] = ()
 
 
 # Public ladders -----------------------------------------------------------------------------------------------
@@ -116,8 +117,8 @@ def ladder(
 ) -> Ladder:
     """Cells of equal probability under a normal distribution with the pooled mean and SD.
 
-    Under a log-normal one if hardly anybody is negative (`positive`) and the SD is over half the mean; 0 is an edge then.
-    The largest group uses all of them, a smaller one every second, third, ...
+    Under a log-normal one, with 0 for an edge, if hardly anybody is negative (`positive`) and the SD is over half the
+    mean. The largest group uses all of them, a smaller one every second, third, ...
     """
     whole = together([r for r in rows if r is not None])
     sd = float(np.sqrt(whole.centred / whole.n))
@@ -139,8 +140,17 @@ def ladder(
     return Ladder(variable, tuple(inner.tolist()), steps, low, high)
 
 
+def cell_of(x: Array, step: Ints, ladder: Ladder) -> Ints:
+    """Cell of each value (n,), in steps of each person's group (n,).
+
+    The first cell stays apart: it is what lies below 0, where there is such an edge.
+    """
+    cell = np.searchsorted(np.array(ladder.edges), x, side="right")
+    return np.asarray(np.where(cell > 0, (cell - 1) // step * step + 1, 0), dtype=np.int64)
+
+
 def two_valued(rows: Sequence[Numbers | None], second: float) -> list[Numbers | None]:
-    """Marks a variable that is 0 or 1 throughout: the sums of x and of x^2 are the same, and the variance is p(1 - p)."""
+    """Marks a variable that is 0 or 1 throughout: x and x^2 (`second`) have the same sum, the variance is p(1 - p)."""
     shown = [r for r in rows if r is not None]
     first = sum(r.n * r.mean for r in shown)
     alike = abs(first - second) <= 1e-9 * max(1.0, abs(first))
@@ -157,9 +167,11 @@ def together(rows: Sequence[Numbers]) -> Numbers:
     """Everybody's summary from those of groups."""
     n = sum(r.n for r in rows)
     mean = sum(r.n * r.mean for r in rows) / n if n else 0.0
-    centred = sum(r.centred + r.n * (r.mean - mean) ** 2 for r in rows)
+    apart = [r.mean - mean if abs(r.mean - mean) > ROUNDING * abs(mean) else 0.0 for r in rows]
+    centred = sum(r.centred + r.n * d**2 for r, d in zip(rows, apart, strict=True))
     zeros = [r.zeros for r in rows if r.zeros is not None]
     parts = tuple(r.cells for r in rows if r.cells is not None)
+    parts = parts if len(parts) == len(rows) else ()
     return Numbers(n, mean, centred, parts=parts, zeros=sum(zeros) if len(zeros) == len(rows) else None)
 
 
@@ -236,8 +248,7 @@ def differences(v: Variable) -> list[Record]:
             a, b = v.numbers[i], v.numbers[j]
             smd = smd_numbers(a, b) if a and b else None
         else:
-            c, d = v.levels[i], v.levels[j]
-            smd = smd_levels(c, d) if c and d else None
+            smd = smd_levels(v.levels[i], v.levels[j])
         records.append({"variable": v.name, "group_1": v.groups[i].label, "group_2": v.groups[j].label, "smd": smd})
     return records
 
@@ -286,15 +297,16 @@ def summary(pairs: Sequence[Record]) -> float | None:
 def everybody(v: Variable) -> Variable | None:
     """All groups together, from the sums of the groups; None if anything of it is hidden."""
     group = Group(None, sum(g.people for g in v.groups), sum(g.known for g in v.groups))
+    if np.isnan(group.known):
+        return None
     if v.numbers:
         rows = [r for r, g in zip(v.numbers, v.groups, strict=True) if g.known]
         shown = [r for r in rows if r is not None]
         return Variable(v.name, (group,), numbers=[together(shown)]) if len(shown) == len(rows) else None
-    tables = [t for t in v.levels if t is not None]
-    if len(tables) < len(v.levels) or any(np.isnan(t.counts).any() for t in tables):
+    counts = np.sum([t.counts for t in v.levels], axis=0)
+    if np.isnan(counts).any():
         return None
-    counts = np.sum([t.counts for t in tables], axis=0)
-    return Variable(v.name, (group,), levels=[Levels(tables[0].names, tuple(counts.tolist()))])
+    return Variable(v.name, (group,), levels=[Levels(v.levels[0].names, tuple(counts.tolist()))])
 
 
 def records_of(v: Variable, quantiles: Sequence[float], k: int) -> list[Record]:
@@ -310,8 +322,8 @@ def records_of(v: Variable, quantiles: Sequence[float], k: int) -> list[Record]:
 
 def number_record(name: str, g: Group, row: Numbers | None, quantiles: Sequence[float], k: int) -> Record:
     """Mean, SD and quantiles; null where nobody is known, or too few to say."""
-    record: Record = {"variable": name, "level": None, "group": g.label, **count("n", g.known, k)}
-    record |= count("missing", g.people - g.known, k)
+    record: Record = {"variable": name, "level": None, "group": g.label}
+    record |= counted("n", g.known, k) | counted("missing", g.people - g.known, k)
     found = {q: quantile(row, q) if row and row.n else None for q in quantiles}
     record["mean"] = float(row.mean) if row and row.n else None
     record["std_dev"] = row.sd if row else None
@@ -321,15 +333,17 @@ def number_record(name: str, g: Group, row: Numbers | None, quantiles: Sequence[
     return record if row is not None or not g.known else record | {"suppressed": True}
 
 
-def level_records(name: str, g: Group, levels: Levels | None, k: int) -> list[Record]:
+def level_records(name: str, g: Group, levels: Levels, k: int) -> list[Record]:
     """People of each level, and their share of those known."""
     records = []
-    for level, n in zip(levels.names, levels.counts, strict=True) if levels else ():
+    for level, n in zip(levels.names, levels.counts, strict=True):
         record: Record = {"variable": name, "level": level, "group": g.label}
-        hidden = bool(np.isnan(n))
-        record |= {"n": None} if hidden else count("n", n, k)
-        record |= count("missing", g.people - g.known, k)
-        shown = not hidden and g.known > 0
-        record |= {"percent": 100 * n / g.known if shown else None, "smd": None}
-        records.append(record | ({"suppressed": True} if hidden else {}))
+        record |= counted("n", n, k) | counted("missing", g.people - g.known, k)
+        shown = record["n"] is not None and g.known > 0
+        records.append(record | {"percent": 100 * n / g.known if shown else None, "smd": None})
     return records
+
+
+def counted(name: str, value: float, k: int) -> Record:
+    """A count as a field of a record; null with `suppressed` where it is hidden."""
+    return {name: None, "suppressed": True} if np.isnan(value) else count(name, value, k)

@@ -1,8 +1,13 @@
-"""The command line. Exit codes: 0 done, 2 the study or the data is wrong, 3 refused, 4 waiting."""
+"""The command line. Exit codes: 0 done, 2 the study or the data is wrong, 3 refused, 4 waiting.
+
+Findings go to stdout, progress and messages to stderr.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,36 +18,75 @@ from confrere.errors import ConfrereError, StudyError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from confrere.console.local import Results
+    from confrere.rounds import Round
 
 app = typer.Typer(
     name="confrere", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     help="Ask every hospital, move no patient: statistics over hospitals whose records stay where they are.",
+    epilog="Exit codes: 0 done, 2 the study or the data is wrong, 3 a hospital or its gate refused, "
+    "4 waiting for hospitals.",
 )  # fmt: skip
 
-Out = Annotated[Path, typer.Option("--out", help="Folder for result.json, report.html, tables and figures.")]
-Lang = Annotated[str, typer.Option("--lang", help="Language of the report: en or fr.")]
-Deadline = Annotated[float | None, typer.Option("--deadline", help="Seconds after which the run ends with exit code 4.")]
+StudyFile = Annotated[Path, typer.Argument(help="The study file (TOML).", metavar="STUDY")]
+Hospitals = Annotated[
+    list[str],
+    typer.Option(
+        "--hospital", metavar="NAME=FILE", help="A hospital and its records (CSV, Parquet, DuckDB); three or more."
+    ),
+]
+Out = Annotated[
+    Path, typer.Option("--out", metavar="DIR", help="Folder for result.json, report.html, tables and figures.")
+]
+Lang = Annotated[str, typer.Option("--lang", metavar="LANG", help="Language of the report: en or fr.")]
+Deadline = Annotated[
+    float | None,
+    typer.Option("--deadline", metavar="SECONDS", help="Ask nothing more after this long, and end with exit code 4."),
+]  # fmt: skip
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from confrere import __version__
+
+        typer.echo(f"confrere {__version__}")
+        raise typer.Exit()
+
+
+Version = Annotated[
+    bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+]
+
+
+@app.callback()
+def root(version: Version = False) -> None:
+    """Options that stand before a command."""
 
 
 @app.command()
 def demo(
-    name: Annotated[str, typer.Argument(help="breast, lung or myeloma.")] = "breast",
+    name: Annotated[str, typer.Argument(help="breast, lung or myeloma.", metavar="[NAME]")] = "breast",
     out: Out = Path("confrere-demo"),
     lang: Lang = "en",
+    deadline: Deadline = None,
 ) -> None:
-    """Run a study over several hospitals in this process, on real public data, and write its report."""
-    from confrere.console.demo import load
+    """Run a study over several hospitals in this process, on real public data, and write its report.
+
+    breast: hormonal therapy and recurrence in 2,982 women. lung: survival with advanced lung cancer, many small
+    institutions. myeloma: progression, with death as a competing risk.
+    """
+    from confrere.console.demo import homeless, load
     from confrere.console.local import Local
 
     study, hospitals = load(name)
-    _go(Local(hospitals), study, out, lang, None)
+    if left := homeless(name):
+        typer.echo(f"confrere: {left} of the people belong to no hospital and are left out", err=True)
+    _go(Local(hospitals), study, out, lang, deadline)
 
 
 @app.command()
 def run(
-    study: Annotated[Path, typer.Argument(help="The study file (TOML).")],
-    hospital: Annotated[list[str], typer.Option("--hospital", help="NAME=FILE: a hospital and its records; three or more.")],
+    study: StudyFile,
+    hospital: Hospitals,
     out: Out = Path("confrere-out"),
     lang: Lang = "en",
     deadline: Deadline = None,
@@ -58,55 +102,58 @@ def run(
 
 
 @app.command()
-def manifest(study: Annotated[Path, typer.Argument(help="The study file (TOML).")]) -> None:
-    """Say what would leave each hospital under a study, before anything runs."""
-    from rich.table import Table
-
-    from confrere.console.manifest import manifest as entries_of
+def manifest(study: StudyFile) -> None:
+    """Say what would leave each hospital under a study, before anything runs. No data are read."""
+    from confrere.console.manifest import manifest as manifest_of
+    from confrere.console.show import listed
     from confrere.study.file import read
 
     parsed = read(study)
-    table = Table(title=f"What may leave each hospital under {parsed.id}, only as part of a sum", title_justify="left")
-    for column in ("analysis", "step", "array", "shape, at most", "times, at most", "bytes each"):
-        table.add_column(column, justify="right" if "most" in column or "bytes" in column else "left")
-    for e in entries_of(parsed):
-        shape = " x ".join(f"{d} {b}" for d, b in zip(e.dims, e.bounds, strict=False)) or ("counts" if e.kind == "support" else "1")
-        table.add_row(e.analysis, e.step, e.name, shape, str(e.repeats), "blinded" if e.kind == "support" else str(e.bytes))
     console = _console()
-    console.print(table)
-    console.print(f"Study {parsed.hash}")
-    console.print(f"Columns read: {', '.join(parsed.columns)}. Disclosure classes: {', '.join(parsed.allow) or 'none'}.")
+    for line in listed(parsed, manifest_of(parsed)):
+        console.print(line, highlight=False, soft_wrap=isinstance(line, str) and line.startswith("  "))
 
 
 def _named(given: list[str]) -> dict[str, str]:
     """Hospitals from NAME=FILE."""
     hospitals: dict[str, str] = {}
     for item in given:
-        name, equals, path = item.partition("=")
-        if not equals or not name.strip() or not path.strip():
+        name, equals, path = (part.strip() for part in item.partition("="))
+        if not equals or not name or not path:
             raise StudyError(f"--hospital {item!r} must be NAME=FILE, such as --hospital curie=curie.csv")
-        if name.strip() in hospitals:
-            raise StudyError(f"two hospitals are called {name.strip()!r}; give each its own name")
-        hospitals[name.strip()] = path.strip()
+        if name in hospitals:
+            raise StudyError(f"two hospitals are called {name!r}; give each its own name")
+        for other, known in hospitals.items():
+            if Path(known).resolve() == Path(path).resolve():
+                raise StudyError(f"{other!r} and {name!r} are the same file {path}; its people would count twice")
+        hospitals[name] = path
     return hospitals
 
 
 def _go(hospitals: Any, study: Any, out: Path, lang: str, deadline: float | None) -> None:
     """Run, write, show; errors of single analyses are told at the end."""
     from confrere.console.result import as_dict
+    from confrere.console.show import findings
     from confrere.report import write
 
     if lang not in ("en", "fr"):
         raise StudyError(f"--lang {lang!r} is not known; it is en or fr")
+    if deadline is not None and not deadline >= 0:
+        raise StudyError(f"--deadline {deadline:g} is not a number of seconds; it is 0 or more")
     _check_writable(out)
     with _Progress() as progress:
         results = hospitals.run(study, deadline=deadline, progress=progress)
-    written = write(as_dict(results), out, lang="fr" if lang == "fr" else "en")
-    _show(results, _console())
-    _console().print(f"\nReport: {written.report}", soft_wrap=True)
+    try:
+        written = write(as_dict(results), out, lang="fr" if lang == "fr" else "en")
+    except OSError as error:
+        raise StudyError(f"--out {out}: {error.strerror}; make room there, or choose another folder") from None
+    console = _console()
+    for line in findings(results):
+        console.print(line, highlight=False)
+    console.print(f"\nReport: {written.report}", soft_wrap=True, highlight=False)
+    for name, why in results.errors.items():
+        _complain(f"analysis {name!r} has no result: {why}")
     if results.errors:
-        for name, error in results.errors.items():
-            _complain(f"{name}: {error}")
         raise typer.Exit(2)
 
 
@@ -114,12 +161,15 @@ def _check_writable(out: Path) -> None:
     """Find out before a long run that its result cannot be written."""
     try:
         out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
     except OSError as error:
-        raise StudyError(f"--out {out}: the folder cannot be made ({error.strerror}); choose another") from None
+        why = "a file stands in its place" if isinstance(error, FileExistsError) else error.strerror
+        raise StudyError(f"--out {out}: nothing can be written there ({why}); choose another folder") from None
 
 
 class _Progress:
-    """Rounds as they go, on the terminal alone."""
+    """Rounds as they go: on stderr, and only where it is a terminal."""
 
     def __enter__(self) -> Any:
         from rich.console import Console
@@ -131,31 +181,14 @@ class _Progress:
             self._status.start()
         return self._said
 
-    def _said(self, number: int, asks: Any) -> None:
-        what = ", ".join(dict.fromkeys(a.step for a in asks))
+    def _said(self, number: int, asks: Round) -> None:
+        from confrere.rounds import name_of
+
+        what = ", ".join(dict.fromkeys(f"{name_of(a.analysis).lstrip('_')} {a.step}" for a in asks))
         self._status.update(f"round {number}: {what}")
 
     def __exit__(self, *_: object) -> None:
         self._status.stop()
-
-
-def _show(results: Results, console: Console) -> None:
-    """The findings in short: what a reader wants first."""
-    from confrere.console.show import tables
-
-    study = results.study
-    console.print(f"[bold]{study.title}[/bold]", highlight=False)
-    people = max((f.n for f in results.findings.values()), default=0)
-    console.print(
-        f"{people:,} people in {len(results.hospitals)} hospitals; {results.rounds} rounds; "
-        f"{results.bytes / 1000:,.0f} kB left each hospital; {results.seconds:.1f} s", highlight=False,
-    )  # fmt: skip
-    for name, finding in results.findings.items():
-        for table in tables(name, finding, study.time_unit):
-            console.print()
-            console.print(table)
-        for warning in finding.warnings:
-            console.print(f"[yellow]{warning}[/yellow]", highlight=False)
 
 
 def _console() -> Console:
@@ -175,3 +208,6 @@ def main() -> None:
     except ConfrereError as error:
         _complain(str(error))
         raise SystemExit(error.exit_code) from None
+    except BrokenPipeError:  # the reader of stdout went away, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None

@@ -9,6 +9,8 @@ from confrere.errors import StudyError
 from confrere.study.file import Study, meant, parse
 
 if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
     import pandas as pd
 
 
@@ -27,16 +29,30 @@ DEMOS = {
 
 
 def load(name: str) -> tuple[Study, dict[str, pd.DataFrame]]:
-    """The study of a demo and the records of its hospitals."""
-    import pandas as pd
-
+    """The study of a demo and the records of its hospitals; who belongs to none is in none."""
     if name not in DEMOS:
         raise StudyError(f"no demo is called '{name}'; {meant(name, DEMOS)}")
-    folder = files("confrere") / "demos"
-    study = parse((folder / f"{name}.toml").read_text(encoding="utf-8"), f"{name}.toml")
-    with (folder / f"{name}.csv").open(encoding="utf-8") as handle:
-        frame = pd.read_csv(handle)
+    study = parse((_folder() / f"{name}.toml").read_text(encoding="utf-8"), f"{name}.toml")
+    frame = _records(name)
     column = DEMOS[name].hospital
     frame = frame[frame[column].notna()]
-    labels = frame[column] if frame[column].dtype.kind not in "fiu" else "site " + frame[column].astype(int).astype(str).str.zfill(2)
+    labels = frame[column]
+    if labels.dtype.kind in "fiu":
+        labels = "site " + labels.astype(int).astype(str).str.zfill(2)
     return study, {str(label): part.reset_index(drop=True) for label, part in frame.groupby(labels)}
+
+
+def homeless(name: str) -> int:
+    """How many people of a demo belong to no hospital."""
+    return int(_records(name)[DEMOS[name].hospital].isna().sum())
+
+
+def _records(name: str) -> pd.DataFrame:
+    import pandas as pd
+
+    with (_folder() / f"{name}.csv").open(encoding="utf-8") as handle:
+        return pd.read_csv(handle)
+
+
+def _folder() -> Traversable:
+    return files("confrere") / "demos"

@@ -13,16 +13,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from confrere.analyses.finding import Finding
 from confrere.coordinator.federation import Federation, Left
 from confrere.data import sources
-from confrere.errors import DataError, Refused, StudyError, UserError
+from confrere.errors import ConfrereError, DataError, Refused, StudyError, UserError
 from confrere.hospital.gate import Gate, Policy
 from confrere.hospital.run import Run
 from confrere.hospital.session import start_sessions
-from confrere.rounds import Round, Site, drive, supported
+from confrere.rounds import Round, Site, drive, name_of, supported
 from confrere.study import build
 from confrere.study.file import Study
 from confrere.study.file import read as read_study
@@ -108,11 +108,11 @@ class Local:
         }
         runs = self._hospitals(study, tables, len(columns))
         federation = Federation({n: r.answer for n, r in runs.items()}, build.groups_of(study, list(runs)))
-        rounds = 0
+        rounds, asked = 0, cast(Round, ())
 
         def shown(number: int, asks: Round) -> None:
-            nonlocal rounds
-            rounds = number
+            nonlocal rounds, asked
+            rounds, asked = number, asks
             progress(number, asks)
 
         try:
@@ -120,7 +120,7 @@ class Local:
             flow = supported(build.flow_of(study, built))
             found = drive(flow, federation.answer, deadline=deadline, cancelled=cancelled, progress=shown)
         except Refused:
-            raise _explained(runs) from None
+            raise _explained(runs, {n: t.source for n, t in tables.items()}, asked) from None
         named = dict(zip([s.name for s in study.analyses], found, strict=True))
         return Results(
             study, tuple(runs), {n: f for n, f in named.items() if not isinstance(f, UserError)},
@@ -164,14 +164,23 @@ def _clamped(tables: Mapping[str, Any]) -> list[str]:
     return [f"{c}: some values outside the declared range were set to its nearer end" for c, n in totals.items() if n]
 
 
-def _explained(runs: Mapping[str, Run]) -> Exception:
+def _explained(runs: Mapping[str, Run], sources: Mapping[str, str], asked: Round) -> Exception:
     """Why hospitals refused: told, since whoever runs in this process owns all the data."""
     reasons = {name: run.notes[0].reason for name, run in runs.items() if run.notes}
     if not reasons:
         return Refused()
-    name, reason = next(iter(reasons.items()))
+    # what is wrong with data or study goes first: the gate of others may only see what follows from it
+    name, reason = min(reasons.items(), key=lambda item: not isinstance(item[1], UserError))
+    asks = " and ".join(dict.fromkeys(f"{name_of(a.analysis).lstrip('_')} ({a.step})" for a in asked))
+    if isinstance(reason, DataError):
+        return DataError(f"{sources[name]}: {reason}")
     if isinstance(reason, UserError):
-        return DataError(f"{name}: {reason}") if isinstance(reason, DataError) else reason
+        return reason
+    who = "every hospital" if len(reasons) == len(runs) else ", ".join(reasons)
+    if not isinstance(reason, ConfrereError):
+        what = f"{type(reason).__name__}: {reason}"
+        return Refused(f"{who} stopped at {asks}, by an error that Confrere did not expect; please report it: {what}")
     return Refused(
-        f"{Refused.uniform}\nReason at {name} (told, since this run is local and self-approved): {reason}"
+        f"the gate of {who} refused {asks}: {reason}.\n"
+        f"(You see why because this run is local. In a federation the reason stays with the steward.)"
     )

@@ -1,23 +1,60 @@
-"""What would leave each hospital under a study, before anything runs: the study driven over dummy people."""
+"""What would leave each hospital under a study, before anything runs: the study driven over dummy people.
+
+The dummy people are granted everything that depends on real ones (every group is shown, the ladder of times is as long
+as it can be, nothing is too small), so that what is listed is the most that may leave. Bounds are those of the arrays.
+Flows that stop on dummy people (perhaps their numbers do not suit a formula) are tried with others; if none suit, the
+steps that were not reached are listed by name.
+"""
 
 from __future__ import annotations
 
-import ast
-from typing import Any, NamedTuple
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, get_type_hints
 
-from confrere.data.dummy import dummy
+import numpy as np
+
+from confrere.analyses.ladder import doublings
+from confrere.data.dummy import RECIPES, Recipe, Wish, dummy, wishes
 from confrere.errors import UserError
-from confrere.hospital.gate import CLASSES, Policy, judge_clear
-from confrere.rounds import Answers, Round, clear, drive, leaves, name_of, step_of, supported
+from confrere.hospital.gate import CLASSES, Policy, judge_clear, support_of
+from confrere.rounds import (
+    Answers,
+    Ask,
+    Design,
+    Flow,
+    Round,
+    Step,
+    Verdict,
+    clear,
+    drive,
+    leaves,
+    name_of,
+    step_of,
+    supported,
+)
 from confrere.study import build
+from confrere.study.cohorts import agreed, reads
 from confrere.study.file import Study
 from confrere.study.ground import model_of
 
+HOSPITALS = 3
+NUMBER = 16  # bytes
+STEPS = 200  # of a ladder that is short enough to run over
+ALL = Policy(k=0, pairs=0, effective=0, effective_here=0, days=0, share=1e9, allow=frozenset(CLASSES))
+PEOPLE = "whom the study is about"  # what is asked before the analyses
+
 
 class Entry(NamedTuple):
-    """An array that may leave: per analysis and step, its named dimensions with upper bounds, how often at most."""
+    """An array that may leave: of which analysis and step, its named dimensions with upper bounds, how often at most.
+
+    `analysis` is the study's name, `method` the one whose step it is. A support has one bound, of its counts. `repeats`
+    is 0 where the flow decides: supports that are asked again until the hospitals agree whom a table is about.
+    """
 
     analysis: str
+    method: str
     step: str
     name: str
     kind: str
@@ -25,76 +62,169 @@ class Entry(NamedTuple):
     bounds: tuple[int, ...]
     repeats: int
     bytes: int  # per time, at most
+    does: str  # what the step does, in its own words
 
 
-def manifest(study: Study) -> list[Entry]:
+class Unreached(NamedTuple):
+    """An analysis whose flow ended early on all dummy people: why, and the steps that it may ask all the same."""
+
+    analysis: str
+    reason: str
+    steps: tuple[str, ...]
+
+
+class Manifest(NamedTuple):
+    """Every array that may leave each hospital, the columns read, and what dummy people could not reach."""
+
+    entries: tuple[Entry, ...]
+    columns: tuple[str, ...]
+    unreached: tuple[Unreached, ...]
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers leave if everything that has a bound is asked as often as it may be."""
+        return sum(e.bytes // NUMBER * max(1, e.repeats) for e in self.entries)
+
+
+def manifest(study: Study) -> Manifest:
     """Every array that may leave each hospital. The flow runs over dummy people; nobody's data are read."""
+    if "fine_times" not in study.allow or study.horizon is not None:
+        return _manifest(study)
+    # Exact times without a horizon: too many cells to run over. Bounds grow by so much per step, as two short ladders
+    # show, both beyond every reporting time.
+    ground = study.ground
+    least = max((STEPS * ground.width, *ground.marks))
+    short, long = (_manifest(dataclasses.replace(study, horizon=least + i * STEPS * ground.width)) for i in (1, 2))
+    times = (float(doublings(ground)[-1]) - least) / (STEPS * ground.width) - 1
+    other = {e[:4]: e for e in long.entries}
+    return short._replace(entries=tuple(_longer(e, other.get(e[:4], e), times) for e in short.entries))
+
+
+def _longer(short: Entry, long: Entry, times: float) -> Entry:
+    """An entry whose bounds have grown by the difference of two, so many times."""
+    bounds = tuple(a + math.ceil((b - a) * times) for a, b in zip(short.bounds, long.bounds, strict=True))
+    size = short.bytes * math.prod(bounds) // max(1, math.prod(short.bounds))
+    return short._replace(bounds=bounds, bytes=size)
+
+
+def _manifest(study: Study) -> Manifest:
+    """The manifest of a study whose ladder is not too long to run over."""
     built = build.analyses(study)
     columns = build.columns_of(built)
-    roles: dict[str, str] = {}
-    for a in built:
-        roles |= _roles(a)
-    tables = [dummy(columns, study.schema, roles, study.ground, seed=i) for i in range(3)]
-    policy = Policy(k=0, pairs=0, effective=0, effective_here=0, days=0, share=1e9, allow=frozenset(CLASSES))
-    entries: dict[tuple[Any, ...], Entry] = {}
-    answer = clear(tables, lambda designs: judge_clear(designs, policy))
-
-    def recorded(asks: Round) -> Answers:
-        answers = answer(asks)
-        for a, got in zip(asks, answers, strict=True):
-            name = name_of(a.analysis).lstrip("_")
-            if a.kind == "ask":
-                for field, s in leaves(a, got):
-                    numbers = s.numbers().size if not s.bounds else _most(s.bounds, s.symmetric)
-                    entries.setdefault(
-                        (a.analysis, a.step, field),
-                        Entry(name, a.step, field, a.kind, s.dims, s.bounds, step_of(a).repeats, 16 * numbers),
-                    )
-            elif a.kind == "support":
-                entries.setdefault((a.analysis, a.step), Entry(name, a.step, "support", a.kind, ("counts",), (), 1, 0))
-        return answers
-
-    for flow in (build.flow_of(study, built),):
-        drive(supported(flow), recorded)
-    return list(entries.values())
+    listed = _List(study, {name for a in built for name in reads(a)})
+    listed.drive(PEOPLE, built, lambda: agreed(built))
+    for spec, analysis in zip(study.analyses, built, strict=True):
+        listed.drive(spec.name, [analysis], analysis.flow, ",".join(spec.group))
+    person = [study.person] if study.person else []
+    return Manifest(tuple(listed.entries.values()), tuple(sorted({*columns, *person})), tuple(listed.unreached))
 
 
-def _most(bounds: tuple[int, ...], symmetric: bool) -> int:
-    size = 1
-    for b in bounds:
-        size *= b
-    return bounds[0] * (bounds[0] + 1) // 2 if symmetric else size
+class _List:
+    """Collects what flows ask for."""
+
+    def __init__(self, study: Study, columns: set[str]) -> None:
+        self.study, self.columns = study, columns
+        self.entries: dict[tuple[Any, ...], Entry] = {}
+        self.unreached: list[Unreached] = []
+        self.asked: dict[str, set[type]] = {}  # the analyses whose steps were reached, by the study's names
+
+    def drive(self, name: str, analyses: Sequence[Any], flow: Callable[[], Flow[Any]], group: str = "") -> None:
+        """Drive a flow over dummy people, with one recipe after the other until it ends by itself."""
+        reason = ""
+        for recipe in RECIPES:
+            try:
+                drive(supported(flow()), self._answer(name, analyses, recipe, group))
+                return
+            except UserError as error:
+                reason = reason or str(error)
+        kinds = self.asked.get(name) or {type(a) for a in analyses}
+        self.unreached.append(Unreached(name, reason, tuple(self._rest(name, kinds))))
+
+    def _answer(self, name: str, analyses: Sequence[Any], recipe: Recipe, group: str) -> Callable[[Round], Answers]:
+        wished: dict[str, Wish] = {}
+        for a in analyses:
+            wished = _wishes(a) | wished
+        columns = sorted({c for a in analyses for c in reads(a)})
+        schema, ground = self.study.schema, self.study.ground
+        tables = [dummy(columns, schema, wished, ground, seed=i, recipe=recipe) for i in range(HOSPITALS)]
+        sizes: list[int] = []  # counts in the supports of a round, in order
+        answer = clear(tables, lambda designs: _granted(designs, sizes))
+
+        def recorded(asks: Round) -> Answers:
+            sizes.clear()
+            answers = answer(asks)
+            counts = iter(sizes)
+            for a, got in zip(asks, answers, strict=True):
+                self.asked.setdefault(name, set()).add(type(a.analysis))
+                for entry in self._support(name, a, next(counts)) if a.kind == "support" else _sums(name, a, got):
+                    self.entries.setdefault((group, a.analysis, entry.step, entry.name), entry)
+            return answers
+
+        return recorded
+
+    def _support(self, name: str, a: Ask, counts: int) -> Iterator[Entry]:
+        """The counts behind a design, and one for each column of the study that may be required in addition."""
+        counts += len(self.columns)
+        repeats = 0 if a.args else 1
+        if name == PEOPLE:
+            repeats = max(1, len(a.analysis.sets) - 1)
+        does = _first_line(getattr(type(a.analysis), a.step))
+        yield Entry(
+            name, _method(a), a.step, "support", a.kind, ("counts",), (counts,), repeats, NUMBER * counts, does
+        )
+
+    def _rest(self, name: str, kinds: set[type]) -> Iterator[str]:
+        """The steps of analyses that were not reached, with what they return."""
+        reached = {e.step for e in self.entries.values() if e.analysis == name}
+        for step in sorted({step for kind in kinds for step in dir(kind)} - reached):
+            method = next(getattr(kind, step) for kind in kinds if hasattr(kind, step))
+            if isinstance(getattr(method, "step", None), Step):
+                gives = get_type_hints(method).get("return")
+                yield f"{step} ({', '.join(getattr(gives, '_fields', ()))})"
 
 
-def _roles(analysis: Any) -> dict[str, str]:
-    """What the columns of a formula are used for."""
+def _sums(name: str, a: Ask, got: Any) -> Iterator[Entry]:
+    """The arrays of an answer; what is kept does not leave."""
+    if a.kind != "ask":
+        return
+    does = _first_line(getattr(type(a.analysis), a.step))
+    for field, s in leaves(a, got):
+        numbers = math.prod(s.bounds) if not s.symmetric else s.bounds[0] * (s.bounds[0] + 1) // 2
+        yield Entry(
+            name, _method(a), a.step, field, a.kind, s.dims, s.bounds, step_of(a).repeats, NUMBER * numbers, does
+        )
+
+
+def _method(a: Ask) -> str:
+    return name_of(a.analysis).lstrip("_")
+
+
+def _first_line(method: Any) -> str:
+    return (method.__doc__ or "").strip().partition("\n")[0].strip()
+
+
+def _granted(designs: Sequence[Design], sizes: list[int]) -> Verdict:
+    """A verdict under which everything is shown that some people might be enough for."""
+    sizes.append(sum(part.size for part in support_of(designs[0])))
+    verdict = judge_clear(designs, ALL)
+    for name, cells in designs[0].cells.items():
+        if cells.rule in ("drop", "show"):
+            verdict.grids[name] = np.tile(np.arange(cells.shape[1]), (cells.shape[0], 1))
+    return verdict
+
+
+def _wishes(analysis: Any) -> dict[str, Wish]:
+    """What an analysis says of the columns that it reads."""
+    found: dict[str, Wish] = {}
+    if by := getattr(analysis, "by", ""):
+        found[by] = Wish("group")
+    if weights := getattr(analysis, "weights", ""):
+        found[weights] = Wish("weight")
     formula = getattr(analysis, "formula", "")
-    roles: dict[str, str] = {}
-    by = getattr(analysis, "by", "")
-    if by:
-        roles[by] = "group"
-    if not formula:
-        return roles
-    try:
-        outcome = model_of(formula, analysis.ground).outcome
-        right = model_of("~ " + formula.split("~", 1)[1], analysis.ground)
-    except UserError:
-        return roles
-    if hasattr(analysis, "follow_up"):
-        roles |= dict.fromkeys(right.columns, "group")
-    if outcome is not None:
-        for role in ("time", "event", "entry"):
-            expression = getattr(outcome, role)
-            if expression is not None:
-                roles |= dict.fromkeys(_names(expression.text), role)
-        if outcome.value is not None and name_of(analysis) in ("logistic",):
-            roles |= dict.fromkeys(_names(outcome.value.text), "event")
-    return roles
-
-
-def _names(text: str) -> list[str]:
-    """Columns in an expression."""
-    try:
-        return [n.id for n in ast.walk(ast.parse(text, mode="eval")) if isinstance(n, ast.Name)]
-    except SyntaxError:
-        return [text]
+    if formula:
+        model = model_of(formula, analysis.ground)
+        found = wishes(model) | found
+        if dataclasses.is_dataclass(getattr(analysis, "follow_up", None)):
+            # the groups of curves; a term of a regression is a number
+            found |= {c: Wish("group") for c in analysis.follow_up.columns if not found.get(c, Wish()).role}
+    return found

@@ -1,33 +1,84 @@
-"""Findings on a terminal."""
+"""Findings and manifests on a terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from confrere.analyses.finding import Finding, Record
+from confrere.hospital.gate import CLASSES, Policy
 
-RATIOS = {"hazard_ratio": ("hazard ratio", "hr"), "odds_ratio": ("odds ratio", "or"), "rate_ratio": ("rate ratio", "rr")}
+if TYPE_CHECKING:
+    from confrere.console.local import Results
+    from confrere.console.manifest import Entry, Manifest
+    from confrere.study.file import Study
+
+Line = str | Text | Table
+RATIOS = {
+    "hazard_ratio": ("hazard ratio", "hr"),
+    "odds_ratio": ("odds ratio", "or"),
+    "rate_ratio": ("rate ratio", "rr"),
+    "risk_ratio": ("risk ratio", "risk_ratio"),
+}
 SHOWN = ("coefficients", "survival", "median", "test", "at_times", "effects")
+WORDS = {"group", "test", "cause", "variable", "level"}
+LONGEST = 40  # records of a table on the terminal
 
 
-def tables(name: str, finding: Finding, unit: str) -> Iterator[Table]:
-    """The tables of a finding that are worth a look at once."""
+# Findings -----------------------------------------------------------------------------------------------------
+
+
+def findings(results: Results) -> Iterator[Line]:
+    """What a reader wants first: who took part, and the main tables."""
+    study = results.study
+    yield Text(study.title, style="bold")
+    yield escape(_people(results))
+    yield (
+        f"{results.rounds} rounds; {results.bytes / 1000:,.0f} kB left each hospital, all of it masked; "
+        f"{results.seconds:.1f} s"
+    )
+    for name, finding in results.findings.items():
+        yield from tables(name, finding, study.time_unit)
+        for warning in finding.warnings:
+            yield Text(warning, style="yellow")
+
+
+def _people(results: Results) -> str:
+    """People and hospitals, and how many of these had enough people to take part."""
+    people = max((f.n for f in results.findings.values()), default=0)
+    taking = max((f.hospitals for f in results.findings.values()), default=0)
+    total = len(results.hospitals)
+    if not results.findings or taking == total:
+        return f"{people:,} people in {total} hospitals"
+    return (
+        f"{people:,} people in {taking} of {total} hospitals; the others have fewer than {results.study.k} people for "
+        f"this and take part with nothing"
+    )
+
+
+def tables(name: str, finding: Finding, unit: str) -> Iterator[Line]:
+    """The tables of a finding that are worth a look at once, each after its title."""
+    events = "" if finding.events is None else f", {finding.events:,} events"
+    title = f"\n{name} ({finding.method}, n = {finding.n:,}{events})"
+    if rows := finding.tables.get("table1"):
+        yield Text(title, style="italic")
+        yield _table_one(rows)
     for kind in SHOWN:
         if records := finding.tables.get(kind):
-            title = f"{name} ({finding.method}, n = {finding.n:,}{_events(finding)})"
-            yield _coefficients(title, records) if kind == "coefficients" else _plain(f"{title}: {kind}, {unit}", records)
+            coefficients = kind == "coefficients"
+            timed = f", {unit}" if kind in ("survival", "median", "at_times") else ""
+            yield Text(title if coefficients else f"{title}: {kind.replace('_', ' ')}{timed}", style="italic")
+            yield _coefficients(records) if coefficients else _plain(records)
 
 
-def _events(finding: Finding) -> str:
-    return "" if finding.events is None else f", {finding.events:,} events"
-
-
-def _coefficients(title: str, records: list[Record]) -> Table:
+def _coefficients(records: list[Record]) -> Table:
     """Terms with their ratios, or estimates, and 95 % limits."""
-    table = Table(title=title, title_justify="left")
+    table = Table()
     ratio = next((r for r in RATIOS if r in records[0]), "")
     table.add_column("term")
     for column in (RATIOS[ratio][0] if ratio else "estimate", "95 % limits", "p"):
@@ -36,19 +87,44 @@ def _coefficients(title: str, records: list[Record]) -> Table:
         short = RATIOS[ratio][1] if ratio else ""
         keys = (ratio, f"{short}_low", f"{short}_high") if ratio else ("estimate", "conf_low", "conf_high")
         estimate, low, high = (number(r[k]) for k in keys)
-        table.add_row(r["term"], estimate, f"{low} to {high}", p_value(r["p_value"]))
+        table.add_row(escape(r["term"]), estimate, f"{low} to {high}", p_value(r["p_value"]))
     return table
 
 
-def _plain(title: str, records: list[Record]) -> Table:
+def _plain(records: list[Record]) -> Table:
     """Records as they are."""
-    table = Table(title=title, title_justify="left")
+    table = Table()
     columns = list(dict.fromkeys(k for r in records for k in r if k != "suppressed"))
     for column in columns:
-        table.add_column(column.replace("_", " "), justify="left" if column in ("group", "test", "cause") else "right")
-    for r in records[:40]:
-        table.add_row(*(p_value(r[c]) if c == "p_value" else number(r.get(c)) for c in columns))
+        table.add_column(column.replace("_", " "), justify="left" if column in WORDS else "right")
+    for r in records[:LONGEST]:
+        cells = (p_value(r.get(c)) if c == "p_value" else number(r.get(c)) for c in columns)
+        table.add_row(*(escape(cell) for cell in cells))
+    if len(records) > LONGEST:
+        table.caption = f"{len(records) - LONGEST} more rows in tables/"
     return table
+
+
+def _table_one(records: list[Record]) -> Table:
+    """Table 1 as journals print it: a row per variable or level, a column per group."""
+    table = Table()
+    table.add_column("mean (SD) or n")
+    groups = list(dict.fromkeys(r["group"] for r in records))
+    for group in groups:
+        table.add_column("all" if group is None else escape(str(group)), justify="right")
+    rows: dict[tuple[str, str | None], dict[Any, str]] = {}
+    for r in records:
+        rows.setdefault((r["variable"], r["level"]), {})[r["group"]] = _summary(r)
+    for (variable, level), cells in itertools.islice(rows.items(), LONGEST):
+        label = variable if level is None else f"{variable}: {level}"
+        table.add_row(escape(label), *(cells.get(group, "–") for group in groups))
+    return table
+
+
+def _summary(r: Record) -> str:
+    if r.get("mean") is not None:
+        return f"{number(r['mean'])} ({number(r.get('std_dev'))})"
+    return number(r["n"]) if r["level"] is not None else "–"
 
 
 def number(value: Any) -> str:
@@ -65,3 +141,59 @@ def p_value(value: float | None) -> str:
     if value is None:
         return "–"
     return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+# Manifests ----------------------------------------------------------------------------------------------------
+
+
+def listed(study: Study, found: Manifest) -> Iterator[Line]:
+    """A manifest as a steward reads it: by analysis and step, every array with its shape and how often."""
+    yield Text(f"What may leave each hospital under {study.id}", style="bold")
+    yield (
+        "Every array leaves masked, and is only ever seen added to those of the other hospitals. Shapes and times are "
+        "the most there can be."
+    )
+    yield f"Study {study.hash}"
+    groups = {s.name: s.group for s in study.analyses}
+    for name, entries in itertools.groupby(found.entries, key=lambda e: e.analysis):
+        asked = f"; asked of {', '.join(groups[name])} alone" if groups.get(name) else ""
+        yield Text(f"\n{name}{asked}", style="bold")
+        yield from _arrays(entries)
+    for spec in study.analyses:
+        if spec.name not in {e.analysis for e in found.entries} | {u.analysis for u in found.unreached}:
+            yield f"\n{spec.name}: asks for nothing more; what the analyses above ask for is enough"
+    for missed in found.unreached:
+        yield Text(f"\n{missed.analysis}: not listed to its end", style="bold yellow")
+        yield escape(f"Dummy people do not suit it: {missed.reason}")
+        yield escape(f"It may also ask for: {', '.join(missed.steps) or 'nothing else'}")
+    yield from _terms(study, found)
+
+
+def _arrays(entries: Iterable[Entry]) -> Iterator[Line]:
+    """The arrays of one analysis, by step: shape, how often, and bytes each time."""
+    for (method, step), arrays in itertools.groupby(entries, key=lambda e: (e.method, e.step)):
+        held = list(arrays)
+        yield Text(f"  {method} {step}: ").append(held[0].does, style="italic")
+        for e in held:
+            shape = " x ".join(f"{d} {b}" for d, b in zip(e.dims, e.bounds, strict=True)) or "one number"
+            shape = f"{shape}, blinded" if e.kind == "support" else shape
+            times = {0: "until agreed", 1: "once"}.get(e.repeats, f"{e.repeats} times")
+            yield f"    {e.name:<12} {shape:<46} {times:>12} {e.bytes:>12,} bytes"
+
+
+def _terms(study: Study, found: Manifest) -> Iterator[Line]:
+    """What a steward approves beside the arrays."""
+    share = Policy().share
+    yield (
+        "\nA support counts the people behind cells, columns and pairs. The coordinator cannot read it: the hospitals "
+        "judge it, and only the verdict goes on."
+    )
+    yield f"If everything is asked as often as it may be, {found.numbers:,} numbers leave each hospital."
+    yield (
+        f"The gate ends a run before it has answered more than {share:g} numbers per person and column. "
+        f"Columns read ({len(found.columns)}): {escape(', '.join(found.columns))}."
+    )
+    if not study.allow:
+        yield "Disclosure classes: none."
+    for name in study.allow:
+        yield Text(f"Needs your word for {name}: {CLASSES[name]}.", style="yellow")

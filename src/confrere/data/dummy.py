@@ -1,45 +1,202 @@
-"""Dummy people, made from what a study declares alone: for the manifest, which nobody's data may shape."""
+"""Dummy people, made from what a study declares alone: for the manifest, which nobody's data may shape.
+
+A formula says much about its columns: `Surv(time, status == 2)` that a status is 2 or not, `C(grade, levels=[1, 2])`
+which values there are, `bs(age, Boundary.knots=[20, 90])` between which ends. `wishes` reads that; about the rest there
+are `RECIPES` to try, such as numbers above 0 (for logarithms) or of either sign.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import ast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from confrere.data.table import Table
+from confrere.study.expressions import Expression, literal
+from confrere.study.factors import Basis, Category, Number
+from confrere.study.formulas import Model
 from confrere.study.ground import Ground
 from confrere.study.schema import Schema
 
+Array = NDArray[np.float64]
 
-def dummy(columns: Sequence[str], schema: Schema, roles: Mapping[str, str], ground: Ground, *, seed: int) -> Table:
-    """A table of 600 dummy people. `roles` marks columns that are `time`, `entry`, `event` or `positive`."""
+PEOPLE = 600  # in each hospital
+STEPS = 60  # of the ladder that a follow-up lasts
+
+
+class Wish(NamedTuple):
+    """What a column must be like: its `role` is time, entry, event, group, outcome, weight or none.
+
+    `values` are all that occur; `cuts` must have people on either side; `span` holds all of them.
+    """
+
+    role: str = ""
+    values: tuple[float, ...] = ()
+    cuts: tuple[float, ...] = ()
+    span: tuple[float, float] | None = None
+
+
+class Recipe(NamedTuple):
+    """What is tried where nothing is known: a shape of numbers, and whether a plain outcome is 0 or 1."""
+
+    shape: str = "positive"
+    flag: bool = True
+
+
+Numbers = Callable[[np.random.Generator, int], Array]
+
+SHAPES: Mapping[str, Numbers] = {
+    "positive": lambda rng, n: np.exp(rng.normal(1.0, 0.4, n)),
+    "share": lambda rng, n: rng.uniform(0.02, 0.98, n),
+    "hundred": lambda rng, n: rng.uniform(1.0, 100.0, n),
+    "signed": lambda rng, n: rng.normal(0.0, 1.0, n),
+}
+RECIPES = tuple(Recipe(shape, flag) for flag in (True, False) for shape in SHAPES)
+
+
+def dummy(
+    columns: Sequence[str], schema: Schema, wished: Mapping[str, Wish | str], ground: Ground, *, seed: int,
+    recipe: Recipe = RECIPES[0],
+) -> Table:  # fmt: skip
+    """A table of dummy people, nobody missing anything. `wished` gives columns their wish, or their role alone."""
     import pandas as pd
 
     rng = np.random.default_rng(seed)
-    n = 600
+    most = max((len(schema.levels(name) or ()) for name in columns), default=0)
+    n = max(PEOPLE, 4 * most)
     made: dict[str, Any] = {}
     for name in columns:
         levels = schema.levels(name)
         if levels is not None:
             codes = np.concatenate([np.arange(len(levels)), rng.integers(0, len(levels), n - len(levels))])
-            made[name] = pd.Categorical.from_codes(codes, list(levels))
+            made[name] = pd.Categorical.from_codes(rng.permutation(codes), list(levels))
         else:
-            made[name] = _numbers(roles.get(name, ""), schema.column(name).range, ground, rng, n)
+            wish = wished.get(name, Wish())
+            wish = Wish(wish) if isinstance(wish, str) else wish
+            made[name] = _numbers(wish, schema.column(name).range, ground, recipe)(rng, n)
     return Table(pd.DataFrame(made), n, {}, {}, "dummy people")
 
 
-def _numbers(
-    role: str, span: tuple[float, float] | None, ground: Ground, rng: np.random.Generator, n: int
-) -> np.ndarray[Any, Any]:
-    """Numbers that fit a role: times on the grid, events, groups, or anything positive."""
-    if role == "time":
-        end = ground.horizon or 60 * ground.width
-        return np.asarray(np.ceil(rng.uniform(0.05, 1.0, n) * end / ground.width) * ground.width)
-    if role == "entry":
-        return np.zeros(n)
-    if role in ("event", "group"):
-        return rng.integers(0, 2, n).astype(float)
-    if span is not None:
-        return rng.uniform(*span, n)
-    return np.exp(rng.normal(1.0, 0.4, n))
+def _numbers(wish: Wish, declared: tuple[float, float] | None, ground: Ground, recipe: Recipe) -> Numbers:
+    """Numbers as wished; within the declared plausible range where nothing closer is known."""
+    if wish.values:
+        values = np.array(wish.values, dtype=np.float64)
+        return lambda rng, n: values[rng.integers(0, len(values), n)]
+    if wish.role in ("time", "entry"):
+        end = min(ground.horizon or STEPS * ground.width, declared[1] if declared else np.inf)
+        return _times(end, ground.width) if wish.role == "time" else _entries(end)
+    if wish.cuts:
+        low, high = _around(wish.cuts)
+        return lambda rng, n: rng.uniform(low, high, n)
+    if wish.role in ("event", "group"):
+        return lambda rng, n: rng.integers(0, 2 if wish.role == "event" else 10, n).astype(float)
+    if wish.role == "outcome" and recipe.flag:
+        return lambda rng, n: rng.integers(0, 2, n).astype(float)
+    if span := wish.span or declared:
+        return lambda rng, n: rng.uniform(*span, n)
+    return SHAPES["positive" if wish.role == "weight" else recipe.shape]
+
+
+def _times(end: float, width: float) -> Numbers:
+    """Times on the grid, none of them early."""
+    return lambda rng, n: np.ceil(rng.uniform(0.1, 1.0, n) * end / width) * width
+
+
+def _entries(end: float) -> Numbers:
+    """Half enter at 0, half later, all of them before the first time."""
+    return lambda rng, n: np.asarray(rng.integers(0, 2, n) * 0.05 * end, dtype=np.float64)
+
+
+def _around(cuts: Sequence[float]) -> tuple[float, float]:
+    """An interval with room on either side of all cuts, above 0 if they are."""
+    reach = max(1.0, 0.3 * max(abs(c) for c in cuts), max(cuts) - min(cuts))
+    low = min(cuts) - reach
+    return (min(cuts) / 2 if min(cuts) > 0 >= low else low), max(cuts) + reach
+
+
+# What a formula says of its columns ---------------------------------------------------------------------------
+
+
+def wishes(model: Model) -> dict[str, Wish]:
+    """What a formula says of its columns without levels; the outcome's say goes first."""
+    found: dict[str, Wish] = {}
+    for name, wish in _said(model):
+        known = found.get(name, Wish())
+        found[name] = Wish(
+            known.role or wish.role,
+            (*known.values, *wish.values),
+            (*known.cuts, *wish.cuts),
+            _within(known.span, wish.span),
+        )
+    return found
+
+
+def _within(one: tuple[float, float] | None, other: tuple[float, float] | None) -> tuple[float, float] | None:
+    """The common part of two spans; the first if they have none."""
+    if one is None or other is None:
+        return one or other
+    low, high = max(one[0], other[0]), min(one[1], other[1])
+    return (low, high) if low < high else one
+
+
+def _said(model: Model) -> Iterator[tuple[str, Wish]]:
+    """Everything that parts of a formula say about columns."""
+    if model.outcome is not None:
+        for role in ("entry", "time", "event", "value"):
+            expression = getattr(model.outcome, role)
+            if expression is not None:
+                yield from _of(expression, "outcome" if role == "value" else role)
+    for factor in model.factors:
+        if isinstance(factor, Category):
+            if factor.declared is None:
+                yield factor.source, Wish(values=tuple(float(level) for level in factor.levels))
+        elif isinstance(factor, Number):
+            yield from _of(factor.expression)
+        elif isinstance(factor, Basis):
+            yield from _of(factor.inner)
+            if isinstance(factor.inner.tree, ast.Name) and factor.settings.function != "poly":
+                yield factor.inner.sources()[0], Wish(span=factor.settings.bounds)
+    for offset in model.offsets:
+        yield from _of(offset)
+
+
+def _of(expression: Expression, role: str = "") -> Iterator[tuple[str, Wish]]:
+    """The role of an expression's columns, and the constants that they are compared with."""
+    less = _subtracted(expression) if role == "time" else set()
+    for name in expression.sources():
+        yield name, Wish("entry" if name in less else role)
+    for node in ast.walk(expression.tree):
+        if isinstance(node, ast.Compare):
+            yield from _compared(expression, node)
+        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub):
+            yield from _less(expression, node)
+
+
+def _subtracted(expression: Expression) -> set[str]:
+    """Columns that are taken off others: stop - start."""
+    right = [n.right for n in ast.walk(expression.tree) if isinstance(n, ast.BinOp) and isinstance(n.op, ast.Sub)]
+    return {name for node in right for name in expression.part(node).sources()}
+
+
+def _less(expression: Expression, node: ast.BinOp) -> Iterator[tuple[str, Wish]]:
+    """A column less a constant, or the other way round, is above 0: it may stand within a logarithm."""
+    if isinstance(node.left, ast.Name) and isinstance(node.right, ast.Constant):
+        value = float(literal(expression, node.right))
+        yield expression.name(node.left), Wish(span=(value, 2 * abs(value) + 1))
+    elif isinstance(node.left, ast.Constant) and isinstance(node.right, ast.Name):
+        value = float(literal(expression, node.left))
+        yield expression.name(node.right), Wish(span=(0.0 if value > 0 else value - 1, value))
+
+
+def _compared(expression: Expression, node: ast.Compare) -> Iterator[tuple[str, Wish]]:
+    """A column and the constant with which it is compared; equal means that it occurs, and so does another."""
+    sides = (node.left, node.comparators[0])
+    names = [expression.name(side) for side in sides if isinstance(side, ast.Name)]
+    constants = [side for side in sides if isinstance(side, ast.Constant | ast.UnaryOp)]
+    value = literal(expression, constants[0]) if len(names) == len(constants) == 1 else None
+    if isinstance(value, int | float):
+        equal = isinstance(node.ops[0], ast.Eq | ast.NotEq)
+        yield names[0], Wish(values=(value, value + 1.0)) if equal else Wish(cuts=(float(value),))

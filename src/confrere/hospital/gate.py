@@ -67,7 +67,7 @@ class Support(NamedTuple):
     columns: Array  # (3, p) people who are not 0, who are neither 0 nor 1, who are off their hospital's median
     flags: Array  # (q,) people with the mark
     pairs: Array  # (p + q, p + q) people with both
-    sizes: Array  # (2, p + 1) sums of |a| and of a^2, of the columns and of the case weights
+    sizes: Array  # (2, p + q + 1) sums of |a| and of a^2, of weighted columns, marks and the case weights alone
     cells: Array  # (all cells,) people per cell, the partitions one after the other
     left_out: Array  # (reasons,) people
 
@@ -79,7 +79,8 @@ def support_of(design: Design) -> Support:
     present = (x != 0).astype(float)
     marks = np.hstack([present, flags])
     off = x != (np.median(x, axis=0) if n else 0.0)
-    sized = np.hstack([x, (np.ones(n) if design.weights is None else design.weights)[:, None]])
+    weights = np.ones((n, 1)) if design.weights is None else design.weights[:, None]
+    sized = np.hstack([x * weights, flags * weights, weights])
     counts = [np.bincount(c.index[c.index >= 0], minlength=int(np.prod(c.shape))) for _, c in ordered(design)]
     return Support(
         np.array([n, 1.0 if n else 0.0]),
@@ -97,10 +98,11 @@ def ordered(design: Design) -> Iterator[tuple[str, Cells]]:
     return ((name, design.cells[name]) for name in sorted(design.cells))
 
 
-def spent_on(support: Support) -> int:
-    """Distinct numbers in a support: one per column, per pair and per cell."""
+def spent_on(design: Design, support: Support) -> int:
+    """Distinct numbers in a support: one per column, pair and cell, but for cells that a steward's word frees."""
     p = len(support.pairs)
-    return p * (p + 1) // 2 + int(support.cells.size) + int(support.left_out.size) + 1
+    cells = sum(int(np.prod(c.shape)) for _, c in ordered(design) if not c.needs)
+    return p * (p + 1) // 2 + cells + int(support.left_out.size) + 1
 
 
 # The verdict over the network ---------------------------------------------------------------------------------
@@ -160,7 +162,7 @@ def _pairs(design: Design, total: Support, policy: Policy) -> None:
 
 def _effective(design: Design, total: Support, policy: Policy) -> None:
     numbers = np.square(total.sizes[0]) / np.where(total.sizes[1] > 0, total.sizes[1], np.inf)
-    for name, number in zip([*design.names, "the case weights"], numbers, strict=True):
+    for name, number in zip([*design.names, *sorted(design.flags), "the case weights"], numbers, strict=True):
         if 0 < number < policy.effective * (1 - 1e-9):
             raise Violation(
                 f"{name!r} has an effective number under {policy.effective:g}: a few people carry it. "
@@ -322,7 +324,7 @@ class Gate:
         """Judge a design on the network's totals, and open it for values if it stands."""
         verdict = judge(design, total, self.policy)
         self.people = max(self.people, int(total.here[0]))
-        self._spend(spent_on(total))
+        self._spend(spent_on(design, total))
         self._open.add((a.analysis, a.step, a.group))
         return verdict
 

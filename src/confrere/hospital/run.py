@@ -182,8 +182,8 @@ _DO = {"hello": Run._hello, "agree": Run._agree, "open": Run._open, "round": Run
 
 def filled(sums: Sums, rings: Sequence[fixed.Ring]) -> Sums:
     """The same NamedTuple with the network's totals."""
-    fields = (s.filled(fixed.decode(r, s.scale)) for s, r in zip(sums, rings, strict=True))
-    return type(sums)(*fields)
+    fields = [s.filled(fixed.decode(r, s.scale)) for s, r in zip(sums, rings, strict=True)]
+    return tuple.__new__(type(sums), fields)
 
 
 def form(s: Any) -> dict[str, Any]:

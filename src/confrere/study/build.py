@@ -11,6 +11,7 @@ from confrere.rounds import Analysis, Flow, find, installed, name_of, one_by_one
 from confrere.study.cohorts import agreed, reads
 from confrere.study.file import Spec, Study, meant, settings
 from confrere.study.ground import Ground
+from confrere.study.pooled import with_pooled
 
 
 def analyses(study: Study) -> list[Analysis]:
@@ -44,7 +45,7 @@ def check(analysis: Any) -> None:
 
 def flow_of(study: Study, built: Sequence[Analysis]) -> Flow[list[Any]]:
     """The one flow of a study: whom it is about, then its analyses after one another, each within its group."""
-    settled = yield from agreed(built)
+    settled = yield from with_pooled((yield from agreed(built)))
     flows = [_noted(a) for a in settled]
     named = [within(",".join(s.group), f) if s.group else f for s, f in zip(study.analyses, flows, strict=True)]
     return (yield from one_by_one(named))

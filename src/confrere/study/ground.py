@@ -6,7 +6,6 @@ may be drawn. An analysis carries its ground, so that every hospital and the coo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -31,7 +30,8 @@ class Ground:
     the exact times of the network on a grid of `step` (or 1), and needs the disclosure class `fine_times`. `marks`
     are the reporting times of all analyses of the study, edges of one ladder for all of them: two ladders that differ
     by a few days would differ by a few people. `complete` names columns in which everybody must be complete, for the
-    same reason: other analyses of the study leave out a few people who miss them.
+    same reason: other analyses of the study leave out a few people who miss them. `pooled` gives the network's mean and
+    SD of the expressions within `standardize()` and `center()`, once they were asked.
     """
 
     schema: Schema = Schema()
@@ -41,6 +41,7 @@ class Ground:
     fine: bool = False
     marks: tuple[float, ...] = ()
     complete: tuple[str, ...] = ()
+    pooled: tuple[tuple[str, float, float], ...] = ()
 
     def __post_init__(self) -> None:
         if self.unit not in DAYS:
@@ -87,17 +88,14 @@ def model_of(formula: str, ground: Ground) -> Model:
     return formulas.model(formula, ground.schema)
 
 
-def design_of(
-    people: People, formula: str, ground: Ground, *, weights: str = "", pooled: Mapping[str, tuple[float, float]] = {}
-) -> Design:
+def design_of(people: People, formula: str, ground: Ground, *, weights: str = "") -> Design:
     """The design of a formula on this hospital's complete rows: raw terms, outcome, and who is left out and why.
 
-    `weights` names the column of case weights. `pooled` gives the network's mean and SD of each expression within
-    `standardize()` or `center()`. The design's data are `Rows`.
+    `weights` names the column of case weights. The design's data are `Rows`.
     """
     model = model_of(formula, ground)
     frame = people.table.frame
-    got = model.evaluate(frame, pooled)
+    got = model.evaluate(frame, {name: (mean, sd) for name, mean, sd in ground.pooled})
     w = np.asarray(frame[weights], dtype=float) if weights else None
     rows = _complete(got, w) & complete(frame, ground.complete)
     columns = tuple(sorted({*model.columns, weights} - {""}))

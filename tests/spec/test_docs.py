@@ -1,0 +1,302 @@
+"""The documentation cannot rot: its blocks run, its outputs are what comes out, and nothing goes undocumented.
+
+Blocks of a page run in their order, in one folder and one namespace:
+
+    ```toml     valid TOML; a first line `# NAME.toml` saves it; with [study] in it, it is a study that can be built
+    ```python   runs; a first line `# NAME.py` saves it as a module instead
+    ```console  `$ confrere ...` runs; every line below it must be printed, in this order, `...` stands for any lines
+    ```text     directly after a python block: exactly what that block prints
+
+`python tests/spec/test_docs.py` writes the outputs of all pages (or of those named) anew.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from confrere import errors
+from confrere.rounds import find, installed
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted(p for p in [*DOCS.rglob("*.md"), ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"] if p.exists())
+METHODS = [m for m in installed() if find(m).__module__.startswith("confrere.")]
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+NAMED = re.compile(r"# ([\w-]+\.(?:toml|py))\n")
+DRIVER = """
+import contextlib, io, json, pathlib, shlex, sys, traceback
+sys.path.insert(0, ".")
+from confrere.console.app import main
+
+def console(text):
+    command = text[2:].split("\\n", 1)[0]
+    sys.argv = shlex.split(command)
+    try:
+        main()
+    except SystemExit as end:
+        if end.code: print(f"exit {end.code}")
+
+space, said = {"__name__": "page"}, []
+for kind, text in json.load(sys.stdin):
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+        try:
+            console(text) if kind == "console" else exec(compile(text, "page", "exec"), space)
+        except BaseException:
+            traceback.print_exc()
+            print("FAILED")
+    said.append(out.getvalue())
+print(json.dumps(said))
+"""
+VARIANTS = {
+    "cox": {"robust": True, "formula": "Surv(rtime, recur) ~ hormon + age"},
+    "cox shared": {"baseline": "shared", "formula": "Surv(rtime, recur) ~ hormon + age"},
+    "describe": {"by": "hormon", "variables": ["age", "size"]},
+    "describe by size": {"by": "size", "variables": ["age"]},
+    "glm": {"family": "binomial", "formula": "recur ~ hormon + age", "robust": True},
+    "kaplan_meier": {"formula": "Surv(rtime, recur) ~ hormon", "times": [365]},
+    "kaplan_meier of few": {"formula": "Surv(rtime, recur) ~ nodes", "times": [365]},
+    "linear": {"formula": "age ~ hormon + nodes", "robust": True},
+    "logistic": {"formula": "recur ~ hormon + age"},
+    "logrank": {"formula": "Surv(rtime, recur) ~ hormon"},
+    "logrank per hospital": {"formula": "Surv(rtime, recur) ~ hormon", "baseline": "per hospital"},
+    "poisson": {"formula": "recur ~ hormon + offset(log(rtime))"},
+}
+
+
+class Block(NamedTuple):
+    """A fenced block: its language, its text, and where the text stands in the page."""
+
+    kind: str
+    text: str
+    start: int
+    end: int
+
+
+def blocks(page: Path) -> list[Block]:
+    """The blocks of a page."""
+    found = BLOCK.finditer(page.read_text(encoding="utf-8"))
+    return [Block(m[1], m[2], m.start(2), m.end(2)) for m in found]
+
+
+def ran(page: Path, folder: Path) -> list[tuple[Block, str]]:
+    """The blocks of a page that say what comes out, each with what does."""
+    given, steps, shown = blocks(page), [], []
+    for i, block in enumerate(given):
+        if named := NAMED.match(block.text):
+            (folder / named[1]).write_text(block.text, encoding="utf-8")
+        elif block.kind == "python" or (block.kind == "console" and block.text.startswith("$ confrere")):
+            steps.append((block.kind, block.text.replace("\\\n", " ")))
+            after = given[i + 1] if i + 1 < len(given) else None
+            shown.append(block if block.kind == "console" else after if after and after.kind == "text" else None)
+    if not steps:
+        return []
+    done = subprocess.run(
+        [sys.executable, "-c", DRIVER], input=json.dumps(steps), capture_output=True, text=True, cwd=folder, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    outputs = json.loads(done.stdout.splitlines()[-1])
+    failed = [out for out in outputs if out.endswith("FAILED\n")]
+    assert not failed, f"{page.name}: {failed[0]}"
+    return [(block, out) for block, out in zip(shown, outputs, strict=True) if block is not None]
+
+
+def plain(text: str) -> list[str]:
+    """Lines without what is blank at their ends."""
+    return [line.rstrip() for line in text.strip("\n").splitlines()]
+
+
+def in_order(wanted: list[str], lines: list[str]) -> str | None:
+    """The first wanted line that does not stand among the lines, after those before it."""
+    at = 0
+    for line in wanted:
+        if line == "..." or not line:
+            continue
+        if line not in lines[at:]:
+            return line
+        at += lines[at:].index(line) + 1
+    return None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_blocks_run_and_print_what_the_page_says(page: Path, tmp_path: Path) -> None:
+    for block, out in ran(page, tmp_path):
+        if block.kind == "text":
+            assert plain(block.text) == plain(out), f"{page.name}: run `python {Path(__file__).relative_to(ROOT)}`"
+        else:
+            command, *wanted = plain(block.text.replace("\\\n", " "))
+            assert in_order(wanted, plain(out)) is None, f"{page.name}: {command}: {in_order(wanted, plain(out))}\n{out}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_toml_blocks_parse(page: Path) -> None:
+    from confrere.study import build, file
+
+    for block in blocks(page):
+        if block.kind == "toml":
+            content = tomllib.loads(block.text)
+            if "study" in content:
+                assert build.analyses(file.parse(block.text, page.name))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_between_pages_resolve(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if "://" in target:
+            continue
+        name, _, anchor = target.partition("#")
+        where = (page.parent / name).resolve() if name else page
+        assert where.exists(), f"{page.name} points to {target}"
+        if anchor:
+            assert anchor in anchors(where), f"{page.name} points to {target}"
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as code hosts make them."""
+    heads = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_has_a_page_with_every_setting(method: str) -> None:
+    text = page_of(method)
+    for field in dataclasses.fields(find(method)):
+        if field.name != "ground":
+            assert f"| `{field.name}` |" in text, f"docs/methods/{method}.md has no row for the setting {field.name!r}"
+    for heading in ("Model", "Settings", "Results", "What leaves each hospital", "Exactness", "Limits", "Example", "References"):
+        assert f"\n## {heading}\n" in text, f"docs/methods/{method}.md has no section {heading!r}"
+    assert "https://doi.org/" in text
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_page_names_what_the_manifest_lists(method: str) -> None:
+    from confrere.console.manifest import manifest
+    from confrere.study import file
+
+    page = DOCS / "methods" / f"{method}.md"
+    for block in blocks(page):
+        if block.kind == "toml" and "[study]" in block.text:
+            for entry in manifest(file.parse(block.text)).entries:
+                wanted = [f"`{entry.step}`", f"`{entry.name}`"] if entry.kind == "ask" else [f"`{entry.step}`"]
+                missing = [w for w in wanted if w not in page_of(method)]
+                assert not missing, f"docs/methods/{method}.md does not name {missing} of the manifest"
+
+
+@pytest.mark.parametrize("variant", [*VARIANTS, "competing_risks"])
+def test_a_page_names_every_table_and_column(variant: str) -> None:
+    method = variant.split()[0]
+    text = page_of(method)
+    for name, records in tables_of(variant).items():
+        assert f"`{name}`" in text, f"docs/methods/{method}.md does not name the table {name!r}"
+        columns = {column for record in records for column in record}
+        missing = sorted(c for c in columns if f"`{c}`" not in text)
+        assert not missing, f"docs/methods/{method}.md does not name columns {missing} of {name!r}"
+
+
+def tables_of(variant: str) -> dict[str, list[dict[str, object]]]:
+    """Records of every table that a method gives on the demo data."""
+    if variant == "competing_risks":
+        found: dict[str, list[dict[str, object]]] = {}
+        for finding in demo("myeloma").values():
+            for name, records in finding.tables.items():
+                found.setdefault(name, []).extend(records)
+        return found
+    from confrere.console.demo import load
+    from confrere.console.local import Local
+
+    study, hospitals = load("breast")
+    given = dict(VARIANTS[variant])
+    made = dataclasses.replace(
+        study, analyses=(dataclasses.replace(study.analyses[0], name="a", method=variant.split()[0], settings=given),)
+    )
+    return dict(Local(hospitals).run(made)["a"].tables)
+
+
+@lru_cache
+def demo(name: str) -> dict[str, object]:
+    """The findings of a demo."""
+    from confrere.console.demo import load
+    from confrere.console.local import Local
+
+    study, hospitals = load(name)
+    return dict(Local(hospitals).run(study).findings)
+
+
+def page_of(method: str) -> str:
+    """The text of a method's page."""
+    page = DOCS / "methods" / f"{method}.md"
+    assert page.exists(), f"docs/methods/{method}.md is missing: every registered method has a page"
+    return page.read_text(encoding="utf-8")
+
+
+def test_every_command_and_option_is_documented() -> None:
+    import typer
+    from typer.main import get_command
+
+    from confrere.console.app import app
+
+    text = (DOCS / "researcher.md").read_text(encoding="utf-8") + (DOCS / "steward.md").read_text(encoding="utf-8")
+    command = get_command(app)
+    for name, sub in getattr(command, "commands", {}).items():
+        assert f"`confrere {name}" in text, f"the command {name!r} is not documented"
+        for parameter in sub.get_params(typer.Context(sub)):
+            for option in parameter.opts:
+                if option.startswith("--") and option != "--help":
+                    assert f"`{option}" in text, f"the option {option} of {name!r} is not documented"
+
+
+def test_every_error_is_documented() -> None:
+    text = "".join((DOCS / page).read_text(encoding="utf-8") for page in ("researcher.md", "developer.md"))
+    for name, cls in inspect.getmembers(errors, inspect.isclass):
+        if issubclass(cls, errors.ConfrereError):
+            assert f"`{name}`" in text, f"errors.{name} is in neither docs/researcher.md nor docs/developer.md"
+
+
+def test_every_key_of_the_study_file_is_documented() -> None:
+    from confrere.study.file import _KEYS
+
+    text = (DOCS / "researcher.md").read_text(encoding="utf-8")
+    for table, keys in _KEYS.items():
+        for key in keys if table else ():
+            assert f"| `{key}` |" in text, f"[{table}] {key} is not in docs/researcher.md"
+
+
+def test_every_disclosure_class_is_documented_in_both_languages() -> None:
+    from confrere.hospital.gate import CLASSES
+
+    for page in ("steward.md", "steward.fr.md"):
+        for name in CLASSES:
+            assert f"`{name}`" in (DOCS / page).read_text(encoding="utf-8")
+    assert all(sentence in (DOCS / "steward.md").read_text(encoding="utf-8") for sentence in CLASSES.values())
+
+
+def refresh(page: Path, folder: Path) -> None:
+    """Write the outputs of a page anew, but for console blocks that leave lines out."""
+    text = page.read_text(encoding="utf-8")
+    for block, out in reversed(ran(page, folder)):
+        if block.kind == "text":
+            text = text[: block.start] + "\n".join(plain(out)) + "\n" + text[block.end :]
+        elif "\n...\n" not in block.text:
+            command = re.match(r"(?:.*\\\n)*.*\n", block.text)
+            assert command is not None
+            text = text[: block.start] + command[0] + "\n".join(plain(out)) + "\n" + text[block.end :]
+    page.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    for each in [Path(a).resolve() for a in sys.argv[1:]] or PAGES:
+        with tempfile.TemporaryDirectory() as temporary:
+            refresh(each, Path(temporary))

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from confrere.rounds import Cells, Design, Flow, People, Sum, ask, local, register, together
+from confrere.rounds import Cells, Design, Flow, People, Sum, ask, local, register, together, within
 
 X = ("x1", "x2", "treated")
 
@@ -226,3 +226,29 @@ class Vectors:
         scale = self.size / np.array([1.0, 3.0, 2.0, 1.0])
         betas = [tuple((rng.normal(0, 1, 4) * scale).tolist()) for _ in range(self.vectors)]
         return (yield from together(*(ask(self.curved, b) for b in betas)))
+
+
+class Shift(NamedTuple):
+    """One sum."""
+
+    total: Sum  # ()
+
+
+@register("_control_two_groups")
+@dataclass(frozen=True)
+class TwoGroups:
+    """What group "b" is asked depends on a sum of group "a"."""
+
+    def design(self, people: People) -> Design:
+        """The columns."""
+        return plain(people)
+
+    @local(on="design", repeats=2)
+    def shifted(self, people: People, by: float) -> Shift:
+        """Sum of x1 + by."""
+        return Shift(people.derived((people.design.x[:, 0] + by).sum()))
+
+    def flow(self) -> Flow[Any]:
+        """Of a, then of b."""
+        first = yield from within("a", ask(self.shifted, 0.0))
+        return (yield from within("b", ask(self.shifted, float(first.total.value))))

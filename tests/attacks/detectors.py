@@ -87,9 +87,13 @@ def _few(label: str, row: np.ndarray, others: np.ndarray, labels: Sequence[str],
 
 
 def _apart(row: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Differences, exactly 0 where they are rounding, or tiny beside the same difference of others."""
+    """Differences, exactly 0 where they are rounding, or tiny beside the same difference of others.
+
+    Rows that are alike to a millionth throughout are one sum at two arguments a hair apart: smooth, not structure.
+    """
     d = row - others
-    floor = np.maximum(1e-10 * np.abs(row).max(initial=0.0), 1e-5 * np.abs(d).max(axis=1, keepdims=True, initial=0.0))
+    largest = np.abs(d).max(axis=1, keepdims=True, initial=0.0)
+    floor = np.where(largest <= 1e-6 * np.abs(row).max(initial=0.0), np.inf, 1e-5 * largest)
     return np.where(np.abs(d) <= floor, 0.0, d)
 
 

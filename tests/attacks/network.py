@@ -16,6 +16,7 @@ from confrere.coordinator.federation import Federation
 from confrere.hospital.gate import Gate, Policy
 from confrere.hospital.run import Run
 from confrere.rounds import Flow, Site, drive, supported
+from confrere.study.formulas import model
 from confrere.sums.attempts import MemoryAttempts
 from confrere.sums.keys import Identity, Roster
 from confrere.sums.session import Session
@@ -34,13 +35,11 @@ class Network:
     def __init__(
         self, flow: Callable[[], Flow[Any]], tables: Mapping[str, Table], columns: int, **settings: Any
     ) -> None:
-        next(
-            flow()
-        )  # reads the formula here: its first reading imports formulaic, which hospitals in threads trip over
+        model("~ x")  # imports formulaic here: its first import trips over hospitals in threads
         self._flow = flow
         self.tamper: Tamper = settings.get("tamper", _same)
         roster = _roster(tuple(tables))
-        group = {"": roster.names}
+        group = {"": roster.names} | settings.get("groups", {})
         policy = settings.get("policy", Policy())
         self.runs = {
             name: Run(

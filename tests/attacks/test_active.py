@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from attacks import controls
 from attacks.cases import registered
 from attacks.network import Network, Tamper
 from attacks.people import GROUND, dealt, patients
@@ -146,6 +147,37 @@ def test_forged_supports_are_refused():
     with pytest.raises(ConfrereError):
         run.drive()
     assert len(run.reasons) == 3
+
+
+GROUPS = {"a": ("h0", "h1", "h2"), "b": ("h3", "h4", "h5")}
+UNVERIFIED = "run: a hospital outside a group adds up the group's answers without verifying their signatures"
+
+
+@pytest.mark.xfail(strict=True, raises=pytest.fail.Exception, reason=UNVERIFIED)
+def test_totals_of_another_group_cannot_be_forged():
+    """Group b is shown forged answers of group a, which it cannot add up by itself, and a is not spoken to again.
+
+    All of b believe the same lie, so that their masks cancel: they answer a question that the coordinator chose.
+    """
+    run = Network(controls.TwoGroups().flow, dealt(patients(360), 6), 12, tamper=_shifted, groups=GROUPS)
+    links, answer = run.coordinator._links, run.coordinator.answer
+
+    def silent(asks: Any) -> Any:
+        if run.coordinator._number == 2:
+            run.coordinator._links = {name: links[name] for name in GROUPS["b"]}
+        return answer(asks)
+
+    run.coordinator.answer = silent
+    with pytest.raises(ConfrereError):
+        run.drive()
+
+
+def _shifted(name: str, m: Message) -> Message:
+    """From the third round on, what follows if three answers were each larger by one."""
+    if m["do"] != "round" or m["round"] < 3:
+        return m
+    asks = tuple(a | {"args": tuple(v + 3 for v in a["args"])} for a in m["asks"])
+    return m | ({"before": _bumped(m["before"])} if m["round"] == 3 else {}) | {"asks": asks}
 
 
 def test_a_hospital_cannot_be_left_out_of_a_sum():

@@ -29,7 +29,7 @@ def webdisco(n: int) -> tuple[np.ndarray, str]:
 
 def test_cox_messages_at_every_event_time_are_caught():
     """Between two event times often one person leaves the risk sets: S1 and S0 subtracted are its row."""
-    shares, reason = webdisco(150)
+    shares, reason = webdisco(120)
     assert np.mean(shares > 0.5) >= 0.5
     assert "the budget is" in reason
 
@@ -60,7 +60,7 @@ def test_a_rare_dummy_is_caught_and_refused(marked: int):
 
 def test_kmeans_until_convergence_is_caught():
     """The people who change cluster alone, or with one other, are seen in the difference of two rounds."""
-    tables = dealt(patients(600))
+    tables = dealt(patients(400))
     study = controls.KMeans()
     found = rows(record(study.flow(), tables, BLIND))
     sizes = counts(found)

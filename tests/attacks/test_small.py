@@ -122,10 +122,9 @@ def whole(*specs: tuple[str, dict[str, Any]]) -> Any:
 def test_two_analyses_of_one_study_may_not_differ_by_a_few(missing: int):
     """A few people miss x2. A fit with and one without x2: their sums subtracted would be those of the few."""
     view = two_fits(missing)
-    analysed = [i for i, label in enumerate(rows(view).labels) if not label.startswith("_cohorts")]
     found = rows(view)
+    analysed = [i for i, label in enumerate(found.labels) if not label.startswith("_cohorts")]
     assert not resting_on_few(Rows(found.weights[analysed], [found.labels[i] for i in analysed]), 11)
-    assert identified(jacobian(view, ("x1", "y"))).max() <= 0.5
 
 
 def two_fits(missing: int) -> View:
@@ -200,10 +199,7 @@ def test_the_difference_of_two_marks_is_a_cell_too(name: str, alone: int):
     flow = study(name, f"{left} ~ x1 + a * b").flow
     if refused(flow(), tables):
         return
-    view = record(flow(), tables)
-    shares = identified(jacobian(view, ("x1",) if name == "cox" else ("x1", "y")))
-    print(f"a and not b are {alone}: identified share {shares.max():.2f}")
-    assert not resting_on_few(rows(view), 11)
+    assert not resting_on_few(rows(record(flow(), tables)), 11)
 
 
 @holes("gate: a column of whole numbers is judged by 0 and by its median only, not by its other values")

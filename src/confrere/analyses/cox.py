@@ -122,6 +122,8 @@ class Cox:
         model = model_of(self.formula, self.ground)
         if model.outcome is None or model.outcome.kind != "surv":
             raise FormulaError(f"{self.formula!r}: the outcome of a Cox model is Surv(time, event) or Surv(entry, time, event)")
+        if model.offsets:
+            raise FormulaError(f"{self.formula!r}: offset() is not offered for Cox models; use it in a poisson model")
         if not model.names:
             raise FormulaError(f"{self.formula!r}: a Cox model needs at least one term")
         if self.cause:

@@ -31,7 +31,6 @@ from confrere.analyses.cox import (
 )
 from confrere.analyses.cox import Drift as FullDrift
 from confrere.analyses.finding import Finding, Record
-from confrere.analyses.kaplan_meier import grid_note
 from confrere.analyses.ladder import cell_of, check_on_grid, horizon_of, ladder, span_cells
 from confrere.analyses.newton import Curve, Peak, Slope, maximise
 from confrere.analyses.ranks import Ranks
@@ -39,7 +38,7 @@ from confrere.analyses.risksets import RiskSets, Tied, tied
 from confrere.analyses.scaling import Scales, Standard, scales, standard
 from confrere.errors import ModelError
 from confrere.rounds import Array, Bools, Cells, Design, Flow, Ints, People, Sum, Verdict, ask, local, register, support
-from confrere.study.ground import Rows, model_of
+from confrere.study.ground import Ground, Rows, model_of
 
 BLOCKS = 64  # blocks of cells over which S1 is averaged at the first point
 
@@ -309,7 +308,7 @@ class SharedBaseline:
         tables = {**finding.tables, "baseline": self._baseline(hazard, peak, z, known, times)}
         if hazard.ties.a.size > 2 * BLOCKS:  # the information at 0 was averaged over blocks
             tables["tests"] = [t for t in tables["tests"] if t["test"] != "score"]
-        return replace(finding, tables=tables, notes=(grid_note(cox.ground),))
+        return replace(finding, tables=tables, notes=(shared_note(cox.ground),))
 
     def _settled(self) -> Flow[tuple[Verdict, Array, tuple[float, ...]]]:
         """The verdict on the grid, the right edges of its cells, and those of the ladder."""
@@ -423,6 +422,17 @@ class SharedBaseline:
                 for time, h, c, d in zip(times, row, total, count, strict=True) if d > 0
             ]  # fmt: skip
         return records
+
+
+def shared_note(ground: Ground) -> str:
+    """What the grid means for the reader."""
+    if ground.fine:
+        return "One baseline hazard; times are exact on the network: the stewards approved the class fine_times."
+    return (
+        f"One baseline hazard on a grid of times: a time counts as that of its cell, of at least {ground.width:g} "
+        f"{ground.unit}, in which nobody or at least k people have the event, and as many do not. Who leaves and who has "
+        f"the event in one cell are tied."
+    )
 
 
 def shared(cox: Cox) -> Flow[Finding]:

@@ -7,6 +7,7 @@ and the horizon are settled, then the grids: the events and the censorings of ea
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -52,10 +53,13 @@ class FollowUp:
 
     def check(self) -> None:
         """Group columns are plain columns, and there is an outcome."""
-        model_of(self.formula, self.ground)
-        for column in (*self.columns, *((self.formula.split("~", 1)[1],) if not self.columns else ())):
-            if "(" in column.replace("strata(", "") or not column.strip():
-                raise FormulaError(f"{self.formula!r}: groups are columns: write ~ column, ~ a + b, or ~ 1 for everybody")
+        model = model_of(self.formula, self.ground)
+        if model.offsets or model.pooled:
+            raise FormulaError(f"{self.formula!r}: groups are columns; offset(), standardize() and center() have no place")
+        right = self.formula.split("~", 1)[1]
+        plain = right.replace("strata(", "(").replace("C(", "(")
+        if re.search(r"[\w.]\s*\(|[*^:/-]|%", plain) or not right.strip():
+            raise FormulaError(f"{self.formula!r}: groups are columns: write ~ column, ~ a + b, or ~ 1 for everybody")
         self.kinds()
 
     # inside each hospital

@@ -19,6 +19,7 @@ from confrere.rounds import Array, Flow, Sum
 
 STOP = 1e-16
 SLOPES = 80  # rounds of gradients at most
+LONGEST = 3.0  # of a step, per standardised coefficient: a wild trial would rest on a few people
 FAR = 25.0  # a standardised coefficient beyond this says separation
 
 
@@ -99,6 +100,7 @@ def _settled(slope: Ask1, at: Point, pull: Array, names: Sequence[str], far: flo
 def _climb(slope: Ask1, at: Point, pull: Array) -> Flow[Point]:
     """One step, halved while the likelihood falls beyond rounding, and the BFGS update of the inverse."""
     step = at.inverse @ at.score
+    step = step * min(1.0, LONGEST / float(np.abs(step).max()))
     for halvings in range(30):
         tried = at.beta + step
         got = yield from slope(tuple(tried))

@@ -34,6 +34,9 @@ Hospitals = Annotated[
         "--hospital", metavar="NAME=FILE", help="A hospital and its records (CSV, Parquet, DuckDB); three or more."
     ),
 ]
+Encoding = Annotated[
+    str, typer.Option("--encoding", metavar="NAME", help="Encoding of CSV files: utf-8, latin-1 or utf-16.")
+]
 Out = Annotated[
     Path, typer.Option("--out", metavar="DIR", help="Folder for result.json, report.html, tables and figures.")
 ]
@@ -87,6 +90,7 @@ def demo(
 def run(
     study: StudyFile,
     hospital: Hospitals,
+    encoding: Encoding = "utf-8",
     out: Out = Path("confrere-out"),
     lang: Lang = "en",
     deadline: Deadline = None,
@@ -96,9 +100,11 @@ def run(
     The study is self-approved under the default policy, and the result says so.
     """
     from confrere.console.local import Local
+    from confrere.data.sources import Source
     from confrere.study.file import read
 
-    _go(Local(_named(hospital)), read(study), out, lang, deadline)
+    hospitals = {name: Source(path, encoding=encoding) for name, path in _named(hospital).items()}
+    _go(Local(hospitals), read(study), out, lang, deadline)
 
 
 @app.command()

@@ -18,6 +18,7 @@ from typing import Any, cast
 from confrere.analyses.finding import Finding
 from confrere.coordinator.federation import Federation, Left
 from confrere.data import sources
+from confrere.data.table import Table
 from confrere.errors import ConfrereError, DataError, Refused, StudyError, UserError
 from confrere.hospital.gate import Gate, Policy
 from confrere.hospital.run import Run
@@ -120,7 +121,7 @@ class Local:
             flow = supported(build.flow_of(study, built))
             found = drive(flow, federation.answer, deadline=deadline, cancelled=cancelled, progress=shown)
         except Refused:
-            raise _explained(runs, {n: t.source for n, t in tables.items()}, asked) from None
+            raise _explained(runs, tables, asked) from None
         named = dict(zip([s.name for s in study.analyses], found, strict=True))
         return Results(
             study, tuple(runs), {n: f for n, f in named.items() if not isinstance(f, UserError)},
@@ -164,7 +165,7 @@ def _clamped(tables: Mapping[str, Any]) -> list[str]:
     return [f"{c}: some values outside the declared range were set to its nearer end" for c, n in totals.items() if n]
 
 
-def _explained(runs: Mapping[str, Run], sources: Mapping[str, str], asked: Round) -> Exception:
+def _explained(runs: Mapping[str, Run], tables: Mapping[str, Table], asked: Round) -> Exception:
     """Why hospitals refused: told, since whoever runs in this process owns all the data."""
     reasons = {name: run.notes[0].reason for name, run in runs.items() if run.notes}
     if not reasons:
@@ -173,7 +174,7 @@ def _explained(runs: Mapping[str, Run], sources: Mapping[str, str], asked: Round
     name, reason = min(reasons.items(), key=lambda item: not isinstance(item[1], UserError))
     asks = " and ".join(dict.fromkeys(f"{name_of(a.analysis).lstrip('_')} ({a.step})" for a in asked))
     if isinstance(reason, DataError):
-        return DataError(f"{sources[name]}: {reason}")
+        return DataError(f"{tables[name].source}: {reason}")
     if isinstance(reason, UserError):
         return reason
     who = "every hospital" if len(reasons) == len(runs) else ", ".join(reasons)
@@ -181,6 +182,17 @@ def _explained(runs: Mapping[str, Run], sources: Mapping[str, str], asked: Round
         what = f"{type(reason).__name__}: {reason}"
         return Refused(f"{who} stopped at {asks}, by an error that Confrere did not expect; please report it: {what}")
     return Refused(
-        f"the gate of {who} refused {asks}: {reason}.\n"
+        f"the gate of {who} refused {asks}: {reason}.{_gaps(tables)}\n"
         f"(You see why because this run is local. In a federation the reason stays with the steward.)"
     )
+
+
+def _gaps(tables: Mapping[str, Table]) -> str:
+    """Columns that everybody of a hospital misses, which leaves it without people."""
+    gaps = [
+        f"'{column}' is missing for everybody at {name}"
+        for name, table in tables.items()
+        for column in table.frame.columns
+        if len(table.frame) and table.frame[column].isna().all()
+    ]
+    return f" Note that {', '.join(gaps)}." if gaps else ""

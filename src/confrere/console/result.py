@@ -48,10 +48,10 @@ def as_dict(results: Results) -> dict[str, Any]:
 
 def left(arrays: Sequence[Left]) -> list[dict[str, Any]]:
     """Arrays that left, one record per array, with rounds and bytes added up."""
-    records: dict[tuple[str, str, str], dict[str, Any]] = {}
+    records: dict[tuple[str, ...], dict[str, Any]] = {}
     for a in arrays:
         record = records.setdefault(
-            (a.analysis, a.step, a.name),
+            (a.analysis, a.settings, a.step, a.name),
             {"analysis": a.analysis.lstrip("_"), "step": a.step, "name": a.name, "shape": list(a.shape),
              "dims": list(a.dims), "rounds": 0, "bytes": 0, "kind": a.kind},
         )  # fmt: skip

@@ -53,7 +53,9 @@ def _people(results: Results) -> str:
     people = max((f.n for f in results.findings.values()), default=0)
     taking = max((f.hospitals for f in results.findings.values()), default=0)
     total = len(results.hospitals)
-    if not results.findings or taking == total:
+    if not results.findings:
+        return f"{total} hospitals were asked, and no analysis has a result"
+    if taking == total:
         return f"{people:,} people in {total} hospitals"
     return (
         f"{people:,} people in {taking} of {total} hospitals; the others have fewer than {results.study.k} people for "

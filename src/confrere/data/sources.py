@@ -16,10 +16,12 @@ import csv
 import glob
 import gzip
 import io
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +71,7 @@ class _Opened:
     rows: Any
     where: str
     comma: bool = False  # read "3,5" as 3.5
+    table: str = ""  # temporary, dropped once it was read
 
 
 def read(
@@ -96,6 +99,8 @@ def read(
         query = _Query(opened, numbers, levels, person)
         n = query.check(repeated)
         frame = query.fetch()
+        if opened.table:
+            _memory().drop_table(opened.table, force=True)
     clamped = {column.name: _clamp(frame, column) for column in numbers if column.range is not None}
     left_out = {} if n == len(frame) else {f"no person id in column '{person}'": n - len(frame)}
     return Table(frame, n, left_out, clamped, opened.where)
@@ -189,6 +194,12 @@ def _open(source: str | Path | Source | pd.DataFrame, wanted: list[str], hospita
     raise DataError(f"{where}: unknown kind of file '{suffix}'; known are {known}, and folders of Parquet files")
 
 
+@cache
+def _memory() -> Any:
+    """One DuckDB in memory for all that is read from files and frames; its tables are views or temporary."""
+    return _connect()
+
+
 def _connect(path: str | Path = ":memory:", read_only: bool = False) -> Any:
     import ibis
 
@@ -210,14 +221,15 @@ def _open_frame(frame: pd.DataFrame, wanted: list[str], hospital: str) -> _Opene
         arrow = pa.Table.from_pandas(plain, preserve_index=False)
     except pa.ArrowException:
         raise DataError(f"{where}: a column is neither numbers nor text; convert {', '.join(wanted)}") from None
-    return _Opened(_connect().create_table("people", arrow, temp=True), where)
+    table = f"people_{uuid.uuid4().hex}"
+    return _Opened(_memory().create_table(table, arrow, temp=True), where, table=table)
 
 
 def _open_parquet(path: Path, wanted: list[str], where: str) -> _Opened:
     if path.is_dir() and not any(path.rglob("*.parquet")):
         raise DataError(f"{where}: the folder holds no .parquet file")
     pattern = glob.escape(str(path)) + ("/**/*.parquet" if path.is_dir() else "")
-    rows = _connect().read_parquet(pattern)
+    rows = _memory().read_parquet(pattern)
     _check_columns(rows.columns, wanted, where)
     return _Opened(rows.select(wanted), where)
 
@@ -247,7 +259,7 @@ def _open_csv(source: Source, path: Path, wanted: list[str], where: str) -> _Ope
         raise DataError(f"{where}: decimal is '.' or ',', not '{source.decimal}'")
     separator, names = _header(source, path, wanted, where)
     _check_columns(names, wanted, where)
-    rows = _connect().read_csv(
+    rows = _memory().read_csv(
         glob.escape(str(path)),
         columns={f"c{i}": "VARCHAR" for i in range(len(names))},
         auto_detect=False, header=True, delim=separator, quote='"', escape='"', nullstr=list(MISSING),

@@ -1,0 +1,227 @@
+"""The manifest: what a steward reads before anything runs, and that nothing else, and nothing larger, leaves."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+
+import confrere as cf
+from confrere.console.demo import DEMOS, load
+from confrere.console.manifest import Entry, Manifest, manifest
+from confrere.coordinator.federation import Left
+from confrere.rounds import installed
+from confrere.study.file import Study, parse
+
+from .command import Frames, Shell, breast
+
+HEAD = """\
+[study]
+id = "every-method"
+purpose = "public-interest research"
+[data]
+table = "breast"
+{data}
+[data.columns.size]
+levels = ["<=20", "20-50", ">50"]
+[data.columns.fate]
+levels = ["alive", "relapse", "death"]
+[data.columns.treated]
+levels = ["no", "yes"]
+[disclosure]
+allow = [{allow}]
+"""
+
+# Every installed method, with settings that make it ask for more than it does by itself.
+SURVIVAL = [
+    {"method": "cox", "formula": "Surv(rtime, recur) ~ age + log(nodes + 1) + C(size)", "robust": True},
+    {"method": "cox", "formula": "Surv(rtime, recur == 1) ~ age + I(nodes > 3)", "baseline": "shared", "robust": True},
+    {"method": "cox", "formula": "Surv(entry, rtime, recur) ~ age + strata(treated)", "baseline": "shared"},
+    {"method": "kaplan_meier", "formula": "Surv(rtime, recur) ~ treated", "times": [365.0, 1826.0]},
+    {"method": "kaplan_meier", "formula": "Surv(rtime, recur) ~ grade"},
+    {"method": "logrank", "formula": "Surv(rtime, recur) ~ treated"},
+    {"method": "logrank", "formula": "Surv(rtime, recur) ~ size", "baseline": "per hospital"},
+]
+CAUSES = [
+    {"method": "competing_risks", "formula": "Surv(rtime, fate) ~ treated", "times": [365.0]},
+    {"method": "competing_risks", "formula": "Surv(rtime, fate) ~ age", "model": "cause-specific", "cause": "relapse"},
+    {"method": "competing_risks", "formula": "Surv(rtime, fate) ~ age", "model": "fine-gray", "cause": "death"},
+    {"method": "competing_risks", "formula": "Surv(rtime, fate) ~ age", "model": "fine-gray", "cause": "relapse",
+     "baseline": "shared"},
+]  # fmt: skip
+OUTCOMES = [
+    {"method": "linear", "formula": "log(er + 1) ~ age + poly(nodes, 2, raw=True)", "robust": True},
+    {"method": "logistic", "formula": "treated ~ age + ns(nodes, knots=[3], Boundary.knots=[0, 20])"},
+    {"method": "logistic", "formula": "I(nodes > 3) ~ age + size", "weights": "weight", "robust": True},
+    {"method": "poisson", "formula": "nodes ~ age + treated + offset(log(rtime))"},
+    {"method": "glm", "formula": "rtime ~ age + recur", "family": "gamma", "link": "log"},
+    {"method": "glm", "formula": "age ~ 0 + nodes + grade", "link": "log"},
+]
+TABLES = [
+    {"method": "describe", "variables": ["age", "size", "nodes", "er", "recur"], "by": "treated"},
+    {"method": "describe", "variables": ["age", "pgr"], "by": "grade", "quantiles": [0.1, 0.9]},
+    {"method": "describe", "variables": ["treated", "age"]},
+]
+METHODS = {"survival": SURVIVAL, "causes": CAUSES, "outcomes": OUTCOMES, "tables": TABLES}
+
+
+def study(analyses: list[dict[str, Any]], data: str = "", allow: str = "") -> Study:
+    """A study of these analyses, named a0, a1, ..."""
+    blocks = [HEAD.format(data=data, allow=allow)]
+    for i, settings in enumerate(analyses):
+        lines = [f"{key} = {str(v).lower() if isinstance(v, bool) else repr(v)}" for key, v in settings.items()]
+        blocks.append("\n".join(["[[analysis]]", f'name = "a{i}"', *lines]) + "\n")
+    return parse("".join(blocks))
+
+
+def people() -> Frames:
+    """The breast demo with the columns that the studies above name, and values missing here and there."""
+    frames = breast("delft", "dordrecht", "gouda", "rotterdam", people=None)
+    rng = np.random.default_rng(3)
+    for frame in frames.values():
+        frame["treated"] = np.where(frame["chemo"] > 0, "yes", "no")
+        frame["fate"] = np.where(frame["recur"] > 0, "relapse", np.where(frame["death"] > 0, "death", "alive"))
+        some = rng.random(len(frame)) < 0.1
+        frame["fate"] = np.where(some, "death", frame["fate"])
+        frame["entry"] = np.where(rng.random(len(frame)) < 0.3, 10, 0)
+        frame["rtime"] += 20
+        frame["weight"] = rng.uniform(0.5, 2, len(frame))
+        frame["er"] = frame["er"].where(rng.random(len(frame)) > 0.1)
+    frames["gouda"].loc[:3, "age"] = np.nan  # few: the study requires it of everybody
+    return frames
+
+
+def check_left(found: Manifest, left: list[Left]) -> None:
+    """Law 3: what left is listed, in no larger shape and no more often."""
+    listed: dict[tuple[str, str, str], list[Entry]] = {}
+    for e in found.entries:
+        listed.setdefault((e.method, e.step, e.name), []).append(e)
+    times = Counter((a.analysis.lstrip("_"), a.step, a.name) for a in left)
+    assert set(times) <= set(listed)
+    for a in left:
+        entries = listed[a.analysis.lstrip("_"), a.step, a.name]
+        fits = [e for e in entries if e.dims == a.dims and all(n <= b for n, b in zip(a.shape, e.bounds, strict=True))]
+        assert fits, (a, entries)
+        assert a.bytes <= max(e.bytes for e in fits)
+        assert {e.kind for e in fits} == {a.kind}
+    for key, count in times.items():
+        if all(e.repeats for e in listed[key]):
+            assert count <= sum(e.repeats for e in listed[key]), key
+
+
+def test_every_installed_method_is_here() -> None:
+    assert {settings["method"] for analyses in METHODS.values() for settings in analyses} >= set(installed())
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_leaves_is_listed_and_no_larger(name: str) -> None:
+    for analysis in METHODS[name]:
+        asked = study([analysis])
+        found = manifest(asked)
+        assert found.unreached == ()
+        results = cf.local(people()).run(asked)
+        assert not results.errors, analysis
+        check_left(found, list(results.left))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHODS)
+def test_what_leaves_of_a_whole_study_is_listed(name: str) -> None:
+    asked = study(METHODS[name][:3])
+    check_left(manifest(asked), list(cf.local(people()).run(asked).left))
+
+
+def test_exact_times_are_bounded_too() -> None:
+    exact = study([SURVIVAL[3], SURVIVAL[1]], "time_step = 1.0", '"fine_times"')
+    found = manifest(exact)
+    check_left(found, list(cf.local(people()).run(exact).left))
+    (exits,) = (e for e in found.entries if e.step == "exits")
+    assert exits.bounds[1] > 365 * 100  # a century and more of days, unless the study names a horizon
+    (shorter,) = (
+        e for e in manifest(study([SURVIVAL[3]], "time_step = 1.0\nhorizon = 3650", '"fine_times"')).entries if e.step == "exits"
+    )
+    assert shorter.bounds == (4, 3651)
+    assert shorter.bytes == 16 * 4 * 3651
+
+
+@pytest.mark.parametrize("name", DEMOS)
+def test_a_demo_stays_within_its_manifest(name: str) -> None:
+    asked, hospitals = load(name)
+    found = manifest(asked)
+    assert found.unreached == ()
+    check_left(found, list(cf.local(hospitals).run(asked).left))
+
+
+def test_it_is_made_from_the_study_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("data were read")
+
+    monkeypatch.setattr("confrere.data.sources.read", never)
+    asked = study(SURVIVAL[:1] + OUTCOMES[:1])
+    assert manifest(asked) == manifest(asked)
+    assert manifest(asked).columns == ("age", "er", "nodes", "recur", "rtime", "size")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"method": "cox", "formula": "Surv(time, status == 2) ~ log(dose) + C(stage, levels=[1, 2, 3])"},
+        {"method": "cox", "formula": "Surv(stop - start, status > 1) ~ standardize(age) + center(log(x))"},
+        {"method": "cox", "formula": "Surv(time / 30.4, d) ~ bs(age, knots=[50], lower_bound=20, upper_bound=90)"},
+        {"method": "kaplan_meier", "formula": "Surv(time, status != 0) ~ size + grade"},
+        {"method": "logrank", "formula": "Surv(time, d) ~ grade + strata(size)"},
+        {"method": "linear", "formula": "sqrt(x - 50) ~ log(1 - share) + age:size"},
+        {"method": "linear", "formula": "log(cost) ~ I(age > 65) * size"},
+        {"method": "logistic", "formula": "I(los >= 7) ~ age"},
+        {"method": "logistic", "formula": "status == 2 ~ log2(x) + C(size, ref='>50')"},
+        {"method": "poisson", "formula": "visits ~ age + offset(log(years))", "weights": "w"},
+        {"method": "glm", "formula": "cost ~ age + size", "family": "gamma"},
+        {"method": "glm", "formula": "share ~ age", "family": "binomial", "weights": "w", "link": "probit"},
+    ],
+    ids=lambda settings: settings["formula"],
+)
+def test_dummy_people_suit_any_reasonable_formula(settings: dict[str, Any]) -> None:
+    found = manifest(study([settings]))
+    assert found.unreached == ()
+    assert len(found.entries) > 2
+
+
+def test_what_dummy_people_cannot_reach_is_said(shell: Shell) -> None:
+    """No numbers satisfy this formula, so that its steps are listed by name, and other analyses in full."""
+    impossible = {"method": "linear", "formula": "y ~ log(x) + log(0 - x)", "robust": True}
+    asked = study([impossible, OUTCOMES[0]])
+    found = manifest(asked)
+    (missed,) = found.unreached
+    assert missed.analysis == "a0"
+    assert "log is defined for numbers above 0" in missed.reason
+    assert missed.steps == ("gram (xtx, xty, yty)", "meat (meat)", "start (total, first, second, cross, outcome, events)")
+    assert {e.step for e in found.entries if e.analysis == "a1"} == {"design", "start", "gram", "meat"}
+
+
+def test_the_page_that_a_steward_reads(shell: Shell) -> None:
+    (shell.folder / "study.toml").write_text(
+        HEAD.format(data='person = "pid"', allow='"fine_times"')
+        + '[groups]\nsouth = ["delft", "gouda", "rotterdam"]\n'
+        + '[[analysis]]\nname = "recurrence"\nmethod = "cox"\ngroup = "south"\n'
+        + 'formula = "Surv(rtime, recur) ~ age + nodes"\n'
+        + '[[analysis]]\nname = "curve"\nmethod = "kaplan_meier"\nformula = "Surv(rtime, recur) ~ size"\n'
+        + '[[analysis]]\nname = "test"\nmethod = "logrank"\nformula = "Surv(rtime, recur) ~ size"\n'
+    )
+    said = shell("manifest", "study.toml")
+    assert (said.code, said.err) == (0, "")
+    text = " ".join(said.out.split())
+    for words in (
+        "What may leave each hospital under every-method", "only ever seen added to those of the other hospitals",
+        "recurrence; asked of delft, gouda, rotterdam alone",
+        "cox slope: Log-likelihood and score at standardised coefficients.",
+        "information terms 2 x terms 2 3 times 48 bytes", "score terms 2 80 times 32 bytes",
+        "kinds groups 6 x cells", "support counts", "blinded once",
+        "test: asks for nothing more; what the analyses above ask for is enough",
+        "Columns read (6): age, nodes, pid, recur, rtime, size.",
+        "Needs your word for fine_times: exact event times of the network leave",
+        "0.25 numbers per person and column",
+    ):  # fmt: skip
+        assert words in text, words
+    assert cf.read("study.toml").hash in said.out

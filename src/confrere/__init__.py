@@ -1,9 +1,9 @@
 """Ask every hospital, move no patient: statistics over hospitals whose records stay where they are.
 
-    import confrere as cf
-    hospitals = cf.local({"curie": "curie.csv", "lyon": "lyon.parquet", "paris": "paris.duckdb"})
-    fit = hospitals.run(cf.Cox("Surv(rtime, recur) ~ hormon + age + nodes"))
-    fit.summary()
+import confrere as cf
+hospitals = cf.local({"curie": "curie.csv", "lyon": "lyon.parquet", "paris": "paris.duckdb"})
+fit = hospitals.run(cf.Cox("Surv(rtime, recur) ~ hormon + age + nodes"))
+fit.summary()
 """
 
 from __future__ import annotations

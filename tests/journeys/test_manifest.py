@@ -139,9 +139,8 @@ def test_exact_times_are_bounded_too() -> None:
     check_left(found, list(cf.local(people()).run(exact).left))
     (exits,) = (e for e in found.entries if e.step == "exits")
     assert exits.bounds[1] > 365 * 100  # a century and more of days, unless the study names a horizon
-    (shorter,) = (
-        e for e in manifest(study([SURVIVAL[3]], "time_step = 1.0\nhorizon = 3650", '"fine_times"')).entries if e.step == "exits"
-    )
+    bounded = manifest(study([SURVIVAL[3]], "time_step = 1.0\nhorizon = 3650", '"fine_times"'))
+    (shorter,) = (e for e in bounded.entries if e.step == "exits")
     assert shorter.bounds == (4, 3651)
     assert shorter.bytes == 16 * 4 * 3651
 
@@ -196,7 +195,15 @@ def test_what_dummy_people_cannot_reach_is_said(shell: Shell) -> None:
     (missed,) = found.unreached
     assert missed.analysis == "a0"
     assert "log is defined for numbers above 0" in missed.reason
-    assert missed.steps == ("gram (xtx, xty, yty)", "meat (meat)", "start (total, first, second, cross, outcome, events)")
+    first = "start (total, first, second, cross, outcome, events)"
+    assert missed.steps == ("gram (xtx, xty, yty)", "meat (meat)", first)
+    (shell.folder / "study.toml").write_text(
+        HEAD.format(data="", allow="")
+        + '[[analysis]]\nname = "odd"\nmethod = "linear"\nformula = "y ~ log(x) + log(0 - x)"\n'
+    )
+    said = " ".join(shell("manifest", "study.toml").out.split())
+    assert "odd: not listed to its end Dummy people do not suit it: 'log(" in said
+    assert f"It may also ask for: gram (xtx, xty, yty), meat (meat), {first}" in said
     assert {e.step for e in found.entries if e.analysis == "a1"} == {"design", "start", "gram", "meat"}
 
 
@@ -216,7 +223,7 @@ def test_the_page_that_a_steward_reads(shell: Shell) -> None:
         "What may leave each hospital under every-method", "only ever seen added to those of the other hospitals",
         "recurrence; asked of delft, gouda, rotterdam alone",
         "cox slope: Log-likelihood and score at standardised coefficients.",
-        "information terms 2 x terms 2 3 times 48 bytes", "score terms 2 80 times 32 bytes",
+        "information terms 2 x terms 2 3 times 48 bytes", "loglik one number", " times 16 bytes",
         "kinds groups 6 x cells", "support counts", "blinded once",
         "test: asks for nothing more; what the analyses above ask for is enough",
         "Columns read (6): age, nodes, pid, recur, rtime, size.",

@@ -33,7 +33,7 @@ CITE = (
 )  # fmt: skip
 ZPH = Citation("Grambsch PM, Therneau TM. Proportional hazards tests and diagnostics based on weighted residuals. "
                "Biometrika 1994;81:515-526", "10.1093/biomet/81.3.515")  # fmt: skip
-LIN_WEI = Citation("Lin DY, Wei LJ. The robust inference for the Cox proportional hazards model. JASA 1989;84:1074-1078",
+LIN_WEI = Citation("Lin DY, Wei LJ. The robust inference for the Cox model. JASA 1989;84:1074-1078",
                    "10.1080/01621459.1989.10478874")  # fmt: skip
 
 Beta = tuple[float, ...]
@@ -121,7 +121,9 @@ class Cox:
         """The formula, against the levels that the study declares."""
         model = model_of(self.formula, self.ground)
         if model.outcome is None or model.outcome.kind != "surv":
-            raise FormulaError(f"{self.formula!r}: the outcome of a Cox model is Surv(time, event) or Surv(entry, time, event)")
+            raise FormulaError(
+                f"{self.formula!r}: the outcome of a Cox model is Surv(time, event) or Surv(entry, time, event)"
+            )
         if model.offsets:
             raise FormulaError(f"{self.formula!r}: offset() is not offered for Cox models; use it in a poisson model")
         if not model.names:
@@ -153,9 +155,7 @@ class Cox:
         t = rows.time[rows.event > 0]
         logt = np.log(np.maximum(t, 1e-9))
         clock = np.array([t.sum(), (t**2).sum(), logt.sum(), (logt**2).sum()])
-        return Start(
-            *s, people.count(d.flags["event"]), people.derived(clock, d.weights, dims=("moments",), scale=RAW)
-        )
+        return Start(*s, people.count(d.flags["event"]), people.derived(clock, d.weights, dims=("moments",), scale=RAW))
 
     @local(on="design", repeats=110)
     def slope(self, people: People, beta: Beta, standard: Standard) -> Slope:
@@ -184,7 +184,9 @@ class Cox:
         return Meat(people.moments(likelihood.score_residuals()))
 
     @local(on="design", repeats=2)
-    def drift(self, people: People, beta: Beta, standard: Standard, transform: str, clock: tuple[float, float]) -> Drift:
+    def drift(
+        self, people: People, beta: Beta, standard: Standard, transform: str, clock: tuple[float, float]
+    ) -> Drift:
         """Score test of a coefficient that drifts with g(t): `transform` of time, standardised by `clock`."""
         likelihood = Likelihood.at(people.design, beta, standard, self.ties == "efron")
         times = likelihood.sets.times
@@ -248,7 +250,7 @@ class Cox:
             if not any(beta) and own < 1e-9 * max(1.0, information.max()):
                 raise ModelError(
                     f"term {name!r} is constant within every hospital, so a baseline per hospital takes it up. "
-                    f"Use baseline = \"shared\", or leave it out"
+                    f'Use baseline = "shared", or leave it out'
                 )
         return curve
 
@@ -297,7 +299,9 @@ def _pairs(design: Design, beta: Beta, standard: Standard) -> concordance.Pairs:
     rows: Rows = design.data.rows
     if rows.time is None or rows.event is None:
         raise FormulaError("the outcome must be Surv(time, event)")
-    risk = np.round(standard.of(rows.x) @ np.array(beta), 10)  # people with the same terms tie, whatever the order of sums
+    risk = np.round(
+        standard.of(rows.x) @ np.array(beta), 10
+    )  # people with the same terms tie, whatever the order of sums
     return concordance.pairs(rows.time, rows.event > 0, risk, design.data.weights, rows.strata)
 
 
@@ -415,7 +419,7 @@ def fitted(
             "baseline": cox.baseline, "rounds_of_the_fit": peak.rounds, **facts,
         },
         arrays=arrays, warnings=few_events(events, p),
-        notes=("Stratified by hospital: every hospital has its own baseline hazard.",) if cox.baseline != "shared" else (),
+        notes=() if cox.baseline == "shared" else ("Stratified by hospital: each has its own baseline hazard.",),
         cite=(*CITE, *((ZPH,) if extra else ()), *((LIN_WEI,) if robust is not None else ())),
     )  # fmt: skip
 
@@ -424,4 +428,6 @@ def few_events(events: int, terms: int) -> tuple[str, ...]:
     """A warning where there are fewer than ten events per term (Peduzzi et al. 1995)."""
     if events >= 10 * terms:
         return ()
-    return (f"{events} events for {terms} terms: fewer than ten per term, estimates may be unstable and too far from 0.",)
+    return (
+        f"{events} events for {terms} terms: fewer than ten per term, estimates may be unstable and too far from 0.",
+    )

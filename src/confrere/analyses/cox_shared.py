@@ -135,7 +135,9 @@ class SharedBaseline:
     def span(self, people: People) -> Design:
         """Exits on a coarse ladder."""
         made = self._rows(people)
-        return replace(made, cells={"span": span_cells(made.data.time, self.cox.ground)}, x=np.empty((made.n, 0)), names=())
+        return replace(
+            made, cells={"span": span_cells(made.data.time, self.cox.ground)}, x=np.empty((made.n, 0)), names=()
+        )
 
     def grid(self, people: People, edges: tuple[float, ...]) -> Design:
         """Raw terms, and exits and entries on the ladder, by stratum."""
@@ -146,7 +148,9 @@ class SharedBaseline:
             check_on_grid(made.data.time, ground)
         stratum = np.zeros(made.n, dtype=np.int64) if rows.strata is None else rows.strata
         marks = tuple(int(i) + 1 for i in np.flatnonzero(np.isin(edges, ground.marks)))
-        kind: dict[str, Any] = {"rule": "fine", "needs": "fine_times"} if ground.fine else {"rule": "align", "marks": marks}
+        kind: dict[str, Any] = (
+            {"rule": "fine", "needs": "fine_times"} if ground.fine else {"rule": "align", "marks": marks}
+        )
         cells = {
             name: Cells(np.where(who, stratum * size[1] + cell_of(when, edges), -1), size, family="time",
                         days=ground.days, **kind)
@@ -221,9 +225,7 @@ class SharedBaseline:
         return Firsts(*(people.cells(kind, x * r[:, None]) for kind in self.kinds))
 
     @local(on="grid", repeats=2)
-    def weighted(
-        self, people: People, beta: Beta, z: Standard, a: Array, c: Array, g: Array, *more: Array
-    ) -> Weighted:
+    def weighted(self, people: People, beta: Beta, z: Standard, a: Array, c: Array, g: Array, *more: Array) -> Weighted:
         """Score and second moments with drifting coefficients; g (S T,)."""
         x, r, w = _weights(people, beta, z)
         sets = self._sets(people, *more)
@@ -430,8 +432,8 @@ def shared_note(ground: Ground) -> str:
         return "One baseline hazard; times are exact on the network: the stewards approved the class fine_times."
     return (
         f"One baseline hazard on a grid of times: a time counts as that of its cell, of at least {ground.width:g} "
-        f"{ground.unit}, in which nobody or at least k people have the event, and as many do not. Who leaves and who has "
-        f"the event in one cell are tied."
+        f"{ground.unit}, in which nobody or at least k people have the event, and as many do not. Events of one cell "
+        f"are tied."
     )
 
 

@@ -56,7 +56,12 @@ class Finding:
 
 
 def coefficients(
-    names: Sequence[str], estimate: Array, se: Array, robust: Array | None = None, exponent: str = "", df: float = np.inf
+    names: Sequence[str],
+    estimate: Array,
+    se: Array,
+    robust: Array | None = None,
+    exponent: str = "",
+    df: float = np.inf,
 ) -> list[Record]:
     """Records of estimates (p,) with standard errors (p,); tests and limits by the robust ones if given.
 

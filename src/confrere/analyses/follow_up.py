@@ -55,7 +55,9 @@ class FollowUp:
         """Group columns are plain columns, and there is an outcome."""
         model = model_of(self.formula, self.ground)
         if model.offsets or model.pooled:
-            raise FormulaError(f"{self.formula!r}: groups are columns; offset(), standardize() and center() have no place")
+            raise FormulaError(
+                f"{self.formula!r}: groups are columns; offset(), standardize() and center() have no place"
+            )
         right = self.formula.split("~", 1)[1]
         plain = right.replace("strata(", "(").replace("C(", "(")
         if re.search(r"[\w.]\s*\(|[*^:/-]|%", plain) or not right.strip():

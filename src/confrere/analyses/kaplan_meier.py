@@ -88,7 +88,9 @@ class KaplanMeier:
             tables["rmst"] += self._rmst(group, curve)
         times = ticks(list(curves.values()), self.ground)
         tables["risk"] = [
-            {"group": group, "time": t, **count("at_risk", at_risk(curve, t), k)} for group, curve in curves.items() for t in times
+            {"group": group, "time": t, **count("at_risk", at_risk(curve, t), k)}
+            for group, curve in curves.items()
+            for t in times
         ]
         tables["suppressed"] = [hidden(group) for group in left_out]
         return Finding(

@@ -53,7 +53,7 @@ def ladder(ground: Ground, horizon: float, most: int) -> tuple[float, ...]:
     while len(edges) > max(most, 1) and not ground.fine:
         times += 1
         edges = _steps(ground, horizon, times)
-    marked = np.unique(np.concatenate([edges, [m for m in ground.marks if 0 < m]]))
+    marked = np.unique(np.concatenate([edges, [m for m in ground.marks if m > 0]]))
     return tuple(float(e) for e in marked)
 
 

@@ -1,11 +1,13 @@
 """Log-rank tests and their weighted variants over all hospitals, from the same counts as the curves.
 
 At each time with d events of which d_g in group g, n at risk of which n_g, and weight w: O - E = sum w (d_g - d n_g/n),
-variance sum w^2 d (n - d)/(n - 1) (n_g/n delta_gh - n_g n_h/n^2). Strata are summed. Sources: Mantel 1966; Peto &
-Peto, JRSS A 1972;135:185; Harrington & Fleming, Biometrika 1982;69:553 (S(t-)^rho (1 - S(t-))^gamma); Tarone & Ware
-1977 (sqrt n); Gehan 1965 (n). Stratified by hospital (`baseline = "per hospital"`) it is exact without any grid: every
-hospital compares its own people, and only O, E and V leave. Else it needs the network's times: with exact times equals R survival::survdiff; on a coarse ladder events and censorings
-are spread evenly over their cells, and a cell's number at risk is that of its middle.
+variance sum w^2 d (n - d)/(n - 1) (n_g/n delta_gh - n_g n_h/n^2). Strata are summed. Stratified by hospital (`baseline =
+"per hospital"`) it is exact without any grid: every hospital compares its own people, and only O, E and V leave. Else it
+needs the network's times: with exact times it equals R survival::survdiff; on a coarse ladder events and censorings are
+spread evenly over their cells, and a cell's number at risk is that of its middle.
+
+Sources: Mantel 1966; Peto & Peto, JRSS A 1972;135:185; Harrington & Fleming, Biometrika 1982;69:553
+(S(t-)^rho (1 - S(t-))^gamma); Tarone & Ware 1977 (sqrt n); Gehan 1965 (n).
 """
 
 from __future__ import annotations
@@ -97,7 +99,9 @@ class LogRank:
         all_rows = made.rows.copy()
         all_rows[made.rows] = keep
         sets = risk_sets(rows.time, rows.event, rows.entry, rows.strata, np.ones(len(x)))
-        return replace(made, n=len(x), rows=all_rows, x=x, names=tuple(places), data=sets, flags={"event": rows.event > 0})
+        return replace(
+            made, n=len(x), rows=all_rows, x=x, names=tuple(places), data=sets, flags={"event": rows.event > 0}
+        )
 
     @local(on="compared")
     def differences(self, people: People) -> Differences:
@@ -191,7 +195,7 @@ class LogRank:
         if self.ground.fine or fewest >= FEW_CELLS:
             return ()
         return (
-            f"A group has only {fewest} cells of events, so the test is approximate. Exact: baseline = \"per hospital\", "
+            f'A group has only {fewest} cells of events, so the test is approximate. Exact: baseline = "per hospital", '
             f"or fine_times if the stewards allow it.",
         )
 
@@ -215,8 +219,13 @@ class LogRank:
             return labels, [""] * len(labels)
         parts = [label.split(", ") for label in labels]
         is_stratum = [[any(p.startswith(f"{s}=") for s in strata) for p in row] for row in parts]
-        groups = [", ".join(p for p, s in zip(row, of, strict=True) if not s) for row, of in zip(parts, is_stratum, strict=True)]
-        levels = [", ".join(p for p, s in zip(row, of, strict=True) if s) for row, of in zip(parts, is_stratum, strict=True)]
+        groups = [
+            ", ".join(p for p, s in zip(row, of, strict=True) if not s)
+            for row, of in zip(parts, is_stratum, strict=True)
+        ]
+        levels = [
+            ", ".join(p for p, s in zip(row, of, strict=True) if s) for row, of in zip(parts, is_stratum, strict=True)
+        ]
         return [g.split("=", 1)[1] if ", " not in g else g for g in groups], levels
 
     def _sums(self, d: Array, n: Array, *, exact: bool) -> tuple[Array, Array, Array]:

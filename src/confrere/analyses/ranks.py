@@ -58,12 +58,16 @@ class Ranks:
         ones = people.derived(np.array(float(lp.size)))
         return Size(ones, people.derived(lp.sum()), people.derived((lp**2).sum()))
 
-    def binned(self, people: People, beta: Beta, z: Standard, cuts: tuple[float, ...], edges: tuple[float, ...]) -> Design:
+    def binned(
+        self, people: People, beta: Beta, z: Standard, cuts: tuple[float, ...], edges: tuple[float, ...]
+    ) -> Design:
         """Bin of risk and exit of each person."""
         made = self.people(people)
         rows, ground, size = made.data, self.cox.ground, (len(cuts) + 1, len(edges) + 1)
         index = np.searchsorted(cuts, z.of(rows.x) @ np.array(beta)) * size[1] + cell_of(rows.time, edges)
-        rule: dict[str, Any] = {"rule": "fine", "needs": "fine_times"} if ground.fine else {"rule": "merge", "family": "ranks"}
+        rule: dict[str, Any] = (
+            {"rule": "fine", "needs": "fine_times"} if ground.fine else {"rule": "merge", "family": "ranks"}
+        )
         cells = {
             name: Cells(np.where(who, index, -1), size, days=ground.days, **rule)
             for name, who in (("dead", rows.event > 0), ("alive", ~(rows.event > 0)))
@@ -118,7 +122,9 @@ def concordant(table: Table, exact: bool) -> dict[str, Any]:
         return {}
     estimate = good / total
     as_event, as_censored = (_kinds(x, lower_is_concordant=False) for x in (event, censored))
-    square = (d * _influence(first + as_event, estimate) ** 2).sum() + (c * _influence(as_censored, estimate) ** 2).sum()
+    square = (d * _influence(first + as_event, estimate) ** 2).sum() + (
+        c * _influence(as_censored, estimate) ** 2
+    ).sum()
     return {"concordance": estimate, "concordance_se": float(np.sqrt(square)) / total, "concordance_bins": len(used)}
 
 

@@ -97,9 +97,7 @@ class Local:
         ground = analysis.ground if analysis.ground != Ground() else self.ground
         return replace(ground, fine=ground.fine or "fine_times" in allow)
 
-    def _run(
-        self, study: Study, deadline: float | None, cancelled: Callable[[], bool], progress: Progress
-    ) -> Results:
+    def _run(self, study: Study, deadline: float | None, cancelled: Callable[[], bool], progress: Progress) -> Results:
         start = time.monotonic()
         built = build.analyses(study)
         columns = build.columns_of(built)

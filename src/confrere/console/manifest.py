@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple, get_type_hints
 
 import numpy as np
@@ -38,6 +39,7 @@ from confrere.study import build
 from confrere.study.cohorts import agreed, reads
 from confrere.study.file import Study
 from confrere.study.ground import model_of
+from confrere.study.pooled import with_pooled
 
 HOSPITALS = 3
 NUMBER = 16  # bytes
@@ -114,9 +116,16 @@ def _manifest(study: Study) -> Manifest:
     listed = _List(study, {name for a in built for name in reads(a)})
     listed.drive(PEOPLE, built, lambda: agreed(built))
     for spec, analysis in zip(study.analyses, built, strict=True):
-        listed.drive(spec.name, [analysis], analysis.flow, ",".join(spec.group))
+        listed.drive(spec.name, [analysis], partial(_whole, analysis), ",".join(spec.group))
     person = [study.person] if study.person else []
     return Manifest(tuple(listed.entries.values()), tuple(sorted({*columns, *person})), tuple(listed.unreached))
+
+
+class _Drive(NamedTuple):
+    """What one drive asked for: arrays by the analysis, step and name; kinds of analyses."""
+
+    entries: dict[tuple[Any, ...], Entry]
+    kinds: set[type]
 
 
 class _List:
@@ -126,21 +135,26 @@ class _List:
         self.study, self.columns = study, columns
         self.entries: dict[tuple[Any, ...], Entry] = {}
         self.unreached: list[Unreached] = []
-        self.asked: dict[str, set[type]] = {}  # the analyses whose steps were reached, by the study's names
 
     def drive(self, name: str, analyses: Sequence[Any], flow: Callable[[], Flow[Any]], group: str = "") -> None:
         """Drive a flow over dummy people, with one recipe after the other until it ends by itself."""
-        reason = ""
+        reason, furthest = "", _Drive({}, set())
         for recipe in RECIPES:
+            seen = _Drive({}, set())
             try:
-                drive(supported(flow()), self._answer(name, analyses, recipe, group))
-                return
+                drive(supported(flow()), self._answer(name, analyses, recipe, seen))
+                furthest, reason = seen, ""
+                break
             except UserError as error:
                 reason = reason or str(error)
-        kinds = self.asked.get(name) or {type(a) for a in analyses}
-        self.unreached.append(Unreached(name, reason, tuple(self._rest(name, kinds))))
+                furthest = max(furthest, seen, key=lambda d: len(d.entries))
+        for (asked, *place), entry in furthest.entries.items():
+            self.entries.setdefault((group, asked, *place), entry)
+        if reason:
+            kinds = furthest.kinds or {type(a) for a in analyses}
+            self.unreached.append(Unreached(name, reason, tuple(_rest(furthest, kinds))))
 
-    def _answer(self, name: str, analyses: Sequence[Any], recipe: Recipe, group: str) -> Callable[[Round], Answers]:
+    def _answer(self, name: str, analyses: Sequence[Any], recipe: Recipe, seen: _Drive) -> Callable[[Round], Answers]:
         wished: dict[str, Wish] = {}
         for a in analyses:
             wished = _wishes(a) | wished
@@ -155,9 +169,9 @@ class _List:
             answers = answer(asks)
             counts = iter(sizes)
             for a, got in zip(asks, answers, strict=True):
-                self.asked.setdefault(name, set()).add(type(a.analysis))
+                seen.kinds.add(type(a.analysis))
                 for entry in self._support(name, a, next(counts)) if a.kind == "support" else _sums(name, a, got):
-                    self.entries.setdefault((group, a.analysis, entry.step, entry.name), entry)
+                    seen.entries.setdefault((a.analysis, entry.step, entry.name), entry)
             return answers
 
         return recorded
@@ -169,18 +183,23 @@ class _List:
         if name == PEOPLE:
             repeats = max(1, len(a.analysis.sets) - 1)
         does = _first_line(getattr(type(a.analysis), a.step))
-        yield Entry(
-            name, _method(a), a.step, "support", a.kind, ("counts",), (counts,), repeats, NUMBER * counts, does
-        )
+        yield Entry(name, _method(a), a.step, "support", a.kind, ("counts",), (counts,), repeats, NUMBER * counts, does)
 
-    def _rest(self, name: str, kinds: set[type]) -> Iterator[str]:
-        """The steps of analyses that were not reached, with what they return."""
-        reached = {e.step for e in self.entries.values() if e.analysis == name}
-        for step in sorted({step for kind in kinds for step in dir(kind)} - reached):
-            method = next(getattr(kind, step) for kind in kinds if hasattr(kind, step))
-            if isinstance(getattr(method, "step", None), Step):
-                gives = get_type_hints(method).get("return")
-                yield f"{step} ({', '.join(getattr(gives, '_fields', ()))})"
+
+def _rest(seen: _Drive, kinds: set[type]) -> Iterator[str]:
+    """The steps of analyses that a drive did not reach, with what they return."""
+    reached = {e.step for e in seen.entries.values()}
+    for step in sorted({step for kind in kinds for step in dir(kind)} - reached):
+        method = next(getattr(kind, step) for kind in kinds if hasattr(kind, step))
+        if isinstance(getattr(method, "step", None), Step):
+            gives = get_type_hints(method).get("return")
+            yield f"{step} ({', '.join(getattr(gives, '_fields', ()))})"
+
+
+def _whole(analysis: Any) -> Flow[Any]:
+    """The flow of an analysis, after the moments that its formula needs."""
+    (ready,) = yield from with_pooled([analysis])
+    return (yield from ready.flow())
 
 
 def _sums(name: str, a: Ask, got: Any) -> Iterator[Entry]:

@@ -37,7 +37,9 @@ def recorded(answer: Answer, path: Path) -> Answer:
             before = written[at]
             at += 1
             if not same(before["asks"], _through(plain)):
-                raise ProtocolError(f"round {at} of the journal {path.name} is of another study: it asked something else")
+                raise ProtocolError(
+                    f"round {at} of the journal {path.name} is of another study: it asked something else"
+                )
             return tuple(_thawed(a, got) for a, got in zip(asks, before["answers"], strict=True))
         answers = answer(asks)
         frozen = tuple(_frozen(got) for got in answers)

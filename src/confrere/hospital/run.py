@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from confrere import wire
 from confrere.errors import ProtocolError
 from confrere.hospital.gate import Gate, Support, Violation, support_of
-from confrere.rounds import Answers, Ask, Design, Flow, Round, Site, Sums, Verdict, same
+from confrere.rounds import Answers, Ask, Design, Flow, Round, Site, Sums, same
 from confrere.sums import Answer, Session, add_masked, fixed
 
 SUPPORT_SCALE = 20  # counts are exact, sums of squares up to 2^100 fit
@@ -60,7 +60,9 @@ class Follower:
 class Run:
     """One run. `groups` gives the members of every group that the study fixed; "" is all of them."""
 
-    def __init__(self, flow: Flow[Any], site: Site, gate: Gate, session: Session, groups: Mapping[str, tuple[str, ...]]):
+    def __init__(
+        self, flow: Flow[Any], site: Site, gate: Gate, session: Session, groups: Mapping[str, tuple[str, ...]]
+    ):
         self.notes: list[Note] = []
         self.site = site
         self._gate = gate

@@ -21,12 +21,16 @@ def analyses(study: Study) -> list[Analysis]:
 
 def _analysis(spec: Spec, ground: Ground) -> Analysis:
     if spec.method not in installed():
-        raise StudyError(f"[[analysis]] {spec.name}: method '{spec.method}' is not known; {meant(spec.method, installed())}")
+        raise StudyError(
+            f"[[analysis]] {spec.name}: method '{spec.method}' is not known; {meant(spec.method, installed())}"
+        )
     cls = find(spec.method)
     hints = {f.name: get_type_hints(cls)[f.name] for f in dataclasses.fields(cls) if f.name != "ground"}
     missing = dataclasses.MISSING
     required = [
-        f.name for f in dataclasses.fields(cls) if f.default is missing and f.default_factory is missing and f.name in hints
+        f.name
+        for f in dataclasses.fields(cls)
+        if f.default is missing and f.default_factory is missing and f.name in hints
     ]
     given = settings(spec, hints, required)
     try:
@@ -68,7 +72,9 @@ def groups_of(study: Study, members: Sequence[str]) -> dict[str, tuple[str, ...]
     groups = {"": tuple(sorted(members))}
     for spec in study.analyses:
         if strange := set(spec.group) - set(members):
-            raise StudyError(f"[[analysis]] {spec.name}: group names {sorted(strange)}, who are not hospitals of this run")
+            raise StudyError(
+                f"[[analysis]] {spec.name}: group names {sorted(strange)}, who are not hospitals of this run"
+            )
         if spec.group:
             groups[",".join(spec.group)] = spec.group
     return groups

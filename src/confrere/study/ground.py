@@ -105,7 +105,9 @@ def design_of(people: People, formula: str, ground: Ground, *, weights: str = ""
     )  # fmt: skip
     check_times(data)
     if data.weights is not None and (data.weights < 0).any():
-        raise DataError(f"column {weights!r}: {int((data.weights < 0).sum())} case weights are negative; weights are >= 0")
+        raise DataError(
+            f"column {weights!r}: {int((data.weights < 0).sum())} case weights are negative; weights are >= 0"
+        )
     flags = {"event": data.event > 0} if data.event is not None else {}
     return Design(
         n=int(rows.sum()), rows=rows, x=data.x, names=model.names, flags=flags, weights=data.weights, data=data,

@@ -12,6 +12,7 @@ import hashlib
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -71,6 +72,7 @@ def fingerprint(public: bytes) -> str:
     return " ".join(digits[i : i + 5] for i in range(0, _DIGITS, 5))
 
 
+@lru_cache(maxsize=1 << 14)  # in one process many hospitals verify the same signature; errors are not kept
 def verify(public: bytes, signature: bytes, use: str, *parts: bytes) -> None:
     """KeysError unless `signature` is that of `public` over exactly these parts for this use."""
     try:
@@ -119,7 +121,7 @@ class Roster:
         """The members in roster order."""
         return tuple(self.keys)
 
-    @property
+    @cached_property
     def hash(self) -> bytes:
         """SHA-256 of names and keys (32,), which every member signs; signatures are not part of it."""
         members = (frames(name.encode(), key) for name, key in self.keys.items())

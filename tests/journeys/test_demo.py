@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from confrere.report import schema
@@ -72,11 +72,12 @@ def test_the_report_in_french(shell: Shell) -> None:
     assert '<html lang="fr"' in (shell.folder / "confrere-demo" / "report.html").read_text(encoding="utf-8")
 
 
-def test_help_says_what_there_is_and_how_it_ends(shell: Shell) -> None:
+def test_help_says_what_there_is_and_how_it_ends(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     said = shell("--help")
     assert said.code == 0
-    for words in ("demo", "run", "manifest", "--version", "move no patient", "Exit codes: 0 done", "4 waiting"):
-        assert words in said.out
+    for word in ("demo", "run", "manifest", "--version", "move no patient", "Exit codes: 0 done", "4 waiting"):
+        assert word in said.out
     assert shell().out.split() == said.out.split()
     for command, words in (
         ("demo", ("breast", "lung", "myeloma", "--out", "--lang", "--deadline")),
@@ -88,7 +89,7 @@ def test_help_says_what_there_is_and_how_it_ends(shell: Shell) -> None:
         for word in words:
             assert word in " ".join(told.out.split())
     assert shell("--version").out == "confrere 0.1.0\n"
-    assert shell("demos").code == 2
+    assert "No such command 'demos'. Did you mean 'demo'?" in " ".join(shell("demos").err.split())
     assert shell("run").code == 2
 
 

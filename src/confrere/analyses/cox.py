@@ -260,9 +260,9 @@ class Cox:
         records: list[Record] = []
         spent = 2 * p * (p + 1) + (p + 1) * peak.rounds + 3 * p
         for transform, total, square in (("identity", t, tt), ("log", l, ll)):
-            spent += p + p * (p + 1)
+            spent += p + p * (p + 1)  # and as much again must be left: these matrices say most about the last at risk
             sd = float(np.sqrt(max(square / d - (total / d) ** 2, 0.0)))
-            if spent > budget or sd <= 0:
+            if 2 * spent > budget or sd <= 0:
                 break
             got = yield from ask(self.drift, beta, z, transform, (float(total / d), sd))
             records += drifting(self.names, peak.information, got, transform)

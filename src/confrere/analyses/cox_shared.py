@@ -155,9 +155,10 @@ class SharedBaseline:
             name: Cells(np.where(who, stratum * size[1] + cell_of(when, edges), -1), size, family="time",
                         days=ground.days, **kind)
             for name, who, when in zip(self.kinds, *self._who(made), strict=True)
+            if name in self.used
         }  # fmt: skip
         weights = np.ones(made.n) if rows.weights is None else rows.weights
-        return replace(made, cells=cells, data=Cell(rows, weights, rows.entry is not None))
+        return replace(made, cells={**made.cells, **cells}, data=Cell(rows, weights, rows.entry is not None))
 
     def _who(self, made: Design) -> tuple[list[Bools], list[Array]]:
         """Who is of each kind, and when: leaves with the event, leaves without it, enters."""
@@ -172,6 +173,11 @@ class SharedBaseline:
     def strata(self) -> int:
         """How many strata the study declares."""
         return max(1, len(model_of(self.cox.formula, self.cox.ground).strata_levels))
+
+    @property
+    def used(self) -> tuple[str, ...]:
+        """The kinds that can have people: nobody enters late where the outcome names no entry."""
+        return self.kinds if self._late or "entered" not in self.kinds else self.kinds[:2]
 
     @property
     def _late(self) -> bool:
@@ -192,7 +198,7 @@ class SharedBaseline:
         """Sums of r per cell."""
         x, r, w = _weights(people, beta, z)
         linear = (w * (x @ np.array(beta)))[self._dead(people)].sum()
-        dead_r, alive_r, other_r = (people.cells(kind, r) for kind in self.kinds)
+        dead_r, alive_r, other_r = (self._cells(people, kind, r) for kind in self.kinds)
         return Risks(dead_r, alive_r, other_r, people.derived(linear, w))
 
     @local(on="grid", repeats=110)
@@ -222,7 +228,7 @@ class SharedBaseline:
     def firsts(self, people: People, beta: Beta, z: Standard) -> Firsts:
         """First moments weighted by r per cell."""
         x, r, _ = _weights(people, beta, z)
-        return Firsts(*(people.cells(kind, x * r[:, None]) for kind in self.kinds))
+        return Firsts(*(self._cells(people, kind, x * r[:, None]) for kind in self.kinds))
 
     @local(on="grid", repeats=2)
     def weighted(self, people: People, beta: Beta, z: Standard, a: Array, c: Array, g: Array, *more: Array) -> Weighted:
@@ -262,12 +268,20 @@ class SharedBaseline:
         ones = np.zeros(total)
         return RiskSets(first, last, dead, starts, ones, ones, ones, np.arange(people.design.n))
 
+    def _cells(self, people: People, kind: str, values: Array) -> Sum:
+        """Sums over the cells of a kind; of a kind that cannot have people they are publicly 0."""
+        if kind in self.used:
+            return people.cells(kind, values)
+        return replace(people.cells("dead", np.zeros_like(values)), known=True)
+
     def _width(self, people: People) -> int:
         """Merged cells per stratum."""
         return int(people.grid("dead").max(initial=-1)) + 1
 
     def _place(self, people: People, kind: str) -> Ints:
         """The merged cell of everybody of a kind, in the order of strata and cells; -1 for the others: (n,)."""
+        if kind not in self.used:
+            return np.full(people.design.n, -1)
         cells = people.design.cells[kind]
         at = people.grid(kind).ravel()[np.maximum(cells.index, 0)]
         return np.where((cells.index >= 0) & (at >= 0), cells.index // cells.shape[1] * self._width(people) + at, -1)
@@ -317,7 +331,9 @@ class SharedBaseline:
         ground = self.cox.ground
         first = yield from support(self.span)
         horizon = horizon_of(first.grids["span"], ground)
-        edges = ladder(ground, horizon, max(6, first.budget // (6 * self.strata)))
+        # a climb asks some 14 times for 2 numbers per cell, and for first moments at its ends
+        per_cell = self.strata * len(self.used) * (16 + 3 * len(self.cox.names))
+        edges = ladder(ground, horizon, max(6, int(0.6 * first.budget / per_cell)))
         verdict = yield from support(self.grid, edges)
         grid = verdict.grids["dead"]
         shown = grid[(grid >= 0).all(axis=1)]

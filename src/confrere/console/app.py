@@ -210,7 +210,7 @@ def _complain(message: str) -> None:
 def main() -> None:
     """Entry point: errors of ours are one message and an exit code, never a traceback."""
     try:
-        app()
+        app(prog_name="confrere")
     except ConfrereError as error:
         _complain(str(error))
         raise SystemExit(error.exit_code) from None

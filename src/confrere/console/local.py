@@ -20,7 +20,7 @@ from confrere.coordinator.federation import Federation, Left
 from confrere.data import sources
 from confrere.data.table import Table
 from confrere.errors import ConfrereError, DataError, Refused, StudyError, UserError
-from confrere.hospital.gate import Gate, Policy
+from confrere.hospital.gate import Gate, Policy, Violation
 from confrere.hospital.run import Run
 from confrere.hospital.session import start_sessions
 from confrere.rounds import Round, Site, drive, name_of, supported
@@ -179,8 +179,9 @@ def _explained(runs: Mapping[str, Run], tables: Mapping[str, Table], asked: Roun
     if not isinstance(reason, ConfrereError):
         what = f"{type(reason).__name__}: {reason}"
         return Refused(f"{who} stopped at {asks}, by an error that Confrere did not expect; please report it: {what}")
+    what = f"the gate of {who} refused" if isinstance(reason, Violation) else f"{who} stopped at"
     return Refused(
-        f"the gate of {who} refused {asks}: {reason}.{_gaps(tables)}\n"
+        f"{what} {asks}: {str(reason).rstrip('.')}.{_gaps(tables)}\n"
         f"(You see why because this run is local. In a federation the reason stays with the steward.)"
     )
 

@@ -34,6 +34,9 @@ CLASSES = {
 }
 
 
+SAMPLE, FEW_VALUES = 10_000, 12  # a column of more different values is a measurement, not a score
+
+
 class Violation(ConfrereError):
     """Why the gate said no. It stays with the steward; what leaves is `Refused`."""
 
@@ -64,10 +67,10 @@ class Support(NamedTuple):
     """Counts of one design; hospitals add them, blinded from the coordinator. Shapes are public."""
 
     here: Array  # (2,) people; 1 if this hospital takes part
-    columns: Array  # (3, p) people who are not 0, who are neither 0 nor 1, who are off their hospital's median
+    columns: Array  # (4, p) people: not 0; neither 0 nor 1; off their hospital's median; of its rarer values
     flags: Array  # (q,) people with the mark
     pairs: Array  # (p + q, p + q) people with both
-    sizes: Array  # (2, p + q + 1) sums of |a| and of a^2, of weighted columns, marks and the case weights alone
+    sizes: Array  # (2, p + q + 1) sums of |a| and of a^2: columns off their median, marks, the case weights
     cells: Array  # (all cells,) people per cell, the partitions one after the other
     left_out: Array  # (reasons,) people
 
@@ -78,19 +81,28 @@ def support_of(design: Design) -> Support:
     flags = np.array([design.flags[f] for f in sorted(design.flags)], dtype=float).reshape(len(design.flags), n).T
     present = (x != 0).astype(float)
     marks = np.hstack([present, flags])
-    off = x != (np.median(x, axis=0) if n else 0.0)
+    middle = np.median(x, axis=0) if n else np.zeros(x.shape[1])
+    rarer = np.array([_rarer(column) for column in x.T], dtype=float)
     weights = np.ones((n, 1)) if design.weights is None else design.weights[:, None]
-    sized = np.hstack([x * weights, flags * weights, weights])
+    sized = np.hstack([(x - middle) * weights, flags * weights, weights])
     counts = [np.bincount(c.index[c.index >= 0], minlength=int(np.prod(c.shape))) for _, c in ordered(design)]
     return Support(
         np.array([n, 1.0 if n else 0.0]),
-        np.array([present.sum(0), ((x != 0) & (x != 1)).sum(0), off.sum(0)]),
+        np.array([present.sum(0), ((x != 0) & (x != 1)).sum(0), (x != middle).sum(0), rarer]),
         flags.sum(0),
         marks.T @ marks,
         np.array([np.abs(sized).sum(0), np.square(sized).sum(0)]),
         np.concatenate([*counts, []]).astype(float),
         np.array([float(design.left_out[r]) for r in sorted(design.left_out)]),
     )
+
+
+def _rarer(column: Array) -> int:
+    """People whose value is not one of the two commonest here; all of them where values are many."""
+    if column.size > SAMPLE and np.unique(column[:SAMPLE]).size > FEW_VALUES:
+        return column.size
+    counts = np.sort(np.unique(column, return_counts=True)[1])
+    return int(column.size if counts.size > FEW_VALUES else counts[:-2].sum())
 
 
 def ordered(design: Design) -> Iterator[tuple[str, Cells]]:
@@ -137,8 +149,9 @@ def judge(design: Design, total: Support, policy: Policy) -> Verdict:
 
 def _columns(design: Design, total: Support, policy: Policy) -> None:
     n = total.here[0]
-    for name, (present, other, off) in zip(design.names, total.columns.T, strict=True):
-        sides = (present, n - present) if other == 0 else (present, off)
+    for name, (present, other, off, rarer) in zip(design.names, total.columns.T, strict=True):
+        # of three values, n, the sum and the sum of squares give how many people have each
+        sides = (present, n - present) if other == 0 else (present, off, rarer)
         if any(policy.few(side) for side in sides):
             raise Violation(
                 f"column {name!r} rests on fewer than {policy.k} people on one side. Leave it out or merge its levels"
@@ -152,8 +165,14 @@ def _flags(design: Design, total: Support, policy: Policy) -> None:
 
 
 def _pairs(design: Design, total: Support, policy: Policy) -> None:
-    names = [*design.names, *sorted(design.flags)]
-    for i, j in np.argwhere((total.pairs > 0) & (total.pairs < policy.pairs)):
+    names, pairs, n = [*design.names, *sorted(design.flags)], total.pairs, total.here[0]
+    alone = np.diag(pairs)
+    marks = np.append(total.columns[1] == 0, np.ones(len(design.flags), dtype=bool))
+    # both, one alone, neither: the difference of two marks is a cell too; a measurement has no other side
+    sides = (pairs, alone[:, None] - pairs, n - alone[:, None] - alone[None, :] + pairs)
+    both = marks[:, None] & marks[None, :]
+    few = [(s > 0.5) & (s < policy.pairs - 0.5) for s in sides]
+    for i, j in np.argwhere(few[0] | (both & (few[1] | few[1].T | few[2]))):
         if i < j and "small_cells" not in policy.allow:
             raise Violation(
                 f"{names[i]!r} and {names[j]!r} meet in fewer than {policy.pairs} people. Leave one out or merge levels"
@@ -316,15 +335,17 @@ class Gate:
         self.policy = policy
         self.columns = columns
         self.people = 0
-        self.spent = 0
+        self._spent: Counter[int] = Counter()  # distinct numbers by how many people they are about
+        self._about: dict[tuple[object, str, str], int] = {}
         self._asked: Counter[tuple[object, str, str]] = Counter()
         self._open: set[tuple[object, str, str]] = set()
 
     def settle(self, a: Ask, design: Design, total: Support) -> Verdict:
         """Judge a design on the network's totals, and open it for values if it stands."""
         verdict = judge(design, total, self.policy)
-        self.people = max(self.people, int(total.here[0]))
-        self._spend(spent_on(design, total))
+        people = self._about[a.analysis, a.step, a.group] = int(total.here[0])
+        self.people = max(self.people, people)
+        self._spend(spent_on(design, total), people)
         self._open.add((a.analysis, a.step, a.group))
         return verdict
 
@@ -338,6 +359,8 @@ class Gate:
             raise Violation(f"{name_of(a.analysis)}.{a.step} was asked more than {step.repeats} times")
         for name, s in leaves(a, sums):
             self._one(f"{name_of(a.analysis)}.{a.step}.{name}", s, people)
+            new = 0 if s.needs or s.known else s.numbers().size
+            self._spend(new, self._about[a.analysis, step.on, a.group])
 
     def _one(self, name: str, s: Sum, people: int) -> None:
         if not np.isfinite(s.value).all():
@@ -348,13 +371,20 @@ class Gate:
             raise Violation(f"{name} has an effective number of {s.effective:.1f} here: a few people carry it")
         if s.needs and s.needs not in self.policy.allow:
             raise Violation(f"{name} needs the disclosure class {s.needs!r}")
-        self._spend(0 if s.needs or s.known else s.numbers().size)
 
-    def _spend(self, numbers: int) -> None:
-        self.spent += numbers
-        budget = int(self.policy.share * self.people * self.columns)
-        if self.spent > budget:
-            raise Violation(
-                f"the run would have answered {self.spent} distinct numbers about {self.people} people and "
-                f"{self.columns} columns; the budget is {budget}. Ask for fewer terms, groups or cells"
-            )
+    @property
+    def spent(self) -> int:
+        """Distinct numbers answered in this run."""
+        return self._spent.total()
+
+    def _spend(self, numbers: int, people: int) -> None:
+        """Count numbers about so many people; all that is about as many or fewer stays within their budget."""
+        self._spent[people] += numbers
+        for most in sorted(n for n in self._spent if n >= people):
+            spent = sum(count for n, count in self._spent.items() if n <= most)
+            budget = int(self.policy.share * most * self.columns)
+            if spent > budget:
+                raise Violation(
+                    f"the run would have answered {spent} distinct numbers about {most} people and {self.columns} "
+                    f"columns; the budget is {budget}. Ask for fewer terms, groups or cells, or about more people"
+                )

@@ -16,7 +16,7 @@ from confrere import wire
 from confrere.errors import ProtocolError
 from confrere.hospital.gate import Gate, Support, Violation, support_of
 from confrere.rounds import Answers, Ask, Design, Flow, Round, Site, Sums, same
-from confrere.sums import Answer, Session, add_masked, fixed
+from confrere.sums import Answer, Session, fixed
 
 SUPPORT_SCALE = 20  # counts are exact, sums of squares up to 2^100 fit
 PLACES = 1 << 16  # asks in a round at most: every ask has a round of masks of its own
@@ -164,7 +164,10 @@ class Run:
         given = {name: Answer(rings, signature) for name, (rings, signature) in answers.items()}
         if self._session.name in self._groups[a.group]:
             return self._session.add(self._number * PLACES + i, given)
-        return add_masked([list(given[m].rings) for m in self._groups[a.group]])
+        at = self._number * PLACES + i
+        return self._session.overhear(
+            at, self._digest(i), given, members=self._groups[a.group], blinded=a.kind == "support"
+        )
 
     def _learn(self, before: Sequence[Mapping[str, Any]]) -> None:
         """Advance the own copy of the flow with the totals of the round before."""

@@ -116,6 +116,11 @@ class Model:
             np.sum([compute(e, rows) for e in self.offsets], axis=0) if self.offsets else None,
         )
 
+    def levels(self, table: pd.DataFrame) -> dict[str, tuple[NDArray[np.int64], int]]:
+        """{text: ((N,) index of the level, -1 where missing, number of levels)} of the categories among the terms."""
+        rows = TableRows(table, self.schema, {})
+        return {f.text: (f.values(rows), len(f.levels)) for f in self.factors if isinstance(f, Category)}
+
     def inner(self, table: pd.DataFrame) -> dict[str, Array]:
         """{expression: (N,) values} for the expressions of `self.pooled`."""
         rows = TableRows(table, self.schema, {})

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from confrere.errors import DataError, StudyError
-from confrere.rounds import Array, Bools, Design, Ints, People
+from confrere.rounds import Array, Bools, Cells, Design, Ints, People
 from confrere.study.schema import Schema
 
 if TYPE_CHECKING:
@@ -109,8 +109,10 @@ def design_of(people: People, formula: str, ground: Ground, *, weights: str = ""
             f"column {weights!r}: {int((data.weights < 0).sum())} case weights are negative; weights are >= 0"
         )
     flags = {"event": data.event > 0} if data.event is not None else {}
+    # the reference level has no column of its own, but is what is left of the others
+    cells = {f"levels of {text}": Cells(codes[rows], (1, many)) for text, (codes, many) in model.levels(frame).items()}
     return Design(
-        n=int(rows.sum()), rows=rows, x=data.x, names=model.names, flags=flags, weights=data.weights, data=data,
+        n=int(rows.sum()), rows=rows, x=data.x, names=model.names, flags=flags, weights=data.weights, cells=cells, data=data,
         columns=columns, left_out=left_out(people.table, tuple(sorted({*columns, *ground.complete})), rows),
     )  # fmt: skip
 

@@ -199,6 +199,14 @@ class Session:
             raise KeysError(f"the answer given for {self.name!r} is not the one it sent in round {round}")
         return self._went("add", add_answers(self._roster, context, answers))
 
+    def overhear(
+        self, round: int, digest: bytes, answers: Mapping[str, Answer], *, members: tuple[str, ...], blinded: bool
+    ) -> list[Ring]:
+        """The totals of a group that this hospital is not in, from its members' signed answers to this digest."""
+        self._check("add")
+        context = self._context(round, digest, members, blinded, 0)
+        return self._went("add", add_answers(self._roster, context, answers))
+
     def unblind(
         self,
         round: int,

@@ -24,9 +24,6 @@ RANGES, HEAVY = WORLDS
 LEAKS = {
     ("cox (shared)", RANGES): "1 of 270 people over 0.5, at 0.61: sums per cell of time at every step of the fit",
     ("cox (shared)", HEAVY): "1.7 % of 360 people over 0.5, the largest 0.99",
-    ("cox", HEAVY): "2.2 % of 135 people over 0.5, the largest 0.84: diagnostics and robust variance",
-    ("competing_risks (cause)", HEAVY): "2.2 % of 90 people over 0.5, the largest 0.88",
-    ("competing_risks (fine-gray)", HEAVY): "2.2 % of 90 people over 0.5, the largest 0.66",
     ("logistic", HEAVY): "1.5 % of 135 people over 0.5, the largest 0.98: outliers carry a term",
     ("poisson", HEAVY): "1.5 % of 135 people over 0.5, the largest 0.99",
     ("glm (gamma)", HEAVY): "1.5 % of 135 people over 0.5, the largest 0.78",

@@ -72,7 +72,8 @@ class View:
         """(label, 0/1 per row) of the counts in `public`, for the rows of one hospital."""
         site, rows = Site(self.tables[name]), []
         for a, verdict in self.events:
-            if verdict is not None:
+            # a comparison that may still leave people out does not say how many they are
+            if verdict is not None and verdict.n:
                 d = site.design(a, self.policy.k)
                 inside = np.zeros(len(self.tables[name].frame))
                 if d.n:

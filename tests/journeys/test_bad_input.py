@@ -181,7 +181,6 @@ MONOTONE = Case(
 )
 
 
-@pytest.mark.xfail(strict=True, reason="Cox gives a coefficient of 40 with a standard error of millions")
 def test_a_monotone_likelihood_is_explained(shell: Shell) -> None:
     options, _ = prepared(MONOTONE, shell.folder)
     explained(shell("run", "study.toml", *options, "--out", "out"), MONOTONE)
@@ -274,7 +273,6 @@ except DataError:
 """
 
 
-@pytest.mark.xfail(strict=True, reason="after a broken file DuckDB's shared connection reads nothing more")
 def test_a_broken_file_does_not_spoil_what_is_read_after_it(tmp_path: Path) -> None:
     latin_1(tmp_path)
     done = subprocess.run([sys.executable, "-c", SPOILT], cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -364,7 +362,6 @@ def test_a_hospital_with_hardly_anybody_takes_part_with_nothing(few: int, shell:
     np.testing.assert_allclose(with_it.arrays["estimate"], without.arrays["estimate"], rtol=1e-9)
 
 
-@pytest.mark.xfail(strict=True, reason="moments of standardize() are asked outside the flow of their analysis")
 def test_a_constant_in_standardize_costs_its_own_analysis_alone(shell: Shell) -> None:
     frames = breast()
     everywhere(one=1)(frames)
@@ -375,7 +372,6 @@ def test_a_constant_in_standardize_costs_its_own_analysis_alone(shell: Shell) ->
     assert isinstance(results.errors["wrong"], ModelError)
 
 
-@pytest.mark.xfail(strict=True, reason="moments of standardize() are asked of all hospitals, not of the group")
 def test_standardize_stays_within_the_group(shell: Shell) -> None:
     frames = breast("delft", "dordrecht", "gouda", "rotterdam")
     frames["dordrecht"]["age"] += 1000

@@ -124,7 +124,8 @@ class Curve:
         values = np.array([self.at(t)[0] for t in knots])
         pieces = _pieces(values, np.diff(knots), self.cells.exact)
         rest = np.concatenate([np.cumsum(pieces[::-1])[::-1], [0.0]])  # area from each knot to tau
-        steps = np.diff([self.at(t)[1] for t in knots])
+        with np.errstate(invalid="ignore"):  # infinite on both sides once nobody is left; then no area is left either
+            steps = np.diff([self.at(t)[1] for t in knots])
         after = rest[1:] if self.cells.exact else (rest[1:] + rest[:-1]) / 2
         finite = np.isfinite(steps)
         return float(pieces.sum()), float(np.sqrt((after[finite] ** 2 * steps[finite]).sum()))

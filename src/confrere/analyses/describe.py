@@ -295,7 +295,7 @@ class Describe:
 
     def _counted(self, s: Settled, got: Known) -> list[list[Group]]:
         """By block and group: people, and those among them who are described, NaN where few."""
-        people = got.people.value.reshape(max(s.blocks) + 1, len(s.shown))
+        people = got.people.value.reshape(max(s.blocks) + 1, len(s.shown)).copy()
         for b, known in enumerate(people):
             known[s.verdict.grids[f"known {b}"][:, 0] < 0] = np.nan
             if not known.any():

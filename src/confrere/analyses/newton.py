@@ -20,6 +20,7 @@ from confrere.rounds import Array, Flow, Sum
 STOP = 1e-16
 SLOPES = 80  # rounds of gradients at most
 LONGEST = 3.0  # of a step, per standardised coefficient: a wild trial would rest on a few people
+FLAT = 1e-6  # of the information at the start
 FAR = 25.0  # a standardised coefficient beyond this says separation
 
 
@@ -74,6 +75,7 @@ def maximise(
     null = yield from curve(tuple(start))
     at = yield from _settled(slope, _point(null, start, pull, names, 1), pull, names, far)
     last = yield from curve(tuple(at.beta))
+    _check_flat(null.information.value, last.information.value, pull, names)
     at = _point(last, at.beta, pull, names, at.rounds + 1)
     left = float(at.score @ at.inverse @ at.score)
     if left > 1e-10:
@@ -142,6 +144,17 @@ def check_collinear(matrix: Array, names: Sequence[str], least: float = 1e-10) -
         if unit[j, j] - unit[:j, j] @ on < least:
             others = ", ".join(repr(names[int(i)]) for i in np.flatnonzero(np.abs(on) > 1e-6))
             raise ModelError(f"term {names[j]!r} is collinear with {others}: leave one of them out")
+
+
+def _check_flat(first: Array, last: Array, pull: Array, names: Sequence[str]) -> None:
+    """Information that has all but vanished on the way up says that the likelihood rises for ever."""
+    left = (np.diag(last) + pull) / np.maximum(np.diag(first) + pull, 1e-300)
+    worst = int(np.argmin(left))
+    if left[worst] < FLAT:
+        raise ModelError(
+            f"term {names[worst]!r} separates the outcome: the likelihood rises for ever as its coefficient grows. "
+            f"Merge its levels, leave it out, or add a ridge penalty"
+        )
 
 
 def _check_far(beta: Array, names: Sequence[str], far: float) -> None:

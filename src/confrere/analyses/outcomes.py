@@ -142,6 +142,7 @@ def cases_of(people: People, analysis: Regression, check: Callable[[Array, bool]
         made, n=int(here.sum()), rows=kept, data=cases, x=np.column_stack([cases.x, *more.values()]),
         names=(*made.names, *more), flags={"outcome": cases.y > 0} if flag else {},
         weights=cases.w if analysis.weights else None,
+        cells={name: dataclasses.replace(c, index=c.index[here]) for name, c in made.cells.items()},
         left_out={**made.left_out, **({f"{analysis.weights} is 0": int((~here).sum())} if analysis.weights else {})},
     )  # fmt: skip
 

@@ -97,10 +97,12 @@ def read(
         numbers = [schema.column(name) for name in wanted if name != person and schema.levels(name) is None]
         levels = [schema.column(name) for name in wanted if name != person and schema.levels(name) is not None]
         query = _Query(opened, numbers, levels, person)
-        n = query.check(repeated)
-        frame = query.fetch()
-        if opened.table:
-            _memory().drop_table(opened.table, force=True)
+        try:
+            n = query.check(repeated)
+            frame = query.fetch()
+        finally:
+            if opened.table:
+                _memory().drop_table(opened.table, force=True)
     clamped = {column.name: _clamp(frame, column) for column in numbers if column.range is not None}
     left_out = {} if n == len(frame) else {f"no person id in column '{person}'": n - len(frame)}
     return Table(frame, n, left_out, clamped, opened.where)
@@ -114,6 +116,7 @@ def _explained(source: object, hospital: str) -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
+        _memory.cache_clear()  # after an internal error DuckDB answers nothing more
         path = source.path if isinstance(source, Source) else source
         where = f"{hospital}: {path}" if isinstance(path, str | Path) else f"{hospital}: DataFrame"
         raise DataError(f"{where}: {_safely(str(error), path)}") from None

@@ -67,7 +67,7 @@ class Support(NamedTuple):
     """Counts of one design; hospitals add them, blinded from the coordinator. Shapes are public."""
 
     here: Array  # (2,) people; 1 if this hospital takes part
-    columns: Array  # (4, p) people: not 0; neither 0 nor 1; off their hospital's median; of its rarer values
+    columns: Array  # (5, p) people: not 0; neither 0 nor 1; off the median here; of rarer values here. Hospitals
     flags: Array  # (q,) people with the mark
     pairs: Array  # (p + q, p + q) people with both
     sizes: Array  # (2, p + q + 1) sums of |a| and of a^2: columns off their median, marks, the case weights
@@ -88,7 +88,7 @@ def support_of(design: Design) -> Support:
     counts = [np.bincount(c.index[c.index >= 0], minlength=int(np.prod(c.shape))) for _, c in ordered(design)]
     return Support(
         np.array([n, 1.0 if n else 0.0]),
-        np.array([present.sum(0), ((x != 0) & (x != 1)).sum(0), (x != middle).sum(0), rarer]),
+        np.array([present.sum(0), ((x != 0) & (x != 1)).sum(0), (x != middle).sum(0), rarer, present.any(0)]),
         flags.sum(0),
         marks.T @ marks,
         np.array([np.abs(sized).sum(0), np.square(sized).sum(0)]),
@@ -149,12 +149,17 @@ def judge(design: Design, total: Support, policy: Policy) -> Verdict:
 
 def _columns(design: Design, total: Support, policy: Policy) -> None:
     n = total.here[0]
-    for name, (present, other, off, rarer) in zip(design.names, total.columns.T, strict=True):
+    for name, (present, other, off, rarer, hospitals) in zip(design.names, total.columns.T, strict=True):
         # of three values, n, the sum and the sum of squares give how many people have each
         sides = (present, n - present) if other == 0 else (present, off, rarer)
         if any(policy.few(side) for side in sides):
             raise Violation(
                 f"column {name!r} rests on fewer than {policy.k} people on one side. Leave it out or merge its levels"
+            )
+        if other == 0 and 0 < hospitals < policy.hospitals and "per_hospital" not in policy.allow:
+            raise Violation(
+                f"column {name!r} has people in {hospitals:g} hospitals only; a sum needs {policy.hospitals}. "
+                f"Leave it out or merge its levels"
             )
 
 
@@ -338,7 +343,6 @@ class Gate:
         self._spent: Counter[int] = Counter()  # distinct numbers by how many people they are about
         self._about: dict[tuple[object, str, str], int] = {}
         self._asked: Counter[tuple[object, str, str]] = Counter()
-        self._open: set[tuple[object, str, str]] = set()
 
     def settle(self, a: Ask, design: Design, total: Support) -> Verdict:
         """Judge a design on the network's totals, and open it for values if it stands."""
@@ -346,13 +350,12 @@ class Gate:
         people = self._about[a.analysis, a.step, a.group] = int(total.here[0])
         self.people = max(self.people, people)
         self._spend(spent_on(design, total), people)
-        self._open.add((a.analysis, a.step, a.group))
         return verdict
 
     def admit(self, a: Ask, sums: Sums, people: int) -> None:
         """Let the sums of an answer pass, or raise `Violation`. `people` is how many the design has here."""
         step = step_of(a)
-        if (a.analysis, step.on, a.group) not in self._open:
+        if (a.analysis, step.on, a.group) not in self._about:
             raise Violation(f"{a.step} asks for sums of a design that was not judged")
         self._asked[a.analysis, a.step, a.group] += 1
         if self._asked[a.analysis, a.step, a.group] > step.repeats:

@@ -49,14 +49,14 @@ def check(analysis: Any) -> None:
 
 def flow_of(study: Study, built: Sequence[Analysis]) -> Flow[list[Any]]:
     """The one flow of a study: whom it is about, then its analyses after one another, each within its group."""
-    settled = yield from with_pooled((yield from agreed(built)))
-    flows = [_noted(a) for a in settled]
+    flows = [_noted(a) for a in (yield from agreed(built))]
     named = [within(",".join(s.group), f) if s.group else f for s, f in zip(study.analyses, flows, strict=True)]
     return (yield from one_by_one(named))
 
 
 def _noted(analysis: Any) -> Flow[Any]:
-    """The flow of an analysis, whose finding says whom the study leaves out of it."""
+    """The flow of an analysis, what it standardises asked first; its finding says whom the study leaves out of it."""
+    analysis = yield from with_pooled(analysis)
     finding = yield from analysis.flow()
     if not (columns := analysis.ground.complete):
         return finding

@@ -103,7 +103,7 @@ def design_of(people: People, formula: str, ground: Ground, *, weights: str = ""
         got.x[rows], _at(got.time, rows), _at(got.event, rows), _at(got.entry, rows), _at(got.value, rows),
         _at(got.strata, rows), _at(got.offset, rows), _at(w, rows),
     )  # fmt: skip
-    check_times(data)
+    check_times(data, formula)
     if data.weights is not None and (data.weights < 0).any():
         raise DataError(
             f"column {weights!r}: {int((data.weights < 0).sum())} case weights are negative; weights are >= 0"
@@ -151,11 +151,15 @@ def _at(values: Any, rows: Bools) -> Any:
     return None if values is None else values[rows]
 
 
-def check_times(data: Rows) -> None:
+def check_times(data: Rows, formula: str) -> None:
     """Negative times, and entries that are not before their exit, are errors; both are counted, never shown."""
     if data.time is None:
         return
     if bad := int((data.time < 0).sum()):
-        raise DataError(f"{bad} times are negative; a follow-up time counts from time zero and is 0 or more")
+        raise DataError(
+            f"{formula}: {bad} of the times are negative; a follow-up time counts from time zero and is 0 or more"
+        )
     if data.entry is not None and (bad := int((data.entry >= data.time).sum())):
-        raise DataError(f"{bad} people enter at or after their exit; mend the entry times or leave these people out")
+        raise DataError(
+            f"{formula}: {bad} of the people enter at or after their exit; mend the entry times or leave these people out"
+        )

@@ -6,7 +6,6 @@ public ground, so that every hospital makes the same columns. The standard devia
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -64,12 +63,9 @@ class Pooled:
         return tuple((n, float(m), float(s)) for n, m, s in zip(names, mean, sd, strict=True))
 
 
-def with_pooled(analyses: Sequence[Any]) -> Flow[list[Any]]:
-    """The analyses, with the moments that their formulas need on their ground."""
-    settled = []
-    for a in analyses:
-        if getattr(a, "formula", "") and model_of(a.formula, a.ground).pooled:
-            pooled = yield from Pooled(a.formula, a.ground).flow()
-            a = replace(a, ground=replace(a.ground, pooled=pooled))
-        settled.append(a)
-    return settled
+def with_pooled(analysis: Any) -> Flow[Any]:
+    """The analysis, with the moments that its formula needs on its ground."""
+    if not (getattr(analysis, "formula", "") and model_of(analysis.formula, analysis.ground).pooled):
+        return analysis
+    pooled = yield from Pooled(analysis.formula, analysis.ground).flow()
+    return replace(analysis, ground=replace(analysis.ground, pooled=pooled))

@@ -1,0 +1,107 @@
+"""One study or more per registered analysis, and the pooled twin that it must equal.
+
+An analysis inherits the laws by standing here; `test_complete` fails where a registered one does not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from laws.people import SCHEMA
+
+from confrere.rounds import find, installed
+from confrere.study.ground import Ground
+
+GROUND = Ground(SCHEMA)
+FINE = Ground(SCHEMA, fine=True, horizon=2190.0)
+TERMS = "x1 + x2 + treated"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A study under the laws. `terms` are numeric columns of its formula that bad input may spoil.
+
+    `stratified` marks a method stratified by hospital: its pooled twin has `strata(hospital)` in the formula.
+    """
+
+    name: str
+    note: str
+    analysis: Any
+    terms: tuple[str, ...] = ()
+    stratified: bool = False
+    event: str = ""  # the column in which nobody may have an event
+    costly: bool = False  # more numbers than the budget of a few hundred people
+
+    @property
+    def label(self) -> str:
+        """As tests are called."""
+        return f"{self.name}, {self.note}"
+
+    @property
+    def twin(self) -> Any:
+        """The analysis of all rows at one place that gives the same finding."""
+        if not self.stratified:
+            return self.analysis
+        return replace(self.analysis, formula=f"{self.analysis.formula} + strata(hospital)")
+
+    @property
+    def fine(self) -> bool:
+        """Whether it needs the class of exact times."""
+        return bool(self.analysis.ground.fine)
+
+
+def _case(name: str, note: str, *settings: Any, **kind: Any) -> Case:
+    own = {k: kind.pop(k) for k in ("terms", "stratified", "event", "costly") if k in kind}
+    return Case(name, note, find(name)(*settings, **({"ground": GROUND} | kind)), **own)
+
+
+def _cox(note: str, formula: str, **kind: Any) -> Case:
+    terms = tuple(t for t in ("x1", "x2", "treated") if t in formula)
+    return _case("cox", note, formula, **({"terms": terms, "event": "event"} | kind))
+
+
+def _regression(name: str, note: str, outcome: str, right: str = TERMS, **kind: Any) -> Case:
+    return _case(name, note, f"{outcome} ~ {right}", **({"terms": ("x1", "x2", "treated")} | kind))
+
+
+SURV, LATE, FATE = "Surv(time, event)", "Surv(entry, time, event)", "Surv(time, fate)"
+
+# fmt: off
+CASES = (
+    _cox("by hospital", f"{SURV} ~ {TERMS}", stratified=True, robust=True),
+    _cox("strata, weights, late entry", f"{LATE} ~ x1 + treated + strata(arm)", stratified=True, weights="w"),
+    _cox("Breslow, ridge, standardised", f"{SURV} ~ standardize(x1) + C(stage)", stratified=True, ties="breslow",
+         ridge=2.0, terms=("x1",)),
+    _cox("shared on cells", f"{SURV} ~ x1 + treated", baseline="shared", robust=True),
+    _cox("shared on exact days", f"{LATE} ~ x1 + treated + strata(arm)", baseline="shared", ground=FINE, weights="w"),
+    _case("kaplan_meier", "two arms", f"{SURV} ~ arm", times=(365.0, 730.0), event="event"),
+    _case("kaplan_meier", "exact days, late entry, weights", f"{LATE} ~ stage", times=(365.0,), weights="w", ground=FINE),
+    _case("logrank", "on cells", f"{SURV} ~ arm"),
+    _case("logrank", "exact days, strata", f"{SURV} ~ stage + strata(arm)", test="tarone-ware", ground=FINE),
+    _case("logrank", "by hospital", f"{LATE} ~ stage", baseline="per hospital", test="peto", stratified=True),
+    _case("competing_risks", "incidence on cells", f"{FATE} ~ arm", times=(365.0, 730.0)),
+    _case("competing_risks", "incidence on exact days", f"{FATE} ~ arm", times=(365.0,), ground=FINE),
+    _case("competing_risks", "cause by hospital", f"{FATE} ~ x1 + treated", model="cause-specific", cause="relapse",
+          terms=("x1", "treated"), stratified=True),
+    _case("competing_risks", "Fine-Gray by hospital", f"{FATE} ~ x1 + treated", model="fine-gray", cause="death",
+          terms=("x1", "treated"), stratified=True),
+    _case("competing_risks", "Fine-Gray, shared", f"{FATE} ~ x1 + treated", model="fine-gray", cause="death",
+          terms=("x1", "treated"), baseline="shared"),
+    _case("describe", "by arm", ("x1", "gap", "treated", "stage"), by="arm", terms=("x1",)),
+    _case("describe", "everybody", ("x1", "x2", "gap"), terms=("x1", "x2")),
+    _regression("linear", "robust", "y", robust=True),
+    _regression("linear", "weights, no intercept", "y", "0 + x1 + x2 + C(stage)", weights="w", terms=("x1", "x2")),
+    _regression("logistic", "robust", "ill", robust=True),
+    _regression("logistic", "ridge", "ill", ridge=1.0, weights="w"),
+    _regression("poisson", "offset", "visits", f"{TERMS} + offset(log(time / 365.25))"),
+    _regression("glm", "gamma", "cost", family="gamma", link="log", robust=True),
+    _regression("glm", "probit", "ill", family="binomial", link="probit"),
+    _regression("glm", "gaussian", "y", family="gaussian", weights="w"),
+)
+# fmt: on
+
+
+def registered() -> list[str]:
+    """Names of the analyses of this package: those of others bring their own tests."""
+    return [name for name in installed() if find(name).__module__.startswith("confrere.")]

@@ -78,9 +78,9 @@ NAMES = [*MODELS, *INSTITUTIONS]
 each = pytest.mark.parametrize("at", range(len(NAMES)), ids=NAMES)
 
 
-def values(said: dict[str, float]) -> np.ndarray:
-    """R's named vector."""
-    return np.array(list(said.values()))
+def values(said: dict[str, float] | list[float]) -> np.ndarray:
+    """R's named vector; of one term it may have no name."""
+    return np.array(said if isinstance(said, list) else list(said.values()))
 
 
 @each
@@ -106,11 +106,14 @@ def test_likelihood_and_tests_are_rs(at: int) -> None:
     assert tests == {name: pytest.approx(said[key], rel=1e-8) for name, key in wanted.items()}
 
 
-@each
+LATE_PAIRS = pytest.mark.xfail(strict=True, reason="counts pairs in which the other one had not entered yet: 0.672, R 0.668")
+
+
+@pytest.mark.parametrize("at", [
+    pytest.param(i, id=name, marks=LATE_PAIRS if name.startswith("late") else ()) for i, name in enumerate(NAMES)
+])  # fmt: skip
 def test_concordance_is_rs(at: int) -> None:
     said, ours = cases()[at]
-    if NAMES[at].startswith("late"):
-        return  # with entries see test_concordance_counts_who_is_at_risk
     assert ours.facts["concordance"] == pytest.approx(said["concordance"]["estimate"], rel=1e-9)
     assert ours.facts["concordance_se"] == pytest.approx(said["concordance"]["std_error"], rel=1e-8)
 
@@ -207,7 +210,7 @@ def test_strata_by_hand_are_hospitals_or_strata() -> None:
         ours = fit(cox, hospitals, LOOSE)
         (got,) = ours.tables["coefficients"]
         assert got["estimate"] == pytest.approx(COX_STRATA["coef"], rel=1e-10)
-        assert got["std_error"] == pytest.approx(COX_STRATA["std_error"], rel=1e-10)
+        assert got["std_error"] == pytest.approx(COX_STRATA["std_error"], rel=1e-9)
         assert ours.facts["log_likelihood_null"] == pytest.approx(COX_STRATA["loglik_null"], rel=1e-12)
         assert ours.facts["log_likelihood"] == pytest.approx(COX_STRATA["loglik"], rel=1e-12)
 

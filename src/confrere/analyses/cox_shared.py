@@ -419,11 +419,13 @@ class SharedBaseline:
             records: list[Record] = []
             for transform in ("identity", "log"):
                 g = _standard_time(times, transform, self.strata, known)
+                if g is None:  # all events in one cell: no time to drift over
+                    break
                 got = yield from ask(self.weighted, beta, z, t.a, t.c, g, *known.more)
                 cross = replace(got.once, value=got.once.value - means_squared(t, s1, d1, g))
                 square = replace(got.twice, value=got.twice.value - means_squared(t, s1, d1, g**2))
                 records += drifting(cox.names, peak.information, FullDrift(got.score, cross, square), transform)
-            extra = {"proportional_hazards": records}
+            extra = {"proportional_hazards": records} if records else {}
         return meat, extra
 
     def _baseline(self, hazard: Hazard, peak: Peak, z: Standard, known: Known, times: Array) -> list[Record]:
@@ -475,9 +477,10 @@ def _weights(people: People, beta: Sequence[float], z: Standard) -> tuple[Array,
     return x, w * np.exp(x @ np.array(beta)), w
 
 
-def _standard_time(times: Array, transform: str, strata: int, known: Known) -> Array:
-    """g of the cells' right edges, standardised over the events, for every stratum: (S T,)."""
+def _standard_time(times: Array, transform: str, strata: int, known: Known) -> Array | None:
+    """g of the cells' right edges, standardised over the events, for every stratum: (S T,); None without spread."""
     g = np.tile(np.log(times) if transform == "log" else times, strata)
     weight = known.events.ravel()
     mean = (weight @ g) / weight.sum()
-    return np.asarray((g - mean) / np.sqrt(weight @ (g - mean) ** 2 / weight.sum()))
+    square = float(weight @ (g - mean) ** 2 / weight.sum())
+    return np.asarray((g - mean) / np.sqrt(square)) if square > 1e-20 * max(mean**2, 1.0) else None

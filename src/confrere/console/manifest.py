@@ -198,7 +198,7 @@ def _rest(seen: _Drive, kinds: set[type]) -> Iterator[str]:
 
 def _whole(analysis: Any) -> Flow[Any]:
     """The flow of an analysis, after the moments that its formula needs."""
-    (ready,) = yield from with_pooled([analysis])
+    ready = yield from with_pooled(analysis)
     return (yield from ready.flow())
 
 

@@ -161,5 +161,5 @@ def check_times(data: Rows, formula: str) -> None:
         )
     if data.entry is not None and (bad := int((data.entry >= data.time).sum())):
         raise DataError(
-            f"{formula}: {bad} of the people enter at or after their exit; mend the entry times or leave these people out"
+            f"{formula}: {bad} people enter at or after their exit; mend the entry times or leave these people out"
         )

@@ -96,7 +96,7 @@ def test_masked_is_rs() -> None:
     assert fine.tables["test"][0]["statistic"] == pytest.approx(r()["three_groups"]["chisq"], rel=1e-10)
 
 
-@pytest.mark.parametrize(("name", "tolerance"), [("logrank", 0.05), ("three_groups", 0.02), ("peto", 0.05)])
+@pytest.mark.parametrize(("name", "tolerance"), [("logrank", 0.1), ("three_groups", 0.03), ("peto", 0.1)])
 def test_on_the_default_ladder_it_is_near_the_exact_one(name: str, tolerance: float) -> None:
     formula, kind = TESTS[name][0]
     coarse = fit(LogRank(formula, ground=Ground(BREAST), **kind), hospitals(name), GATE)

@@ -91,7 +91,7 @@ class LogRank:
     def compared(self, people: People, shown: tuple[int, ...]) -> Design:
         """Membership of each shown group (n, groups), event, and risk sets."""
         made, group = self.follow_up.grouped(people)
-        places = sorted({self._side(i) for i in shown})
+        places = list(dict.fromkeys(self._side(i) for i in shown))
         side = np.array([places.index(self._side(i)) if i in shown else -1 for i in range(len(self.follow_up.labels))])
         keep = side[group] >= 0
         rows = kept(made.data, keep)
@@ -135,7 +135,7 @@ class LogRank:
         """The test stratified by hospital."""
         shown = yield from self.follow_up.shown()
         verdict = yield from support(self.compared, shown)
-        names = sorted({self._side(i) for i in shown})
+        names = list(dict.fromkeys(self._side(i) for i in shown))
         if len(names) < 2:
             raise ModelError("fewer than two groups have enough people to be compared")
         got = yield from ask(self.differences)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from federate import SHARED
 
 
@@ -21,4 +22,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Say where the larger data sets were looked for, if tests went without them."""
     if not SHARED.is_dir():
-        terminalreporter.write_line(f"tests of the larger public data sets were skipped: set CONFRERE_DATA (no {SHARED})")
+        terminalreporter.write_line(
+            f"tests of the larger public data sets were skipped: set CONFRERE_DATA (no {SHARED})"
+        )

@@ -8,10 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from laws.people import SCHEMA
-
 from confrere.rounds import find, installed
 from confrere.study.ground import Ground
+from laws.people import SCHEMA
 
 GROUND = Ground(SCHEMA)
 FINE = Ground(SCHEMA, fine=True, horizon=2190.0)
@@ -76,7 +75,8 @@ CASES = (
     _cox("shared on cells", f"{SURV} ~ x1 + treated", baseline="shared", robust=True),
     _cox("shared on exact days", f"{LATE} ~ x1 + treated + strata(arm)", baseline="shared", ground=FINE, weights="w"),
     _case("kaplan_meier", "two arms", f"{SURV} ~ arm", times=(365.0, 730.0), event="event"),
-    _case("kaplan_meier", "exact days, late entry, weights", f"{LATE} ~ stage", times=(365.0,), weights="w", ground=FINE),
+    _case("kaplan_meier", "exact days, late entry, weights", f"{LATE} ~ stage", times=(365.0,), weights="w",
+          ground=FINE),
     _case("logrank", "on cells", f"{SURV} ~ arm"),
     _case("logrank", "exact days, strata", f"{SURV} ~ stage + strata(arm)", test="tarone-ware", ground=FINE),
     _case("logrank", "by hospital", f"{LATE} ~ stage", baseline="per hospital", test="peto", stratified=True),

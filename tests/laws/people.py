@@ -6,9 +6,9 @@ from functools import lru_cache
 
 import numpy as np
 import pandas as pd
-from federate import typed
 
 from confrere.study.schema import Column, Schema
+from federate import typed
 
 HOSPITALS = ("h0", "h1", "h2", "h3")
 LEVELS = {

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from federate import LOOSE, apart, dealt, fit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from confrere.analyses.finding import Finding
 from confrere.errors import UserError
+from federate import LOOSE, apart, dealt, fit
 from laws.cases import CASES, Case
 from laws.people import HOSPITALS, patients, placed
 

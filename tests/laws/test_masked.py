@@ -1,7 +1,7 @@
-"""Laws 2 and 3: masked equals clear, every hospital follows, replay equals live, and what leaves is in the manifest.
+"""Laws 2 and 3: masked equals clear, every hospital follows, replay equals live, what leaves is in the manifest.
 
-A masked run is a real one in this process: every hospital has keys, a gate with the default thresholds and its own copy
-of the flow, and refuses an ask that its copy does not make. So that it ends says that all of them agree with the driver.
+A masked run is a real one in this process: every hospital has keys, a gate with the default thresholds and its own
+copy of the flow, and refuses an ask that its copy does not make. That it ends says that all agree with the driver.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
-from federate import EXACT, GATE, apart, checked, dealt, fit, flow_of, found, in_the_clear, masked
 
 from confrere.console.local import Results
 from confrere.console.manifest import manifest
 from confrere.coordinator.journal import recorded, replay
 from confrere.hospital.gate import Policy
 from confrere.rounds import Answers, Round, drive, leaves
+from federate import EXACT, GATE, apart, checked, dealt, fit, flow_of, found, in_the_clear, masked
 from laws.cases import CASES, Case
 from laws.people import HOSPITALS, patients, placed
 

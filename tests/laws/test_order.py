@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from federate import LOOSE, apart, dealt, fit, found, masked
 
+from federate import LOOSE, apart, dealt, fit, found, masked
 from laws.cases import CASES, Case
 from laws.people import patients, placed
 from laws.test_masked import NAMES, hospitals, policy_of, run_of

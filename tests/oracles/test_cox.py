@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from by_hand import COX, COX_RIDGE, COX_STRATA
-from federate import BREAST, GATE, LOOSE, breast, by, column, fit, found, late, lung, masked, oracle
 
 from confrere.analyses.cox import Cox
 from confrere.analyses.finding import Finding
 from confrere.errors import FormulaError, ModelError, StudyError
 from confrere.study.ground import Ground
 from confrere.study.schema import Column, Schema
+from federate import BREAST, GATE, LOOSE, breast, by, column, fit, found, late, lung, masked, oracle
 
 GROUND = Ground(BREAST)
 RIGHT = "hormon + chemo + age + meno + C(size) + grade + nodes + pgr + er"
@@ -106,7 +106,9 @@ def test_likelihood_and_tests_are_rs(at: int) -> None:
     assert tests == {name: pytest.approx(said[key], rel=1e-8) for name, key in wanted.items()}
 
 
-LATE_PAIRS = pytest.mark.xfail(strict=True, reason="counts pairs in which the other one had not entered yet: 0.672, R 0.668")
+LATE_PAIRS = pytest.mark.xfail(
+    strict=True, reason="counts pairs in which the other one had not entered yet: 0.672, R 0.668"
+)
 
 
 @pytest.mark.parametrize("at", [
@@ -203,7 +205,9 @@ def test_by_hand(ties: str) -> None:
 def test_strata_by_hand_are_hospitals_or_strata() -> None:
     """Three strata: as a column, as three hospitals, or as both."""
     frame = table(COX_STRATA)
-    strata = Cox("Surv(time, status) ~ x + strata(stratum)", ground=Ground(Schema({"stratum": Column("stratum", tuple("ABC"))})))
+    strata = Cox(
+        "Surv(time, status) ~ x + strata(stratum)", ground=Ground(Schema({"stratum": Column("stratum", tuple("ABC"))}))
+    )
     plain = Cox("Surv(time, status) ~ x")
     frame["stratum"] = pd.Categorical(frame["stratum"], list("ABC"))
     for cox, hospitals in ((strata, [frame]), (plain, by(frame, "stratum")), (strata, by(frame, "stratum"))):

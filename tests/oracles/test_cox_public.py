@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from federate import EXACT, LOOSE, by, column, fit, found, masked, shared, typed
 
 from confrere.analyses.cox import Cox
 from confrere.analyses.finding import Finding
@@ -20,6 +19,7 @@ from confrere.analyses.kaplan_meier import KaplanMeier
 from confrere.analyses.logrank import LogRank
 from confrere.study.ground import Ground
 from confrere.study.schema import Column, Schema
+from federate import EXACT, LOOSE, by, column, fit, found, masked, shared, typed
 
 pytestmark = pytest.mark.shared
 
@@ -85,7 +85,8 @@ SHARED_FITS: dict[str, tuple[str, str, Any, dict[str, tuple[str, ...]]]] = {
         lambda: table("gbsg").astype(float), {},
     ),
     "rotterdam": (
-        "cox_rfs", "Surv(rfstime, rfs) ~ age + meno + C(size) + grade + nodes + pgr + er + hormon + chemo", relapse_free,
+        "cox_rfs", "Surv(rfstime, rfs) ~ age + meno + C(size) + grade + nodes + pgr + er + hormon + chemo",
+        relapse_free,
         {"size": ("<=20", "20-50", ">50")},
     ),
     "mgus2": (
@@ -126,7 +127,8 @@ def sites(tumour: str) -> dict[str, pd.DataFrame]:
     frame = table("tcga_cdr_open").query("type == @tumour")
     frame = pd.DataFrame({
         "tss": frame["tss"].astype(str), "time": frame["OS.time"].astype(float), "dead": frame["OS"].astype(float),
-        "age": frame["age_at_initial_pathologic_diagnosis"].astype(float), "male": (frame["gender"] == "MALE").astype(float),
+        "age": frame["age_at_initial_pathologic_diagnosis"].astype(float),
+        "male": (frame["gender"] == "MALE").astype(float),
     })  # fmt: skip
     return {str(site): part.drop(columns="tss") for site, part in frame.groupby("tss")}
 
@@ -160,7 +162,9 @@ def twin(parts: list[pd.DataFrame]) -> tuple[np.ndarray, np.ndarray]:
     return beta, np.sqrt(np.diag(np.linalg.inv(information)))
 
 
-@pytest.mark.parametrize("tumour", ["LIHC", pytest.param("KIRC", marks=pytest.mark.slow), pytest.param("SKCM", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "tumour", ["LIHC", pytest.param("KIRC", marks=pytest.mark.slow), pytest.param("SKCM", marks=pytest.mark.slow)]
+)
 def test_sites_with_fewer_than_eleven_take_part_with_nothing(tumour: str) -> None:
     """Masked, under the default gate; the twin has the rows of the sites with eleven complete people or more."""
     everybody = sites(tumour)
@@ -187,7 +191,9 @@ def test_the_twin_is_rs() -> None:
 @pytest.mark.parametrize("tumour", TUMOURS)
 def test_curves_of_tcga_are_rs(tumour: str) -> None:
     (said,) = r("oracle_tcga", tumour)["km"]
-    ours = fit(KaplanMeier("Surv(time, dead) ~ 1", ground=Ground(step=1, fine=True)), list(sites(tumour).values()), LOOSE)
+    ours = fit(
+        KaplanMeier("Surv(time, dead) ~ 1", ground=Ground(step=1, fine=True)), list(sites(tumour).values()), LOOSE
+    )
     assert (ours.n, ours.events) == (said["records"], said["events"])
     assert ours.tables["median"][0]["estimate"] == said["median"]
     assert ours.tables["median"][0]["conf_low"] == said["0.95LCL"]

@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from by_hand import COX, COX_STRATA
-from federate import BREAST, EXACT, GATE, LOOSE, breast, by, column, demo, fit, found, late, lung, masked, oracle
 
 from confrere.analyses.cox import Cox
 from confrere.analyses.finding import Finding
@@ -21,6 +20,7 @@ from confrere.errors import DataError, ModelError
 from confrere.hospital.gate import Policy
 from confrere.study.ground import Ground
 from confrere.study.schema import Column, Schema
+from federate import BREAST, EXACT, GATE, LOOSE, breast, by, column, demo, fit, found, late, lung, masked, oracle
 
 FINE = Ground(BREAST, fine=True)
 RIGHT = "hormon + chemo + age + meno + C(size) + grade + nodes + pgr + er"
@@ -131,7 +131,9 @@ def test_baseline_and_predicted_curves_are_rs(name: str) -> None:
     r, got = oracle("cox_breast_baseline")[key], ours(name).tables["baseline"]
     theirs = pd.DataFrame(r["baseline"])
     if "stratum" in theirs:
-        theirs = theirs.assign(hazard=theirs.groupby("stratum")["cumulative_hazard"].diff().fillna(theirs["cumulative_hazard"]))
+        theirs = theirs.assign(
+            hazard=theirs.groupby("stratum")["cumulative_hazard"].diff().fillna(theirs["cumulative_hazard"])
+        )
         theirs = theirs[theirs["hazard"] > 0]  # R lists times of the other stratum too
         assert [t["group"].replace("meno_level", "meno") for t in got] == theirs["stratum"].tolist()
     assert [t["time"] for t in got] == theirs["time"].tolist()
@@ -181,7 +183,11 @@ def test_strata_by_hand() -> None:
     frame = pd.DataFrame(COX_STRATA["data"]).astype({"time": float, "status": float, "x": float})
     frame["stratum"] = pd.Categorical(frame["stratum"], list("ABC"))
     ground = Ground(Schema({"stratum": Column("stratum", tuple("ABC"))}), step=1, fine=True)
-    got = fit(Cox("Surv(time, status) ~ x + strata(stratum)", baseline="shared", ground=ground), [frame[::2], frame[1::2]], LOOSE)
+    got = fit(
+        Cox("Surv(time, status) ~ x + strata(stratum)", baseline="shared", ground=ground),
+        [frame[::2], frame[1::2]],
+        LOOSE,
+    )
     assert got.tables["coefficients"][0]["estimate"] == pytest.approx(COX_STRATA["coef"], rel=1e-9)
     assert got.facts["log_likelihood"] == pytest.approx(COX_STRATA["loglik"], rel=1e-11)
     assert {t["group"] for t in got.tables["baseline"]} == {f"stratum={s}" for s in "ABC"}

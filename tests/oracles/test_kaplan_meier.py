@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from by_hand import KAPLAN_MEIER, KAPLAN_MEIER_LATE, KAPLAN_MEIER_WEIGHTS, LEUKAEMIA
-from federate import BREAST, EXACT, GATE, LOOSE, breast, by, column, demo, fit, found, late, lung, masked, oracle, typed
 
 from confrere.analyses.finding import Finding
 from confrere.analyses.kaplan_meier import KaplanMeier
 from confrere.errors import FormulaError, StudyError
 from confrere.study.ground import Ground
 from confrere.study.schema import Column, Schema
+from federate import BREAST, EXACT, GATE, LOOSE, breast, by, column, demo, fit, found, late, lung, masked, oracle, typed
 
 TIMES = (365.0, 730.0, 1826.0, 3652.0)
 FINE = Ground(BREAST, fine=True)
@@ -144,7 +144,7 @@ SHARES = [("by_hormon", 0.25), ("overall", 0.25), ("death_by_hormon", 0.8), ("by
 
 @pytest.mark.parametrize(("name", "share"), SHARES)
 def test_on_the_default_ladder_it_is_near_the_exact_one(name: str, share: float) -> None:
-    """At 1, 2, 5 and 10 years, on cells of at least 30 days, 11 events, 11 censorings: by shares of the standard error."""
+    """At 1, 2, 5 and 10 years, on cells of 30 days, 11 events, 11 censorings or more: in standard errors."""
     coarse = fit(replace(CURVES[name][1], ground=Ground(BREAST)), by(breast(), "hospital"), GATE)
     for group, r in said(name).items():
         at = r["at_times"]

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from by_hand import LEUKAEMIA, LOGRANK
-from federate import BREAST, EXACT, GATE, LOOSE, breast, by, column, demo, fit, found, late, lung, masked, oracle, typed
 
 from confrere.analyses.finding import Finding
 from confrere.analyses.logrank import LogRank
 from confrere.errors import FormulaError, ModelError, StudyError
 from confrere.study.ground import Ground
 from confrere.study.schema import Column, Schema
+from federate import BREAST, EXACT, GATE, LOOSE, breast, by, column, demo, fit, found, late, lung, masked, oracle, typed
 
 FINE = Ground(BREAST, fine=True)
 SEX = Schema({"sex": Column("sex", ("1", "2"))})
@@ -33,7 +33,10 @@ TESTS: dict[str, list[tuple[str, dict[str, Any]]]] = {  # by name in logrank.jso
     "gehan_breslow": [(HORMON, {"test": "gehan"})],
     "tarone_ware": [(HORMON, {"test": "tarone-ware"})],
     "fleming_harrington_1_1": [(HORMON, {"rho": 1.0, "gamma": 1.0})],
-    "gehan_breslow_stratified": [(f"{HORMON} + strata(hospital)", {"test": "gehan"}), (HORMON, OWN | {"test": "gehan"})],
+    "gehan_breslow_stratified": [
+        (f"{HORMON} + strata(hospital)", {"test": "gehan"}),
+        (HORMON, OWN | {"test": "gehan"}),
+    ],
     "three_groups_tarone_ware": [(SIZE, {"test": "tarone-ware"})],
     "late": [(LATE, {})],
     "late_stratified": [(f"{LATE} + strata(hospital)", {}), (LATE, OWN)],
@@ -101,12 +104,16 @@ def test_on_the_default_ladder_it_is_near_the_exact_one(name: str, tolerance: fl
     formula, kind = TESTS[name][0]
     coarse = fit(LogRank(formula, ground=Ground(BREAST), **kind), hospitals(name), GATE)
     assert coarse.tables["test"][0]["statistic"] == pytest.approx(r()[name]["chisq"], rel=tolerance)
-    assert sum(column(coarse, "groups", "observed")) == pytest.approx(sum(column(coarse, "groups", "expected")), rel=1e-9)
+    assert sum(column(coarse, "groups", "observed")) == pytest.approx(
+        sum(column(coarse, "groups", "expected")), rel=1e-9
+    )
 
 
 # By hand ------------------------------------------------------------------------------------------------------
 
-GROUND = Ground(Schema({"group": Column("group", ("a", "b")), "arm": Column("arm", ("6-MP", "placebo"))}), step=1, fine=True)
+GROUND = Ground(
+    Schema({"group": Column("group", ("a", "b")), "arm": Column("arm", ("6-MP", "placebo"))}), step=1, fine=True
+)
 
 
 @pytest.mark.parametrize(

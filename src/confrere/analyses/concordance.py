@@ -7,6 +7,7 @@ infinitesimal jackknife over people; matches R survival::concordance.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -45,7 +46,7 @@ def _within(time: Array, event: Bools, risk: Array, weights: Array) -> Array:
     starts = _blocks(t)
     found = np.zeros((3, t.size))
     later, earlier = _Sorted(), _Sorted()
-    for low, high in zip(starts[:-1], starts[1:], strict=True):
+    for low, high in pairwise(starts):
         mine = slice(low, high)
         found[:, mine] += earlier.compare(r[mine], reverse=True)
         found[:, mine] += _inside(t[mine], e[mine], r[mine], w[mine])

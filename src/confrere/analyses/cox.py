@@ -28,8 +28,10 @@ from confrere.rounds import Array, Design, Flow, People, Sum, ask, local, regist
 from confrere.study.ground import Ground, Rows, design_of, model_of
 
 CITE = (
-    Citation("Cox DR. Regression models and life-tables. J R Stat Soc B 1972;34:187-220", "10.1111/j.2517-6161.1972.tb00899.x"),
-    Citation("Efron B. The efficiency of Cox's likelihood function for censored data. JASA 1977;72:557-565", "10.1080/01621459.1977.10480613"),
+    Citation("Cox DR. Regression models and life-tables. J R Stat Soc B 1972;34:187-220",
+             "10.1111/j.2517-6161.1972.tb00899.x"),
+    Citation("Efron B. The efficiency of Cox's likelihood function for censored data. JASA 1977;72:557-565",
+             "10.1080/01621459.1977.10480613"),
 )  # fmt: skip
 ZPH = Citation("Grambsch PM, Therneau TM. Proportional hazards tests and diagnostics based on weighted residuals. "
                "Biometrika 1994;81:515-526", "10.1093/biomet/81.3.515")  # fmt: skip

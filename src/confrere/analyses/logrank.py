@@ -1,10 +1,10 @@
 """Log-rank tests and their weighted variants over all hospitals, from the same counts as the curves.
 
 At each time with d events of which d_g in group g, n at risk of which n_g, and weight w: O - E = sum w (d_g - d n_g/n),
-variance sum w^2 d (n - d)/(n - 1) (n_g/n delta_gh - n_g n_h/n^2). Strata are summed. Stratified by hospital (`baseline =
-"per hospital"`) it is exact without any grid: every hospital compares its own people, and only O, E and V leave. Else it
-needs the network's times: with exact times it equals R survival::survdiff; on a coarse ladder events and censorings are
-spread evenly over their cells, and a cell's number at risk is that of its middle.
+variance sum w^2 d (n - d)/(n - 1) (n_g/n delta_gh - n_g n_h/n^2). Strata are summed. Stratified by hospital
+(`baseline = "per hospital"`) it is exact without any grid: every hospital compares its own people, and only O, E and V
+leave. Else it needs the network's times: with exact times it equals R survival::survdiff; on a coarse ladder events and
+censorings are spread evenly over their cells, and a cell's number at risk is that of its middle.
 
 Sources: Mantel 1966; Peto & Peto, JRSS A 1972;135:185; Harrington & Fleming, Biometrika 1982;69:553
 (S(t-)^rho (1 - S(t-))^gamma); Tarone & Ware 1977 (sqrt n); Gehan 1965 (n).

@@ -43,6 +43,8 @@ _WORDS = {"TRUE": "True", "FALSE": "False", "True": "True", "False": "False"}
 
 
 class Token(NamedTuple):
+    """A piece of a formula's text."""
+
     kind: str  # string, tick, number, name or op
     text: str
     at: int  # position in the formula, from 0
@@ -223,6 +225,8 @@ def literal(expression: Expression, node: ast.expr) -> Any:
 
 
 class Function(NamedTuple):
+    """A function that formulas may call, where it exists, and what to do elsewhere."""
+
     call: Callable[[Array], Array]
     domain: Callable[[Array], NDArray[np.bool_]]  # where the function exists
     rule: str

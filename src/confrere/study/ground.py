@@ -112,8 +112,8 @@ def design_of(people: People, formula: str, ground: Ground, *, weights: str = ""
     # the reference level has no column of its own, but is what is left of the others
     cells = {f"levels of {text}": Cells(codes[rows], (1, many)) for text, (codes, many) in model.levels(frame).items()}
     return Design(
-        n=int(rows.sum()), rows=rows, x=data.x, names=model.names, flags=flags, weights=data.weights, cells=cells, data=data,
-        columns=columns, left_out=left_out(people.table, tuple(sorted({*columns, *ground.complete})), rows),
+        n=int(rows.sum()), rows=rows, x=data.x, names=model.names, flags=flags, weights=data.weights, cells=cells,
+        data=data, columns=columns, left_out=left_out(people.table, tuple(sorted({*columns, *ground.complete})), rows),
     )  # fmt: skip
 
 

@@ -106,14 +106,7 @@ def test_likelihood_and_tests_are_rs(at: int) -> None:
     assert tests == {name: pytest.approx(said[key], rel=1e-8) for name, key in wanted.items()}
 
 
-LATE_PAIRS = pytest.mark.xfail(
-    strict=True, reason="counts pairs in which the other one had not entered yet: 0.672, R 0.668"
-)
-
-
-@pytest.mark.parametrize("at", [
-    pytest.param(i, id=name, marks=LATE_PAIRS if name.startswith("late") else ()) for i, name in enumerate(NAMES)
-])  # fmt: skip
+@pytest.mark.parametrize("at", [pytest.param(i, id=name) for i, name in enumerate(NAMES)])
 def test_concordance_is_rs(at: int) -> None:
     said, ours = cases()[at]
     assert ours.facts["concordance"] == pytest.approx(said["concordance"]["estimate"], rel=1e-9)

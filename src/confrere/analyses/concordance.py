@@ -25,6 +25,14 @@ class Pairs(NamedTuple):
     tied: Array
 
 
+class Exits(NamedTuple):
+    """Exit times (n,), whether with the event (n,), and strata (n,) or None."""
+
+    time: Array
+    event: Bools
+    strata: Ints | None
+
+
 def pairs(time: Array, event: Bools, risk: Array, weights: Array, strata: Ints | None = None) -> Pairs:
     """Comparable pairs of each person with all others of its stratum; all arguments (n,)."""
     out = np.zeros((3, time.size))
@@ -32,6 +40,24 @@ def pairs(time: Array, event: Bools, risk: Array, weights: Array, strata: Ints |
         if mine.size:
             out[:, mine] = _within(time[mine], event[mine], risk[mine], weights[mine])
     return Pairs(*out)
+
+
+def late_pairs(people: Exits, entry: Array, risk: Array, weights: Array) -> Pairs:
+    """The same where people enter late: a pair counts only if the later one had entered when the other had its event.
+
+    Pairs with entry_j >= t_i are those with a person who leaves at entry_j; they are taken off, for both members.
+    """
+    time, event, strata = people
+    base = np.array(pairs(time, event, risk, weights, strata))
+    twice = None if strata is None else np.concatenate([strata, strata])
+    both = np.array(
+        pairs(
+            np.concatenate([time, entry]), np.concatenate([event, np.zeros_like(event)]),
+            np.concatenate([risk, risk]), np.concatenate([weights, weights]), twice,
+        )
+    )  # fmt: skip
+    n = time.size
+    return Pairs(*(2 * base - both[:, :n] - both[:, n:]))
 
 
 def _strata(strata: Ints | None, n: int) -> list[Ints]:

@@ -304,7 +304,10 @@ def _pairs(design: Design, beta: Beta, standard: Standard) -> concordance.Pairs:
     risk = np.round(
         standard.of(rows.x) @ np.array(beta), 10
     )  # people with the same terms tie, whatever the order of sums
-    return concordance.pairs(rows.time, rows.event > 0, risk, design.data.weights, rows.strata)
+    exits = concordance.Exits(rows.time, rows.event > 0, rows.strata)
+    if rows.entry is not None:
+        return concordance.late_pairs(exits, rows.entry, risk, design.data.weights)
+    return concordance.pairs(exits.time, exits.event, risk, design.data.weights, exits.strata)
 
 
 @dataclass(frozen=True, eq=False)

@@ -344,7 +344,8 @@ class SharedBaseline:
 
     def _concordance(self, beta: Beta, z: Standard, edges: tuple[float, ...], given: Verdict) -> Flow[dict[str, Any]]:
         """Harrell's C over all hospitals, on bins of risk."""
-        if not self.cox.diagnostics or self._late:
+        # the bins know neither weights nor strata nor entries
+        if not self.cox.diagnostics or self._late or self.cox.weights or self.strata > 1:
             yield from ()
             return {}
         return (yield from Ranks(self.cox).concordance(beta, z, edges, given))

@@ -97,8 +97,22 @@ class KaplanMeier:
             method="kaplan_meier", n=table.verdict.n, events=round(events), hospitals=table.verdict.hospitals,
             tables={**{k: v for k, v in tables.items() if v}, "attrition": attrition(table.verdict)},
             facts={"grid": grid_words(table, self.ground), "conf_type": self.conf_type},
-            notes=(grid_note(self.ground),), cite=CITE,
+            notes=(grid_note(self.ground),), cite=CITE, warnings=self._between(curves),
         )  # fmt: skip
+
+    def _between(self, curves: dict[str, Curve]) -> tuple[str, ...]:
+        """A warning for reporting times that are no edge of a cell of events: too few events lie on one side."""
+        if self.ground.fine:
+            return ()
+        missed = [
+            f"{t:g} in group {group}"
+            for group, curve in curves.items()
+            for t in self.times
+            if not np.isclose(curve.cells.right[curve.cells.ends], t).any()
+        ]
+        if not missed:
+            return ()
+        return (f"Interpolated, since too few events lie on one side of the time: {'; '.join(missed)}.",)
 
     def _at(self, group: str, curve: Curve, time: float, k: int) -> Record:
         s, variance = curve.at(time)

@@ -187,7 +187,7 @@ def _pairs(design: Design, total: Support, policy: Policy) -> None:
 def _effective(design: Design, total: Support, policy: Policy) -> None:
     numbers = np.square(total.sizes[0]) / np.where(total.sizes[1] > 0, total.sizes[1], np.inf)
     for name, number in zip([*design.names, *sorted(design.flags), "the case weights"], numbers, strict=True):
-        if 0 < number < policy.effective * (1 - 1e-9):
+        if 0 < number < policy.effective * (1 - 1e-9) and "small_cells" not in policy.allow:
             raise Violation(
                 f"{name!r} has an effective number under {policy.effective:g}: a few people carry it. "
                 f"Declare a plausible range, take its logarithm, or leave it out"

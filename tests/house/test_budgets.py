@@ -15,7 +15,6 @@ LINES, ARGUMENTS, FILE, DEPTH, P90 = 50, 6, 500, 3, 30
 FREE = {"self", "cls", "people"}  # not counted as arguments
 OVER = {  # what is over its budget today, to be mended: a test that passes again fails until its line here is gone
     "rounds.py": "588 lines",
-    "analyses/cox.py": "fitted() takes 8 arguments",
 }
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -242,7 +242,7 @@ class Cox:
         if self.diagnostics:
             extra = yield from self._proportional(peak, beta, z, s, verdict.budget)
             facts = yield from self._concordance(beta, z)
-        return fitted(self, peak, sd, int(s.events.value), verdict, extra, facts, meat)
+        return fitted(self, peak, sd, int(s.events.value), verdict, Beside(extra, facts, meat))
 
     def _first(self, beta: Beta, z: Standard) -> Flow[Curve]:
         """The information, in which a term that no hospital varies in shows."""
@@ -388,11 +388,17 @@ def drifting(names: tuple[str, ...], information: Array, got: Drift, transform: 
     return [{"term": r.pop("test"), "transform": transform, **r} for r in rows]
 
 
-def fitted(
-    cox: Cox, peak: Peak, sd: Array, events: int, verdict: Any, extra: Tables, facts: Mapping[str, Any],
-    meat: Array | None = None,
-) -> Finding:  # fmt: skip
+class Beside(NamedTuple):
+    """What a fit has beside its coefficients: tables, facts, and the meat (p, p) of the robust variance."""
+
+    tables: Tables
+    facts: Mapping[str, Any]
+    meat: Array | None = None
+
+
+def fitted(cox: Cox, peak: Peak, sd: Array, events: int, verdict: Any, beside: Beside) -> Finding:
     """Coefficients in units of the terms, their variance, and the tests of the whole model."""
+    extra, facts, meat = beside
     penalised = peak.information + np.diag(cox.ridge / sd**2)
     bread = np.linalg.inv(penalised)
     estimate, vcov = peak.beta / sd, bread / np.outer(sd, sd)

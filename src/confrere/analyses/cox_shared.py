@@ -21,6 +21,7 @@ import numpy as np
 
 from confrere.analyses.causes import no_events
 from confrere.analyses.cox import (
+    Beside,
     Beta,
     Cox,
     Meat,
@@ -320,7 +321,7 @@ class SharedBaseline:
         events = round(start.events.value.sum())
         facts: dict[str, Any] = {"cells": int(start.events.value.shape[1])}
         facts |= yield from self._concordance(beta, z, edges, verdict)
-        finding = fitted(cox, peak, sd, events, verdict, extra, facts, meat)
+        finding = fitted(cox, peak, sd, events, verdict, Beside(extra, facts, meat))
         tables = {**finding.tables, "baseline": self._baseline(hazard, peak, z, known, times)}
         if hazard.ties.a.size > 2 * BLOCKS:  # the information at 0 was averaged over blocks
             tables["tests"] = [t for t in tables["tests"] if t["test"] != "score"]

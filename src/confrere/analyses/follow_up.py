@@ -16,8 +16,9 @@ import numpy as np
 from confrere.analyses.ladder import cell_of, check_on_grid, horizon_of, ladder, span_cells
 from confrere.errors import DataError, FormulaError, ModelError
 from confrere.rounds import Array, Cells, Design, Flow, Ints, People, Sum, Verdict, ask, local, register, support
-from confrere.study.ground import Ground, design_of, model_of
+from confrere.study.ground import Ground, design_of, model_of, narrowed
 
+FEW = "in a group of too few people"
 DIGITS = tuple(str(i) for i in range(10))  # values of a numeric group column that declares no levels
 
 
@@ -78,7 +79,8 @@ class FollowUp:
         place = np.full(len(self.labels), -1)
         place[list(shown)] = np.arange(len(shown))
         keep = place[group] >= 0
-        rows, g = kept(made.data, keep), place[group[keep]]
+        made, g = narrowed(made, keep, FEW), place[group[keep]]
+        rows = made.data
         if self.ground.fine:
             check_on_grid(rows.time, self.ground)
         size = (len(shown), len(edges) + 1)
@@ -86,10 +88,7 @@ class FollowUp:
         for kind, (who, when) in self._exits(rows).items():
             index = np.where(who, g * size[1] + cell_of(when, edges), -1)
             cells[kind] = self._cells(index, size, edges)
-        all_rows = made.rows.copy()
-        all_rows[made.rows] = keep
-        return replace(made, n=int(keep.sum()), rows=all_rows, x=np.empty((int(keep.sum()), 0)), flags={},
-                       weights=rows.weights, cells=cells, data=rows)  # fmt: skip
+        return replace(made, flags={}, cells=cells)
 
     def _cells(self, index: Ints, size: tuple[int, int], edges: tuple[float, ...]) -> Cells:
         if self.ground.fine:
@@ -201,8 +200,3 @@ def _codes(values: Any, column: str, levels: tuple[str, ...]) -> Ints:
             f"from 0 to 9. Declare them: [data.columns.{column}] levels = [...]"
         )
     return numbers.astype(np.int64)
-
-
-def kept(rows: Any, keep: Any) -> Any:
-    """The marked rows."""
-    return rows._replace(**{f: v[keep] for f, v in rows._asdict().items() if v is not None})

@@ -19,14 +19,14 @@ import numpy as np
 
 from confrere.analyses.curves import cellwise, own_edges, suppressed
 from confrere.analyses.finding import Citation, Finding, Record, attrition, chi_square
-from confrere.analyses.follow_up import FollowUp, Table, kept
+from confrere.analyses.follow_up import FEW, FollowUp, Table
 from confrere.analyses.kaplan_meier import grid_note, grid_words
 from confrere.analyses.risksets import risk_sets
 from confrere.analyses.scaling import RAW
 from confrere.errors import FormulaError, ModelError, StudyError
 from confrere.rounds import Array, Design, Flow, People, Sum, ask, local, register, support
 from confrere.study.formulas import model
-from confrere.study.ground import Ground
+from confrere.study.ground import Ground, narrowed
 
 CITE = (Citation("Harrington DP, Fleming TR. A class of rank test procedures for censored survival data. "
                  "Biometrika 1982;69:553-566", "10.1093/biomet/69.3.553"),)  # fmt: skip
@@ -94,14 +94,10 @@ class LogRank:
         places = list(dict.fromkeys(self._side(i) for i in shown))
         side = np.array([places.index(self._side(i)) if i in shown else -1 for i in range(len(self.follow_up.labels))])
         keep = side[group] >= 0
-        rows = kept(made.data, keep)
-        x = np.eye(len(places))[side[group[keep]]]
-        all_rows = made.rows.copy()
-        all_rows[made.rows] = keep
+        made = narrowed(made, keep, FEW)
+        rows, x = made.data, np.eye(len(places))[side[group[keep]]]
         sets = risk_sets(rows.time, rows.event, rows.entry, rows.strata, np.ones(len(x)))
-        return replace(
-            made, n=len(x), rows=all_rows, x=x, names=tuple(places), data=sets, flags={"event": rows.event > 0}
-        )
+        return replace(made, x=x, names=tuple(places), data=sets)
 
     @local(on="compared")
     def differences(self, people: People) -> Differences:

@@ -19,7 +19,7 @@ from confrere.analyses.finding import Record
 from confrere.analyses.scaling import RAW, Scales, standard
 from confrere.errors import FormulaError, ModelError, StudyError
 from confrere.rounds import Array, Design, People, Sum
-from confrere.study.ground import Ground, Rows, design_of, model_of
+from confrere.study.ground import Ground, Rows, design_of, model_of, narrowed
 
 INTERCEPT = "Intercept"
 
@@ -126,24 +126,21 @@ def cases_of(people: People, analysis: Regression, check: Callable[[Array, bool]
     reason: they would lend a support that no number rests on.
     """
     made = design_of(people, analysis.formula, analysis.ground, weights=analysis.weights)
+    value = made.data.value
+    check(np.zeros(made.n) if value is None else value, bool(analysis.weights))
+    if analysis.weights:
+        made = narrowed(made, made.data.weights > 0, f"{analysis.weights} is 0")
     rows: Rows = made.data
     y = np.zeros(made.n) if rows.value is None else rows.value
     w = np.ones(made.n) if rows.weights is None else rows.weights
-    check(y, bool(analysis.weights))
-    here = w > 0
     offset = np.zeros(made.n) if rows.offset is None else rows.offset
-    cases = Cases(rows.x[here], y[here], w[here], offset[here], {})
+    cases = Cases(rows.x, y, w, offset, {})
     model = model_of(analysis.formula, analysis.ground)
     text = model.outcome.value.text if model.outcome and model.outcome.value else "outcome"
     more = {**({} if flag else {text: cases.y}), **({"offset": cases.offset} if model.offsets else {})}
-    kept = made.rows.copy()
-    kept[np.flatnonzero(made.rows)[~here]] = False
     return dataclasses.replace(
-        made, n=int(here.sum()), rows=kept, data=cases, x=np.column_stack([cases.x, *more.values()]),
-        names=(*made.names, *more), flags={"outcome": cases.y > 0} if flag else {},
-        weights=cases.w if analysis.weights else None,
-        cells={name: dataclasses.replace(c, index=c.index[here]) for name, c in made.cells.items()},
-        left_out={**made.left_out, **({f"{analysis.weights} is 0": int((~here).sum())} if analysis.weights else {})},
+        made, data=cases, x=np.column_stack([cases.x, *more.values()]), names=(*made.names, *more),
+        flags={"outcome": cases.y > 0} if flag else {},
     )  # fmt: skip
 
 

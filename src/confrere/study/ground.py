@@ -117,6 +117,18 @@ def design_of(people: People, formula: str, ground: Ground, *, weights: str = ""
     )  # fmt: skip
 
 
+def narrowed(made: Design, keep: Bools, reason: str) -> Design:
+    """A design whose data are `Rows`, with the people of `keep` (n,) alone; the others are left out for `reason`."""
+    rows, data = made.rows.copy(), made.data
+    rows[made.rows] = keep
+    return replace(
+        made, n=int(keep.sum()), rows=rows, x=made.x[keep], flags={k: v[keep] for k, v in made.flags.items()},
+        weights=_at(made.weights, keep), data=data._replace(**{f: _at(v, keep) for f, v in data._asdict().items()}),
+        cells={name: replace(c, index=c.index[keep]) for name, c in made.cells.items()},
+        left_out={**made.left_out, reason: int((~keep).sum())},
+    )  # fmt: skip
+
+
 def complete(frame: Any, columns: tuple[str, ...]) -> Bools:
     """Rows (N,) that miss none of the columns."""
     rows = np.ones(len(frame), dtype=bool)

@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable, Generator, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
-from typing import Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar, cast
+from typing import Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar, cast, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -319,6 +319,11 @@ def step_of(a: Ask) -> Step:
     if not isinstance(mark, Step):
         raise ProtocolError(f"{name_of(a.analysis)} has no step {a.step!r}")
     return mark
+
+
+def sums_of(a: Ask) -> type[Any]:
+    """The NamedTuple that the step of an ask gives, as it is annotated."""
+    return cast(type[Any], get_type_hints(getattr(type(a.analysis), a.step))["return"])
 
 
 class Analysis(Protocol):

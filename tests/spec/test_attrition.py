@@ -10,6 +10,10 @@ import pytest
 
 import confrere as cf
 from confrere.analyses.finding import Finding
+from confrere.data.sources import read
+from confrere.hospital.gate import Policy, judge_clear
+from confrere.rounds import Answers, Round, Verdict, clear, drive, supported
+from confrere.study import build
 
 
 def hospitals(rare: int) -> dict[str, pd.DataFrame]:
@@ -39,3 +43,23 @@ def test_people_of_small_groups_are_counted_or_withheld(analysis: Any) -> None:
     assert few == {"records read": None, "in a group of too few people": None, "analysed": 354}
     none = counted(cf.local(hospitals(0)).run(analysis))
     assert none == {"records read": 360, "analysed": 360}
+
+
+def test_what_is_standardised_is_about_the_same_people_as_the_fit() -> None:
+    """Three people have no case weight: moments that counted them would give them away by subtraction."""
+    frames = hospitals(0)
+    for frame in frames.values():
+        frame["age"], frame["w"] = np.linspace(30, 80, 120), 1.0
+        frame.loc[0, "w"] = np.nan
+    study = build.single(cf.Cox("Surv(time, event) ~ standardize(age)", weights="w"), cf.Ground())
+    tables = [read(f, ["time", "event", "age", "w"], cf.Schema()) for f in frames.values()]
+    people: list[int] = []
+    live = clear(tables, lambda designs: judge_clear(designs, Policy()))
+
+    def answer(asks: Round) -> Answers:
+        answers = live(asks)
+        people.extend(v.n for v in answers if isinstance(v, Verdict))
+        return answers
+
+    drive(supported(build.flow_of(study, build.analyses(study))), answer)
+    assert people == [357, 357]

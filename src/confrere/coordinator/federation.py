@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from confrere import wire
 from confrere.errors import ProtocolError, Refused
-from confrere.rounds import Answers, Ask, Round, Sum, Verdict, name_of
+from confrere.rounds import Answers, Ask, Round, Sum, Verdict, name_of, sums_of
 from confrere.sums import add_masked, fixed
 
 Link = Callable[[bytes], bytes]
@@ -47,17 +47,17 @@ class Federation:
 
     def open(self) -> bytes:
         """Make the keys of the run: every hospital signs a fresh key, and all agree on the run's id."""
-        hellos = {n: r["hello"] for n, r in self._all({n: {"do": "hello"} for n in self._links}).items()}
-        sealed = self._all({n: {"do": "agree", "hellos": hellos} for n in self._links})
-        for_each = {n: {s: r["seeds"][n] for s, r in sealed.items() if s != n} for n in self._links}
-        opened = self._all({n: {"do": "open", "seeds": for_each[n]} for n in self._links})
+        hellos = {n: r["hello"] for n, r in self._all({"do": "hello"}).items()}
+        sealed = self._all({"do": "agree", "hellos": hellos})
+        seeds = {n: {s: r["seeds"][n] for s, r in sealed.items() if s != n} for n in self._links}
+        opened = self._sent({n: wire.pack({"do": "open", "seeds": seeds[n]}) for n in self._links})
         return bytes(_agreed([r["run"] for r in opened.values()], "the run's id"))
 
     def answer(self, asks: Round) -> Answers:
         """One round: masked parts in, totals out."""
         self._number += 1
         message = {"do": "round", "round": self._number, "asks": tuple(a.plain() for a in asks), "before": self._before}
-        replies = self._all(dict.fromkeys(self._links, message))
+        replies = self._all(message)
         parts = [{n: r["parts"][i] for n, r in replies.items()} for i in range(len(asks))]
         answers = tuple(self._answers(a, part) for a, part in zip(asks, parts, strict=True))
         verdicts = iter(self._settle(asks, parts, answers))
@@ -67,11 +67,14 @@ class Federation:
             for a, part, given in zip(asks, parts, answers, strict=True)
         )
 
-    def _all(self, messages: Mapping[str, Any]) -> dict[str, Any]:
+    def _all(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        """Send every hospital the same message."""
+        return self._sent(dict.fromkeys(self._links, wire.pack(message)))
+
+    def _sent(self, messages: Mapping[str, bytes]) -> dict[str, Any]:
         """Send every hospital its message, at once; one refusal refuses the round."""
         with ThreadPoolExecutor(len(messages)) as pool:
-            packed = {id(m): wire.pack(m) for m in {id(m): m for m in messages.values()}.values()}
-            sent = {n: pool.submit(self._links[n], packed[id(m)]) for n, m in messages.items()}
+            sent = {n: pool.submit(self._links[n], m) for n, m in messages.items()}
             raw = {n: f.result() for n, f in sent.items()}
         self.bytes += max(len(r) for r in raw.values())
         replies = {n: wire.unpack(r) for n, r in raw.items()}
@@ -92,7 +95,7 @@ class Federation:
         if not any(a.kind == "support" for a in asks):
             return []
         message = {"do": "settle", "round": self._number, "answers": tuple(answers)}
-        replies = self._all(dict.fromkeys(self._links, message))
+        replies = self._all(message)
         for a, part in zip(asks, parts, strict=True):
             if a.kind == "support":
                 forms = _agreed([p["forms"] for p in part.values()], f"the form of {a.step}")
@@ -104,7 +107,7 @@ class Federation:
         """The totals as the NamedTuple of the step."""
         if a.kind == "keep":
             return None
-        kind = get_type_hints(getattr(type(a.analysis), a.step))["return"]
+        kind = sums_of(a)
         forms = _agreed([p["forms"] for p in part.values()], f"the form of {a.step}")
         totals = add_masked([list(rings) for rings, _ in answers.values()])
         sums = []

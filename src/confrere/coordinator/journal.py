@@ -14,11 +14,11 @@ import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 from confrere import wire
 from confrere.errors import ProtocolError
-from confrere.rounds import Answer, Answers, Ask, Round, Sum, Verdict, same
+from confrere.rounds import Answer, Answers, Ask, Round, Sum, Verdict, same, sums_of
 
 HEAD = 40
 
@@ -26,9 +26,8 @@ HEAD = 40
 def recorded(answer: Answer, path: Path) -> Answer:
     """Answer from the journal while it lasts, then live, writing every round down before it goes on."""
     path.touch(exist_ok=True)
-    written = list(_read(path))
+    written, chain = _read(path)
     at = 0
-    chain = _chain(path)
 
     def one(asks: Round) -> Answers:
         nonlocal at, chain
@@ -76,8 +75,7 @@ def _thawed(a: Ask, got: Any) -> Any:
         return None
     if "verdict" in got:
         return Verdict(**got["verdict"])
-    kind = get_type_hints(getattr(type(a.analysis), a.step))["return"]
-    return kind(*(Sum(s["value"], s["dims"], (), s["scale"], symmetric=s["symmetric"]) for s in got["sums"]))
+    return sums_of(a)(*(Sum(s["value"], s["dims"], (), s["scale"], symmetric=s["symmetric"]) for s in got["sums"]))
 
 
 def _append(path: Path, chain: bytes, record: bytes) -> bytes:
@@ -105,19 +103,13 @@ def _records(path: Path) -> Iterator[tuple[bytes, bytes, int]]:
         yield link, record, at
 
 
-def _read(path: Path) -> Iterator[dict[str, Any]]:
-    """The rounds in a journal; a record cut off by a crash is dropped from the file."""
-    end = 0
-    for _, record, after in _records(path):
-        end = after
-        yield wire.unpack(record)
+def _read(path: Path) -> tuple[list[dict[str, Any]], bytes]:
+    """The rounds in a journal and its last link; a record cut off by a crash is dropped from the file."""
+    rounds, chain, end = [], b"", 0
+    for link, record, after in _records(path):
+        rounds.append(wire.unpack(record))
+        chain, end = link, after
     if end < path.stat().st_size:
         with path.open("r+b") as handle:
             handle.truncate(end)
-
-
-def _chain(path: Path) -> bytes:
-    link = b""
-    for own, _, _ in _records(path):
-        link = own
-    return link
+    return rounds, chain

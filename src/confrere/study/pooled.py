@@ -13,6 +13,7 @@ import numpy as np
 
 from confrere.errors import ModelError
 from confrere.rounds import Design, Flow, People, Sum, ask, local, register, support
+from confrere.study.cohorts import reads
 from confrere.study.ground import Ground, complete, left_out, model_of
 
 
@@ -67,5 +68,7 @@ def with_pooled(analysis: Any) -> Flow[Any]:
     """The analysis, with the moments that its formula needs on its ground."""
     if not (getattr(analysis, "formula", "") and model_of(analysis.formula, analysis.ground).pooled):
         return analysis
-    pooled = yield from Pooled(analysis.formula, analysis.ground).flow()
+    # about the same people as the analysis, who also have their case weights: a few people fewer would show them
+    ground = replace(analysis.ground, complete=tuple(sorted({*analysis.ground.complete, *reads(analysis)})))
+    pooled = yield from Pooled(analysis.formula, ground).flow()
     return replace(analysis, ground=replace(analysis.ground, pooled=pooled))

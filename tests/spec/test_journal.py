@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from confrere.analyses.cox import Cox
-from confrere.coordinator.journal import recorded, replay
+from confrere.journal import recorded, replay
 from confrere.data.dummy import dummy
 from confrere.errors import ProtocolError, Waiting
 from confrere.hospital.gate import Policy, judge_clear

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from confrere import wire
-from confrere.errors import ProtocolError, Refused
+from confrere.errors import ProtocolError, Refused, Waiting
 from confrere.rounds import Answers, Ask, Round, Sum, Verdict, name_of, sums_of
 from confrere.sums import add_masked, fixed
 
@@ -42,15 +42,26 @@ class Federation:
         self._groups = groups
         self._number = 0
         self._before: tuple[Any, ...] = ()
+        self._new: list[Left] = []  # of the last round
+        self._size = 0
         self.left: list[Left] = []
         self.bytes = 0  # that left one hospital, the largest
 
-    def open(self) -> bytes:
-        """Make the keys of the run: every hospital signs a fresh key, and all agree on the run's id."""
-        hellos = {n: r["hello"] for n, r in self._all({"do": "hello"}).items()}
+    def start(self, study: str) -> dict[str, Any]:
+        """Have every hospital open its approved study: `rounds` it has learned, its last `epoch` of keys."""
+        return self._all({"do": "start", "study": study})
+
+    def open(self, epoch: int = 1, rounds: int = 0) -> bytes:
+        """Make the keys of the run: every hospital signs a fresh key, and all agree on the run's id.
+
+        `epoch` is higher at every restart; `rounds` that every hospital has learned before it are not asked again.
+        """
+        self._number = rounds
+        hellos = {n: r["hello"] for n, r in self._all({"do": "hello", "epoch": epoch}).items()}
         sealed = self._all({"do": "agree", "hellos": hellos})
         seeds = {n: {s: r["seeds"][n] for s, r in sealed.items() if s != n} for n in self._links}
-        opened = self._sent({n: wire.pack({"do": "open", "seeds": seeds[n]}) for n in self._links})
+        opened = self._sent({n: wire.pack({"do": "open", "seeds": seeds[n], "rounds": rounds}) for n in self._links})
+        self.taken()  # the keys of a run belong to no round
         return bytes(_agreed([r["run"] for r in opened.values()], "the run's id"))
 
     def answer(self, asks: Round) -> Answers:
@@ -67,6 +78,21 @@ class Federation:
             for a, part, given in zip(asks, parts, answers, strict=True)
         )
 
+    def close(self) -> None:
+        """Give every hospital the totals of the last round, after which the keys of the run are forgotten."""
+        self._all({"do": "close", "round": self._number, "before": self._before})
+
+    def taken(self) -> Any:
+        """What left in the last round, for the journal: records of `Left` and the bytes."""
+        arrays, self._new = tuple(dict(one._asdict()) for one in self._new), []
+        size, self._size = self._size, 0
+        return {"arrays": arrays, "bytes": size}
+
+    def restore(self, taken: Any) -> None:
+        """What left in a round that was answered before this coordinator was started."""
+        self.left += [Left(**one) for one in taken["arrays"]]
+        self.bytes += taken["bytes"]
+
     def _all(self, message: Mapping[str, Any]) -> dict[str, Any]:
         """Send every hospital the same message."""
         return self._sent(dict.fromkeys(self._links, wire.pack(message)))
@@ -76,10 +102,13 @@ class Federation:
         with ThreadPoolExecutor(len(messages)) as pool:
             sent = {n: pool.submit(self._links[n], m) for n, m in messages.items()}
             raw = {n: f.result() for n, f in sent.items()}
-        self.bytes += max(len(r) for r in raw.values())
+        size = max(len(r) for r in raw.values())
+        self.bytes, self._size = self.bytes + size, self._size + size
         replies = {n: wire.unpack(r) for n, r in raw.items()}
         if any("refused" in r for r in replies.values()):
             raise Refused()
+        if unable := [n for n, r in replies.items() if "unable" in r]:
+            raise Waiting(f"{', '.join(unable)} cannot answer now; the steward has the reason")
         return replies
 
     def _answers(self, a: Ask, part: Mapping[str, Any]) -> dict[str, Any]:
@@ -119,7 +148,9 @@ class Federation:
 
     def _leave(self, a: Ask, name: str, shape: tuple[int, ...], dims: tuple[str, ...], numbers: int) -> None:
         settings = wire.digest(a.plain()["settings"]).hex()[:16]
-        self.left.append(Left(name_of(a.analysis), settings, a.step, name, a.kind, shape, dims, numbers, numbers * 16))
+        one = Left(name_of(a.analysis), settings, a.step, name, a.kind, shape, dims, numbers, numbers * 16)
+        self.left.append(one)
+        self._new.append(one)
 
 
 def _agreed(values: Sequence[Any], what: str) -> Any:

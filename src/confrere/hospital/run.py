@@ -4,19 +4,24 @@ Messages are plain data (`wire`), each a dict with `do`: `hello`, `agree` and `o
 `round` brings everybody's masked answers to the round before and the next asks, `settle` brings those on supports
 and takes back the public verdict. A hospital verifies and adds up by itself: it need not believe the coordinator's
 sum, from which the next question follows. Whatever goes wrong, the answer is the same: refused. The reason stays.
+
+The totals it has learned go into a journal of its own. After a crash, of whomever, a new run with new keys replays
+them (`open` says how many rounds all have) and goes on; nobody's word is needed for what was learned before.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from confrere import wire
 from confrere.errors import ProtocolError
 from confrere.hospital.gate import Gate, Support, Violation, support_of
-from confrere.rounds import Answers, Ask, Design, Flow, Round, Site, Sums, same
+from confrere.journal import Journal
+from confrere.rounds import Answers, Ask, Design, Flow, Round, Site, Sums, Verdict, same
 from confrere.sums import Answer, Session, fixed
+from confrere.sums.agreement import derive
 
 SUPPORT_SCALE = 20  # counts are exact, sums of squares up to 2^100 fit
 PLACES = 1 << 16  # asks in a round at most: every ask has a round of masks of its own
@@ -57,28 +62,44 @@ class Follower:
             self.asks, self.done = (), True
 
 
+class Memory(NamedTuple):
+    """What a hospital keeps of a run on its disk: the totals it learned, and its part of the group secret."""
+
+    journal: Journal
+    seed: bytes  # (32,)
+
+
 class Run:
     """One run. `groups` gives the members of every group that the study fixed; "" is all of them."""
 
     def __init__(
-        self, flow: Flow[Any], site: Site, gate: Gate, session: Session, groups: Mapping[str, tuple[str, ...]]
-    ):
+        self, flow: Flow[Any], site: Site, gate: Gate, session: Session, groups: Mapping[str, tuple[str, ...]],
+        memory: Memory | None = None,
+    ) -> None:  # fmt: skip
         self.notes: list[Note] = []
         self.site = site
         self._gate = gate
         self._session = session
         self._groups = groups
         self._follower = Follower(flow)
+        self._memory = memory
         self._number = 0
+        self._learned = 0  # rounds whose totals this hospital has
         self._transcript = hashlib.sha256()
         self._designs: dict[int, Design] = {}  # of this round's support asks, by their place
+        self._supports: dict[int, Support] = {}  # what they rest on here
         self._given: dict[int, Any] = {}  # this round's own sums or verdicts, by their place
+        self._totals: dict[int, tuple[fixed.Ring, ...]] = {}  # this round's totals, by their place
 
     def answer(self, message: bytes) -> bytes:
         """Answer one message of the coordinator; a refusal is uniform and says nothing of its reason."""
         try:
             asked = wire.unpack(message)
             return wire.pack(_DO[asked["do"]](self, asked))
+        except OSError as reason:
+            # a full disk or a file share that is away says nothing of a patient, and passes
+            self.notes.append(Note(self._number, reason))
+            return wire.pack({"unable": True})
         except Exception as reason:  # noqa: BLE001 - the boundary: no error of ours or others' may carry a value out
             self.notes.append(Note(self._number, reason))
             return wire.pack({"refused": True})
@@ -86,7 +107,7 @@ class Run:
     # keys
 
     def _hello(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        return {"hello": self._session.hello()}
+        return {"hello": self._session.hello(seed=self._memory.seed if self._memory else None)}
 
     def _agree(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         return {"seeds": self._session.agree(asked["hellos"])}
@@ -94,7 +115,39 @@ class Run:
     def _open(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         run = self._session.open(asked["seeds"])
         self._transcript.update(run)
+        if self.site.key is None:  # of this hospital alone: the same id elsewhere is somebody else
+            self.site.key = derive(self._session.seed, "people")
+        self._replay(asked.get("rounds", 0))
         return {"run": run}
+
+    def _replay(self, rounds: int) -> None:
+        """Learn again what the own journal has of the first rounds."""
+        known = self._memory.journal.records if self._memory else []
+        if not 0 <= rounds <= len(known):
+            raise ProtocolError(f"{rounds} rounds are to be taken up again; this hospital has {len(known)}")
+        for record in known[:rounds]:
+            self._number += 1
+            self._begin()
+            for i, (a, totals) in enumerate(zip(self._follower.asks, record["totals"], strict=True)):
+                self._own(i, a)
+                if a.kind == "support":
+                    self._judge(i, a, totals)
+                else:
+                    self._totals[i] = totals
+            self._advance()
+
+    def _close(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Learn the last totals, and forget the keys."""
+        if asked["round"] != self._number:
+            raise ProtocolError(f"round {asked['round']} is not the one under way")
+        self._learn(asked["before"])
+        self._session.close()
+        return {"done": self.done}
+
+    @property
+    def done(self) -> bool:
+        """Whether the study is over: the own copy of the flow has come to its finding."""
+        return self._follower.done
 
     # rounds
 
@@ -102,36 +155,45 @@ class Run:
         number = asked["round"]
         if number != self._number + 1:
             raise ProtocolError(f"round {number} was asked, the next one is {self._number + 1}")
-        if self._number:
+        if self._learned < self._number:
             self._learn(asked["before"])
         self._number = number
         asks = self._follower.check(asked["asks"])
-        self._designs, self._given = {}, {}
+        self._begin()
         parts = [self._part(i, a) for i, a in enumerate(asks)]
         return {"parts": tuple(parts)}
+
+    def _begin(self) -> None:
+        self._designs, self._supports, self._given, self._totals = {}, {}, {}, {}
+
+    def _own(self, i: int, a: Ask) -> Support | Sums | None:
+        """What this hospital has to say to one ask, once its gate has let it; nothing if it stays here."""
+        if a.kind == "support":
+            self._designs[i] = self.site.design(a, self._gate.policy.k, self._session.name in self._groups[a.group])
+            self._supports[i] = support_of(self._designs[i])
+            return self._supports[i]
+        sums = self._given[i] = self.site.run(a)
+        if a.kind == "keep":
+            return None
+        self._gate.admit(a, sums, self.site.people(a))
+        return cast(Sums, sums)
 
     def _part(self, i: int, a: Ask) -> dict[str, Any]:
         """This hospital's part of one ask: masked rings and their public form; nothing outside the group."""
         members = self._groups[a.group]
-        member = self._session.name in members
-        if a.kind == "support":
-            self._designs[i] = self.site.design(a, self._gate.policy.k, member)
-            support = support_of(self._designs[i])
-            rings = [fixed.encode(part.ravel(), SUPPORT_SCALE, len(members)) for part in support]
-            forms: tuple[Any, ...] = tuple({"shape": part.shape} for part in support)
+        own = self._own(i, a)
+        if own is None:
+            return {"rings": (), "signature": b"", "forms": ()}
+        if isinstance(own, Support):
+            rings = [fixed.encode(part.ravel(), SUPPORT_SCALE, len(members)) for part in own]
+            forms: tuple[Any, ...] = tuple({"shape": part.shape} for part in own)
         else:
-            sums = self.site.run(a)
-            self._given[i] = sums
-            if a.kind == "keep":
-                return {"rings": (), "signature": b"", "forms": ()}
-            self._gate.admit(a, sums, self.site.people(a))
-            rings = [fixed.encode(s.numbers(), s.scale, len(members)) for s in sums]
-            forms = tuple(form(s) for s in sums)
-        if not member:
+            rings = [fixed.encode(s.numbers(), s.scale, len(members)) for s in own]
+            forms = tuple(form(s) for s in own)
+        if self._session.name not in members:
             return {"rings": (), "signature": b"", "forms": forms}
         at = self._number * PLACES + i
-        blinded = a.kind == "support"
-        masked = self._session.mask(at, self._digest(i), rings, members=members, blinded=blinded)
+        masked = self._session.mask(at, self._digest(i), rings, members=members, blinded=a.kind == "support")
         return {"rings": tuple(masked), "signature": self._session.sign(at), "forms": forms}
 
     def _digest(self, i: int) -> bytes:
@@ -145,19 +207,20 @@ class Run:
         verdicts = []
         for i, a in enumerate(self._follower.asks):
             if a.kind == "support":
-                verdict = self._gate.settle(a, self._designs[i], self._support(i, a, asked["answers"][i]))
-                self.site.settle(a, verdict)
-                self._given[i] = verdict
-                verdicts.append(dict(verdict._asdict()))
+                totals = self._total(i, a, asked["answers"][i])
+                at = self._number * PLACES + i
+                clear = self._session.unblind(at, self._digest(i), totals, members=self._groups[a.group])
+                verdicts.append(dict(self._judge(i, a, tuple(clear))._asdict()))
         return {"verdicts": tuple(verdicts)}
 
-    def _support(self, i: int, a: Ask, answers: Mapping[str, Any]) -> Support:
-        """What the design of a support ask rests on over the network: only hospitals can know."""
-        totals = self._total(i, a, answers)
-        at = self._number * PLACES + i
-        clear = self._session.unblind(at, self._digest(i), totals, members=self._groups[a.group])
-        own = support_of(self._designs[i])
-        return Support(*(fixed.decode(r, SUPPORT_SCALE).reshape(o.shape) for r, o in zip(clear, own, strict=True)))
+    def _judge(self, i: int, a: Ask, totals: tuple[fixed.Ring, ...]) -> Verdict:
+        """The verdict on what a design rests on over the network: only hospitals can know."""
+        own = self._supports[i]
+        shaped = (fixed.decode(r, SUPPORT_SCALE).reshape(o.shape) for r, o in zip(totals, own, strict=True))
+        verdict = self._gate.settle(a, self._designs[i], Support(*shaped))
+        self.site.settle(a, verdict)
+        self._given[i], self._totals[i] = verdict, totals
+        return verdict
 
     def _total(self, i: int, a: Ask, answers: Mapping[str, Any]) -> list[fixed.Ring]:
         """The total of everybody's verified answers."""
@@ -170,19 +233,36 @@ class Run:
         )
 
     def _learn(self, before: Sequence[Mapping[str, Any]]) -> None:
-        """Advance the own copy of the flow with the totals of the round before."""
-        answers = []
+        """Take in the totals of the round before, and write them down."""
         for i, (a, given) in enumerate(zip(self._follower.asks, before, strict=True)):
+            if a.kind == "ask":
+                self._totals[i] = tuple(self._total(i, a, given))
+        if self._memory:
+            record = {"totals": tuple(self._totals.get(i, ()) for i in range(len(self._follower.asks)))}
+            self._memory.journal.write(self._number - 1, record)
+        self._advance()
+
+    def _advance(self) -> None:
+        """Advance the own copy of the flow with the totals of this round."""
+        answers = []
+        for i, a in enumerate(self._follower.asks):
             own = self._given[i]
             if a.kind == "ask":
-                totals = self._total(i, a, given)
-                self._transcript.update(fixed.to_bytes(totals))
-                own = filled(own, totals)
+                self._transcript.update(fixed.to_bytes(self._totals[i]))
+                own = filled(own, self._totals[i])
             answers.append(own)
         self._follower.learn(tuple(answers))
+        self._learned = self._number
 
 
-_DO = {"hello": Run._hello, "agree": Run._agree, "open": Run._open, "round": Run._round, "settle": Run._settle}
+_DO = {
+    "hello": Run._hello,
+    "agree": Run._agree,
+    "open": Run._open,
+    "round": Run._round,
+    "settle": Run._settle,
+    "close": Run._close,
+}
 
 
 def filled(sums: Sums, rings: Sequence[fixed.Ring]) -> Sums:

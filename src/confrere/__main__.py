@@ -1,0 +1,5 @@
+"""`python -m confrere` is `confrere`."""
+
+from confrere.console.app import main
+
+main()

@@ -1,0 +1,194 @@
+"""`confrere coordinator ...`, `confrere authority ...` and `confrere roster ...`: those who bring hospitals together."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="The coordinator's side: the service that conducts runs.")
+authority = typer.Typer(
+    no_args_is_help=True, help="The authority of the transport's certificates; not the coordinator."
+)
+roster = typer.Typer(no_args_is_help=True, help="The list of hospitals and their keys, which every one of them signs.")
+
+At = Annotated[
+    Path, typer.Option("--home", metavar="DIR", help="The coordinator's folder.", envvar="CONFRERE_COORDINATOR")
+]
+AuthorityAt = Annotated[Path, typer.Option("--home", metavar="DIR", help="The authority's folder.")]
+HERE, AUTHORITY = Path("confrere-coordinator"), Path("confrere-authority")
+Out = Annotated[Path, typer.Option("--out", metavar="FILE", help="The roster to write.")]
+
+
+# authority
+
+
+@authority.command("init")
+def authority_init(
+    name: Annotated[str, typer.Argument(help="The federation's name: letters, digits, hyphens.")],
+    host: Annotated[str, typer.Option("--host", metavar="HOST", help="The coordinator's name, as hospitals reach it.")],
+    port: Annotated[int, typer.Option("--port", metavar="N", help="Port to which hospitals connect.")] = 8102,
+    api_port: Annotated[int, typer.Option("--api-port", metavar="N", help="Port to which researchers connect.")] = 8443,
+    home: AuthorityAt = AUTHORITY,
+) -> None:
+    """Make the authority: its key stays in this folder, its certificate and federation.json go to every site."""
+    from confrere.kits import Profile, make_authority
+
+    said = make_authority(home, Profile(name, host, port, port + 1, api_port))
+    typer.echo(f"The authority's fingerprint, to be read out by telephone to every site:\n\n    {said}\n")
+    typer.echo(f"Give {home / 'federation.json'} to every site, and {home / 'authority.pem'} to every researcher too.")
+
+
+@authority.command("approve")
+def authority_approve(
+    requests: Annotated[list[Path], typer.Argument(help="NAME.request.zip of one or more sites.")],
+    days: Annotated[int, typer.Option("--days", metavar="N", help="How long the certificates hold.")] = 1095,
+    home: AuthorityAt = AUTHORITY,
+) -> None:
+    """Sign requests for certificates, after asking each site whether it made the request."""
+    from confrere.kits import approve
+
+    for asked in requests:
+        typer.echo(f"{approve(home, asked, days)} is signed; send it back.")
+
+
+# coordinator
+
+
+@app.command()
+def init(
+    federation: Annotated[
+        Path, typer.Option("--federation", metavar="FILE", help="federation.json, from the authority.")
+    ],
+    home: At = HERE,
+) -> None:
+    """Make the coordinator's folder and the requests for its two certificates."""
+    from confrere.coordinator.home import Home
+    from confrere.kits import RUNNER, Profile, request
+
+    profile = Profile.read(federation)
+    made = Home.make(home)
+    profile.write(made.path / "federation.json")
+    asked = [request(made.path, profile, "server", profile.host), request(made.path, profile, "runner", RUNNER)]
+    typer.echo(f"Send {asked[0]} and {asked[1]} to the authority of the certificates.")
+
+
+@app.command()
+def install(
+    signed: Annotated[list[Path], typer.Argument(help="The signed answers of the authority.")],
+    fingerprint: Annotated[
+        str, typer.Option("--fingerprint", metavar="HEX", help="The authority's fingerprint, as it was read out.")
+    ],
+    home: At = HERE,
+) -> None:
+    """Lay the coordinator's certificates in; again, for a renewal."""
+    from confrere.coordinator.home import Home
+    from confrere.kits import expires
+    from confrere.kits import install as lay
+
+    for answer in signed:
+        kit = lay(Home(home).path, answer, fingerprint)
+        typer.echo(f"{answer.name.removesuffix('.signed.zip')} has its certificate, until {expires(kit)}.")
+
+
+@app.command()
+def renew(home: At = HERE) -> None:
+    """Make new keys for the transport and the requests for their certificates, before the old ones end."""
+    from confrere.coordinator.home import Home
+    from confrere.kits import RUNNER, Profile, request
+
+    here = Home(home)
+    profile = Profile.read(here.path / "federation.json")
+    asked = [request(here.path, profile, "server", profile.host), request(here.path, profile, "runner", RUNNER)]
+    typer.echo(f"Send {asked[0]} and {asked[1]} to the authority, and install what comes back.")
+
+
+@app.command()
+def pin(
+    file: Annotated[Path, typer.Argument(help="The roster that every hospital has signed.")], home: At = HERE
+) -> None:
+    """Tell the coordinator which hospitals there are."""
+    from confrere.coordinator.home import Home
+    from confrere.coordinator.roster import pin as lay
+
+    typer.echo(f"The federation is {', '.join(lay(file, Home(home).path))}.")
+
+
+@app.command()
+def token(
+    researcher: Annotated[str, typer.Argument(help="Who gets it.")],
+    revoke: Annotated[bool, typer.Option("--revoke", help="Take back every token of this researcher.")] = False,
+    home: At = HERE,
+) -> None:
+    """Make a researcher's token; it is shown once."""
+    from confrere.coordinator.book import Book
+    from confrere.coordinator.home import Home
+
+    book = Book(Home(home).database)
+    if revoke:
+        typer.echo(f"{book.revoke(researcher)} tokens of {researcher} are taken back.")
+    else:
+        typer.echo(book.token(researcher))
+
+
+@app.command()
+def erase(run: Annotated[str, typer.Argument(help="A run that is over.")], home: At = HERE) -> None:
+    """Remove a run with its journal and findings; prints what is to be kept as proof."""
+    from confrere.console.serving import erased
+
+    typer.echo(json.dumps(erased(home, run)))
+
+
+@app.command()
+def serve(home: At = HERE) -> None:
+    """Conduct runs and answer researchers, until stopped."""
+    from confrere.console.serving import coordinate
+
+    coordinate(home, typer.echo)
+
+
+# roster
+
+
+@roster.command("make")
+def roster_make(
+    cards: Annotated[list[Path], typer.Argument(help="NAME.card.json of every hospital.")], out: Out
+) -> None:
+    """Assemble a roster from the hospitals' cards; nobody has signed it yet."""
+    from confrere.coordinator.roster import assemble
+
+    assemble(cards, out)
+    roster_show(out)
+
+
+@roster.command("show")
+def roster_show(file: Annotated[Path, typer.Argument(help="A roster.")]) -> None:
+    """Show the fingerprints of a roster, to be compared by telephone, and who has signed."""
+    from confrere.coordinator.roster import lines
+
+    for name, digits, signed in lines(file):
+        typer.echo(f"{name:32s} {digits}  {'signed' if signed else 'not signed'}")
+
+
+@roster.command("merge")
+def roster_merge(files: Annotated[list[Path], typer.Argument(help="Copies, each with signatures.")], out: Out) -> None:
+    """Bring the signatures of several copies of one roster together."""
+    from confrere.coordinator.roster import merge
+
+    merge(files, out)
+    roster_show(out)
+
+
+@roster.command("rotate")
+def roster_rotate(
+    file: Annotated[Path, typer.Argument(help="The present roster.")],
+    rotation: Annotated[Path, typer.Argument(help="NAME.rotation.json.")],
+    out: Out,
+) -> None:
+    """Put a hospital's new key into a roster, if its old key signed it over; everybody signs anew."""
+    from confrere.coordinator.roster import rotate
+
+    rotate(file, rotation, out)
+    roster_show(out)

@@ -1,0 +1,169 @@
+"""`confrere hospital ...`: the side of a hospital's IT and its steward."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from confrere.errors import StudyError
+
+app = typer.Typer(no_args_is_help=True, help="A hospital's side: its keys, its approvals, its serving process.")
+
+At = Annotated[Path, typer.Option("--home", metavar="DIR", help="The hospital's folder.", envvar="CONFRERE_HOSPITAL")]
+HERE = Path("confrere-hospital")
+ProfileFile = Annotated[
+    Path, typer.Option("--federation", metavar="FILE", help="federation.json, from the authority of the certificates.")
+]
+
+
+@app.command()
+def init(
+    name: Annotated[str, typer.Argument(help="The hospital's name in the roster: letters, digits, hyphens.")],
+    federation: ProfileFile,
+    table: Annotated[
+        list[str], typer.Option("--table", metavar="NAME=FILE", help="What studies call a table, and where it is.")
+    ] = [],  # noqa: B006 - Typer copies it
+    home: At = HERE,
+) -> None:
+    """Make the hospital's folder: its identity key, its card, and the request for a certificate."""
+    from confrere.hospital.home import Home
+    from confrere.kits import Profile, checked, request
+
+    profile = Profile.read(federation)
+    made = Home.make(home, checked(name), _tables(table))
+    profile.write(made.path / "federation.json")
+    card = made.card()
+    asked = request(made.path, profile, "client", name)
+    typer.echo(f"{name} has an identity key. Its fingerprint, to be read out by telephone:\n")
+    typer.echo(f"    {made.identity.fingerprint}\n")
+    typer.echo(f"Send {card} to whoever assembles the roster, and {asked} to the authority of the certificates.")
+
+
+@app.command()
+def install(
+    signed: Annotated[Path, typer.Argument(help="NAME.signed.zip, as it came back from the authority.")],
+    fingerprint: Annotated[
+        str, typer.Option("--fingerprint", metavar="HEX", help="The authority's fingerprint, as it was read out.")
+    ],
+    home: At = HERE,
+) -> None:
+    """Lay the hospital's certificate in; again, for a renewal."""
+    from confrere.hospital.home import Home
+    from confrere.kits import expires
+    from confrere.kits import install as lay
+
+    kit = lay(Home(home).path, signed, fingerprint)
+    typer.echo(f"The certificate is in place, until {expires(kit)}.")
+
+
+@app.command()
+def renew(home: At = HERE) -> None:
+    """Make a new key for the transport and the request for its certificate, before the old one ends."""
+    from confrere.hospital.home import Home
+    from confrere.kits import Profile, request
+
+    here = Home(home)
+    asked = request(here.path, Profile.read(here.path / "federation.json"), "client", here.name)
+    typer.echo(f"Send {asked} to the authority of the certificates, and install what comes back.")
+
+
+@app.command()
+def sign(
+    roster: Annotated[Path, typer.Argument(help="The roster, after its fingerprints were compared by telephone.")],
+    home: At = HERE,
+) -> None:
+    """Add this hospital's signature to a roster: it says that every fingerprint in it was compared."""
+    from confrere.hospital.home import Home
+
+    here = Home(home)
+    here.sign(roster)
+    typer.echo(f"{here.name} has signed {roster}.")
+
+
+@app.command()
+def pin(
+    roster: Annotated[Path, typer.Argument(help="The roster that every hospital has signed.")],
+    home: At = HERE,
+) -> None:
+    """Pin a roster: from now on this hospital runs with exactly these hospitals."""
+    from confrere.hospital.home import Home
+
+    here = Home(home)
+    typer.echo(f"{here.name} runs with {', '.join(here.pin(roster))}.")
+
+
+@app.command()
+def rotate(home: At = HERE) -> None:
+    """Make a new identity key, signed over by the old one. A lost key cannot: that hospital is a new member."""
+    from confrere.hospital.home import Home
+
+    here = Home(home)
+    file = here.rotate()
+    typer.echo(f"The new key's fingerprint:\n\n    {here.identity.fingerprint}\n")
+    typer.echo(f"Send {file} to whoever assembles the roster; every hospital signs the new roster, and pins it.")
+
+
+@app.command()
+def approve(
+    study: Annotated[Path, typer.Argument(help="The study file.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; the manifest was read before.")] = False,
+    home: At = HERE,
+) -> None:
+    """Show what would leave under a study, and write down the steward's yes to exactly these bytes."""
+    from confrere.console.app import manifest
+    from confrere.hospital.home import Home
+
+    here = Home(home)
+    if not yes:
+        manifest(study)
+        if not typer.confirm(f"\nDoes {here.name} approve this study?"):
+            raise typer.Exit(3)
+    found = here.approve(study.read_text(encoding="utf-8"))
+    typer.echo(f"{here.name} approves {found.id}, {found.hash[:16]}.")
+
+
+@app.command()
+def refuse(
+    study: Annotated[str, typer.Argument(help="The study file, or its hash.")],
+    home: At = HERE,
+) -> None:
+    """Take back an approval: nothing more is answered under the study from the next start on."""
+    from confrere.hospital.home import Home
+    from confrere.study.file import read
+
+    here = Home(home)
+    chosen = read(study).hash if Path(study).exists() else study
+    here.refuse(chosen)
+    typer.echo(f"{here.name} refuses {chosen[:16]}.")
+
+
+@app.command()
+def serve(home: At = HERE) -> None:
+    """Connect to the coordinator and answer approved studies, until stopped. Connections go out only."""
+    from confrere.console.serving import stopped
+    from confrere.hospital.flare import serve as keep
+    from confrere.hospital.flare import site
+    from confrere.hospital.home import Home
+
+    here = Home(home)
+    process = site(here)
+    with stopped() as stop:
+        try:
+            while not stop.is_set():
+                if keep(here, process):
+                    typer.echo(f"{here.name} is serving; its log is {here.path / 'log.jsonl'}")
+                stop.wait(2.0)
+        finally:
+            process.stop()
+
+
+def _tables(given: list[str]) -> dict[str, str]:
+    tables: dict[str, Any] = {}
+    for item in given:
+        name, equals, path = (part.strip() for part in item.partition("="))
+        if not (name and equals and path):
+            raise StudyError(f"--table {item!r} must be NAME=FILE, such as --table breast=breast.csv")
+        tables[name] = path
+    return tables

@@ -1,0 +1,98 @@
+"""What commands share: checks before long work, progress on a terminal, results written and shown."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from confrere.errors import StudyError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from confrere.console.fit import Results
+
+
+def check_language(lang: str) -> None:
+    """A language that there is."""
+    if lang not in ("en", "fr"):
+        raise StudyError(f"--lang {lang!r} is not known; it is en or fr")
+
+
+def checked(out: Path, lang: str, deadline: float | None) -> None:
+    """Find out before a long run that its result cannot be written, or that an option says nothing."""
+    check_language(lang)
+    if deadline is not None and not deadline >= 0:
+        raise StudyError(f"--deadline {deadline:g} is not a number of seconds; it is 0 or more")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        why = "a file stands in its place" if isinstance(error, FileExistsError) else error.strerror
+        raise StudyError(f"--out {out}: nothing can be written there ({why}); choose another folder") from None
+
+
+class Progress:
+    """One line that says what goes on: on stderr, and only where it is a terminal."""
+
+    def __init__(self, first: str) -> None:
+        from rich.console import Console
+        from rich.status import Status
+
+        console = Console(stderr=True)
+        self._shown = console.is_terminal
+        self._status = Status(first, console=console)
+
+    def say(self, line: str) -> None:
+        """Show another line."""
+        self._status.update(line)
+
+    def __enter__(self) -> Progress:
+        if self._shown:
+            self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._status.stop()
+
+
+def delivered(results: Results, out: Path, lang: str) -> None:
+    """Write the results of a study, and show them; errors of single analyses are told at the end, with exit code 2."""
+    from confrere.console.result import as_dict
+    from confrere.console.show import findings
+    from confrere.report import write
+
+    try:
+        written = write(as_dict(results), out, lang="fr" if lang == "fr" else "en")
+    except OSError as error:
+        raise StudyError(f"--out {out}: {error.strerror}; make room there, or choose another folder") from None
+    console = terminal()
+    for line in findings(results):
+        console.print(line, highlight=False)
+    console.print(f"\nReport: {written.report}", soft_wrap=True, highlight=False)
+    for name, why in results.errors.items():
+        complain(f"analysis {name!r} has no result: {why}", why.page)
+    if results.errors:
+        raise typer.Exit(2)
+
+
+def terminal() -> Console:
+    """stdout, 110 characters wide where it is no terminal."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 110)
+
+
+def complain(message: str, page: str) -> None:
+    """An error on stderr, and where the documentation says more."""
+    from rich.console import Console
+
+    from confrere.console.show import more
+
+    typer.echo(f"confrere: {message}", err=True)
+    Console(stderr=True).print(more(page), highlight=False, soft_wrap=True)

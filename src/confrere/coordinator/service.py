@@ -1,0 +1,196 @@
+"""The coordinator as a service: runs wait in a queue, several go at once, and a fault is taken up again by itself.
+
+`step` is one look at everything, asked every second: it starts what can start, sees what ended, and resubmits what waits
+once all hospitals are back. It keeps nothing in memory that a restart would miss: runs stand in the `Book`, their
+progress in their folders. An attempt that the engine lists but that said nothing, such as the ghost that a killed server
+leaves behind, is stopped and taken up again.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from typing import Any, Final
+
+from confrere.coordinator.book import Book, Entry
+from confrere.coordinator.conduct import OVER, STATES, Folder
+from confrere.coordinator.engine import Engine
+from confrere.coordinator.home import Home
+from confrere.errors import ConfrereError, StudyError
+from confrere.rounds import installed
+from confrere.study import build
+from confrere.study.file import parse
+
+STOPPING: Final = 10.0  # seconds that a cancelled run has to stop by itself
+PAUSE: Final = 2.0  # seconds before a run that waits is tried again
+_SAID: Final = 2000  # characters of a reason
+
+
+class Service:
+    """The coordinator's queue. `engine` conducts, `book` remembers; one process at a time has both."""
+
+    def __init__(self, home: Home, engine: Engine, book: Book) -> None:
+        self.home = home
+        self._engine = engine
+        self.book = book
+
+    def recover(self) -> None:
+        """After a restart: every attempt that was under way is a ghost; its run waits for another."""
+        for entry in self.book.all():
+            if entry.state == "running":
+                self._halt(entry.handle)
+                self._settle(entry, "the coordinator was restarted")
+
+    # what a researcher asks
+
+    def submit(self, text: str, researcher: str, deadline: float | None = None) -> Entry:
+        """Queue a study; the same study again is the same run. `deadline` is in seconds from now."""
+        study = parse(text, "study.toml")
+        build.analyses(study)
+        run = study.hash[:16]
+        now = time.time()
+        known = self.book.get(run)
+        if known is not None and known.state not in ("cancelled", "expired", "failed", "refused"):
+            return known
+        if known is not None:
+            self.book.forget(run)  # what was learned stays in the folder, and is not asked again
+        folder = Folder.make(self.home.path / "runs" / run, text)
+        (folder.path / "cancel").unlink(missing_ok=True)
+        folder.say("queued")
+        until = now + (deadline if deadline is not None else 3600.0 * float(self.home.settings["deadline_hours"]))
+        entry = Entry(run, study.hash, study.title[:500], researcher, now, until, "queued", "", "", 0, now)
+        self.book.add(entry)
+        return entry
+
+    def status(self, run: str) -> dict[str, Any]:
+        """Where a run is: state, round, what is asked, and for whom it waits."""
+        entry = self._known(run)
+        progress = self.home.folder(run).progress
+        live = {k: v for k, v in progress.items() if k in ("round", "what")} if entry.state == "running" else {}
+        return {
+            "run": entry.run, "study": entry.study, "title": entry.title, "researcher": entry.researcher,
+            "submitted": entry.submitted, "deadline": entry.deadline, "state": entry.state, "why": entry.why,
+            "attempts": entry.attempts, **live,
+        }  # fmt: skip
+
+    def cancel(self, run: str) -> None:
+        """Stop a run before its next round. StudyError if it is over."""
+        entry = self._known(run)
+        if entry.state in OVER:
+            raise StudyError(f"the run {run} is over already ({entry.state})")
+        (self.home.folder(run).path / "cancel").touch()
+        if entry.state != "running":
+            self._change(entry, "cancelled", "cancelled by the researcher")
+
+    def health(self) -> dict[str, Any]:
+        """Who is connected, what runs, which methods are installed."""
+        now, seen = time.time(), self._seen()
+        return {
+            "hospitals": {
+                name: {"connected": name in seen, "seconds_ago": round(now - seen[name], 1) if name in seen else None}
+                for name in self.home.members
+            },
+            "runs": {state: sum(e.state == state for e in self.book.all()) for state in STATES},
+            "methods": installed(),
+        }
+
+    def erase(self, run: str) -> None:
+        """Remove a run that is over with all that was kept of it."""
+        erase(self.home, self.book, run)
+
+    # what happens by itself
+
+    def step(self) -> None:
+        """One look at everything."""
+        entries = [e for e in self.book.all() if e.state not in OVER]
+        seen = self._seen() if entries else {}
+        going = sum(e.state == "running" for e in entries)
+        for entry in entries:
+            if time.time() > entry.deadline:
+                self._halt(entry.handle)
+                self._change(entry, "expired", f"the deadline passed; {self._missing(seen)}")
+            elif entry.state == "running":
+                self._watch(entry)
+            elif going < int(self.home.settings["runs"]):
+                going += self._begin(entry, seen)
+
+    def tidy(self) -> None:
+        """Remove runs that have been over for longer than they are to be kept."""
+        least = time.time() - 86400.0 * float(self.home.settings["keep_days"])
+        for entry in self.book.all():
+            if entry.state in OVER and entry.changed < least:
+                self.erase(entry.run)
+
+    def _begin(self, entry: Entry, seen: dict[str, float]) -> bool:
+        """Start a run, if all its hospitals are there."""
+        if missing := self._missing(seen):
+            if entry.why != missing:
+                self.book.change(entry.run, why=missing)
+            return False
+        if entry.state == "waiting" and time.time() - entry.changed < PAUSE:
+            return False
+        folder = self.home.folder(entry.run)
+        folder.say("queued")  # whatever stands there afterwards was said by the new attempt
+        try:
+            handle = self._engine.start(entry.run, self.home.members)
+        except ConfrereError as error:
+            self.book.change(entry.run, why=str(error)[:_SAID])
+            return False
+        self.book.change(entry.run, state="running", why="", handle=handle, attempts=entry.attempts + 1)
+        return True
+
+    def _watch(self, entry: Entry) -> None:
+        """See whether an attempt ended, by its own word or without one."""
+        folder = self.home.folder(entry.run)
+        state = folder.progress["state"]
+        if state in OVER:
+            self._change(entry, state, str(folder.progress.get("why", "")))
+        elif state == "waiting" or not self._engine.alive(entry.handle):
+            self._halt(entry.handle)
+            self._settle(entry, "the run was interrupted")
+        elif (stop := folder.path / "cancel").exists() and time.time() - stop.stat().st_mtime > STOPPING:
+            self._halt(entry.handle)
+            self._change(entry, "cancelled", "cancelled by the researcher")
+
+    def _settle(self, entry: Entry, why: str) -> None:
+        """An attempt is over: by its last word the run is, or waits for the next attempt."""
+        progress = self.home.folder(entry.run).progress
+        state = str(progress["state"])
+        if state in OVER:
+            self._change(entry, state, str(progress.get("why", "")))
+        else:
+            self._change(entry, "waiting", str(progress.get("why", why)))
+
+    def _change(self, entry: Entry, state: str, why: str) -> None:
+        self.book.change(entry.run, state=state, why=why[:_SAID], handle="")
+
+    def _halt(self, handle: str) -> None:
+        if handle:
+            self._engine.stop(handle)
+
+    def _seen(self) -> dict[str, float]:
+        try:
+            return dict(self._engine.hospitals())
+        except ConfrereError:
+            return {}
+
+    def _missing(self, seen: dict[str, float]) -> str:
+        missing = [name for name in self.home.members if name not in seen]
+        return f"waiting for {', '.join(missing)}" if missing else ""
+
+    def _known(self, run: str) -> Entry:
+        entry = self.book.get(run)
+        if entry is None:
+            raise StudyError(f"no run is called {run!r}")
+        return entry
+
+
+def erase(home: Home, book: Book, run: str) -> None:
+    """Remove a run that is over with all that was kept of it. StudyError if there is none, or it is not over."""
+    entry = book.get(run)
+    if entry is None:
+        raise StudyError(f"no run is called {run!r}")
+    if entry.state not in OVER:
+        raise StudyError(f"the run {run} is not over ({entry.state}); cancel it first")
+    shutil.rmtree(home.folder(run).path, ignore_errors=True)
+    book.forget(run)

@@ -1,0 +1,222 @@
+"""Certificates of the transport, by NVIDIA FLARE's own distributed provisioning: every private key is born where it is used.
+
+    authority   `make_authority`: a root certificate, kept by a third party or one hospital's IT, never by the coordinator
+    a site      `request`: a key and a signing request; only the request leaves
+    authority   `approve`: signs it
+    a site      `install`: checks the authority's fingerprint, read out by telephone, and lays the kit into its folder
+
+They secure the transport and nothing else: sums are bound to the roster's identity keys (`sums.keys`), so that whoever
+holds the authority's key could disturb a run, but not read or swap a hospital's part.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from signal import SIGKILL, SIGTERM
+from typing import Any, Final
+
+from confrere.errors import ConfrereError, StudyError
+
+RUNNER: Final = (
+    "runner@coordinator.confrere.org"  # the engine wants an address for who submits jobs; nobody writes to it
+)
+SAFE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,30}")
+DAYS: Final = 1095
+
+
+class KitError(ConfrereError):
+    """A certificate or a kit could not be made; says what the engine said."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What all sites of a federation know of its transport: the file `federation.json`, no secret."""
+
+    name: str
+    host: str  # the coordinator's, as hospitals reach it
+    port: int = 8102  # of the engine, to which hospitals connect out
+    admin_port: int = 8103  # of the engine's jobs, used at the coordinator alone
+    api_port: int = 8443  # of the service to which researchers connect
+
+    @classmethod
+    def read(cls, path: Path) -> Profile:
+        """The profile of a file."""
+        try:
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise StudyError(f"{path} is no federation.json ({error}); `confrere authority init` makes it") from None
+
+    def write(self, path: Path) -> None:
+        """Write the profile to a file."""
+        path.write_text(json.dumps(self.__dict__, indent=2) + "\n", encoding="utf-8")
+
+    def yaml(self) -> dict[str, Any]:
+        """The profile in the engine's words."""
+        server = {"host": self.host, "fed_learn_port": self.port, "admin_port": self.admin_port}
+        return {"name": self.name, "scheme": "http", "connection_security": "mtls", "server": server}
+
+
+def checked(name: str) -> str:
+    """A name that engine, roster and file systems all take. StudyError otherwise."""
+    if not SAFE.fullmatch(name):
+        raise StudyError(
+            f"{name!r} cannot name a site: use up to 31 letters, digits and hyphens, a letter or digit first"
+        )
+    return name
+
+
+def make_authority(home: Path, profile: Profile) -> str:
+    """A new authority in a folder; its fingerprint. StudyError where there is one already."""
+    checked(profile.name)
+    if (home / "ca").exists():
+        raise StudyError(
+            f"{home} holds an authority already; another one would lock every site out. Choose a new folder"
+        )
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    profile.write(home / "federation.json")
+    _yaml(home / "profile.yml", profile.yaml())
+    _engine("cert", "init", "--profile", str(home / "profile.yml"), "-o", str(home / "ca"))
+    (home / "ca" / "rootCA.key").chmod(0o600)
+    shutil.copy(home / "ca" / "rootCA.pem", home / "authority.pem")
+    return fingerprint(home / "authority.pem")
+
+
+def request(home: Path, profile: Profile, kind: str, name: str) -> Path:
+    """A new key for the transport in `home`/requests, and the request to send to the authority.
+
+    `kind` is `server`, `client` or `runner`; a request made anew is a renewal.
+    """
+    participant: dict[str, Any] = {"name": name, "org": "coordinator" if kind != "client" else name, "type": kind}
+    if kind == "server":
+        participant |= {"fed_learn_port": profile.port, "admin_port": profile.admin_port}
+    if kind == "runner":
+        participant |= {"type": "admin", "role": "lead"}
+    folder = home / "requests" / name
+    folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with tempfile.TemporaryDirectory() as temporary:
+        definition = Path(temporary) / "participant.yml"
+        _yaml(definition, {"name": profile.name, "participants": [participant]})
+        _engine("cert", "request", "-p", str(definition), "--out", str(folder), "--force")
+    (folder / f"{name}.key").chmod(0o600)
+    asked = home / f"{name}.request.zip"
+    shutil.copy(folder / f"{name}.request.zip", asked)
+    return asked
+
+
+def approve(home: Path, asked: Path, days: int = DAYS) -> Path:
+    """Sign a site's request with the authority's key; the signed answer lies beside the request."""
+    signed = asked.with_name(asked.name.replace(".request.zip", "") + ".signed.zip")
+    _engine(
+        "cert", "approve", str(asked), "-c", str(home / "ca"), "--profile", str(home / "profile.yml"), "--out", str(signed),
+        "--valid-days", str(days), "--force",
+    )  # fmt: skip
+    return signed
+
+
+def install(home: Path, signed: Path, expected: str) -> Path:
+    """Lay the kit of a signed answer into `home`/engine; its folder. `expected` is the authority's fingerprint."""
+    name = signed.name.removesuffix(".signed.zip")
+    with tempfile.TemporaryDirectory() as temporary:
+        _engine(
+            "package", str(signed), "--request-dir", str(home / "requests" / name), "--fingerprint", expected,
+            "-w", temporary,
+        )  # fmt: skip
+        made = next(Path(temporary).glob(f"*/prod_*/{name}"))
+        kit = home / "engine" / ("runner" if name == RUNNER else "site")
+        (kit / "startup").mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in ("startup", "local"):
+            shutil.copytree(made / folder, kit / folder, dirs_exist_ok=True)
+    for key in (kit / "startup").glob("*.key"):
+        key.chmod(0o600)
+    return kit
+
+
+def fingerprint(certificate: Path) -> str:
+    """SHA-256 of a certificate as people read it out: pairs of hexadecimal digits."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.hashes import SHA256
+
+    digest = x509.load_pem_x509_certificate(certificate.read_bytes()).fingerprint(SHA256())
+    return ":".join(f"{b:02X}" for b in digest)
+
+
+def expires(kit: Path) -> str:
+    """The day on which a kit's certificate ends, as YYYY-MM-DD."""
+    from cryptography import x509
+
+    name = "server.crt" if (kit / "startup" / "server.crt").exists() else "client.crt"
+    found = x509.load_pem_x509_certificate((kit / "startup" / name).read_bytes())
+    return found.not_valid_after_utc.date().isoformat()
+
+
+class Process:
+    """A process of the engine with all that it starts, one at a time: a second start ends the first, also a forgotten one."""
+
+    def __init__(self, pid: Path, log: Path) -> None:
+        """`pid` is the file that remembers the process, `log` gets what it prints."""
+        self._pid, self._log = pid, log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self, command: list[str], environment: Mapping[str, str]) -> None:
+        """Start it, with one BLAS thread so that digits agree."""
+        self._reap()
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
+                env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", **environment},
+            )  # fmt: skip
+        self._pid.write_text(str(self._process.pid), encoding="utf-8")
+
+    def stop(self, patience: float = 5.0) -> None:
+        """End it: asked first, killed after `patience` seconds."""
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(patience)
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, SIGKILL)
+            self._process.wait()
+        self._process = None
+        self._pid.unlink(missing_ok=True)
+
+    def _reap(self) -> None:
+        """End what an earlier process of ours started and could not end, because it was killed itself."""
+        with suppress(OSError, ValueError):
+            group = int(self._pid.read_text(encoding="utf-8"))
+            words = Path(f"/proc/{group}/cmdline").read_bytes() if group > 1 else b""
+            if b"nvflare" in words:  # and not a stranger that got the number since
+                os.killpg(group, SIGKILL)
+
+
+def _yaml(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(content), encoding="utf-8")  # JSON is YAML
+
+
+def _engine(*words: str) -> None:
+    """One command of the engine's own, in a home of its own: it leaves nothing in the user's."""
+    with tempfile.TemporaryDirectory() as home:
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-m", "nvflare.cli", *words], capture_output=True, text=True, check=False,
+            env={**os.environ, "HOME": home},
+        )  # fmt: skip
+    if done.returncode:
+        said = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+        raise KitError(f"the engine could not do `{' '.join(words[:2])}`: {' '.join(said[:3])}")

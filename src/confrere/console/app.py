@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from confrere.console import coordinator, researcher
+from confrere.console.hospital import app as hospital_app
 from confrere.errors import ConfrereError, StudyError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from confrere.rounds import Round
 
 app = typer.Typer(
@@ -60,6 +59,13 @@ Version = Annotated[
 ]
 
 
+app.add_typer(hospital_app, name="hospital")
+app.add_typer(coordinator.app, name="coordinator")
+app.add_typer(coordinator.authority, name="authority")
+app.add_typer(coordinator.roster, name="roster")
+researcher.add(app)
+
+
 @app.callback()
 def root(version: Version = False) -> None:
     """Options that stand before a command."""
@@ -71,18 +77,36 @@ def demo(
     out: Out = Path("confrere-demo"),
     lang: Lang = "en",
     deadline: Deadline = None,
+    federated: Annotated[
+        bool, typer.Option("--federated", help="Run it over a coordinator and hospitals as processes, with TLS.")
+    ] = False,
+    home: Annotated[
+        Path | None, typer.Option("--home", metavar="DIR", help="Keep the folders of a federated demo's sites here.")
+    ] = None,
+    records: Annotated[
+        Path | None,
+        typer.Option("--records", metavar="DIR", help="Only write the study and each hospital's records, for trials."),
+    ] = None,
 ) -> None:
     """Run a study over several hospitals in this process, on real public data, and write its report.
 
     breast: hormonal therapy and recurrence in 2,982 women. lung: survival with advanced lung cancer, many small
     institutions. myeloma: progression, with death as a competing risk.
     """
-    from confrere.console.demo import homeless, load
+    from confrere.console.demo import homeless, load, written
     from confrere.console.local import Local
 
+    if records:
+        typer.echo(f"{', '.join(str(file) for file in written(name, records))} are written")
+        return
     study, hospitals = load(name)
     if left := homeless(name):
         typer.echo(f"confrere: {left} of the people belong to no hospital and are left out", err=True)
+    if federated or home:
+        from confrere.console.federated import federate
+
+        federate(name, hospitals, out, lang, deadline, home)
+        return
     _go(Local(hospitals), study, out, lang, deadline)
 
 
@@ -111,13 +135,33 @@ def run(
 def manifest(study: StudyFile) -> None:
     """Say what would leave each hospital under a study, before anything runs. No data are read."""
     from confrere.console.manifest import manifest as manifest_of
+    from confrere.console.output import terminal
     from confrere.console.show import listed
     from confrere.study.file import read
 
     parsed = read(study)
-    console = _console()
+    console = terminal()
     for line in listed(parsed, manifest_of(parsed)):
         console.print(line, highlight=False, soft_wrap=isinstance(line, str) and line.startswith("  "))
+
+
+@app.command()
+def explain(
+    code: Annotated[str, typer.Argument(help="A warning's code, or an error's name; without it, all.")] = "",
+    lang: Annotated[str, typer.Option("--lang", metavar="LANG", help="Language of warnings: en or fr.")] = "en",
+) -> None:
+    """Say what a warning or an error means and what to do about it. Works offline."""
+    from rich.markdown import Markdown
+
+    from confrere.console.explain import PAGES, explained, sections
+    from confrere.console.output import check_language, terminal
+
+    check_language(lang)
+    if code:
+        terminal().print(Markdown(explained(code, lang)))
+        return
+    for page in PAGES:
+        typer.echo(f"{page.removesuffix('.md')}: {', '.join(sections(page))}")
 
 
 def _named(given: list[str]) -> dict[str, str]:
@@ -137,82 +181,29 @@ def _named(given: list[str]) -> dict[str, str]:
 
 
 def _go(hospitals: Any, study: Any, out: Path, lang: str, deadline: float | None) -> None:
-    """Run, write, show; errors of single analyses are told at the end."""
-    from confrere.console.result import as_dict
-    from confrere.console.show import findings
-    from confrere.report import write
+    """Run, write, show."""
+    from confrere.console.output import Progress, checked, delivered
+    from confrere.rounds import name_of
 
-    if lang not in ("en", "fr"):
-        raise StudyError(f"--lang {lang!r} is not known; it is en or fr")
-    if deadline is not None and not deadline >= 0:
-        raise StudyError(f"--deadline {deadline:g} is not a number of seconds; it is 0 or more")
-    _check_writable(out)
-    with _Progress() as progress:
-        results = hospitals.run(study, deadline=deadline, progress=progress)
-    try:
-        written = write(as_dict(results), out, lang="fr" if lang == "fr" else "en")
-    except OSError as error:
-        raise StudyError(f"--out {out}: {error.strerror}; make room there, or choose another folder") from None
-    console = _console()
-    for line in findings(results):
-        console.print(line, highlight=False)
-    console.print(f"\nReport: {written.report}", soft_wrap=True, highlight=False)
-    for name, why in results.errors.items():
-        _complain(f"analysis {name!r} has no result: {why}")
-    if results.errors:
-        raise typer.Exit(2)
+    checked(out, lang, deadline)
+    with Progress("reading the records") as progress:
 
+        def said(number: int, asks: Round) -> None:
+            what = ", ".join(dict.fromkeys(f"{name_of(a.analysis).lstrip('_')} {a.step}" for a in asks))
+            progress.say(f"round {number}: {what}")
 
-def _check_writable(out: Path) -> None:
-    """Find out before a long run that its result cannot be written."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        why = "a file stands in its place" if isinstance(error, FileExistsError) else error.strerror
-        raise StudyError(f"--out {out}: nothing can be written there ({why}); choose another folder") from None
-
-
-class _Progress:
-    """Rounds as they go: on stderr, and only where it is a terminal."""
-
-    def __enter__(self) -> Any:
-        from rich.console import Console
-        from rich.status import Status
-
-        console = Console(stderr=True)
-        self._status = Status("reading the records", console=console)
-        if console.is_terminal:
-            self._status.start()
-        return self._said
-
-    def _said(self, number: int, asks: Round) -> None:
-        from confrere.rounds import name_of
-
-        what = ", ".join(dict.fromkeys(f"{name_of(a.analysis).lstrip('_')} {a.step}" for a in asks))
-        self._status.update(f"round {number}: {what}")
-
-    def __exit__(self, *_: object) -> None:
-        self._status.stop()
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console(width=None if sys.stdout.isatty() else 110)
-
-
-def _complain(message: str) -> None:
-    typer.echo(f"confrere: {message}", err=True)
+        results = hospitals.run(study, deadline=deadline, progress=said)
+    delivered(results, out, lang)
 
 
 def main() -> None:
     """Entry point: errors of ours are one message and an exit code, never a traceback."""
+    from confrere.console.output import complain
+
     try:
         app(prog_name="confrere")
     except ConfrereError as error:
-        _complain(str(error))
+        complain(str(error), error.page)
         raise SystemExit(error.exit_code) from None
     except BrokenPipeError:  # the reader of stdout went away, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""`confrere coordinator ...`, `confrere authority ...` and `confrere roster ...`: those who bring hospitals together."""
+"""`confrere coordinator`, `confrere authority` and `confrere roster`: those who bring hospitals together."""
 
 from __future__ import annotations
 
@@ -39,6 +39,14 @@ def authority_init(
     said = make_authority(home, Profile(name, host, port, port + 1, api_port))
     typer.echo(f"The authority's fingerprint, to be read out by telephone to every site:\n\n    {said}\n")
     typer.echo(f"Give {home / 'federation.json'} to every site, and {home / 'authority.pem'} to every researcher too.")
+
+
+@authority.command("fingerprint")
+def authority_fingerprint(home: AuthorityAt = AUTHORITY) -> None:
+    """Show the authority's fingerprint again."""
+    from confrere.kits import fingerprint
+
+    typer.echo(fingerprint(home / "authority.pem"))
 
 
 @authority.command("approve")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
+from importlib.resources import files as resources
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from confrere.errors import StudyError
@@ -32,7 +33,7 @@ def load(name: str) -> tuple[Study, dict[str, pd.DataFrame]]:
     """The study of a demo and the records of its hospitals; who belongs to none is in none."""
     if name not in DEMOS:
         raise StudyError(f"no demo is called '{name}'; {meant(name, DEMOS)}")
-    study = parse((_folder() / f"{name}.toml").read_text(encoding="utf-8"), f"{name}.toml")
+    study = parse(text_of(name), f"{name}.toml")
     frame = _records(name)
     column = DEMOS[name].hospital
     frame = frame[frame[column].notna()]
@@ -40,6 +41,22 @@ def load(name: str) -> tuple[Study, dict[str, pd.DataFrame]]:
     if labels.dtype.kind in "fiu":
         labels = "site " + labels.astype(int).astype(str).str.zfill(2)
     return study, {str(label): part.reset_index(drop=True) for label, part in frame.groupby(labels)}
+
+
+def text_of(name: str) -> str:
+    """The study file of a demo."""
+    return (_folder() / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def written(name: str, folder: Path) -> list[Path]:
+    """Write a demo's study and the records of its hospitals into a folder; the files."""
+    _, hospitals = load(name)
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / "study.toml", *(folder / f"{hospital}.csv" for hospital in hospitals)]
+    files[0].write_text(text_of(name), encoding="utf-8")
+    for file, frame in zip(files[1:], hospitals.values(), strict=True):
+        frame.to_csv(file, index=False)
+    return files
 
 
 def homeless(name: str) -> int:
@@ -55,4 +72,4 @@ def _records(name: str) -> pd.DataFrame:
 
 
 def _folder() -> Traversable:
-    return files("confrere") / "demos"
+    return resources("confrere") / "demos"

@@ -155,5 +155,3 @@ def _free(many: int) -> list[int]:
     for one in sockets:
         one.close()
     return ports
-
-

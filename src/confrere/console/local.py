@@ -9,14 +9,20 @@ whoever runs it owns all the data, so the study is self-approved under the defau
 
 from __future__ import annotations
 
+import hashlib
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
+from threading import BoundedSemaphore
 from typing import Any, cast
 
-from confrere.analyses.finding import Finding
-from confrere.coordinator.federation import Federation, Left
+from threadpoolctl import threadpool_limits
+
+from confrere.analyses.finding import Caution, Finding
+from confrere.console.fit import Results
+from confrere.coordinator.federation import Federation, Link
 from confrere.data import sources
 from confrere.data.table import Table
 from confrere.errors import ConfrereError, DataError, Refused, StudyError, UserError
@@ -25,6 +31,7 @@ from confrere.hospital.run import Run
 from confrere.hospital.session import start_sessions
 from confrere.rounds import Round, Site, drive, name_of, supported
 from confrere.study import build
+from confrere.study.cohorts import reads
 from confrere.study.file import Study
 from confrere.study.file import read as read_study
 from confrere.study.ground import Ground
@@ -37,32 +44,17 @@ def _silent(number: int, asks: Round) -> None:
     """No progress shown."""
 
 
-@dataclass(frozen=True)
-class Results:
-    """What a study found: findings by the names of its analyses, and what left each hospital."""
-
-    study: Study
-    hospitals: tuple[str, ...]
-    findings: Mapping[str, Finding]
-    errors: Mapping[str, UserError]
-    left: Sequence[Left]
-    rounds: int
-    bytes: int
-    seconds: float
-    notes: Sequence[str] = field(default=())
-
-    def __getitem__(self, name: str) -> Finding:
-        if name in self.errors:
-            raise self.errors[name]
-        if name not in self.findings:
-            raise StudyError(f"the study has no analysis {name!r}; it has {', '.join(self.findings)}")
-        return self.findings[name]
-
-
 class Local:
-    """Hospitals of this process. `sources` maps a hospital's name to a file, a folder or a DataFrame."""
+    """Hospitals of this process. `sources` maps a hospital's name to a file, a folder or a DataFrame.
 
-    def __init__(self, sources: Mapping[str, Any], ground: Ground | None = None, person: str | None = None) -> None:
+    `key` (32 bytes at most) is what the random numbers of all people come from, whose ids then differ between hospitals;
+    without it each hospital has its own, from the study and its name.
+    """
+
+    def __init__(
+        self, sources: Mapping[str, Any], ground: Ground | None = None, person: str | None = None,
+        key: bytes | None = None,
+    ) -> None:  # fmt: skip
         if len(sources) < 3:
             raise StudyError(
                 f"{len(sources)} hospitals were given; a sum needs three at least, or one could subtract itself. "
@@ -74,12 +66,13 @@ class Local:
         self.sources = dict(sorted(sources.items()))
         self.ground = ground or Ground()
         self.person = person
+        self.key = key
 
     def run(
         self, study: Any, *, allow: Sequence[str] = (), k: int = 11, deadline: float | None = None,
         cancelled: Callable[[], bool] = lambda: False, progress: Progress = _silent,
     ) -> Any:  # fmt: skip
-        """Run an analysis (gives its finding), or a `Study` or the path of a study file (gives `Results`).
+        """Run an analysis (gives its `Fit`), or a `Study` or the path of a study file (gives `Results`).
 
         `allow` names disclosure classes that you approve for an analysis; a study file names its own.
         """
@@ -88,7 +81,7 @@ class Local:
         if isinstance(study, Study):
             return self._run(study, deadline, cancelled, progress)
         one = build.single(study, self.ground_for(study, allow), allow, k)
-        one = replace(one, person=self.person)
+        one = replace(one, person=self.person or one.person)
         results = self._run(one, deadline, cancelled, progress)
         return results[one.analyses[0].name]
 
@@ -106,7 +99,7 @@ class Local:
             for name, source in self.sources.items()
         }
         runs = self._hospitals(study, tables, len(columns))
-        federation = Federation({n: r.answer for n, r in runs.items()}, build.groups_of(study, list(runs)))
+        federation = Federation(_links(runs), build.groups_of(study, list(runs)))
         rounds, asked = 0, cast(Round, ())
 
         def shown(number: int, asks: Round) -> None:
@@ -115,26 +108,37 @@ class Local:
             progress(number, asks)
 
         try:
-            federation.open()
-            flow = supported(build.flow_of(study, built))
-            found = drive(flow, federation.answer, deadline=deadline, cancelled=cancelled, progress=shown)
+            # a core for each hospital: BLAS that takes them all would make the hospitals wait for one another
+            with threadpool_limits(1, "blas"):
+                federation.open()
+                flow = supported(build.flow_of(study, built))
+                found = drive(flow, federation.answer, deadline=deadline, cancelled=cancelled, progress=shown)
         except Refused:
             raise _explained(runs, tables, asked) from None
         named = dict(zip([s.name for s in study.analyses], found, strict=True))
+        findings = {n: f for n, f in named.items() if not isinstance(f, UserError)}
         return Results(
-            study, tuple(runs), {n: f for n, f in named.items() if not isinstance(f, UserError)},
+            study, tuple(runs), {n: _cautioned(f, self._asked(study, n), study.k, tables) for n, f in findings.items()},
             {n: f for n, f in named.items() if isinstance(f, UserError)}, federation.left, rounds, federation.bytes,
-            time.monotonic() - start, tuple(_clamped(tables)),
+            time.monotonic() - start,
         )  # fmt: skip
+
+    def _asked(self, study: Study, name: str) -> int:
+        """How many hospitals an analysis asks."""
+        return next(len(s.group) for s in study.analyses if s.name == name) or len(self.sources)
+
+    def _key(self, study: Study, name: str) -> bytes:
+        """What a hospital's random numbers of people come from: the same in every run of a study."""
+        return hashlib.sha256(f"{study.hash} {name}".encode()).digest() if self.key is None else self.key
 
     def _hospitals(self, study: Study, tables: Mapping[str, Any], columns: int) -> dict[str, Run]:
         """Every hospital with its own copy of the study, its gate and its keys."""
         policy = Policy(k=study.k, allow=frozenset(study.allow))
-        groups = build.groups_of(study, list(tables))
+        groups, built = build.groups_of(study, list(tables)), build.analyses(study)
         sessions = start_sessions(list(tables), bytes.fromhex(study.hash))
         return {
             name: Run(
-                supported(build.flow_of(study, build.analyses(study))), Site(table), Gate(policy, columns),
+                supported(build.flow_of(study, built)), Site(table, self._key(study, name)), Gate(policy, columns),
                 sessions[name], groups,
             )
             for name, table in tables.items()
@@ -154,13 +158,32 @@ def local(
     return Local(sources, Ground(schema, time_unit, time_step, horizon), person)
 
 
-def _clamped(tables: Mapping[str, Any]) -> list[str]:
-    """How many values lay outside the plausible ranges that the study declares."""
-    totals: dict[str, int] = {}
-    for table in tables.values():
-        for column, count in table.clamped.items():
-            totals[column] = totals.get(column, 0) + count
-    return [f"{c}: some values outside the declared range were set to its nearer end" for c, n in totals.items() if n]
+def _links(runs: Mapping[str, Run]) -> dict[str, Link]:
+    """The hospitals' answers, as many at once as there are cores."""
+    cores = BoundedSemaphore(os.cpu_count() or 1)
+
+    def link(run: Run) -> Link:
+        def answer(message: bytes) -> bytes:
+            with cores:
+                return run.answer(message)
+
+        return answer
+
+    return {name: link(run) for name, run in runs.items()}
+
+
+def _cautioned(finding: Finding, asked: int, k: int, tables: Mapping[str, Table]) -> Finding:
+    """A finding with what only the run knows: hospitals that gave nothing, values out of their declared range."""
+    found: list[Caution] = []
+    if finding.hospitals < asked:
+        few = f"{asked - finding.hospitals} of {asked} hospitals have fewer than {k} people for this"
+        found.append(Caution("hospitals-left-out", f"{few} and take part with nothing."))
+    clamped = [c for c in reads(finding.analysis) if any(t.clamped.get(c) for t in tables.values())]
+    if clamped:
+        columns = ", ".join(repr(c) for c in clamped)
+        text = f"{columns}: some values outside the declared range were set to its nearer end."
+        found.append(Caution("clamped-values", text))
+    return replace(finding, warnings=(*finding.warnings, *found))
 
 
 def _explained(runs: Mapping[str, Run], tables: Mapping[str, Table], asked: Round) -> Exception:
@@ -172,7 +195,7 @@ def _explained(runs: Mapping[str, Run], tables: Mapping[str, Table], asked: Roun
     name, reason = min(reasons.items(), key=lambda item: not isinstance(item[1], UserError))
     asks = " and ".join(dict.fromkeys(f"{name_of(a.analysis).lstrip('_')} ({a.step})" for a in asked))
     if isinstance(reason, DataError):
-        return DataError(f"{tables[name].source}: {reason}")
+        return DataError(f"{tables[name].source}: {reason}", about=reason.about)
     if isinstance(reason, UserError):
         return reason
     who = "every hospital" if len(reasons) == len(runs) else ", ".join(reasons)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, get_type_hints
 
 import numpy as np
 
+from confrere.analyses.equations import Equation, Observed
 from confrere.analyses.ladder import doublings
 from confrere.data.dummy import RECIPES, Recipe, Wish, dummy, wishes
 from confrere.errors import UserError
@@ -38,7 +39,8 @@ from confrere.rounds import (
 from confrere.study import build
 from confrere.study.cohorts import agreed, reads
 from confrere.study.file import Study
-from confrere.study.ground import model_of
+from confrere.study.ground import Ground, model_of
+from confrere.study.imputation import imputable, imputing
 from confrere.study.pooled import with_pooled
 
 HOSPITALS = 3
@@ -122,10 +124,21 @@ def _manifest(study: Study) -> Manifest:
 
 
 class _Drive(NamedTuple):
-    """What one drive asked for: arrays by the analysis, step and name; kinds of analyses."""
+    """What one drive asked for: arrays by the analysis, step and name; kinds of analyses; those of imputed tables."""
 
     entries: dict[tuple[Any, ...], Entry]
     kinds: set[type]
+    tables: dict[tuple[Any, ...], set[Any]]
+
+    def add(self, analysis: Any, entry: Entry) -> None:
+        """One more entry. An analysis of twenty imputed tables is one analysis, twenty times as often."""
+        at = (_alike(analysis), entry.step, entry.name)
+        alike = self.tables.setdefault(at, set())
+        alike.add(analysis)
+        known = self.entries.get(at, entry)
+        bounds = tuple(map(max, entry.bounds, known.bounds))
+        most = max(entry.bytes, known.bytes)
+        self.entries[at] = entry._replace(bounds=bounds, bytes=most, repeats=entry.repeats * len(alike))
 
 
 class _List:
@@ -138,9 +151,9 @@ class _List:
 
     def drive(self, name: str, analyses: Sequence[Any], flow: Callable[[], Flow[Any]], group: str = "") -> None:
         """Drive a flow over dummy people, with one recipe after the other until it ends by itself."""
-        reason, furthest = "", _Drive({}, set())
+        reason, furthest = "", _Drive({}, set(), {})
         for recipe in RECIPES:
-            seen = _Drive({}, set())
+            seen = _Drive({}, set(), {})
             try:
                 drive(supported(flow()), self._answer(name, analyses, recipe, seen))
                 furthest, reason = seen, ""
@@ -158,7 +171,7 @@ class _List:
         wished: dict[str, Wish] = {}
         for a in analyses:
             wished = _wishes(a) | wished
-        columns = sorted({c for a in analyses for c in reads(a)})
+        columns = sorted({c for a in analyses for c in reads(a)} | ({self.study.person or ""} - {""}))
         schema, ground = self.study.schema, self.study.ground
         tables = [dummy(columns, schema, wished, ground, seed=i, recipe=recipe) for i in range(HOSPITALS)]
         sizes: list[int] = []  # counts in the supports of a round, in order
@@ -171,7 +184,7 @@ class _List:
             for a, got in zip(asks, answers, strict=True):
                 seen.kinds.add(type(a.analysis))
                 for entry in self._support(name, a, next(counts)) if a.kind == "support" else _sums(name, a, got):
-                    seen.entries.setdefault((a.analysis, entry.step, entry.name), entry)
+                    seen.add(a.analysis, entry)
             return answers
 
         return recorded
@@ -194,6 +207,17 @@ def _rest(seen: _Drive, kinds: set[type]) -> Iterator[str]:
         if isinstance(getattr(method, "step", None), Step):
             gives = get_type_hints(method).get("return")
             yield f"{step} ({', '.join(getattr(gives, '_fields', ()))})"
+
+
+def _alike(value: Any) -> Any:
+    """An analysis, whichever imputed table it is made in; of the parts of an imputation the kind, whatever its column."""
+    if isinstance(value, Observed | Equation):
+        return type(value)
+    if isinstance(value, Ground):
+        return dataclasses.replace(value, imputed=None)
+    held = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+    known = {name: v for name, v in held.items() if isinstance(v, Ground) or hasattr(v, "flow")}
+    return dataclasses.replace(value, **{name: _alike(v) for name, v in known.items()})
 
 
 def _whole(analysis: Any) -> Flow[Any]:
@@ -237,12 +261,16 @@ def _wishes(analysis: Any) -> dict[str, Wish]:
     found: dict[str, Wish] = {}
     if by := getattr(analysis, "by", ""):
         found[by] = Wish("group")
+    if how := imputing(analysis):
+        may = imputable(model_of(analysis.formula, analysis.ground), how, analysis.weights)
+        found |= {name: Wish(gaps=True) for name in may} | {analysis.ground.person: Wish("person")}
     if weights := getattr(analysis, "weights", ""):
         found[weights] = Wish("weight")
     formula = getattr(analysis, "formula", "")
     if formula:
         model = model_of(formula, analysis.ground)
-        found = wishes(model) | found
+        said = {c: w._replace(gaps=found.get(c, w).gaps) for c, w in wishes(model).items()}
+        found = said | {c: w for c, w in found.items() if not w.gaps or c not in said}
         if dataclasses.is_dataclass(getattr(analysis, "follow_up", None)):
             # the groups of curves; a term of a regression is a number
             found |= {c: Wish("group") for c in analysis.follow_up.columns if not found.get(c, Wish()).role}

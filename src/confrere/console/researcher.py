@@ -105,7 +105,7 @@ def _remote(url: str, token: Path | None, authority: Path) -> Remote:
 
 def _line(said: dict[str, Any]) -> str:
     """One line on a run: state, round, whom it waits for, until when."""
-    at = f", round {said['round']}: {said['what']}" if said.get("round") else ""
+    at = f", round {said['round']}: {said['what']}" if said.get("what") else ""
     why = f" ({said['why']})" if said["why"] else ""
     until = datetime.fromtimestamp(said["deadline"]).astimezone().isoformat(timespec="minutes")
     ends = f", until {until}" if said["state"] in ("queued", "running", "waiting") else ""

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from confrere.console.local import Results
+from confrere.console.fit import Results
 from confrere.coordinator.federation import Left
 
 PACKAGES = ("numpy", "scipy", "pandas", "duckdb", "ibis-framework", "formulaic", "cryptography")
@@ -24,16 +24,17 @@ def as_dict(results: Results) -> dict[str, Any]:
         "study": {
             "id": study.id, "title": study.title, "purpose": study.purpose, "hash": study.hash,
             "time_unit": study.time_unit, "disclosure": list(study.allow), "k": study.k,
+            "columns": study.schema.to_dict(),
         },
         "hospitals": list(results.hospitals),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "self_approved": True,
+        "self_approved": results.self_approved,
         "versions": {"python": platform.python_version(), **{p: installed_version(p) for p in PACKAGES}},
         "analyses": [
             {
                 "name": name, "method": found.method, "settings": plain(settings[name]), "n": found.n,
-                "events": found.events, "hospitals": found.hospitals, "notes": [*found.notes, *results.notes],
-                "warnings": list(found.warnings),
+                "events": found.events, "hospitals": found.hospitals, "notes": list(found.notes),
+                "warnings": [{"code": w.code, "text": w.text, "page": w.page} for w in found.warnings],
                 "cite": [{"text": c.text, "doi": c.doi or None} for c in found.cite],
                 "facts": plain(found.facts), "tables": plain(found.tables),
             }

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from confrere.analyses.finding import Finding, Record
+from confrere.analyses.finding import Caution, Finding, Record
 from confrere.hospital.gate import CLASSES, Policy
 
 if TYPE_CHECKING:
-    from confrere.console.local import Results
+    from confrere.console.fit import Fit, Results
     from confrere.console.manifest import Entry, Manifest
     from confrere.study.file import Study
 
@@ -44,8 +46,52 @@ def findings(results: Results) -> Iterator[Line]:
     )
     for name, finding in results.findings.items():
         yield from tables(name, finding, study.time_unit)
-        for warning in finding.warnings:
-            yield Text(warning, style="yellow")
+    yield from _warnings(results.findings)
+
+
+def whole(results: Results) -> Iterator[Line]:
+    """The same, and the analyses that have no result."""
+    yield from findings(results)
+    for name, error in results.errors.items():
+        yield Text(f"\n{name} has no result: {error}", style="yellow")
+        yield more(error.page)
+
+
+def fit(found: Fit) -> Iterator[Line]:
+    """One fit: its tables, who took part, and its warnings."""
+    yield from tables(found.name, found.finding, found.results.study.time_unit)
+    yield Text(_taking(found.hospitals, len(found.results.hospitals)), style="dim")
+    yield from _warnings({found.name: found.finding})
+
+
+def more(page: str) -> Text:
+    """Where the documentation says more, and how to read it offline."""
+    return Text(f"-> {page} (confrere explain {page.partition('#')[2]})", style="dim")
+
+
+def text(lines: Iterable[Line]) -> str:
+    """Lines as plain text, 100 columns wide."""
+    console = Console(width=100, color_system=None, force_terminal=False, force_jupyter=False, file=io.StringIO())
+    with console.capture() as captured:
+        for line in lines:
+            console.print(line, highlight=False)
+    return captured.get().strip("\n")
+
+
+def _warnings(found: Mapping[str, Finding]) -> Iterator[Line]:
+    """Every warning once, with the analyses that it is about where there are several."""
+    about: dict[Caution, list[str]] = {}
+    for name, finding in found.items():
+        for caution in finding.warnings:
+            about.setdefault(caution, []).append(name)
+    for i, (caution, names) in enumerate(about.items()):
+        where = f"{', '.join(names)}: " if len(found) > 1 else ""
+        yield Text(f"{'' if i else chr(10)}{where}{caution.text}", style="yellow")
+        yield more(caution.page)
+
+
+def _taking(hospitals: int, asked: int) -> str:
+    return f"{hospitals} hospitals" if hospitals == asked else f"{hospitals} of {asked} hospitals"
 
 
 def _people(results: Results) -> str:
@@ -55,18 +101,14 @@ def _people(results: Results) -> str:
     total = len(results.hospitals)
     if not results.findings:
         return f"{total} hospitals were asked, and no analysis has a result"
-    if taking == total:
-        return f"{people:,} people in {total} hospitals"
-    return (
-        f"{people:,} people in {taking} of {total} hospitals; the others have fewer than {results.study.k} people for "
-        f"this and take part with nothing"
-    )
+    return f"{people:,} people in {_taking(taking, total)}"
 
 
 def tables(name: str, finding: Finding, unit: str) -> Iterator[Line]:
     """The tables of a finding that are worth a look at once, each after its title."""
     events = "" if finding.events is None else f", {finding.events:,} events"
-    title = f"\n{name} ({finding.method}, n = {finding.n:,}{events})"
+    method = "" if name == finding.method else f"{finding.method}, "
+    title = f"\n{name} ({method}n = {finding.n:,}{events})"
     if rows := finding.tables.get("table1"):
         yield Text(title, style="italic")
         yield _table_one(rows)
@@ -76,6 +118,15 @@ def tables(name: str, finding: Finding, unit: str) -> Iterator[Line]:
             timed = f", {unit}" if kind in ("survival", "median", "at_times") else ""
             yield Text(title if coefficients else f"{title}: {kind.replace('_', ' ')}{timed}", style="italic")
             yield _coefficients(records) if coefficients else _plain(records)
+    if left := _left_out(finding):
+        yield Text(left, style="dim")
+
+
+def _left_out(finding: Finding) -> str:
+    """Who was left out of an analysis and why, in a line."""
+    rows = [r for r in finding.tables.get("attrition", []) if r["step"] == "left out"]
+    shown = [f"{r['reason']} ({'too few to show' if r['n'] is None else number(r['n'])})" for r in rows]
+    return f"left out: {', '.join(shown)}" if shown else ""
 
 
 def _coefficients(records: list[Record]) -> Table:

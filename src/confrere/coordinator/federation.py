@@ -101,7 +101,9 @@ class Federation:
         """Send every hospital its message, at once; one refusal refuses the round."""
         with ThreadPoolExecutor(len(messages)) as pool:
             sent = {n: pool.submit(self._links[n], m) for n, m in messages.items()}
-            raw = {n: f.result() for n, f in sent.items()}
+        if lost := [reason for f in sent.values() if isinstance(reason := f.exception(), Waiting)]:
+            raise Waiting("; ".join(map(str, lost)))
+        raw = {n: f.result() for n, f in sent.items()}
         size = max(len(r) for r in raw.values())
         self.bytes, self._size = self.bytes + size, self._size + size
         replies = {n: wire.unpack(r) for n, r in raw.items()}

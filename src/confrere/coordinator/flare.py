@@ -1,18 +1,19 @@
 """The coordinator on NVIDIA FLARE: the component that conducts a run in the server's job process, and the jobs.
 
 A job is plain JSON that names classes of the installed package: nothing is shipped. It carries one word, the run's
-name; the rest is in the run's folder. Array inlining (`np_download_chunk_size: 0`) and short task intervals make a
-round 30 ms instead of 120.
+name; the rest is in the run's folder. A hospital takes only the job that `kits.hospital_job` writes.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from contextvars import copy_context
 from pathlib import Path
 from typing import Any, Final
@@ -22,10 +23,11 @@ from nvflare.collab import collab
 from confrere.coordinator.conduct import Folder, conduct, ended
 from confrere.coordinator.federation import Link
 from confrere.errors import Waiting
-from confrere.kits import RUNNER, Process
+from confrere.kits import RUNNER, Process, hospital_job
 
 HOME: Final = "CONFRERE_COORDINATOR"  # the environment variable with the coordinator's folder
 ROUND: Final = 600.0  # seconds to wait for an answer, unless the environment says otherwise
+SYNC: Final = 30.0  # seconds in which the engine's processes of a run must have found each other
 PATIENCE: Final = "CONFRERE_ROUND_SECONDS"
 ALLOWED: Final = (
     "confrere.coordinator.flare.Coordinator",
@@ -73,29 +75,19 @@ def job(folder: Path, run: str, hospitals: list[str]) -> Path:
     """Write the engine's job of a run into a folder: two configurations and a page of facts, no code."""
     app = folder / run / "app" / "config"
     app.mkdir(parents=True, exist_ok=True)
-    native = {"format_version": 2, "np_download_chunk_size": 0}
+    controller = {"server_obj_id": "_server", "collab_obj_ids": [], "sync_task_timeout": SYNC}
     server = {
-        **native, "server": {"task_request_interval": 0.1}, "dead_client_grace_period": 5.0,
-        "dead_client_check_lead_time": 3.0,
-        "workflows": [
-            {"id": "controller", "path": ALLOWED[1], "args": {"server_obj_id": "_server", "collab_obj_ids": []}}
-        ],
+        "format_version": 2, "np_download_chunk_size": 0, "server": {"task_request_interval": 0.1},
+        "dead_client_grace_period": 5.0, "dead_client_check_lead_time": 3.0,
+        "workflows": [{"id": "controller", "path": ALLOWED[1], "args": controller}],
         "components": [{"id": "_server", "path": ALLOWED[0], "args": {"run": run}}],
-    }  # fmt: skip
-    executor = {"client_obj_id": "_client", "collab_obj_ids": []}
-    client = {
-        **native, "default_task_fetch_interval": 0.1,
-        "executors": [
-            {"tasks": ["*"], "executor": {"path": "nvflare.collab.runtime.executor.CollabExecutor", "args": executor}}
-        ],
-        "components": [{"id": "_client", "path": "confrere.hospital.flare.Hospital", "args": {}}],
     }  # fmt: skip
     meta = {
         "name": run, "min_clients": len(hospitals), "mandatory_clients": hospitals,
         "deploy_map": {"app": ["server", *hospitals]}, "resource_spec": {},
     }  # fmt: skip
-    for name, content in (("config_fed_server.json", server), ("config_fed_client.json", client)):
-        (app / name).write_text(json.dumps(content, indent=2), encoding="utf-8")
+    (app / "config_fed_server.json").write_text(json.dumps(server, indent=2), encoding="utf-8")
+    (app / "config_fed_client.json").write_bytes(hospital_job())
     (folder / run / "meta.json").write_text(json.dumps(meta, indent=2), encoding="utf-8")
     return folder / run
 
@@ -133,6 +125,7 @@ class Flare:
         self._home = home
         self._site, self._runner = home / "engine" / "site", home / "engine" / "runner"
         self._session: Any = None
+        self._lock = threading.RLock()  # the queue and researchers' requests share one session
         self._server = Process(home / "engine" / "server.pid", log)
 
     def serve(self, patience: float) -> bool:
@@ -182,21 +175,24 @@ class Flare:
         """Ask the server; `Waiting` where it does not answer, and a new session the next time."""
         from nvflare.fuel.flare_api.flare_api import JobNotFound, new_secure_session
 
-        try:
-            if self._session is None:
-                self._session = new_secure_session(RUNNER, str(self._runner), timeout=5.0)
-            return what(self._session)
-        except JobNotFound:
-            return {}
-        except Exception as error:
-            self._drop()
-            raise Waiting(f"the engine's server does not answer ({type(error).__name__})") from error
+        with self._lock:
+            try:
+                if self._session is None:
+                    with redirect_stdout(io.StringIO()):  # it tells whom it connects to
+                        self._session = new_secure_session(RUNNER, str(self._runner), timeout=5.0)
+                return what(self._session)
+            except JobNotFound:
+                return {}
+            except Exception as error:
+                self._drop()
+                raise Waiting(f"the engine's server does not answer ({type(error).__name__})") from error
 
     def _drop(self) -> None:
-        session, self._session = self._session, None
-        if session is not None:
-            with suppress(Exception):
-                session.close()
+        with self._lock:
+            session, self._session = self._session, None
+            if session is not None:
+                with suppress(Exception):
+                    session.close()
 
 
 def command(kit: Path) -> list[str]:

@@ -7,13 +7,16 @@ hospital's own log, never to the coordinator.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from confrere import wire
 from confrere.data import sources
+from confrere.data.table import Table
 from confrere.errors import ConfrereError, KeysError, ProtocolError, Refused
 from confrere.hospital.gate import Gate, Policy
 from confrere.hospital.home import Home
@@ -36,7 +39,7 @@ class Desk:
         self._linger = linger
         self._study: Study | None = None
         self._attempts: FileAttempts | None = None
-        self._table: Any = None
+        self._table: Table | None = None
         self._run: Run | None = None
         self._told = 0  # notes of the run that stand in the log
 
@@ -87,6 +90,7 @@ class Desk:
         self._table = sources.read(source, build.columns_of(built), study.schema, study.person, self.home.name)
         self._study = study
         known = Journal(folder / "journal")
+        _frozen(folder / "cut", self._table, fresh=not known.records)
         self.home.log("started", study=study.hash, rounds=len(known.records))
         return {"rounds": len(known.records), "epoch": _epoch(folder)}
 
@@ -117,7 +121,7 @@ class Desk:
         self.home.log(event, study=self._hash, error=type(reason).__name__, why=why, **facts)
 
 
-def _claimed(path: Any, linger: float) -> FileAttempts:
+def _claimed(path: Path, linger: float) -> FileAttempts:
     """The file of attempts, once no other process of this run holds it any more."""
     end = time.monotonic() + linger
     while True:
@@ -129,13 +133,24 @@ def _claimed(path: Any, linger: float) -> FileAttempts:
             time.sleep(0.2)
 
 
-def _epoch(folder: Any) -> int:
+def _frozen(file: Path, table: Table, fresh: bool) -> None:
+    """Hold the records against those that the run began with: a run is about one cut of the data."""
+    import pandas as pd
+
+    now = hashlib.sha256(pd.util.hash_pandas_object(table.frame, index=False).to_numpy().tobytes()).hexdigest()
+    if fresh or not file.is_file():
+        file.write_text(now, encoding="utf-8")
+    elif file.read_text(encoding="utf-8") != now:
+        raise Refused("the records changed since this run began; refuse the study, or restore the cut that it began with")
+
+
+def _epoch(folder: Path) -> int:
     """The last epoch of keys of a run here; 0 before the first."""
     file = folder / "epoch"
     return int(file.read_bytes()) if file.is_file() else 0
 
 
-def _seed(folder: Any) -> bytes:
+def _seed(folder: Path) -> bytes:
     """This hospital's part of the group secret: made once per study, so that folds and samples are found again."""
     file = folder / "seed"
     if not file.is_file():

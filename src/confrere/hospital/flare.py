@@ -1,8 +1,8 @@
 """A hospital on NVIDIA FLARE: the component that its job processes load, and the process that waits for jobs.
 
 The engine moves bytes, authenticates both ends and keeps processes; everything that decides is the `Desk`'s. No code
-arrives: bring-your-own-code is off for every role, and the classes that a job may name are ours and the engine's own
-two (`ALLOWED`). Nothing of a log is sent to the server.
+arrives: a job that is not the one of this release, byte for byte, is refused before it starts (`OnlyOurs`). Behind that
+bring-your-own-code is off for every role, and only two classes may be named. Nothing of a log is sent to the server.
 """
 
 from __future__ import annotations
@@ -13,18 +13,19 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
+from nvflare.apis.app_validation import AppValidator
 from nvflare.collab import collab
 
 from confrere.errors import StudyError
 from confrere.hospital.desk import Desk
 from confrere.hospital.home import Home
-from confrere.kits import Process
+from confrere.kits import HOSPITAL_CLASSES, Process, hospital_job
 
 HOME: Final = "CONFRERE_HOSPITAL"  # the environment variable with the hospital's folder
-ALLOWED: Final = (
-    "confrere.hospital.flare.Hospital",
-    "nvflare.collab.runtime.executor.CollabExecutor",
-)
+FILES: Final = {  # of a job, all that it may bring: its two configurations, and the submitter's signatures on them
+    "config/config_fed_client.json", "config/config_fed_server.json", ".__nvfl_sig.json", ".__nvfl_submitter.crt",
+    "config/.__nvfl_sig.json", "config/.__nvfl_submitter.crt",
+}  # fmt: skip
 
 
 class Hospital:
@@ -41,12 +42,38 @@ class Hospital:
         return self._desk.answer(message)
 
 
+class OnlyOurs(AppValidator):  # type: ignore[misc]
+    """What the engine asks before a job may start here: it is the one job that this release knows, and not a file more."""
+
+    def validate(self, app_folder: str) -> tuple[str, dict[str, Any]]:
+        """Nothing, or why the job is refused, for the coordinator; the hospital's log gets it too."""
+        try:
+            why = strange(Path(app_folder))
+        except OSError as error:
+            why = f"its files cannot be read ({type(error).__name__})"
+        if why:
+            Home(Path(os.environ[HOME])).log("refused", error="Job", why=why)
+            return f"the job is refused: {why}", {}
+        return "", {}
+
+
+def strange(app: Path) -> str:
+    """What a job has that the one job of this release has not; nothing if it is that."""
+    found = {path.relative_to(app).as_posix() for path in app.rglob("*") if not path.is_dir() or path.is_symlink()}
+    if more := sorted(found - FILES):
+        return f"it brings {len(more)} files that no job has, such as {more[0][:100]!r}"
+    if (app / "config" / "config_fed_client.json").read_bytes() != hospital_job():
+        return "its configuration is not the one of this release; coordinator and hospital may run different releases"
+    return ""
+
+
 def harden(kit: Path) -> None:
     """Write the engine's local settings of a hospital: no code, no shell, no log streams, only our classes."""
     local = kit / "local"
     resources: dict[str, Any] = json.loads((local / "resources.json.default").read_text(encoding="utf-8"))
-    resources["class_allow_list"] = list(ALLOWED)
+    resources["class_allow_list"] = list(HOSPITAL_CLASSES)
     resources["class_list_enforcement_mode"] = "enforce"
+    resources["app_validator"] = {"path": "confrere.hospital.flare.OnlyOurs", "args": {}}
     resources["allow_log_streaming"] = False
     resources["components"] = [c for c in resources["components"] if c["id"] != "site_log_streamer"]
     (local / "resources.json").write_text(json.dumps(resources, indent=2) + "\n", encoding="utf-8")

@@ -140,7 +140,8 @@ class Run:
         """Learn the last totals, and forget the keys."""
         if asked["round"] != self._number:
             raise ProtocolError(f"round {asked['round']} is not the one under way")
-        self._learn(asked["before"])
+        if self._learned < self._number:
+            self._learn(asked["before"])
         self._session.close()
         return {"done": self.done}
 

@@ -1,0 +1,28 @@
+"""One federation of real processes for all tests that need one: founding it takes most of their time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from engines.flare import Machines
+
+
+@pytest.fixture(scope="session")
+def founded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
+    """Founded once; use `federation`."""
+    pytest.importorskip("nvflare", reason="needs the extra `federation`")
+    from engines.flare import machines
+
+    with machines(tmp_path_factory.mktemp("federation")) as made:
+        yield made
+
+
+@pytest.fixture
+def federation(founded: Machines) -> Machines:
+    """A federation of a coordinator and three hospitals, all of them up."""
+    founded.up()
+    return founded

@@ -1,0 +1,194 @@
+"""Conducting a run: whatever message a fault strikes, the run is taken up again and finds the same, bit for bit."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from confrere import wire
+from confrere.console.local import Local
+from confrere.coordinator.conduct import Folder, Found, conduct
+from confrere.errors import Refused, Waiting
+from confrere.hospital.desk import Desk
+from confrere.journal import Journal
+from confrere.study.file import parse
+from engines.inprocess import NAMES, STUDY, Fault, found, let_go, links, tables
+
+HASH = parse(STUDY).hash
+
+
+@pytest.fixture(scope="module")
+def founded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("federation")
+    found(place)
+    return place
+
+
+@pytest.fixture
+def place(founded: Path, tmp_path: Path) -> Path:
+    """The same federation, before its first run."""
+    shutil.copytree(founded, tmp_path / "f")
+    return tmp_path / "f"
+
+
+def once(place: Path, fault: Fault = lambda name, number, answered: None) -> Found:
+    """One attempt: fresh processes everywhere."""
+    from confrere.hospital.home import Home
+
+    folder = Folder.make(place / "coordinator" / "runs" / HASH[:16], STUDY)
+    given = links({name: Home(place / name) for name in NAMES}, fault)
+    try:
+        return conduct(folder, given)
+    finally:
+        let_go(given)
+
+
+@pytest.fixture(scope="module")
+def whole(founded: Path, tmp_path_factory: pytest.TempPathFactory) -> Found:
+    """The undisturbed run."""
+    copy = tmp_path_factory.mktemp("whole") / "f"
+    shutil.copytree(founded, copy)
+    return once(copy)
+
+
+def same(one: Found, other: Found) -> bool:
+    """The same findings, to the last bit, and the same account of what left."""
+    assert one.left == other.left
+    assert not one.errors
+    assert set(one.findings) == set(other.findings)
+    for name, finding in one.findings.items():
+        assert finding.tables == other.findings[name].tables
+        assert finding.facts == other.findings[name].facts
+        assert all(np.array_equal(v, other.findings[name].arrays[k]) for k, v in finding.arrays.items())
+    return True
+
+
+def test_a_run_over_homes_finds_what_a_local_run_finds(whole: Found) -> None:
+    local = Local(tables()).run(parse(STUDY))
+    for name, finding in local.findings.items():
+        assert finding.tables == whole.findings[name].tables
+    assert local.rounds == whole.rounds
+
+
+def messages(place: Path) -> int:
+    """How many messages one hospital gets in an undisturbed run."""
+    seen = 0
+
+    def count(name: str, number: int, answered: bool) -> None:
+        nonlocal seen
+        seen = max(seen, number)
+
+    once(place, count)
+    return seen
+
+
+@pytest.mark.parametrize("every", [pytest.param(False, id="some"), pytest.param(True, id="every", marks=pytest.mark.slow)])
+def test_a_hospital_lost_at_any_message_is_waited_for(
+    place: Path, founded: Path, whole: Found, every: bool
+) -> None:
+    total = messages(place)
+    assert total > 20
+    strikes = [(at, answered) for at in range(1, total + 1) for answered in (False, True)]
+    for at, answered in strikes if every else [strikes[i] for i in (0, 9, 24, 51, -1)]:
+        shutil.rmtree(place)
+        shutil.copytree(founded, place)
+
+        def lose(name: str, number: int, done: bool, at: int = at, answered: bool = answered) -> None:
+            if name == "delft" and number == at and done == answered:
+                raise Waiting("delft did not answer")
+
+        with pytest.raises(Waiting, match="delft"):
+            once(place, lose)
+        assert same(once(place), whole), f"lost at message {at}, {'after' if answered else 'before'} its answer"
+
+
+def test_faults_of_all_one_after_another(place: Path, whole: Found) -> None:
+    rng = np.random.default_rng(1)
+
+    def unlucky(name: str, number: int, answered: bool) -> None:
+        if rng.uniform() < 0.01:
+            raise Waiting(f"{name} did not answer")
+
+    for _ in range(200):
+        try:
+            result = once(place, unlucky)
+        except Waiting:
+            continue
+        assert same(result, whole)
+        return
+    raise AssertionError("the run never came to its end")
+
+
+def test_what_was_answered_is_not_asked_again(place: Path) -> None:
+    def lose(name: str, number: int, answered: bool) -> None:
+        if name == "lyon" and number == 20:
+            raise Waiting("lyon did not answer")
+
+    with pytest.raises(Waiting):
+        once(place, lose)
+    learned = len(Journal(place / "curie" / "runs" / HASH / "journal").records)
+    assert learned > 5
+    asked = []
+
+    def note(name: str, number: int, answered: bool) -> None:
+        if answered and name == "curie":
+            asked.append(number)
+
+    once(place, note)
+    assert len(asked) < messages_after(learned)
+
+
+def messages_after(learned: int) -> int:
+    """No more than the keys, the rounds that were left, and their settling."""
+    return 5 + 2 * 60 - learned
+
+
+def test_a_study_that_is_not_approved_is_refused_alike_and_the_reason_stays(place: Path) -> None:
+    from confrere.hospital.home import Home
+
+    Home(place / "lyon").refuse(HASH)
+    with pytest.raises(Refused) as caught:
+        once(place)
+    assert str(caught.value) == Refused.uniform
+    assert "not approved" in (place / "lyon" / "log.jsonl").read_text()
+    assert "not approved" not in "".join((place / n / "log.jsonl").read_text() for n in ("curie", "delft"))
+
+
+def test_changed_data_are_noticed_and_nothing_is_mixed(place: Path) -> None:
+    def lose(name: str, number: int, answered: bool) -> None:
+        if name == "lyon" and number == 25 and not answered:
+            raise Waiting("lyon did not answer")
+
+    with pytest.raises(Waiting):
+        once(place, lose)
+    csv = place / "curie" / "breast.csv"
+    rows = csv.read_text().splitlines()
+    csv.write_text("\n".join(rows[:-30]) + "\n")
+    with pytest.raises(Refused):
+        once(place)
+    assert "changed since" in (place / "curie" / "log.jsonl").read_text()
+
+
+def test_an_epoch_is_never_used_twice(place: Path) -> None:
+    from confrere.hospital.home import Home
+
+    desk = Desk(Home(place / "curie"), linger=0.0)
+    started = wire.unpack(desk.answer(wire.pack({"do": "start", "study": HASH})))
+    assert started == {"rounds": 0, "epoch": 0}
+    assert "hello" in wire.unpack(desk.answer(wire.pack({"do": "hello", "epoch": 3})))
+    for epoch in (3, 2, 0, -1):
+        assert wire.unpack(desk.answer(wire.pack({"do": "hello", "epoch": epoch}))) == {"refused": True}
+    desk.close()
+    again = Desk(Home(place / "curie"), linger=0.0)
+    assert wire.unpack(again.answer(wire.pack({"do": "start", "study": HASH})))["epoch"] == 3
+    again.close()
+
+
+@pytest.mark.parametrize("message", [b"", b"nonsense", wire.pack({}), wire.pack({"do": "round", "round": 1})])
+def test_nonsense_is_refused(place: Path, message: bytes) -> None:
+    from confrere.hospital.home import Home
+
+    assert wire.unpack(Desk(Home(place / "curie")).answer(message)) == {"refused": True}

@@ -1,21 +1,31 @@
 """Survival and cumulative incidence curves with confidence bands, and numbers at risk under the axis.
 
 Curves are right-continuous steps: an estimate holds from its time to the next. On a coarse grid of times, where events
-are spread over cells, they slope from one estimate to the next. Nothing marks censorings, since
-a mark is one person. Numbers at risk stand under their own times, in the layout of the medical journals.
+are spread over cells, they slope from one estimate to the next. Censorings are marked only where exact times were
+allowed and few enough for a reader to tell apart: on cells, a mark would stand for nobody. Names stand at the ends of
+their curves, and numbers at risk under their own times, in the layout of the medical journals.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from confrere.report import svg
 from confrere.report.axes import Clock, ticks, time_ticks
-from confrere.report.numerals import Numerals
+from confrere.report.schema import Record
+from confrere.report.vega import INK, Datasets, colours, dashes, rows_of
 from confrere.report.words import Words
 
-TOP, PLOT, RIGHT = 14.0, 330.0, 22.0
-KEY, ROW = 28.0, 19.0  # a sample of a line; a row of the risk table
+if TYPE_CHECKING:
+    import altair as alt
+
+    from confrere.report.vega import Layers
+
+WIDE, HIGH = 540, 320  # of the plot, in px
+ROW = 19  # of the risk table
+BETWEEN = 16  # of names at the ends of curves
+NAMES = 160  # room for a name
+FINE = 1 / 2000  # of the height of the plot: a step below it is not seen
+MANY = 1000  # points, from which on unseen steps are left out of the picture
 
 
 class Point(NamedTuple):
@@ -35,10 +45,10 @@ class Series(NamedTuple):
 
 
 class Risk(NamedTuple):
-    """Numbers at risk at `times`, a row per group; None is a count withheld."""
+    """Numbers at risk, a row of counts by time for every group; None is a count withheld, no entry one not known."""
 
     times: list[float]
-    rows: list[tuple[str, list[float | None]]]
+    rows: dict[str, dict[float, float | None]]
 
 
 class Panel(NamedTuple):
@@ -51,115 +61,100 @@ class Panel(NamedTuple):
     clock: Clock
     longest: float
     top: float  # of the vertical axis, at most 1
-    remark: str  # set into the empty corner, such as a P value
+    remark: str = ""  # set into the empty corner, such as a P value
     sloped: bool = False  # straight lines between the points, not steps
+    field: str = "estimate"  # of the records that are drawn
+    censored: tuple[tuple[str, Point], ...] = ()  # where to mark a censoring, by the name of the curve
 
 
-class Frame(NamedTuple):
-    """Where the plot stands and how values become places."""
+def draw_curves(panel: Panel, words: Words) -> tuple[alt.VConcatChart, Datasets]:
+    """The chart of a panel and its rows: bands, curves and their names; under them the numbers at risk."""
+    import altair as alt
 
-    left: float
-    upper: float
-    wide: float
-    longest: float
-    top: float
-
-    def x(self, time: float) -> float:
-        return self.left + self.wide * min(time / self.longest, 1.0)
-
-    def y(self, value: float) -> float:
-        return self.upper + PLOT * (1 - max(0.0, min(value, self.top)) / self.top)
-
-    @property
-    def lower(self) -> float:
-        return self.upper + PLOT
-
-
-def draw_curves(panel: Panel, words: Words) -> tuple[str, float]:
-    """(marks, height) of the drawing."""
-    rows = panel.risk.rows if panel.risk else []
-    left = _left(panel, words)
-    legend, legend_height = _legend(panel.series, left)
-    frame = Frame(left, TOP + legend_height, svg.WIDTH - left - RIGHT, panel.longest, panel.top)
-    marks = [legend, _y_axis(panel, frame, words.numbers), _x_axis(panel, frame, words)]
-    marks += [_band(series, number, panel, frame) for number, series in enumerate(panel.series)]
-    marks += [_steps(series, number, panel, frame) for number, series in enumerate(panel.series)]
-    marks.append(_remark(panel, frame))
-    height = frame.lower + 50
-    if panel.risk:
-        marks.append(_risk_table(panel.risk, [s.label for s in panel.series], frame, words))
-        height += 28 + ROW * len(rows)
-    return "".join(marks), height
+    rows = {
+        "curves": _points(panel), "names": _ends(panel), "censored": _censored(panel),
+        "remark": [{"text": panel.remark}] if panel.remark else [],
+        "at_risk": _counts(panel, words), "groups": [{"group": label} for label in _groups(panel)],
+    }  # fmt: skip
+    parts = [
+        *_curves(panel, words),
+        *(_marks(panel) if rows["censored"] else ()),
+        *(_names(panel) if rows["names"] else ()),
+        *(_remark(panel) if rows["remark"] else ()),
+    ]
+    table = [_risk_table(panel, words)] if rows["at_risk"] else []
+    chart = alt.vconcat(alt.layer(*parts, width=WIDE, height=HIGH), *table, spacing=16)
+    return chart, {name: values for name, values in rows.items() if values}
 
 
-def _left(panel: Panel, words: Words) -> float:
-    """Where the plot starts: right of the axis' numbers, and of the names in the risk table."""
-    if not panel.risk:
-        return 74.0
-    if len(panel.risk.rows) < 2:
-        return 74.0
-    half = max(svg.width(words.numbers.count(row[0])) for _, row in panel.risk.rows) / 2
-    names = max(svg.width(label) for label, _ in panel.risk.rows) + KEY + 4
-    return min(max(74.0, names + half + 14), 250.0)
+def _points(panel: Panel) -> list[Record]:
+    return [
+        {"group": one.label, "time": p.time, panel.field: p.value, "conf_low": p.low, "conf_high": p.high}
+        for one in panel.series
+        for p in _thinned(_places(one, panel), panel.top)
+    ]
 
 
-def _legend(series: list[Series], left: float) -> tuple[str, float]:
-    """Names of the curves over the plot, wrapped; a single curve needs none."""
-    if len(series) < 2:
-        return "", 0.0
-    marks, x, y = [], left, TOP + 4
-    for number, one in enumerate(series):
-        label = svg.clipped(one.label, 420)
-        room = KEY + 30 + svg.width(label)
-        if x + room > svg.WIDTH - RIGHT and x > left:
-            x, y = left, y + 21
-        marks += [_sample(number, x, y), svg.text(x + KEY + 6, y + 4.5, label)]
-        x += room
-    return "".join(marks), y - TOP + 20
+def _curves(panel: Panel, words: Words) -> list[alt.Chart]:
+    import altair as alt
+
+    held = rows_of("curves").transform_calculate(x=_shown(panel))
+    form: Literal["linear", "step-after"] = "linear" if panel.sloped else "step-after"
+    x, y = _x_axis(panel, words), _y_axis(panel)
+    limited = held.transform_filter("isValid(datum.conf_low) && isValid(datum.conf_high)")
+    band = limited.mark_area(interpolate=form, opacity=0.15, line=False)
+    line = held.mark_line(interpolate=form, strokeWidth=1.8, strokeJoin="round")
+    return [
+        band.encode(x=x, y=y("conf_low"), y2=alt.Y2("conf_high:Q"), color=_colour(panel)),
+        line.encode(x=x, y=y(panel.field), color=_colour(panel), strokeDash=_dash(panel)),
+    ]
 
 
-def _sample(number: int, x: float, y: float) -> str:
-    return svg.tag("line", x1=x, y1=y, x2=x + KEY - 2, y2=y, **_stroke(number))
+def _shown(panel: Panel) -> str:
+    """Time in the unit of the axis, as an expression over the time of the data."""
+    return f"datum.time / {panel.clock.per:g}" if panel.clock.per != 1 else "datum.time"
 
 
-def _stroke(number: int) -> dict[str, object]:
-    return {
-        "class_": f"s{number % len(svg.PALETTE)}",
-        "stroke": svg.colour(number),
-        "stroke_dasharray": svg.dash(number),
-        "stroke_width": 2.2,
-        "fill": "none",
-    }
+def _labels(panel: Panel) -> list[str]:
+    return [one.label for one in panel.series]
 
 
-def _y_axis(panel: Panel, frame: Frame, numerals: Numerals) -> str:
-    marks = []
-    for tick in ticks(0.0, panel.top, 5):
-        y = frame.y(tick)
-        if tick:
-            marks.append(svg.line(frame.left, y, frame.left + frame.wide, y, "rule", stroke_width=0.6))
-        marks.append(svg.line(frame.left - 5, y, frame.left, y))
-        digits = 0 if panel.top > 0.04 else 1
-        label = numerals.percent(tick, digits)
-        marks.append(svg.text(frame.left - 9, y + 4.5, label, text_anchor="end"))
-    marks.append(svg.line(frame.left, frame.upper, frame.left, frame.lower))
-    middle = frame.upper + PLOT / 2
-    # Beside the numbers, not at the edge: a wide risk table must not tear title and axis apart.
-    x = frame.left - 58
-    turned = f"rotate(-90 {x:.1f} {middle:.1f})"
-    marks.append(svg.text(x, middle, panel.y_title, text_anchor="middle", transform=turned))
-    return "".join(marks)
+def _colour(panel: Panel) -> alt.Color:
+    import altair as alt
+
+    scale = alt.Scale(domain=_labels(panel), range=colours(len(panel.series)))
+    return alt.Color("group:N", legend=None, scale=scale)
 
 
-def _x_axis(panel: Panel, frame: Frame, words: Words) -> str:
-    marks = [svg.line(frame.left, frame.lower, frame.left + frame.wide, frame.lower)]
-    for tick in _x_ticks(panel):
-        x = frame.x(tick)
-        marks.append(svg.line(x, frame.lower, x, frame.lower + 5))
-        marks.append(svg.text(x, frame.lower + 20, panel.clock.shown(tick, words.numbers), text_anchor="middle"))
-    title = words("Time ({unit})", unit=words.label(panel.clock.unit)) if panel.clock.unit else words("Time")
-    marks.append(svg.text(frame.left + frame.wide / 2, frame.lower + 40, title, text_anchor="middle"))
-    return "".join(marks)
+def _dash(panel: Panel) -> alt.StrokeDash:
+    import altair as alt
+
+    scale = alt.Scale(domain=_labels(panel), range=dashes(len(panel.series)))
+    return alt.StrokeDash("group:N", legend=None, scale=scale)
+
+
+def _x_scale(panel: Panel) -> alt.Scale:
+    import altair as alt
+
+    return alt.Scale(domain=[0, panel.longest / panel.clock.per], nice=False, zero=False)
+
+
+def _x_axis(panel: Panel, words: Words) -> alt.X:
+    import altair as alt
+
+    unit = panel.clock.unit
+    title = words("Time ({unit})", unit=words.label(unit)) if unit else words("Time")
+    axis = alt.Axis(values=[tick / panel.clock.per for tick in _x_ticks(panel)], format=",.2~f", title=title)
+    return alt.X("x:Q", scale=_x_scale(panel), axis=axis)
+
+
+def _y_axis(panel: Panel) -> Any:
+    """Makes the vertical channel of a field; its axis is the same for all."""
+    import altair as alt
+
+    digits = 0 if panel.top > 0.04 else 1
+    axis = alt.Axis(values=ticks(0.0, panel.top, 5), format=f".{digits}%", title=panel.y_title)
+    return lambda field: alt.Y(f"{field}:Q", scale=alt.Scale(domain=[0, panel.top], clamp=True), axis=axis)
 
 
 def _x_ticks(panel: Panel) -> list[float]:
@@ -179,89 +174,113 @@ def _places(series: Series, panel: Panel) -> list[Point]:
     return [Point(0.0, panel.start, panel.start, panel.start), *series.points]
 
 
-def _stairs(places: list[tuple[float, float]], frame: Frame) -> list[str]:
-    """SVG path commands of right-continuous steps; flat stretches are one command."""
-    (time, value), *rest = places
-    x, y = frame.x(time), frame.y(value)
-    commands = [f"{x:.1f} {y:.1f}"]
-    for time, value in rest:
-        x, step = frame.x(time), frame.y(value)
-        if abs(step - y) >= 0.05:
-            commands.append(f"H{x:.1f}V{step:.1f}")
-            y = step
-    commands.append(f"H{x:.1f}")
-    return commands
+def _thinned(points: list[Point], top: float) -> list[Point]:
+    """A long curve without the steps that nobody sees; the first and the last point always stay."""
+    if len(points) <= MANY:
+        return points
+    kept = [points[0]]
+    for point in points[1:-1]:
+        pairs = zip(point[1:], kept[-1][1:], strict=True)
+        if any(abs((new or 0.0) - (old or 0.0)) > FINE * top for new, old in pairs):
+            kept.append(point)
+    return [*kept, points[-1]]
 
 
-def _slopes(places: list[tuple[float, float]], frame: Frame) -> list[str]:
-    """SVG path commands of straight lines from point to point."""
-    points = [f"{frame.x(time):.1f} {frame.y(value):.1f}" for time, value in places]
-    return [points[0], *(f"L{point}" for point in points[1:])]
+def _ends(panel: Panel) -> list[Record]:
+    """Where the names of the curves stand, and where their curves end, in px; a single curve has no name."""
+    if len(panel.series) < 2:
+        return []
+    last = [one.points[-1] for one in panel.series]
+    ends = [HIGH * (1 - min(point.value, panel.top) / panel.top) for point in last]
+    return [
+        {"group": one.label, "place": place, "end": end, "from": WIDE * point.time / panel.longest + 3}
+        for one, point, end, place in zip(panel.series, last, ends, apart(ends, BETWEEN, HIGH), strict=True)
+    ]
 
 
-def _steps(series: Series, number: int, panel: Panel, frame: Frame) -> str:
-    places = [(point.time, point.value) for point in _places(series, panel)]
-    path = _slopes(places, frame) if panel.sloped else _stairs(places, frame)
-    return svg.tag("path", d="M" + "".join(path), stroke_linejoin="round", **_stroke(number))
+def _names(panel: Panel) -> list[alt.Chart]:
+    """The names of the curves right of the plot, at the heights where they end, moved apart where they would touch.
+
+    A hair leads from a curve that ends early to its name.
+    """
+    import altair as alt
+
+    held = rows_of("names")
+    start, end = alt.X("from:Q", scale=None), alt.Y("end:Q", scale=None, axis=None)
+    hair = held.transform_filter(f"datum.from < {WIDE - 10}").mark_rule(strokeWidth=0.6, opacity=0.6)
+    text = held.mark_text(align="left", limit=NAMES, baseline="middle")
+    place = alt.Y("place:Q", scale=None, axis=None)
+    return [
+        hair.encode(x=start, x2=alt.value(WIDE + 5), y=end, y2=alt.Y2("place:Q"), color=_colour(panel)),
+        text.encode(x=alt.value(WIDE + 8), y=place, text=alt.Text("group:N"), color=_colour(panel)),
+    ]
 
 
-def _band(series: Series, number: int, panel: Panel, frame: Frame) -> str:
-    """The confidence band: its upper edge forward, its lower edge back."""
-    inside = [p for p in _places(series, panel) if p.low is not None and p.high is not None]
-    if len(inside) < 2:
-        return ""
-    edge = _straight if panel.sloped else _corners
-    upper = edge([(p.time, p.high or 0.0) for p in inside], frame)
-    lower = edge([(p.time, p.low or 0.0) for p in inside], frame)
-    outline = " ".join(f"{x:.1f},{y:.1f}" for x, y in [*upper, *reversed(lower)])
-    return svg.tag(
-        "polygon",
-        points=outline,
-        class_=f"band s{number % len(svg.PALETTE)}",
-        fill=svg.colour(number),
-        fill_opacity=0.15,
-        stroke="none",
-    )
+def apart(places: list[float], least: float, room: float) -> list[float]:
+    """The places moved as little as a pass down and a pass up need for `least` between them, within 0 and `room`."""
+    least = min(least, room / max(len(places) - 1, 1))
+    order = sorted(range(len(places)), key=lambda i: places[i])
+    moved = list(places)
+    lowest = 0.0
+    for i in order:
+        moved[i] = max(moved[i], lowest)
+        lowest = moved[i] + least
+    highest = room
+    for i in reversed(order):
+        moved[i] = min(moved[i], highest)
+        highest = moved[i] - least
+    return moved
 
 
-def _straight(places: list[tuple[float, float]], frame: Frame) -> list[tuple[float, float]]:
-    return [(frame.x(time), frame.y(value)) for time, value in places]
+def _censored(panel: Panel) -> list[Record]:
+    return [{"group": label, "time": p.time, panel.field: p.value} for label, p in panel.censored]
 
 
-def _corners(places: list[tuple[float, float]], frame: Frame) -> list[tuple[float, float]]:
-    corners: list[tuple[float, float]] = []
-    for time, value in places:
-        x, y = frame.x(time), frame.y(value)
-        if corners and abs(y - corners[-1][1]) < 0.05:
-            continue
-        if corners:
-            corners.append((x, corners[-1][1]))
-        corners.append((x, y))
-    corners.append((frame.x(places[-1][0]), corners[-1][1]))
-    return corners
+def _marks(panel: Panel) -> list[alt.Chart]:
+    """A short upright tick on the curve for every time of censoring that is to be marked."""
+    import altair as alt
+
+    held = rows_of("censored").transform_calculate(x=_shown(panel))
+    y = alt.Y(f"{panel.field}:Q", scale=alt.Scale(domain=[0, panel.top]))
+    marked = held.mark_point(shape="stroke", angle=90, size=50, strokeWidth=1, filled=False, opacity=1)
+    return [marked.encode(x=alt.X("x:Q", scale=_x_scale(panel)), y=y, color=_colour(panel))]
 
 
-def _remark(panel: Panel, frame: Frame) -> str:
+def _remark(panel: Panel) -> list[alt.Chart]:
     """A line in the corner where such curves seldom are: low for survival, high for incidence."""
-    if not panel.remark:
-        return ""
-    y = frame.lower - 14 if panel.start else frame.upper + 16
-    return svg.text(frame.left + 14, y, panel.remark)
+    import altair as alt
+
+    said = rows_of("remark").mark_text(align="left", baseline="middle")
+    return [said.encode(x=alt.value(12), y=alt.value(HIGH - 14 if panel.start else 14), text=alt.Text("text:N"))]
 
 
-def _risk_table(risk: Risk, drawn: list[str], frame: Frame, words: Words) -> str:
-    """Counts under their times; the names of groups, with the lines they are drawn in, at the left edge."""
-    y = frame.lower + 68
-    marks = [svg.text(0, y, words("Number at risk"), font_weight="bold")]
-    many = len(risk.rows) > 1
-    for label, counts in risk.rows:
-        y += ROW
-        if many:
-            marks.append(svg.text(KEY + 4, y, svg.clipped(label, 170)))
-        if many and label in drawn:
-            marks.append(_sample(drawn.index(label), 0.0, y - 4.5))
-        for time, count in zip(risk.times, counts, strict=True):
-            if time <= frame.longest * (1 + 1e-9):
-                shown = "*" if count is None else words.numbers.count(count)
-                marks.append(svg.text(frame.x(time), y, shown, text_anchor="middle"))
-    return "".join(marks)
+def _counts(panel: Panel, words: Words) -> list[Record]:
+    """The numbers at risk and how they are printed, a withheld one as an asterisk."""
+    if not panel.risk:
+        return []
+    return [
+        {"group": label, "time": time, "at_risk": n, "text": "*" if n is None else words.numbers.count(n)}
+        for label, row in panel.risk.rows.items()
+        for time, n in sorted(row.items())
+    ]
+
+
+def _groups(panel: Panel) -> list[str]:
+    """The names of the rows of the risk table; a single one needs none."""
+    labels = list(panel.risk.rows) if panel.risk else []
+    return labels if len(labels) > 1 else []
+
+
+def _risk_table(panel: Panel, words: Words) -> Layers:
+    """Counts under their times, the names of groups left of the axis in the colours of their curves."""
+    import altair as alt
+
+    labels = list(panel.risk.rows) if panel.risk else []
+    y = alt.Y("group:N", axis=None, scale=alt.Scale(domain=labels, paddingInner=0, paddingOuter=0))
+    look = _colour(panel) if set(labels) <= set(_labels(panel)) else alt.value(INK)
+    held = rows_of("at_risk").transform_calculate(x=_shown(panel)).mark_text(baseline="middle")
+    numbers = held.encode(x=alt.X("x:Q", axis=None, scale=_x_scale(panel)), y=y, text=alt.Text("text:N"), color=look)
+    names = rows_of("groups").mark_text(align="right", baseline="middle", limit=NAMES)
+    named = [names.encode(x=alt.value(-32), y=y, text=alt.Text("group:N"), color=look)] if _groups(panel) else []
+    title = alt.TitleParams(words("Number at risk"), anchor="start", frame="bounds", offset=6, fontWeight="bold")
+    return alt.layer(numbers, *named, width=WIDE, height=ROW * len(labels), title=title)

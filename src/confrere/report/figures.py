@@ -1,24 +1,81 @@
-"""Which figures an analysis has, from its tables alone. Pure; no file, no clock."""
+"""Which figures an analysis has, from its tables alone, and their charts. Pure; no file, no clock.
+
+from confrere.report.figures import charts
+charts(result["analyses"][0], "en", result["study"])["survival"]    # an Altair chart
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from confrere.report.axes import Clock, clock, nice_step, time_ticks
 from confrere.report.curves import Panel, Point, Risk, Series, draw_curves
-from confrere.report.forest import draw_forest, drawn, measure
+from confrere.report.forest import Plot, draw_forest, drawn, measure
 from confrere.report.schema import Record
-from confrere.report.svg import Figure
-from confrere.report.terms import read
-from confrere.report.words import Words
+from confrere.report.terms import read, references, single_factor
+from confrere.report.vega import Spec, finished, spec, svg
+from confrere.report.words import Words, language
+
+if TYPE_CHECKING:
+    from confrere.report.vega import Chart
 
 MOST_TERMS = 60  # a longer forest plot is no figure any more; the table has them all
+MOST_TIMES = 12  # with numbers at risk beside each other
+MOST_MARKS = 150  # censorings that a reader can tell apart
 
 
-def figures(analysis: dict[str, Any], unit: str | None, words: Words) -> list[Figure]:
+class Figure(NamedTuple):
+    """What a figure shows, and the numbers behind it."""
+
+    name: str  # a word: survival, incidence, forest
+    title: str
+    description: str  # what a reader who cannot see it is told
+    panel: Panel | Plot
+    records: list[Record]  # what its CSV holds
+    stem: str = ""  # its file name without ending; set once all figures of a result are known
+
+    @property
+    def withheld(self) -> bool:
+        """Whether an asterisk stands in it for a count under the rule."""
+        risk = self.panel.risk if isinstance(self.panel, Panel) else None
+        return risk is not None and any(None in row.values() for row in risk.rows.values())
+
+
+class Drawing(NamedTuple):
+    """A figure as a specification and as a picture."""
+
+    spec: Spec
+    svg: str
+
+
+def charts(analysis: Mapping[str, Any], lang: str = "en", study: Mapping[str, Any] | None = None) -> dict[str, Chart]:
+    """The figures of an analysis as Altair charts, by name: `survival`, `baseline`, `incidence`, `forest`.
+
+    `analysis` is a record of `analyses` in result.json, `study` its `study`: the unit of time and the declared levels
+    are known from there, and left unsaid without it. An analysis without anything to draw has none. Raises StudyError
+    for a language that is not en or fr.
+    """
+    words = Words(language(lang))
+    return {figure.name: chart(figure, words) for figure in figures(analysis, study or {}, words)}
+
+
+def chart(figure: Figure, words: Words) -> Chart:
+    """The Altair chart of a figure."""
+    panel = figure.panel
+    made, rows = draw_curves(panel, words) if isinstance(panel, Panel) else draw_forest(panel, words)
+    return finished(made, rows, figure.title, words)
+
+
+def draw(figure: Figure, words: Words) -> Drawing:
+    """The figure drawn, once."""
+    made = spec(chart(figure, words))
+    return Drawing(made, svg(made, figure.stem or figure.name, figure.title, figure.description))
+
+
+def figures(analysis: Mapping[str, Any], study: Mapping[str, Any], words: Words) -> list[Figure]:
     """The figures of one analysis, in the order in which they are read."""
-    tables = analysis["tables"]
+    tables, unit = analysis["tables"], study.get("time_unit")
     made: list[Figure] = []
     if _curve(tables.get("curve", [])):
         made.append(_survival(analysis, unit, words))
@@ -27,16 +84,23 @@ def figures(analysis: dict[str, Any], unit: str | None, words: Words) -> list[Fi
     made += _incidence(analysis, unit, words)
     terms = drawn(tables.get("coefficients", []))
     if 1 <= len(terms) <= MOST_TERMS:
-        made.append(_forest(analysis, terms, words))
+        made.append(_forest(analysis, terms, study, words))
     return made
 
 
-def shown_clock(analysis: dict[str, Any], unit: str | None) -> Clock:
+def reference_levels(analysis: Mapping[str, Any], study: Mapping[str, Any]) -> dict[str, str]:
+    """The reference level of each variable of a model, where the study's declared levels tell it."""
+    terms = [record["term"] for record in analysis["tables"].get("coefficients", [])]
+    declared = {name: column.get("levels", ()) for name, column in study.get("columns", {}).items()}
+    return references(terms, declared)
+
+
+def shown_clock(analysis: Mapping[str, Any], unit: str | None) -> Clock:
     """One unit of time for everything that an analysis shows."""
     return clock(unit, max(_times(analysis), default=0.0))
 
 
-def level(analysis: dict[str, Any]) -> float:
+def level(analysis: Mapping[str, Any]) -> float:
     """The confidence level of an analysis' intervals: 0.95 unless its settings say another."""
     given = analysis["settings"].get("conf_level", 0.95)
     return float(given) if isinstance(given, (int, float)) and 0 < given < 1 else 0.95
@@ -49,7 +113,20 @@ def group_name(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _times(analysis: dict[str, Any]) -> Iterable[float]:
+def group_label(value: Any, factor: str) -> str:
+    """A group as text; a bare number such as 0 or 1 gets the variable that it is a level of."""
+    name = group_name(value)
+    return f"{factor}: {name}" if factor and name.replace(".", "", 1).lstrip("-").isdigit() else name
+
+
+def grouped_by(analysis: Mapping[str, Any]) -> str:
+    """The one variable by which groups are made, as far as the settings tell it."""
+    settings = analysis["settings"]
+    by = settings.get("by")
+    return by if isinstance(by, str) else single_factor(str(settings.get("formula", "")))
+
+
+def _times(analysis: Mapping[str, Any]) -> Iterable[float]:
     for name in ("curve", "incidence", "baseline", "survival", "risk"):
         for record in analysis["tables"].get(name, []):
             if record.get("time") is not None:
@@ -61,49 +138,65 @@ def _curve(records: list[Record]) -> bool:
     return any(r.get("estimate") is not None and r["time"] > 0 for r in records)
 
 
-def _series(records: list[Record], keys: tuple[str, ...] = ("group",), value: str = "estimate") -> list[Series]:
+def _series(records: list[Record], keys: tuple[str, ...], value: str = "estimate", factor: str = "") -> list[Series]:
     """A curve for every distinct label, in order of appearance; it ends at the first missing estimate."""
     found: dict[str, list[Point]] = {}
     ended = set()
     for record in sorted(records, key=lambda record: float(record["time"])):
-        label = ", ".join(filter(None, (group_name(record.get(key)) for key in keys)))
+        label = _label(record, keys, factor)
         points = found.setdefault(label, [])
         if record.get(value) is None or label in ended:
             ended.add(label)
             continue
         points.append(Point(record["time"], record[value], record.get("conf_low"), record.get("conf_high")))
-    order = dict.fromkeys(", ".join(filter(None, (group_name(record.get(key)) for key in keys))) for record in records)
+    order = dict.fromkeys(_label(record, keys, factor) for record in records)
     return [Series(label, found[label]) for label in order if found[label]]
 
 
-def _survival(analysis: dict[str, Any], unit: str | None, words: Words) -> Figure:
+def _label(record: Record, keys: tuple[str, ...], factor: str) -> str:
+    """The name of a curve; a bare number such as 0 or 1 gets the variable that it is a level of."""
+    return ", ".join(filter(None, (group_label(record.get(key), factor) for key in keys)))
+
+
+def _survival(analysis: Mapping[str, Any], unit: str | None, words: Words) -> Figure:
     records = analysis["tables"]["curve"]
-    series = _series(records)
+    series = _series(records, ("group",), factor=grouped_by(analysis))
     time, longest = shown_clock(analysis, unit), _longest(series)
+    marks = _censored(analysis, series)
     panel = Panel(
-        series,
-        _risk(analysis, time, longest),
-        1.0,
-        words("Probability without event"),
-        time,
-        longest,
-        1.0,
-        _logrank(analysis, words),
-        _sloped(analysis),
-    )
-    title = words("Kaplan–Meier estimates with {interval} bands", interval=words.interval(level(analysis)))
+        series, _risk(analysis, time, longest), 1.0, words("Probability without event"), time, longest, 1.0,
+        _logrank(analysis, words), _sloped(analysis), censored=marks,
+    )  # fmt: skip
+    interval = words.interval(level(analysis))
+    title = words("Kaplan–Meier estimates with {interval} bands", interval=interval)
+    if marks:
+        title = words("Kaplan–Meier estimates with {interval} bands; ticks mark censorings", interval=interval)
     return _figure("survival", title, panel, records, words)
 
 
-def _baseline(analysis: dict[str, Any], unit: str | None, words: Words) -> Figure:
+def _censored(analysis: Mapping[str, Any], series: list[Series]) -> tuple[tuple[str, Point], ...]:
+    """Where censorings are marked: at exact times that were allowed, where they are few enough to be told apart."""
+    if not str(analysis["facts"].get("grid", "")).startswith("exact"):
+        return ()
+    points = {(one.label, point.time): point for one in series for point in one.points}
+    marks = [
+        (key[0], points[key])
+        for record in analysis["tables"]["curve"]
+        for key in [(_label(record, ("group",), grouped_by(analysis)), record["time"])]
+        if record.get("censored") and key in points
+    ]
+    return tuple(marks) if len(marks) <= MOST_MARKS else ()
+
+
+def _baseline(analysis: Mapping[str, Any], unit: str | None, words: Words) -> Figure:
     records = analysis["tables"]["baseline"]
     series = _series(records, ("stratum", "group"), "survival")
     time, longest = shown_clock(analysis, unit), _longest(series)
-    panel = Panel(series, None, 1.0, words("Baseline survival"), time, longest, 1.0, "")
+    panel = Panel(series, None, 1.0, words("Baseline survival"), time, longest, 1.0, field="survival")
     return _figure("baseline", words("Survival at the baseline"), panel, records, words)
 
 
-def _incidence(analysis: dict[str, Any], unit: str | None, words: Words) -> list[Figure]:
+def _incidence(analysis: Mapping[str, Any], unit: str | None, words: Words) -> list[Figure]:
     """One panel of all causes where there is one group; else one panel per cause, its groups compared."""
     records = analysis["tables"].get("incidence", [])
     if not _curve(records):
@@ -112,7 +205,7 @@ def _incidence(analysis: dict[str, Any], unit: str | None, words: Words) -> list
     if len({group_name(record["group"]) for record in records}) == 1:
         title = words("Cumulative incidence with {interval} bands", interval=band)
         series = _series(records, ("cause",))
-        panel = _rising(analysis, series, words("Cumulative incidence"), unit, words)
+        panel = _rising(analysis, series, words("Cumulative incidence"), unit)
         return [_figure("incidence", title, panel, records, words)]
     made = []
     for cause in dict.fromkeys(record["cause"] for record in records):
@@ -122,12 +215,12 @@ def _incidence(analysis: dict[str, Any], unit: str | None, words: Words) -> list
         name = group_name(cause)
         axis = words("Cumulative incidence of {cause}", cause=name)
         title = words("Cumulative incidence of {cause} with {interval} bands", cause=name, interval=band)
-        panel = _rising(analysis, _series(inside), axis, unit, words)
+        panel = _rising(analysis, _series(inside, ("group",), factor=grouped_by(analysis)), axis, unit)
         made.append(_figure(f"incidence_{name}", title, panel, inside, words))
     return made
 
 
-def _rising(analysis: dict[str, Any], series: list[Series], axis: str, unit: str | None, words: Words) -> Panel:
+def _rising(analysis: Mapping[str, Any], series: list[Series], axis: str, unit: str | None) -> Panel:
     """A panel of incidences; its axis ends at the round share above the highest of them."""
     highest = max(max(p.value, p.high or 0.0) for one in series for p in one.points)
     step = nice_step(max(highest, 0.01), 5)
@@ -136,7 +229,7 @@ def _rising(analysis: dict[str, Any], series: list[Series], axis: str, unit: str
     return Panel(series, _risk(analysis, time, longest), 0.0, axis, time, longest, top, "", _sloped(analysis))
 
 
-def _sloped(analysis: dict[str, Any]) -> bool:
+def _sloped(analysis: Mapping[str, Any]) -> bool:
     """Whether estimates are of cells of time, between which events are spread, not of exact times."""
     return str(analysis["facts"].get("grid", "")).startswith("ladder")
 
@@ -145,27 +238,41 @@ def _longest(series: list[Series]) -> float:
     return max((p.time for one in series for p in one.points), default=1.0) or 1.0
 
 
-def _risk(analysis: dict[str, Any], time: Clock, longest: float) -> Risk | None:
-    """Numbers at risk as the analysis reports them, else read off its curve at round times."""
-    given = [r for r in analysis["tables"].get("risk", []) if r["time"] <= longest * (1 + 1e-9)]
-    if given:
-        times = sorted({record["time"] for record in given})
-        while len(times) > 12:
-            times = times[::2]
-        at = {(group_name(r["group"]), r["time"]): r["at_risk"] for r in given}
-    else:
-        times = time_ticks(time, longest)
-        at = _read_off(analysis["tables"].get("curve", []), times)
-    groups = dict.fromkeys(group for group, _ in at)
-    rows = [(group, [at.get((group, moment), 0) for moment in times]) for group in groups]
+def _risk(analysis: Mapping[str, Any], time: Clock, longest: float) -> Risk | None:
+    """Numbers at risk as the analysis reports them, else read off its curve at round times where those are exact."""
+    tables = analysis["tables"]
+    records = tables.get("risk") or (_reported(tables) if _sloped(analysis) else [])
+    at = {(group_name(r["group"]), r["time"]): r["at_risk"] for r in records if r["time"] <= longest * (1 + 1e-9)}
+    if not at and not _sloped(analysis):
+        at = _read_off(tables.get("curve") or tables.get("incidence", []), time_ticks(time, longest))
+    times = sorted({moment for _, moment in at})
+    while len(times) > MOST_TIMES:
+        times = times[::2]
+    rows: dict[str, dict[float, float | None]] = {}
+    for (group, moment), count in at.items():
+        if moment in times:
+            rows.setdefault(group_label(group, grouped_by(analysis)), {})[moment] = count
     return Risk(times, rows) if rows else None
+
+
+def _reported(tables: Mapping[str, list[Record]]) -> list[Record]:
+    """On cells of time: the counts at reporting times, and everybody of a group at 0, where its first cell starts.
+
+    Other counts of a curve stand at left edges of cells, which it does not name.
+    """
+    reported = [r for name in ("survival", "at_times") for r in tables.get(name, []) if "at_risk" in r]
+    firsts: dict[str, Record] = {}
+    for record in tables.get("curve") or tables.get("incidence", []):
+        firsts.setdefault(group_name(record["group"]), record)
+    return [r | {"time": 0.0} for r in firsts.values() if "at_risk" in r] + reported if reported else []
 
 
 def _read_off(curve: list[Record], times: list[float]) -> dict[tuple[str, float], float | None]:
     """At a time as many are at risk as at the first point of the curve from there on (as in R's survfit)."""
     by_group: dict[str, list[Record]] = {}
     for record in sorted(curve, key=lambda record: float(record["time"])):
-        by_group.setdefault(group_name(record["group"]), []).append(record)
+        if "at_risk" in record:
+            by_group.setdefault(group_name(record["group"]), []).append(record)
     return {
         (group, moment): next((r["at_risk"] for r in records if r["time"] >= moment), 0)
         for group, records in by_group.items()
@@ -173,7 +280,7 @@ def _read_off(curve: list[Record], times: list[float]) -> dict[tuple[str, float]
     }
 
 
-def _logrank(analysis: dict[str, Any], words: Words) -> str:
+def _logrank(analysis: Mapping[str, Any], words: Words) -> str:
     tables = analysis["tables"]
     for record in [*tables.get("tests", []), *tables.get("test", [])]:
         if record["test"].lower().replace("-", "").replace("_", "") == "logrank":
@@ -182,18 +289,21 @@ def _logrank(analysis: dict[str, Any], words: Words) -> str:
 
 
 def _figure(name: str, title: str, panel: Panel, records: list[Record], words: Words) -> Figure:
-    body, height = draw_curves(panel, words)
     ends = "; ".join(
         f"{one.label or panel.y_title} {words.numbers.percent(one.points[-1].value)}" for one in panel.series
     )
     time = panel.clock.shown(panel.longest, words.numbers)
     if panel.clock.unit:
         time = f"{time} {words.label(panel.clock.unit)}"
-    said = words("Step curves over {time}. Last estimates: {ends}.", time=time, ends=ends)
-    return Figure(name, title, said, body, height, records)
+    said = (
+        "Curves over {time}. Last estimates: {ends}."
+        if panel.sloped
+        else "Step curves over {time}. Last estimates: {ends}."
+    )
+    return Figure(name, title, words(said, time=time, ends=ends), panel, records)
 
 
-def _forest(analysis: dict[str, Any], terms: list[Record], words: Words) -> Figure:
+def _forest(analysis: Mapping[str, Any], terms: list[Record], study: Mapping[str, Any], words: Words) -> Figure:
     kind = measure(terms)
     interval = words.interval(level(analysis))
     title = words("{measure} of each term with {interval}", measure=words(kind.title), interval=interval)
@@ -201,5 +311,5 @@ def _forest(analysis: dict[str, Any], terms: list[Record], words: Words) -> Figu
     ends = "; ".join(
         f"{read(r['term'])} {form(r[kind.field], r.get(kind.low), r.get(kind.high), kind.ratio)}" for r in terms
     )
-    body, height = draw_forest(terms, level(analysis), words)
-    return Figure("forest", title, words("Forest plot. {ends}.", ends=ends), body, height, terms)
+    plot = Plot(terms, level(analysis), reference_levels(analysis, study))
+    return Figure("forest", title, words("Forest plot. {ends}.", ends=ends), plot, terms)

@@ -2,24 +2,30 @@
 
 A square's area is proportional to 1 / standard error: by 1 / variance, as in a meta-analysis, terms in other
 units would vanish beside each other. Limits beyond the axis end in an arrow. Levels of one variable stand
-indented under its name.
+indented under its name, after the level that they are compared with.
 """
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from confrere.report import svg
 from confrere.report.axes import ratio_ticks, ticks
 from confrere.report.numerals import Numerals
 from confrere.report.schema import Record
 from confrere.report.terms import is_intercept, read
+from confrere.report.vega import INK, MUTED, PALETTE, Datasets, rows_of
 from confrere.report.words import Words
 
-ROW, TOP = 25.0, 16.0
+if TYPE_CHECKING:
+    import altair as alt
+
+    from confrere.report.vega import Layers
+
+ROW, WIDE = 24, 300  # of a line and of the axis, in px
+NAMES, INDENT = 230, 14  # room for a name; of a level under its variable
 WIDEST = 40.0  # a ratio axis spans at most from 1/40 to 40
-P_COLUMN, GAP = 66.0, 22.0
+LEAST, MOST = 40.0, 180.0  # areas of squares, in px²
 
 
 class Measure(NamedTuple):
@@ -44,11 +50,28 @@ MEASURES = (
 
 
 class Row(NamedTuple):
-    """A line of the plot; a heading has no record."""
+    """A line of the plot; a heading and a reference level have no record."""
 
     label: str
     indent: bool
     record: Record | None
+    reference: bool = False
+
+
+class Plot(NamedTuple):
+    """What a forest plot shows."""
+
+    records: list[Record]
+    level: float  # of confidence
+    against: dict[str, str]  # the reference level of variables, where it is known
+
+
+class Axis(NamedTuple):
+    """The ends of the axis, in units of the measure, and the value of no difference."""
+
+    low: float
+    high: float
+    null: float
 
 
 def measure(records: list[Record]) -> Measure:
@@ -68,144 +91,152 @@ def drawn(records: list[Record]) -> list[Record]:
     ]
 
 
-def lines(records: list[Record]) -> list[Row]:
-    """Terms as lines: a variable of several levels gets a heading."""
+def lines(records: list[Record], against: dict[str, str], words: Words) -> list[Row]:
+    """Terms as lines: a variable of several levels gets a heading, and a line for the level that they refer to."""
     terms = [read(record["term"]) for record in records]
     rows: list[Row] = []
     for place, (term, record) in enumerate(zip(terms, records, strict=True)):
         siblings = [t for t in terms if t.level and t.variable == term.variable]
+        reference = against.get(term.variable)
         if not term.level or len(siblings) < 2:
-            rows.append(Row(str(term), False, record))
+            versus = words("{level} vs {reference}", level=term.level, reference=reference)
+            rows.append(Row(f"{term.variable}: {versus}" if term.level and reference else str(term), False, record))
             continue
         if place == 0 or terms[place - 1].variable != term.variable:
             rows.append(Row(term.variable, False, None))
+            rows += [Row(reference, True, None, reference=True)] if reference else []
         rows.append(Row(term.level, True, record))
     return rows
 
 
-class Frame(NamedTuple):
-    """The columns of the plot and its axis."""
+def draw_forest(plot: Plot, words: Words) -> tuple[alt.HConcatChart, Datasets]:
+    """The chart and its rows, four columns: names, squares on their axis, estimates with intervals, P values."""
+    import altair as alt
 
-    left: float
-    right: float
-    low: float  # on the scale of `place`: logarithms for ratios
-    high: float
-    ratio: bool
+    kind, axis = measure(plot.records), _axis(plot.records, measure(plot.records))
+    heading = f"{words(kind.short)} ({words.interval(plot.level)})"
+    head = {"row": 0, "name": words("Term"), "text": heading, "p": words.p, "indent": 0}
+    rows = lines(plot.records, plot.against, words)
+    values = [_values(row, place, plot, axis, words) for place, row in enumerate(rows, start=1)]
+    data: Datasets = {"terms": [head, *values], "null": [{"at": axis.null}]}
+    if kind.ratio:
+        data["sides"] = [
+            {"text": f"← {words(kind.less)}", "side": "less"}, {"text": f"{words(kind.more)} →", "side": "more"},
+        ]  # fmt: skip
+    high = ROW * len(data["terms"])
+    scale = alt.Scale(domain=list(range(len(data["terms"]))), paddingInner=0, paddingOuter=0)
+    y = alt.Y("row:O", axis=None, scale=scale)
+    squares = [*_squares(kind, axis, y, high, words), *(_sides(high) if kind.ratio else ())]
+    columns = (_names(y), alt.layer(*squares, width=WIDE), _text(y, "text", "left"), _text(y, "p", "right"))
+    return alt.hconcat(*(column.properties(height=high) for column in columns), spacing=24), data
 
-    def x(self, value: float) -> float:
-        place = math.log(value) if self.ratio else value
-        return self.left + (self.right - self.left) * (place - self.low) / (self.high - self.low)
 
-
-def draw_forest(records: list[Record], level: float, words: Words) -> tuple[str, float]:
-    """(marks, height) of the plot of `drawn(records)`."""
-    kind, rows, numerals = measure(records), lines(records), words.numbers
-    heading = f"{words(kind.short)} ({words.interval(level)})"
-    texts = [_estimate(record, kind, numerals) for record in records]
-    names = max(svg.width(row.label) + (18 if row.indent else 0) for row in rows)
-    numbers = max(map(svg.width, [*texts, heading]))
-    left = min(max(names + GAP, 110.0), 270.0)
-    right = max(svg.WIDTH - P_COLUMN - numbers - 2 * GAP, left + 150)
-    frame = Frame(left, right, *_span(records, kind), kind.ratio)
-    bottom = TOP + ROW * (len(rows) + 1) + 6
-    marks = [_head(heading, frame, words), _axis(kind, frame, bottom, words)]
-    sizes = _sides(records)
-    for place, row in enumerate(rows):
-        y = TOP + ROW * (place + 1) + 14
-        indent = 18.0 if row.indent else 0.0
-        marks.append(svg.text(indent, y, svg.clipped(row.label, left - GAP - indent + 8)))
-        if row.record is not None:
-            marks.append(_mark(row.record, sizes[id(row.record)], kind, frame, y - 4.5))
-            marks.append(svg.text(right + GAP, y, _estimate(row.record, kind, numerals)))
-            p_value = numerals.p_value(row.record.get("p_value"))
-            marks.append(svg.text(svg.WIDTH, y, p_value, text_anchor="end"))
-    return "".join(marks), bottom + (62 if kind.ratio else 44)
+def _values(row: Row, place: int, plot: Plot, axis: Axis, words: Words) -> Record:
+    """A line as data: the numbers of its record as they are, and where and how large they are drawn."""
+    made: Record = {"row": place, "name": row.label, "indent": INDENT if row.indent else 0, "text": "", "p": ""}
+    if row.reference:
+        return made | {"text": words("reference")}
+    if row.record is None:
+        return made
+    kind, record = measure(plot.records), row.record
+    low, high = record.get(kind.low), record.get(kind.high)
+    numbers = {"term": record["term"], kind.field: record[kind.field], kind.low: low, kind.high: high}
+    places: Record = {"at": _inside(record[kind.field], axis), "area": _area(record, plot.records)}
+    if low is not None and high is not None:
+        places |= {"from": _inside(low, axis), "to": _inside(high, axis)}
+        places |= {"less": low < axis.low, "more": high > axis.high}
+    shown = {"text": _estimate(record, kind, words.numbers), "p": words.numbers.p_value(record.get("p_value"))}
+    return made | numbers | places | shown
 
 
 def _estimate(record: Record, kind: Measure, numerals: Numerals) -> str:
     return numerals.estimate(record[kind.field], record.get(kind.low), record.get(kind.high), kind.ratio)
 
 
-def _span(records: list[Record], kind: Measure) -> tuple[float, float]:
-    """The ends of the axis: all limits and the reference, with a little air, within bounds."""
-    fields = (kind.field, kind.low, kind.high)
-    values = [record[f] for record in records for f in fields if record.get(f) is not None]
+def _inside(value: float, axis: Axis) -> float:
+    return min(max(value, axis.low), axis.high)
+
+
+def _area(record: Record, records: list[Record]) -> float:
+    """The area of a square: the most for the most precise estimate."""
+    precisions = [1 / r["std_error"] for r in records if r.get("std_error")]
+    if not record.get("std_error"):
+        return LEAST
+    return float(max(LEAST, MOST / record["std_error"] / max(precisions)))
+
+
+def _axis(records: list[Record], kind: Measure) -> Axis:
+    """From the lowest to the highest limit, the null among them, with a little air, within bounds."""
+    values = [r[f] for r in records for f in (kind.field, kind.low, kind.high) if r.get(f) is not None]
     if kind.ratio:
-        values = [min(max(value, 1 / WIDEST), WIDEST) for value in values]
-        low, high = math.log(min([*values, 0.9])), math.log(max([*values, 1.1]))
-    else:
-        low, high = min([*values, 0.0]), max([*values, 0.0])
+        logs = [math.log(min(max(value, 1 / WIDEST), WIDEST)) for value in [*values, 0.9, 1.1]]
+        low, high = min(logs), max(logs)
+        air = 0.06 * (high - low)
+        return Axis(math.exp(low - air), math.exp(high + air), 1.0)
+    low, high = min([*values, 0.0]), max([*values, 0.0])
     air = 0.06 * (high - low) or 1.0
-    return low - air, high + air
+    return Axis(low - air, high + air, 0.0)
 
 
-def _sides(records: list[Record]) -> dict[int, float]:
-    """The side of each square, by identity of the record."""
-    precision = {id(r): 1 / r["std_error"] for r in records if r.get("std_error")}
-    best = max(precision.values(), default=1.0)
-    return {id(r): max(6.0, 14.0 * math.sqrt(precision.get(id(r), 0.0) / best)) for r in records}
+def _names(y: alt.Y) -> Layers:
+    """The names from the left, bold in the head."""
+    import altair as alt
 
-
-def _head(heading: str, frame: Frame, words: Words) -> str:
-    bold = {"font_weight": "bold"}
-    return "".join(
-        [
-            svg.text(0, TOP, words("Term"), **bold),
-            svg.text(frame.right + GAP, TOP, heading, **bold),
-            svg.text(svg.WIDTH, TOP, words.p, text_anchor="end", **bold),
-            svg.line(0, TOP + 8, svg.WIDTH, TOP + 8),
-        ]
-    )
-
-
-def _axis(kind: Measure, frame: Frame, bottom: float, words: Words) -> str:
-    """The reference line, the ticks and what lies on either side."""
-    reference = 1.0 if kind.ratio else 0.0
-    ends = (math.exp(frame.low), math.exp(frame.high)) if kind.ratio else (frame.low, frame.high)
-    places = ratio_ticks(*ends) if kind.ratio else ticks(*ends, 5)
-    zero, middle = frame.x(reference), (frame.left + frame.right) / 2
-    marks = [
-        svg.line(frame.left, bottom, frame.right, bottom),
-        svg.line(zero, TOP + 8, zero, bottom, "muted", stroke_dasharray="2 3"),
+    text: dict[str, Any] = {"align": "left", "baseline": "middle", "limit": NAMES}
+    held = rows_of("terms")
+    parts = [
+        held.transform_filter("datum.row == 0").mark_text(fontWeight="bold", **text).encode(x=alt.value(0)),
+        held.transform_filter("datum.row > 0 && datum.indent == 0").mark_text(**text).encode(x=alt.value(0)),
+        held.transform_filter("datum.indent > 0").mark_text(**text).encode(x=alt.value(INDENT)),
     ]
-    for tick in places:
-        x = frame.x(tick)
-        label = words.numbers.short(tick)
-        marks += [svg.line(x, bottom, x, bottom + 5), svg.text(x, bottom + 19, label, text_anchor="middle")]
-    if kind.ratio:
-        small = {"font_size": 12}
-        marks.append(svg.text(zero - 8, bottom + 38, f"← {words(kind.less)}", "muted", text_anchor="end", **small))
-        marks.append(svg.text(zero + 8, bottom + 38, f"{words(kind.more)} →", "muted", **small))
+    return alt.layer(*(part.encode(y=y, text=alt.Text("name:N")) for part in parts), width=1)
+
+
+def _text(y: alt.Y, field: str, align: str) -> Layers:
+    """A column of printed numbers, bold in the head."""
+    import altair as alt
+
+    text: dict[str, Any] = {"align": align, "baseline": "middle"}
+    parts = [
+        rows_of("terms").transform_filter("datum.row == 0").mark_text(fontWeight="bold", **text),
+        rows_of("terms").transform_filter("datum.row > 0").mark_text(**text),
+    ]
+    return alt.layer(*(part.encode(x=alt.value(0), y=y, text=alt.Text(f"{field}:N")) for part in parts), width=1)
+
+
+def _squares(kind: Measure, axis: Axis, y: alt.Y, high: float, words: Words) -> list[alt.Chart]:
+    """Intervals as lines, arrows where they leave the axis, squares, the line of no difference."""
+    import altair as alt
+
+    scale = alt.Scale(type="log" if kind.ratio else "linear", domain=[axis.low, axis.high], nice=False, zero=False)
+    places = ratio_ticks(axis.low, axis.high) if kind.ratio else ticks(axis.low, axis.high, 5)
     title = words("{measure} (log scale)", measure=words(kind.title)) if kind.ratio else words(kind.title)
-    marks.append(svg.text(middle, bottom + (56 if kind.ratio else 38), title, text_anchor="middle"))
-    return "".join(marks)
+    under: dict[str, Any] = {"format": ",.4~g", "title": title, "titlePadding": 26 if kind.ratio else 10}
+    x = alt.X("at:Q", scale=scale, axis=alt.Axis(values=places, **under))
+    null = rows_of("null").mark_rule(strokeDash=[2, 3], color=MUTED)
+    held = rows_of("terms").transform_filter("isValid(datum.at)")
+    whole = held.transform_filter("isValid(datum.from)")
+    arrow: dict[str, Any] = {"filled": True, "size": 45, "opacity": 1, "color": INK}
+    return [
+        null.encode(x=x, y=alt.value(ROW), y2=alt.value(high)),
+        whole.mark_rule(strokeWidth=1.3, color=INK).encode(x=alt.X("from:Q", scale=scale), x2=alt.X2("to:Q"), y=y),
+        whole.transform_filter("datum.less").mark_point(shape="triangle-left", **arrow).encode(x=alt.X("from:Q"), y=y),
+        whole.transform_filter("datum.more").mark_point(shape="triangle-right", **arrow).encode(x=alt.X("to:Q"), y=y),
+        held.mark_point(shape="square", filled=True, opacity=1, color=PALETTE[0]).encode(
+            x=x, y=y, size=alt.Size("area:Q", scale=None)
+        ),
+    ]
 
 
-def _mark(record: Record, side: float, kind: Measure, frame: Frame, y: float) -> str:
-    """The interval as a line, with arrows where it leaves the axis, and the square on it."""
-    marks = []
-    low, high = record.get(kind.low), record.get(kind.high)
-    if low is not None and high is not None:
-        x1, x2 = _inside(low, frame), _inside(high, frame)
-        marks.append(svg.line(x1, y, x2, y, stroke_width=1.4))
-        marks.append(_arrow(x1, y, 1) if _beyond(low, frame) else "")
-        marks.append(_arrow(x2, y, -1) if _beyond(high, frame) else "")
-    x = _inside(record[kind.field], frame)
-    square = {"x": x - side / 2, "y": y - side / 2, "width": side, "height": side}
-    marks.append(svg.tag("rect", class_="s0 square", fill=svg.colour(0), **square))
-    return "".join(marks)
+def _sides(high: float) -> list[alt.Chart]:
+    """What lies on either side of the null, under the numbers of the axis."""
+    import altair as alt
 
-
-def _inside(value: float, frame: Frame) -> float:
-    if frame.ratio and value <= 0:
-        return frame.left
-    return min(max(frame.x(value), frame.left), frame.right)
-
-
-def _beyond(value: float, frame: Frame) -> bool:
-    return (frame.ratio and value <= 0) or not frame.left <= frame.x(value) <= frame.right
-
-
-def _arrow(x: float, y: float, way: int) -> str:
-    points = f"{x:.1f},{y:.1f} {x + 7 * way:.1f},{y - 4:.1f} {x + 7 * way:.1f},{y + 4:.1f}"
-    return svg.tag("polygon", points=points, class_="ink", fill=svg.INK)
+    ends: list[tuple[str, Any, int]] = [("less", "left", 0), ("more", "right", WIDE)]
+    return [
+        rows_of("sides")
+        .transform_filter(f"datum.side == '{side}'")
+        .mark_text(align=align, baseline="middle", color=MUTED)
+        .encode(x=alt.value(x), y=alt.value(high + 34), text=alt.Text("text:N"))
+        for side, align, x in ends
+    ]

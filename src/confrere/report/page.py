@@ -11,16 +11,24 @@ from urllib.parse import quote
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from confrere.report import prose, svg
-from confrere.report.figures import figures
+from confrere.report import prose
+from confrere.report.figures import Drawing, Figure, draw, figures
 from confrere.report.files import csv_bytes, stems
 from confrere.report.numerals import Language
-from confrere.report.schema import Result, check
-from confrere.report.svg import Figure
-from confrere.report.tables import DRAWN, WITHHELD, Table, raw, tables
-from confrere.report.words import Words
+from confrere.report.schema import Record, Result, check
+from confrere.report.tables import DRAWN, WITHHELD, Table, raw, tables, threshold
+from confrere.report.vega import json_bytes
+from confrere.report.words import METHODS, Words
 
 SHOWN = 150  # rows of numbers under a figure or table; its CSV has them all
+
+
+class Caution(NamedTuple):
+    """A warning of an analysis, and where the documentation says more."""
+
+    text: str
+    code: str = ""
+    page: str = ""
 
 
 class Part(NamedTuple):
@@ -36,7 +44,7 @@ class Part(NamedTuple):
     figures: list[Figure]
     tables: list[Table]
     notes: list[str]
-    warnings: list[str]
+    warnings: list[Caution]
     analysis: dict[str, Any]
 
     @property
@@ -47,10 +55,9 @@ class Part(NamedTuple):
 
 def parts(result: Result, words: Words) -> list[Part]:
     """Every analysis with its figures and tables, all of them named for their files."""
-    unit, k = result["study"]["time_unit"], prose.threshold(result)
-    analyses = result["analyses"]
-    drawn = [(a, figure) for a in analyses for figure in figures(a, unit, words)]
-    set_up = [(a, table) for a in analyses for table in tables(a, unit, k, words)]
+    study, analyses = result["study"], result["analyses"]
+    drawn = [(a, figure) for a in analyses for figure in figures(a, study, words)]
+    set_up = [(a, table) for a in analyses for table in tables(a, study, words)]
     drawn_stems = stems((a["name"], figure.name) for a, figure in drawn)
     sheet_stems = stems((a["name"], table.name) for a, table in set_up)
     named = [(a, f._replace(stem=s)) for (a, f), s in zip(drawn, drawn_stems, strict=True)]
@@ -61,7 +68,7 @@ def parts(result: Result, words: Words) -> list[Part]:
             f"analysis-{place}",
             [figure for owner, figure in named if owner is analysis],
             [table for owner, table in sheets if owner is analysis],
-            unit,
+            study["time_unit"],
             words,
         )
         for place, analysis in enumerate(analyses, start=1)
@@ -86,7 +93,7 @@ def _part(
     return Part(
         name=analysis["name"],
         anchor=anchor,
-        method=words.method(analysis["method"]),
+        method=_method(analysis, words),
         about=" · ".join(about),
         headline=prose.headline(analysis, unit, words),
         settings=[(words.label(key), forms.any(value)) for key, value in analysis["settings"].items()],
@@ -94,16 +101,33 @@ def _part(
         figures=drawn,
         tables=sheets,
         notes=analysis["notes"],
-        warnings=analysis["warnings"],
+        warnings=[Caution(w) if isinstance(w, str) else Caution(**w) for w in analysis["warnings"]],
         analysis=analysis,
     )
+
+
+def _method(analysis: dict[str, Any], words: Words) -> str:
+    """The method in full; a method of several models by the one that was fitted."""
+    model = str(analysis["facts"].get("model", ""))
+    return words.method(model if model in METHODS else analysis["method"])
+
+
+def drawings(shown: list[Part], words: Words) -> dict[str, Drawing]:
+    """Every figure drawn, by its file name."""
+    return {figure.stem: draw(figure, words) for part in shown for figure in part.figures}
 
 
 def render(result: Result, lang: Language = "en") -> str:
     """The whole page. Raises StudyError where `result` is not what the schema says."""
     check(result)
     words = Words(lang)
-    shown, cited = parts(result, words), references(result)
+    shown = parts(result, words)
+    return set_page(result, shown, drawings(shown, words), words)
+
+
+def set_page(result: Result, shown: list[Part], drawn: dict[str, Drawing], words: Words) -> str:
+    """The page of a checked result, from its parts and their drawings."""
+    cited = references(result)
     text: str = _template().render(
         result=result,
         study=result["study"],
@@ -120,17 +144,25 @@ def render(result: Result, lang: Language = "en") -> str:
         references=cited,
         cited=lambda part: [n for n, (_, names) in enumerate(cited, start=1) if part.name in names],
         style=Markup(_asset("report.css")),
-        draw=lambda figure: Markup(svg.draw(figure, alone=False)),
-        data_svg=lambda figure: _data("image/svg+xml", svg.draw(figure, alone=True).encode()),
-        data_csv=lambda records: _data("text/csv;charset=utf-8", csv_bytes(records)),
+        draw=lambda figure: Markup(drawn[figure.stem].svg),
+        downloads=lambda records, figure: _downloads(records, drawn[figure] if figure else None),
         numbers=lambda records: raw(records[:SHOWN], words),
         more=lambda records: max(0, len(records) - SHOWN),
         in_results=_in_results,
-        withheld=lambda figure: ">*</text>" in figure.body,
-        asterisk=words(WITHHELD, k=prose.threshold(result)),
+        asterisk=words(WITHHELD, k=threshold(result["study"])),
         doi=lambda doi: "https://doi.org/" + quote(doi, safe="/().;:-_"),
+        web=lambda page: page.startswith("https://"),
     )
     return text
+
+
+def _downloads(records: list[Record], drawing: Drawing | None) -> list[tuple[str, str]]:
+    """(ending, data: address) of each file behind a table or figure; they work offline, from one page."""
+    files = [("csv", _data("text/csv;charset=utf-8", csv_bytes(records)))]
+    if drawing is not None:
+        files.append(("svg", _data("image/svg+xml", drawing.svg.encode())))
+        files.append(("vl.json", _data("application/json", json_bytes(drawing.spec))))
+    return files
 
 
 def attrition(shown: list[Part]) -> list[tuple[list[str], Table]]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from confrere.report.figures import group_name, level, shown_clock
+from confrere.report.figures import group_label, group_name, grouped_by, level, shown_clock
 from confrere.report.forest import drawn, measure
 from confrere.report.schema import Record, Result
-from confrere.report.tables import Column, Row, Table
+from confrere.report.tables import Column, Row, Table, threshold
 from confrere.report.terms import is_intercept, read
 from confrere.report.words import Words
 
-K = 11  # the rule for published cells, where the study does not say its own
 DOUBT = 0.05  # a check of proportional hazards under this is spoken of
 EVENTS_PER_TERM = 10
 
@@ -39,11 +38,6 @@ class Said(NamedTuple):
     text: str
 
 
-def threshold(result: Result) -> int:
-    """People on whom a released number must rest."""
-    return int(result["study"].get("k", K))
-
-
 def headline(analysis: dict[str, Any], unit: str | None, words: Words) -> str:
     """The first result of an analysis in a line; empty where it has none."""
     tables, forms = analysis["tables"], words.numbers
@@ -62,21 +56,22 @@ def headline(analysis: dict[str, Any], unit: str | None, words: Words) -> str:
 
 
 def _medians(analysis: dict[str, Any], unit: str | None, words: Words) -> str:
-    time, forms = shown_clock(analysis, unit), words.numbers
+    time, forms, by = shown_clock(analysis, unit), words.numbers, grouped_by(analysis)
     parts = []
     for record in analysis["tables"]["median"]:
         value = record["estimate"]
         shown = words("not reached") if value is None else forms.fixed(value / time.per, 1)
         named = f"{words.label(time.unit)}" if time.unit and value is not None else ""
-        parts.append(" ".join(filter(None, (group_name(record["group"]), shown, named))))
+        parts.append(" ".join(filter(None, (group_label(record["group"], by), shown, named))))
     return f"{words('Median time')}{words.colon}{'; '.join(parts)}"
 
 
 def _last_incidences(analysis: dict[str, Any], unit: str | None, words: Words) -> str:
     last: dict[str, Record] = {}
+    by = grouped_by(analysis)
     for record in analysis["tables"]["incidence"]:
         if record["estimate"] is not None:
-            last[", ".join(filter(None, (group_name(record["cause"]), group_name(record["group"]))))] = record
+            last[", ".join(filter(None, (group_name(record["cause"]), group_label(record["group"], by))))] = record
     if not last:
         return ""
     time = shown_clock(analysis, unit)
@@ -112,7 +107,7 @@ def what_left(result: Result, words: Words) -> list[str]:
             size=forms.size(result["bytes"]),
             hospitals=len(result["hospitals"]),
         ),
-        words(beyond if classes else rule, k=threshold(result)),
+        words(beyond if classes else rule, k=threshold(result["study"])),
         words(not_promised),
     ]
 
@@ -173,12 +168,25 @@ def how_sure(result: Result, words: Words) -> list[Said]:
         "Records of care are observed, not assigned: a difference between groups is the effect of a "
         "treatment only if the model holds every common cause."
     )
-    said = [Said(words("Exactness"), words(exact)), *_chance(result, words), Said(words("Causes"), words(causes))]
+    said = [Said(words("Exactness"), words(exact)), *_approximation(result, words), *_chance(result, words)]
+    said.append(Said(words("Causes"), words(causes)))
     return [*said, *_people_left_out(result, words), *_doubts(result, words), *_withheld(result, words)]
 
 
 def _records(result: Result) -> list[Record]:
     return [record for analysis in result["analyses"] for records in analysis["tables"].values() for record in records]
+
+
+def _approximation(result: Result, words: Words) -> list[Said]:
+    """Which numbers rest on cells of time, and what that means."""
+    named = [a["name"] for a in result["analyses"] if str(a["facts"].get("grid", "")).startswith("ladder")]
+    if not named:
+        return []
+    text = (
+        "{names}: times were counted in cells. The numbers equal those of pooled records counted in the same cells; "
+        "on exact times, curves, medians and tests would differ a little. Curves slope between the edges of cells."
+    )
+    return [Said(words("Approximation"), words(text, names=", ".join(named)))]
 
 
 def _chance(result: Result, words: Words) -> list[Said]:

@@ -6,11 +6,11 @@ themselves stay in `Table.records`, for the numbers under each table and its CSV
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from confrere.report.axes import Clock
-from confrere.report.figures import group_name, level, shown_clock
+from confrere.report.figures import group_label, group_name, grouped_by, level, reference_levels, shown_clock
 from confrere.report.forest import measure
 from confrere.report.numerals import NONE
 from confrere.report.schema import Record
@@ -18,6 +18,7 @@ from confrere.report.terms import read
 from confrere.report.words import Words
 
 WITHHELD = "* Count withheld: fewer than {k} people stand behind it, or behind one that could be worked out from it."
+K = 11  # the rule for published cells, where the study does not say its own
 DRAWN = ("curve", "incidence", "risk")  # a figure shows them; their numbers stand under it
 
 
@@ -54,11 +55,19 @@ class Setting(NamedTuple):
     clock: Clock
     level: float
     k: int
+    against: dict[str, str]  # the reference level of variables, where it is known
+    factor: str  # the variable by which groups are made, where it is known
 
 
-def tables(analysis: dict[str, Any], unit: str | None, k: int, words: Words) -> list[Table]:
+def threshold(study: Mapping[str, Any]) -> int:
+    """People on whom a released number must rest."""
+    return int(study.get("k", K))
+
+
+def tables(analysis: Mapping[str, Any], study: Mapping[str, Any], words: Words) -> list[Table]:
     """The tables of one analysis, in the order in which they are read."""
-    setting = Setting(words, shown_clock(analysis, unit), level(analysis), k)
+    time, against = shown_clock(analysis, study["time_unit"]), reference_levels(analysis, study)
+    setting = Setting(words, time, level(analysis), threshold(study), against, grouped_by(analysis))
     given = {name: records for name, records in analysis["tables"].items() if records}
     known = [name for name in BUILDERS if name in given]
     return [
@@ -90,7 +99,8 @@ def generic(name: str, records: list[Record], setting: Setting) -> Table:
     words = setting.words
     shown = [field for field in fields(records) if field != "suppressed"]
     columns = tuple(Column(words.title(field), _numeric(records, field)) for field in shown)
-    rows = tuple(Row(tuple(_cell(field, record, words) for field in shown)) for record in records)
+    named = [r | {"group": group_label(r["group"], setting.factor)} if "group" in r else r for r in records]
+    rows = tuple(Row(tuple(_cell(field, record, words) for field in shown)) for record in named)
     return Table(name, words.title(name), columns, rows, records, _withheld(records, setting))
 
 
@@ -139,30 +149,41 @@ def _coefficients(name: str, records: list[Record], setting: Setting) -> Table:
         cells += [forms.significant(record.get(field)) for field in errors]
         rows.append(Row((*cells, forms.fixed(record["statistic"]), forms.p_value(record["p_value"]))))
     columns = (Column(words("Term"), False), *map(Column, heads))
-    return Table(name, words("Estimates"), columns, tuple(rows), records)
+    named = "; ".join(f"{variable} {reference}" for variable, reference in setting.against.items())
+    foot = (words("Reference levels: {levels}.", levels=named),) if named else ()
+    return Table(name, words("Estimates"), columns, tuple(rows), records, foot)
 
 
-def _grouped(records: list[Record], words: Words) -> tuple[list[Column], Callable[[Record], list[str]]]:
+def _grouped(records: list[Record], setting: Setting) -> tuple[list[Column], Callable[[Record], list[str]]]:
     """A first column of groups, unless everybody is one group."""
+    words = setting.words
     if all(group_name(record.get("group")) == "" for record in records):
         return [], lambda record: []
-    return [Column(words.title("group"), False)], lambda record: [group_name(record.get("group")) or words("All")]
+    return [Column(words.title("group"), False)], lambda record: [
+        group_label(record.get("group"), setting.factor) or words("All")
+    ]
 
 
 def _survival(name: str, records: list[Record], setting: Setting) -> Table:
-    """A row for every time, a column for every group."""
+    """A row for every time, a column for every group, or every cause in it."""
     words, time = setting.words, setting.clock
-    groups = list(dict.fromkeys(group_name(record["group"]) for record in records))
+    caption = words("Survival at given times" if name == "survival" else "Cumulative incidence at given times")
     interval = words.interval(setting.level)
+
+    def head(record: Record) -> str:
+        label = group_label(record["group"], setting.factor)
+        return ", ".join(filter(None, (group_name(record.get("cause")), label)))
+
+    heads = list(dict.fromkeys(head(record) for record in records))
     columns = [Column(_unit(words("Time"), setting), False)]
-    columns += [Column(f"{group or words('Survival')} ({interval})") for group in groups]
-    at = {(record["time"], group_name(record["group"])): record for record in records}
+    columns += [Column(f"{label or words('Survival')} ({interval})") for label in heads]
+    at = {(record["time"], head(record)): record for record in records}
     rows = []
     for moment in dict.fromkeys(record["time"] for record in records):
-        cells = [at.get((moment, group), {"estimate": None}) for group in groups]
+        cells = [at.get((moment, label), {"estimate": None}) for label in heads]
         shown = (_percents(record, words) for record in cells)
         rows.append(Row((time.shown(moment, words.numbers), *shown)))
-    return Table(name, words("Survival at given times"), tuple(columns), tuple(rows), records)
+    return Table(name, caption, tuple(columns), tuple(rows), records)
 
 
 def _percents(record: Record, words: Words) -> str:
@@ -176,7 +197,7 @@ def _percents(record: Record, words: Words) -> str:
 
 def _median(name: str, records: list[Record], setting: Setting) -> Table:
     words = setting.words
-    columns, group = _grouped(records, words)
+    columns, group = _grouped(records, setting)
     columns.append(Column(f"{_unit(words('Median'), setting)} ({words.interval(setting.level)})"))
     rows = []
     for record in records:
@@ -188,7 +209,7 @@ def _median(name: str, records: list[Record], setting: Setting) -> Table:
 
 def _rmst(name: str, records: list[Record], setting: Setting) -> Table:
     words, form = setting.words, _timed(setting)
-    columns, group = _grouped(records, words)
+    columns, group = _grouped(records, setting)
     columns.append(Column(_unit(words.title("tau"), setting)))
     columns.append(Column(f"{_unit(words.title('estimate'), setting)} ({words.interval(setting.level)})"))
     columns.append(Column(words.label("std_error")))
@@ -231,19 +252,23 @@ def _tests(name: str, records: list[Record], setting: Setting) -> Table:
 
 
 def _checks(name: str, records: list[Record], setting: Setting) -> Table:
+    """A row per term; chi-square and P for every transformation of time beside each other."""
     words = setting.words
-    columns = (
-        Column(words("Term"), False),
-        Column(words.title("transform"), False),
-        Column("χ²"),
-        Column(words.label("df")),
-        Column(words.p),
-    )
-    rows = tuple(
-        Row((_checked_term(record["term"], words), words.title(record["transform"]), *_tested(record, words)))
-        for record in records
-    )
-    return Table(name, words("Checks of proportional hazards"), columns, rows, records)
+    transforms = list(dict.fromkeys(record["transform"] for record in records))
+    columns = [Column(words("Term"), False), Column(words.label("df"))]
+    for transform in transforms:
+        named = words.label(transform)
+        columns += [Column(f"χ², {named}"), Column(f"{words.p}, {named}")]
+    at = {(record["term"], record["transform"]): record for record in records}
+    rows = []
+    for term in dict.fromkeys(record["term"] for record in records):
+        found = [at.get((term, transform), {}) for transform in transforms]
+        df = next((record["df"] for record in found if record), None)
+        cells = [_checked_term(term, words), words.numbers.any(df)]
+        for record in found:
+            cells += [words.numbers.fixed(record.get("statistic")), words.numbers.p_value(record.get("p_value"))]
+        rows.append(Row(tuple(cells)))
+    return Table(name, words("Checks of proportional hazards"), tuple(columns), tuple(rows), records)
 
 
 def _checked_term(term: str, words: Words) -> str:
@@ -258,8 +283,17 @@ def _tested(record: Record, words: Words) -> tuple[str, str, str]:
 def _attrition(name: str, records: list[Record], setting: Setting) -> Table:
     words = setting.words
     columns = (Column(words("Step"), False), Column(words.title("reason"), False), Column(words("People")))
-    rows = tuple(Row((record["step"], record["reason"] or "", _cell("n", record, words))) for record in records)
+    rows = tuple(
+        Row((words.title(record["step"]), _reason(record["reason"], words), _cell("n", record, words)))
+        for record in records
+    )
     return Table(name, words.title(name), columns, rows, records, _withheld(records, setting))
+
+
+def _reason(reason: str | None, words: Words) -> str:
+    """Why people are left out; the commonest reason in the language of the page."""
+    column = (reason or "").removeprefix("missing ")
+    return words("missing {column}", column=column) if column != (reason or "") else column
 
 
 def _table1(name: str, records: list[Record], setting: Setting) -> Table:
@@ -267,7 +301,8 @@ def _table1(name: str, records: list[Record], setting: Setting) -> Table:
     words = setting.words
     groups = list(dict.fromkeys(group_name(record["group"]) for record in records))
     smd = any(record.get("smd") is not None for record in records)
-    heads = [f"{group or words('All')} ({_people(records, group, words)})" for group in groups]
+    named = [group_label(group, setting.factor) or words("All") for group in groups]
+    heads = [f"{name} ({_people(records, group, words)})" for name, group in zip(named, groups, strict=True)]
     columns = [Column(words("Characteristic"), False), *map(Column, heads)]
     columns += [Column(words("SMD"))] if smd else []
     rows: list[Row] = []
@@ -366,6 +401,7 @@ BUILDERS: dict[str, Callable[[str, list[Record], Setting], Table]] = {
     "coefficients": _coefficients,
     "median": _median,
     "survival": _survival,
+    "at_times": _survival,
     "rmst": _rmst,
     "tests": _tests,
     "test": _tests,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 _INTERCEPT = {"intercept", "(intercept)", "1", "const"}
@@ -59,3 +60,27 @@ def _bare(name: str) -> str:
     if not inner or inner[1].count("(") != inner[1].count(")"):
         return name
     return inner[1].split(",")[0].strip(" '\"")
+
+
+def references(terms: Sequence[str], levels: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """The level that each variable's other levels are compared with: the only declared one that has no term.
+
+    `levels` are those that the study declares, by column; a variable that it does not declare is not in the answer.
+    """
+    shown: dict[str, set[str]] = {}
+    for term in map(read, terms):
+        if term.level:
+            shown.setdefault(term.variable, set()).add(term.level)
+    found = {}
+    for variable, known in shown.items():
+        rest = [str(level) for level in levels.get(variable, ()) if str(level) not in known]
+        if len(rest) == 1:
+            found[variable] = rest[0]
+    return found
+
+
+def single_factor(formula: str) -> str:
+    """The variable on the right of a formula where it is a single one, else "": `Surv(t, d) ~ C(size)` gives size."""
+    right = formula.rpartition("~")[2].strip()
+    name = read(right).variable if right else ""
+    return name if re.fullmatch(r"[\w.]+", name) and not name.isdigit() else ""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
+from confrere.errors import StudyError
 from confrere.report.numerals import Language, Numerals
 
 
@@ -21,6 +22,13 @@ def french() -> dict[str, str]:
     text = files("confrere.report").joinpath("fr.json").read_text(encoding="utf-8")
     catalogue: dict[str, str] = json.loads(text)
     return catalogue
+
+
+def language(name: str) -> Language:
+    """The language of this name: en or fr. Raises StudyError for another."""
+    if name not in ("en", "fr"):
+        raise StudyError(f"the language {name!r} is not known; it is en or fr")
+    return "fr" if name == "fr" else "en"
 
 
 @dataclass(frozen=True)
@@ -76,8 +84,9 @@ METHODS = {
     "kaplan_meier": ("Kaplan–Meier estimate of survival", "estimation de Kaplan-Meier de la survie"),
     "logrank": ("log-rank test", "test du log-rank"),
     "cox": ("Cox proportional hazards regression", "régression de Cox à risques proportionnels"),
-    "fine_gray": ("Fine–Gray subdistribution hazards regression", "régression de Fine et Gray"),
     "competing_risks": ("cumulative incidence with competing risks", "incidence cumulée avec risques concurrents"),
+    "cause-specific": ("cause-specific Cox regression", "régression de Cox par cause"),
+    "fine-gray": ("Fine–Gray subdistribution hazards regression", "régression de Fine et Gray"),
     "linear": ("linear regression", "régression linéaire"),
     "logistic": ("logistic regression", "régression logistique"),
     "poisson": ("Poisson regression", "régression de Poisson"),
@@ -142,4 +151,23 @@ LABELS = {
     "strata": ("strata", "strates"),
     "causes": ("causes", "causes"),
     "people": ("people", "personnes"),
+    "records read": ("records read", "dossiers lus"),
+    "left out": ("left out", "exclus"),
+    "analysed": ("analysed", "analysés"),
+    "robust Wald": ("robust Wald", "Wald robuste"),
+    "observed": ("observed", "observés"),
+    "expected": ("expected", "attendus"),
+    "at_risk": ("at risk", "à risque"),
+    "events": ("events", "événements"),
+    "censored": ("censored", "censurés"),
+    "conf_low": ("lower limit", "limite inférieure"),
+    "conf_high": ("upper limit", "limite supérieure"),
+    "conf_type": ("scale of the limits", "échelle des limites"),
+    "std_dev": ("SD", "écart-type"),
+    "quantiles": ("quantiles", "quantiles"),
+    "k": ("least people behind a count", "effectif minimal"),
+    "model": ("model", "modèle"),
+    "concordance_se": ("SE of concordance", "erreur type de la concordance"),
+    "rounds_of_the_fit": ("rounds of the fit", "tours de l’ajustement"),
+    "variables": ("variables", "variables"),
 }

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from confrere.errors import ConfrereError
-from confrere.report import svg
 from confrere.report.files import csv_bytes
 from confrere.report.numerals import Language
-from confrere.report.page import parts, render
+from confrere.report.page import drawings, parts, set_page
 from confrere.report.schema import Result, check
+from confrere.report.vega import json_bytes
 from confrere.report.words import Words
 
 
@@ -24,7 +24,7 @@ class Written(NamedTuple):
     result: Path
     report: Path
     tables: tuple[Path, ...]
-    figures: tuple[Path, ...]  # SVG files, each with its CSV beside it
+    figures: tuple[Path, ...]  # SVG files, each with its CSV and Vega-Lite specification beside it
 
 
 def write(result: Result, out: Path, *, lang: Language = "en") -> Written:
@@ -49,12 +49,16 @@ def write(result: Result, out: Path, *, lang: Language = "en") -> Written:
 def contents(result: Result, lang: Language = "en") -> dict[str, bytes]:
     """Every file of a result by its path in the folder; result.json is the last."""
     check(result)
-    made = {"report.html": render(result, lang).encode()}
-    for part in parts(result, Words(lang)):
+    words = Words(lang)
+    shown = parts(result, words)
+    drawn = drawings(shown, words)
+    made = {"report.html": set_page(result, shown, drawn, words).encode()}
+    for part in shown:
         for table in part.tables:
             made[f"tables/{table.stem}.csv"] = csv_bytes(table.records)
         for figure in part.figures:
-            made[f"figures/{figure.stem}.svg"] = svg.draw(figure, alone=True).encode()
+            made[f"figures/{figure.stem}.svg"] = drawn[figure.stem].svg.encode()
+            made[f"figures/{figure.stem}.vl.json"] = json_bytes(drawn[figure.stem].spec)
             made[f"figures/{figure.stem}.csv"] = csv_bytes(figure.records)
     text = json.dumps(result, ensure_ascii=False, allow_nan=False, indent=1)
     return made | {"result.json": (text + "\n").encode()}
@@ -64,9 +68,13 @@ def _former(out: Path) -> set[str]:
     """The tables and figures that the result already in `out` accounts for; none where it is not ours."""
     try:
         result = json.loads((out / "result.json").read_text(encoding="utf-8"))
-        return {name for name in contents(result) if "/" in name}
+        check(result)
+        shown = parts(result, Words())
     except (OSError, ValueError, ConfrereError):
         return set()
+    names = {f"tables/{table.stem}.csv" for part in shown for table in part.tables}
+    stems = [figure.stem for part in shown for figure in part.figures]
+    return names | {f"figures/{stem}.{kind}" for stem in stems for kind in ("svg", "vl.json", "csv")}
 
 
 def _replace(path: Path, content: bytes) -> None:

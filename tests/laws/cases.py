@@ -5,59 +5,43 @@ An analysis inherits the laws by standing here; `test_complete` fails where a re
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
 from confrere.rounds import find, installed
-from confrere.study.ground import Ground
-from laws.people import SCHEMA
+from confrere.study.imputation import Impute
+from confrere.testing import SCHEMA, Case, Ground
+from confrere.testing.people import patients
 
 GROUND = Ground(SCHEMA)
 FINE = Ground(SCHEMA, fine=True, horizon=2190.0)
 TERMS = "x1 + x2 + treated"
+KNOWN = Ground(SCHEMA, person="pid")
 
 
-@dataclass(frozen=True)
-class Case:
-    """A study under the laws. `terms` are numeric columns of its formula that bad input may spoil.
+def gaps(n: int, seed: int) -> pd.DataFrame:
+    """Patients with a name each, of whom some miss x2, treated or stage; more of them where the outcome is high."""
+    frame, rng = patients(n, seed), np.random.default_rng(seed + 100)
+    often = 0.15 + 0.15 * (frame["y"] > frame["y"].median())
+    lost = {name: frame[name].mask(rng.random(n) < often) for name in ("x2", "treated", "stage")}
+    return frame.assign(pid=[f"p{seed}-{i}" for i in range(n)], **lost)
 
-    `stratified` marks a method stratified by hospital: its pooled twin has `strata(hospital)` in the formula.
-    """
 
-    name: str
-    note: str
-    analysis: Any
-    terms: tuple[str, ...] = ()
-    stratified: bool = False
-    event: str = ""  # the column in which nobody may have an event
-    costly: bool = False  # more numbers than the budget of a few hundred people
-
-    @property
-    def label(self) -> str:
-        """As tests are called."""
-        return f"{self.name}, {self.note}"
-
-    @property
-    def twin(self) -> Any:
-        """The analysis of all rows at one place that gives the same finding."""
-        if not self.stratified:
-            return self.analysis
-        return replace(self.analysis, formula=f"{self.analysis.formula} + strata(hospital)")
-
-    @property
-    def fine(self) -> bool:
-        """Whether it needs the class of exact times."""
-        return bool(self.analysis.ground.fine)
+def _imputed(note: str, analysis: str, formula: str, terms: tuple[str, ...], how: Impute, **kind: Any) -> Case:
+    return Case(find(analysis)(formula, missing=how, **({"ground": KNOWN} | kind)), note, terms, people=gaps)
 
 
 def _case(name: str, note: str, *settings: Any, **kind: Any) -> Case:
-    own = {k: kind.pop(k) for k in ("terms", "stratified", "event", "costly") if k in kind}
-    return Case(name, note, find(name)(*settings, **({"ground": GROUND} | kind)), **own)
+    own = {k: kind.pop(k) for k in ("terms", "stratified") if k in kind}
+    return Case(find(name)(*settings, **({"ground": GROUND} | kind)), note, **own)
 
 
 def _cox(note: str, formula: str, **kind: Any) -> Case:
     terms = tuple(t for t in ("x1", "x2", "treated") if t in formula)
-    return _case("cox", note, formula, **({"terms": terms, "event": "event"} | kind))
+    return _case("cox", note, formula, **({"terms": terms} | kind))
 
 
 def _regression(name: str, note: str, outcome: str, right: str = TERMS, **kind: Any) -> Case:
@@ -74,7 +58,7 @@ CASES = (
          ridge=2.0, terms=("x1",)),
     _cox("shared on cells", f"{SURV} ~ x1 + treated", baseline="shared", robust=True),
     _cox("shared on exact days", f"{LATE} ~ x1 + treated + strata(arm)", baseline="shared", ground=FINE, weights="w"),
-    _case("kaplan_meier", "two arms", f"{SURV} ~ arm", times=(365.0, 730.0), event="event"),
+    _case("kaplan_meier", "two arms", f"{SURV} ~ arm", times=(365.0, 730.0)),
     _case("kaplan_meier", "exact days, late entry, weights", f"{LATE} ~ stage", times=(365.0,), weights="w",
           ground=FINE),
     _case("logrank", "on cells", f"{SURV} ~ arm"),
@@ -98,6 +82,11 @@ CASES = (
     _regression("glm", "gamma", "cost", family="gamma", link="log", robust=True),
     _regression("glm", "probit", "ill", family="binomial", link="probit"),
     _regression("glm", "gaussian", "y", family="gaussian", weights="w"),
+    _imputed("one column imputed", "linear", "y ~ x1 + x2", ("x1", "x2"), Impute(5), robust=True),
+    _imputed("columns of all kinds imputed", "logistic", "ill ~ x1 + x2 + treated", ("x1", "x2", "treated"), Impute(2, 2)),
+    _imputed("levels imputed", "glm", "visits ~ x1 + C(stage)", ("x1",), Impute(4), family="poisson"),
+    _imputed("imputed, shared", "cox", f"{SURV} ~ x1 + x2", ("x1", "x2"), Impute(2), baseline="shared",
+             ground=replace(KNOWN, step=365.0)),
 )
 # fmt: on
 

@@ -7,25 +7,25 @@ Blocks of a page run in their order, in one folder and one namespace:
     ```console  `$ confrere ...` runs; every line below it must be printed, in this order, `...` stands for any lines
     ```text     directly after a python block: exactly what that block prints
 
-`python tests/spec/test_docs.py` writes the outputs of all pages (or of those named) anew.
+`python tests/spec/test_docs.py` writes the outputs of all pages (or of those named) anew; without a name also the
+reference pages (docs/generated.py) and the tutorial (test_tutorial.py).
 """
 
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import json
 import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
-from confrere import errors
 from confrere.rounds import find, installed
 
 ROOT = Path(__file__).parents[2]
@@ -178,6 +178,7 @@ def test_a_method_has_a_page_with_every_setting(method: str) -> None:
             assert f"| `{field.name}` |" in text, f"docs/methods/{method}.md has no row for the setting {field.name!r}"
     for heading in HEADINGS:
         assert f"\n## {heading}\n" in text, f"docs/methods/{method}.md has no section {heading!r}"
+    assert "**Estimand.**" in text, f"docs/methods/{method}.md does not say what is estimated"
     assert "https://doi.org/" in text
 
 
@@ -244,29 +245,25 @@ def page_of(method: str) -> str:
     return page.read_text(encoding="utf-8")
 
 
-def test_every_command_and_option_is_documented() -> None:
-    import typer
+def test_every_command_is_in_the_prose() -> None:
+    """Its options stand in the reference, which test_reference.py holds against the program."""
     from typer.main import get_command
 
     from confrere.console.app import app
 
-    text = (DOCS / "researcher.md").read_text(encoding="utf-8") + (DOCS / "steward.md").read_text(encoding="utf-8")
-    command = get_command(app)
-    for option in (o for p in command.params for o in p.opts if o.startswith("--")):
-        assert f"`{option}`" in text, f"the option {option} is not documented"
-    for name, sub in getattr(command, "commands", {}).items():
-        assert f"`confrere {name}" in text, f"the command {name!r} is not documented"
-        for parameter in sub.get_params(typer.Context(sub)):
-            for option in parameter.opts:
-                if option.startswith("--") and option != "--help":
-                    assert f"`{option}" in text, f"the option {option} of {name!r} is not documented"
+    def names(group: Any, before: str) -> Iterator[str]:
+        for word, command in group.commands.items():
+            yield from names(command, f"{before} {word}") if hasattr(command, "commands") else [f"{before} {word}"]
+
+    prose = "".join(page.read_text(encoding="utf-8") for page in DOCS.glob("*.md"))
+    missing = [name for name in names(get_command(app), "confrere") if f"`{name}" not in prose]
+    assert not missing, f"no page of docs says what these commands are for: {missing}"
 
 
-def test_every_error_is_documented() -> None:
-    text = "".join((DOCS / page).read_text(encoding="utf-8") for page in ("researcher.md", "developer.md"))
-    for name, cls in inspect.getmembers(errors, inspect.isclass):
-        if issubclass(cls, errors.ConfrereError):
-            assert f"`{name}`" in text, f"errors.{name} is in neither docs/researcher.md nor docs/developer.md"
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_is_on_the_first_page(method: str) -> None:
+    assert f"| [{method}](methods/{method}.md) |" in (DOCS / "index.md").read_text(encoding="utf-8")
+    assert f"docs/methods/{method}.md" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_every_key_of_the_study_file_is_documented() -> None:
@@ -303,6 +300,8 @@ def refresh(page: Path, folder: Path) -> None:
 if __name__ == "__main__":
     import tempfile
 
+    for script in () if sys.argv[1:] else (DOCS / "generated.py", Path(__file__).parent / "test_tutorial.py"):
+        subprocess.run([sys.executable, script], check=True)
     for each in [Path(a).resolve() for a in sys.argv[1:]] or PAGES:
         with tempfile.TemporaryDirectory() as temporary:
             refresh(each, Path(temporary))

@@ -1,4 +1,4 @@
-"""Generated patients for the laws: small tables with every kind of column, on whole days so that times tie."""
+"""Generated patients: small tables with every kind of column, on whole days so that times tie."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from functools import lru_cache
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from confrere.study.schema import Column, Schema
-from federate import typed
+from confrere.testing.runs import typed
 
 HOSPITALS = ("h0", "h1", "h2", "h3")
 LEVELS = {
@@ -44,6 +45,6 @@ def patients(n: int, seed: int = 1) -> pd.DataFrame:
     return typed(frame, SCHEMA)
 
 
-def placed(frame: pd.DataFrame, deal: np.ndarray) -> pd.DataFrame:
+def placed(frame: pd.DataFrame, deal: ArrayLike) -> pd.DataFrame:
     """The people with the name of the hospital that each is dealt to."""
     return frame.assign(hospital=pd.Categorical.from_codes(np.asarray(deal), list(HOSPITALS)))

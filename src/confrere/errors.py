@@ -23,9 +23,21 @@ from __future__ import annotations
 
 
 class ConfrereError(Exception):
-    """Root of the tree. `exit_code` is what the command line ends with."""
+    """Root of the tree. `exit_code` is what the command line ends with.
+
+    `about` names the section of docs/errors.md on a situation, where there is one; else the class has its own.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str = "", *, about: str = "") -> None:
+        super().__init__(message)
+        self.about = about
+
+    @property
+    def page(self) -> str:
+        """Where the documentation says more: path and anchor from the root of the docs."""
+        return f"errors.md#{self.about or type(self).__name__.lower()}"
 
 
 class UserError(ConfrereError):
@@ -56,8 +68,8 @@ class Refused(ConfrereError):
     exit_code = 3
     uniform = "refused: a hospital did not answer this ask. Its steward has the reason."
 
-    def __init__(self, message: str = uniform) -> None:
-        super().__init__(message)
+    def __init__(self, message: str = uniform, *, about: str = "") -> None:
+        super().__init__(message, about=about)
 
 
 class ProtocolError(ConfrereError):

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import confrere as cf
+from confrere.console.explain import sections
 from confrere.errors import ConfrereError, DataError, FormulaError, ModelError, Refused, StudyError
 
 from .command import STUDY, Change, Frames, Ran, Shell, breast, csvs, program
@@ -26,6 +27,7 @@ Edits = tuple[tuple[str, str], ...]
 
 LEVELS = "[data.columns.size]\nlevels"
 HEAD = 'name = "recurrence"'
+MORE = "-> errors.md#studyerror (confrere explain studyerror)\n"
 
 
 class Case(NamedTuple):
@@ -171,8 +173,11 @@ def explained(ran: Ran, case: Case) -> None:
     assert str(ODD) not in ran.err + ran.out
     for words in case.says:
         assert words in ran.err
-    if case.kind is Refused:  # what, where, what to do; and who sees it in a federation
-        assert len(ran.err.splitlines()) == 2
+    page, _, told = ran.err.splitlines()[-1].removeprefix("-> ").partition(" ")
+    assert page.partition("#")[2] in sections("errors.md")
+    assert told == f"(confrere explain {page.partition('#')[2]})"
+    if case.kind is Refused:  # what, where, what to do; who sees it in a federation; and where more stands
+        assert len(ran.err.splitlines()) == 3
         assert len(ran.err) < 400
 
 
@@ -220,7 +225,9 @@ def test_the_study_file_is_missing_or_in_another_encoding(shell: Shell) -> None:
     options = csvs(shell.folder, breast())
     ran = shell("run", "studi.toml", *options)
     assert ran.code == 2
-    assert ran.err == "confrere: cannot read the study file studi.toml: No such file or directory; check its path\n"
+    assert (
+        ran.err == "confrere: cannot read the study file studi.toml: No such file or directory; check its path\n" + MORE
+    )
     (shell.folder / "study.toml").write_bytes(STUDY.replace("Recurrence of", "Récidive du").encode("latin-1"))
     for arguments in (("run", "study.toml", *options), ("manifest", "study.toml")):
         ran = shell(*arguments)
@@ -305,7 +312,7 @@ def test_options_that_are_wrong(shell: Shell, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("tempfile.TemporaryFile", denied)
     ran = shell("run", "study.toml", *options, "--out", "mine")
     assert (ran.code, ran.err) == (
-        2, "confrere: --out mine: nothing can be written there (Permission denied); choose another folder\n",
+        2, "confrere: --out mine: nothing can be written there (Permission denied); choose another folder\n" + MORE,
     )  # fmt: skip
 
 
@@ -323,8 +330,8 @@ def test_a_disk_that_fills_up_is_no_traceback(shell: Shell, monkeypatch: pytest.
 
 
 def test_demos_that_there_are_not(shell: Shell) -> None:
-    assert shell("demo", "lnug").err == "confrere: no demo is called 'lnug'; did you mean 'lung'?\n"
-    assert shell("demo", "heart").err == "confrere: no demo is called 'heart'; there is breast, lung, myeloma\n"
+    assert shell("demo", "lnug").err == "confrere: no demo is called 'lnug'; did you mean 'lung'?\n" + MORE
+    assert shell("demo", "heart").err == "confrere: no demo is called 'heart'; there is breast, lung, myeloma\n" + MORE
 
 
 # --- what is odd but right -------------------------------------------------------------------------------

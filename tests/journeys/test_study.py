@@ -146,7 +146,9 @@ def test_values_outside_a_plausible_range_are_told(shell: Shell) -> None:
     options = [part for name in frames for part in ("--hospital", f"{name}={name}.csv")]
     assert shell("run", "study.toml", *options, "--out", "out").code == 0
     result = json.loads((shell.folder / "out" / "result.json").read_text())
-    assert "age: some values outside the declared range were set to its nearer end" in result["analyses"][0]["notes"]
+    (warning,) = (w for w in result["analyses"][0]["warnings"] if w["code"] == "clamped-values")
+    assert warning["text"] == "'age': some values outside the declared range were set to its nearer end."
+    assert warning["page"] == "warnings.md#clamped-values"
 
 
 def test_a_duckdb_file_of_several_tables(shell: Shell) -> None:

@@ -26,12 +26,26 @@ class Citation(NamedTuple):
     doi: str
 
 
+class Caution(NamedTuple):
+    """What a reader must know before using a result; `code` names its section in docs/warnings.md."""
+
+    code: str
+    text: str
+
+    @property
+    def page(self) -> str:
+        """Where the documentation says more: path and anchor from the root of the docs."""
+        return f"warnings.md#{self.code}"
+
+
 @dataclass(frozen=True)
 class Finding:
     """A finding. `tables` are lists of records in the names that broom and lifelines users know.
 
     `n` people and `events` (None where there are none) over `hospitals` contributing hospitals. `facts` are
     single numbers and words, `arrays` what predictions need (above all `vcov`, (p, p) in units of the terms).
+    `notes` say how to read it, `warnings` what asks the reader to act. `analysis` is the analysis that found it, on
+    its final ground: with the levels of columns and the moments that its formula standardises by.
     """
 
     method: str
@@ -42,8 +56,9 @@ class Finding:
     facts: Mapping[str, Any] = field(default_factory=dict)
     arrays: Mapping[str, Array] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Caution, ...] = ()
     cite: tuple[Citation, ...] = ()
+    analysis: Any = None
 
     def summary(self, table: str = "") -> pd.DataFrame:
         """One table as a pandas DataFrame: the coefficients, or the first, unless named."""
@@ -61,15 +76,16 @@ def coefficients(
     se: Array,
     robust: Array | None = None,
     exponent: str = "",
-    df: float = np.inf,
+    df: float | Array = np.inf,
 ) -> list[Record]:
     """Records of estimates (p,) with standard errors (p,); tests and limits by the robust ones if given.
 
     `exponent` is the prefix (`hazard_ratio`, `odds_ratio`, ...) under which exp(estimate) and its limits are added.
-    `df` is that of t; infinite for z.
+    `df` is that of t, for all or (p,); infinite for z.
     """
     used = se if robust is None else robust
     statistic = estimate / used
+    df = np.broadcast_to(df, estimate.shape)
     reach = stats.t.ppf(0.975, df) * used
     records = []
     for j, name in enumerate(names):
@@ -77,7 +93,7 @@ def coefficients(
         if robust is not None:
             record["robust_se"] = float(robust[j])
         record["statistic"] = float(statistic[j])
-        record["p_value"] = float(2 * stats.t.sf(abs(statistic[j]), df))
+        record["p_value"] = float(2 * stats.t.sf(abs(statistic[j]), df[j]))
         record["conf_low"], record["conf_high"] = float(estimate[j] - reach[j]), float(estimate[j] + reach[j])
         if exponent:
             low, high = estimate[j] - reach[j], estimate[j] + reach[j]

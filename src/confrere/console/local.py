@@ -47,8 +47,8 @@ def _silent(number: int, asks: Round) -> None:
 class Local:
     """Hospitals of this process. `sources` maps a hospital's name to a file, a folder or a DataFrame.
 
-    `key` (32 bytes at most) is what the random numbers of all people come from, whose ids then differ between hospitals;
-    without it each hospital has its own, from the study and its name.
+    `key` (32 bytes at most) is what the random numbers of all people come from, whose ids then differ between
+    hospitals; without it each hospital has its own, from the study and its name.
     """
 
     def __init__(

@@ -40,9 +40,9 @@ html_copy_source = html_show_sourcelink = html_show_sphinx = False
 DOCS = Path(__file__).parent
 FILES = {"contributing": "CONTRIBUTING.md", "changes": "CHANGELOG.md"}  # pages that are files at the top
 CONTENTS = {  # the side bar: appended to the first page, where a code host need not show it
-    "Start": ("researcher", "tutorial", "results"),
+    "Start": ("researcher", "tutorial", "results", "missing"),
     "Methods": ("methods/*",),
-    "Hospitals": ("steward", "En français <steward.fr>", "Avertissements <warnings.fr>"),
+    "Hospitals": ("federation", "steward", "En français <steward.fr>", "Avertissements <warnings.fr>"),
     "Reference": (
         "reference/commands",
         "reference/settings",

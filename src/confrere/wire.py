@@ -20,6 +20,7 @@ from __future__ import annotations
 import hashlib
 import math
 import struct
+from importlib.metadata import version
 from typing import Any, Final
 
 import msgspec
@@ -43,6 +44,11 @@ _DTYPES: Final = tuple(np.dtype(name) for name in ("<f8", "<i8", "<u8", "?", "u1
 _NAMES: Final = "float64, int64, uint64, bool, uint8"
 
 Array = NDArray[Any]
+
+
+def release() -> str:
+    """The release of this package. Hospitals and coordinator must be of one: they follow the same flow, to the bit."""
+    return version("confrere")
 
 
 def pack(value: object, *, limit: int = LIMIT) -> bytes:

@@ -18,6 +18,7 @@ from confrere.errors import Waiting
 from confrere.hospital.desk import Desk
 from confrere.hospital.home import Home
 
+FOUR = ("curie", "delft", "lyon", "paris")
 STUDY = """
 [study]
 id = "engine-test"
@@ -43,17 +44,19 @@ NAMES = ("curie", "delft", "lyon")
 Fault = Callable[[str, int, bool], None]  # hospital, number of its message, whether it was answered; raises
 
 
-def tables() -> dict[str, pd.DataFrame]:
-    """Records of three hospitals."""
+def tables(names: tuple[str, ...] = NAMES) -> dict[str, pd.DataFrame]:
+    """Records of three hospitals, or of four."""
     _, hospitals = load("breast")
     frames = list(hospitals.values())
+    if len(names) == len(frames):
+        return dict(zip(names, frames, strict=True))
     return dict(zip(NAMES, [frames[0], frames[1], pd.concat(frames[2:], ignore_index=True)], strict=True))
 
 
-def found(place: Path, text: str = STUDY) -> tuple[CoordinatorHome, dict[str, Home]]:
+def found(place: Path, text: str = STUDY, names: tuple[str, ...] = NAMES) -> tuple[CoordinatorHome, dict[str, Home]]:
     """A federation's folders: everybody has signed, and every steward approved the study."""
     homes = {}
-    for name, frame in tables().items():
+    for name, frame in tables(names).items():
         (place / name).mkdir(parents=True)
         frame.to_csv(place / name / "breast.csv", index=False)
         made = Home.make(place / name, name, {"breast": "breast.csv"})
@@ -132,7 +135,7 @@ class InProcess:
 
     def _conduct(self, run: str, fault: Fault) -> None:
         folder = self._coordinator.folder(run)
-        given = links(self._homes, fault)
+        given = links({n: h for n, h in self._homes.items() if n not in folder.without}, fault)
         try:
             with folder.claimed(linger=5.0):
                 conduct(folder, given, cancelled=(folder.path / "cancel").exists)

@@ -11,13 +11,14 @@ import pytest
 from confrere import wire
 from confrere.console.local import Local
 from confrere.coordinator.conduct import Folder, Found, conduct
-from confrere.errors import Refused, Waiting
+from confrere.errors import ProtocolError, Refused, StudyError, Waiting
 from confrere.hospital.desk import Desk
 from confrere.journal import Journal
 from confrere.study.file import parse
-from engines.inprocess import NAMES, STUDY, Fault, found, let_go, links, tables
+from engines.inprocess import FOUR, NAMES, STUDY, Fault, found, let_go, links, tables
 
 HASH = parse(STUDY).hash
+START = {"do": "start", "study": HASH, "version": wire.release(), "without": ()}
 
 
 @pytest.fixture(scope="module")
@@ -85,10 +86,10 @@ def messages(place: Path) -> int:
     return seen
 
 
-@pytest.mark.parametrize("every", [pytest.param(False, id="some"), pytest.param(True, id="every", marks=pytest.mark.slow)])
-def test_a_hospital_lost_at_any_message_is_waited_for(
-    place: Path, founded: Path, whole: Found, every: bool
-) -> None:
+@pytest.mark.parametrize(
+    "every", [pytest.param(False, id="some"), pytest.param(True, id="every", marks=pytest.mark.slow)]
+)
+def test_a_hospital_lost_at_any_message_is_waited_for(place: Path, founded: Path, whole: Found, every: bool) -> None:
     total = messages(place)
     assert total > 20
     strikes = [(at, answered) for at in range(1, total + 1) for answered in (False, True)]
@@ -176,14 +177,14 @@ def test_an_epoch_is_never_used_twice(place: Path) -> None:
     from confrere.hospital.home import Home
 
     desk = Desk(Home(place / "curie"), linger=0.0)
-    started = wire.unpack(desk.answer(wire.pack({"do": "start", "study": HASH})))
-    assert started == {"rounds": 0, "epoch": 0}
+    started = wire.unpack(desk.answer(wire.pack(START)))
+    assert started == {"version": wire.release(), "rounds": 0, "epoch": 0}
     assert "hello" in wire.unpack(desk.answer(wire.pack({"do": "hello", "epoch": 3})))
     for epoch in (3, 2, 0, -1):
         assert wire.unpack(desk.answer(wire.pack({"do": "hello", "epoch": epoch}))) == {"refused": True}
     desk.close()
     again = Desk(Home(place / "curie"), linger=0.0)
-    assert wire.unpack(again.answer(wire.pack({"do": "start", "study": HASH})))["epoch"] == 3
+    assert wire.unpack(again.answer(wire.pack(START)))["epoch"] == 3
     again.close()
 
 
@@ -192,3 +193,48 @@ def test_nonsense_is_refused(place: Path, message: bytes) -> None:
     from confrere.hospital.home import Home
 
     assert wire.unpack(Desk(Home(place / "curie")).answer(message)) == {"refused": True}
+
+
+def test_another_release_is_told_politely(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from confrere.hospital.home import Home
+
+    desk = Desk(Home(place / "curie"))
+    assert wire.unpack(desk.answer(wire.pack({**START, "version": "9.9"}))) == {"version": wire.release()}
+    monkeypatch.setattr("confrere.coordinator.federation.wire.release", lambda: "9.9")
+    monkeypatch.setattr("confrere.hospital.desk.wire.release", lambda: "9.9")
+    folder = Folder.make(place / "coordinator" / "runs" / "r", STUDY)
+    given = links({name: Home(place / name) for name in NAMES})
+    old = {**given, "lyon": lambda message: wire.pack({"version": "0.0.1"})}
+    with pytest.raises(ProtocolError, match=r"lyon runs 0\.0\.1, the coordinator runs Confrere 9\.9"):
+        conduct(folder, old)
+    let_go(given)
+
+
+def test_a_study_starts_without_a_hospital_and_stays_without_it(tmp_path: Path) -> None:
+    _, homes = found(tmp_path, names=FOUR)
+    path = tmp_path / "coordinator" / "runs" / HASH[:16]
+    three = {n: h for n, h in homes.items() if n != "paris"}
+
+    def lose(name: str, number: int, answered: bool) -> None:
+        if name == "lyon" and number == 15:
+            raise Waiting("lyon did not answer")
+
+    given = links(three, lose)
+    with pytest.raises(Waiting):
+        conduct(Folder.make(path, STUDY, ["paris"]), given)
+    let_go(given)
+    with pytest.raises(StudyError, match="begun with other hospitals"):
+        Folder.make(path, STUDY)
+    (path / "journal").unlink()  # a coordinator that forgets
+    given = links(homes)
+    with pytest.raises(Refused):
+        conduct(Folder.make(path, STUDY), given)
+    let_go(given)
+    assert "begun with other hospitals" in (tmp_path / "curie" / "log.jsonl").read_text()
+    given = links(three)
+    result = conduct(Folder.make(path, STUDY, ["paris"]), given)
+    let_go(given)
+    local = Local({n: t for n, t in tables(FOUR).items() if n != "paris"}).run(parse(STUDY))
+    assert result.hospitals == ("curie", "delft", "lyon")
+    for name, finding in local.findings.items():
+        assert finding.tables == result.findings[name].tables

@@ -15,14 +15,18 @@ MAY: dict[str, set[str]] = {
     "errors": set(),
     "rounds": {"errors"},
     "wire": {"errors", "rounds"},
+    "journal": {"errors", "rounds", "wire"},
+    "kits": {"errors"},
     "sums": {"errors", "rounds"},
     "study": {"errors", "rounds"},
     "data": {"errors", "study"},
     "analyses": {"errors", "rounds", "study"},
-    "hospital": {"errors"} | BELOW,
-    "coordinator": {"errors"} | BELOW,
+    "hospital": {"errors", "journal", "kits"} | BELOW,
+    "coordinator": {"errors", "journal", "kits"} | BELOW,
     "report": {"errors", "study", "analyses"},
-    "console": {"errors", "hospital", "coordinator", "report", "__version__"} | BELOW - {"sums"},
+    "console": {"errors", "hospital", "coordinator", "report", "kits", "__version__"} | BELOW - {"sums"},
+    "testing": {"errors", "hospital", "console", "journal"} | BELOW - {"sums", "wire"},  # for tests of methods
+    "__main__": {"console"},
     "__init__": {"analyses", "console", "study"},  # names on first use
 }
 

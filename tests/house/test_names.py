@@ -54,7 +54,7 @@ def test_import_is_quick() -> None:
     import subprocess
     import sys
 
-    heavy = ("numpy", "pandas", "ibis", "scipy", "formulaic")
+    heavy = ("numpy", "pandas", "ibis", "scipy", "formulaic", "altair", "vl_convert")
     code = f"import confrere, sys; print([m for m in {heavy} if m in sys.modules])"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said.strip() == "[]"

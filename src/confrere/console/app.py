@@ -83,22 +83,15 @@ def demo(
     home: Annotated[
         Path | None, typer.Option("--home", metavar="DIR", help="Keep the folders of a federated demo's sites here.")
     ] = None,
-    records: Annotated[
-        Path | None,
-        typer.Option("--records", metavar="DIR", help="Only write the study and each hospital's records, for trials."),
-    ] = None,
 ) -> None:
     """Run a study over several hospitals in this process, on real public data, and write its report.
 
     breast: hormonal therapy and recurrence in 2,982 women. lung: survival with advanced lung cancer, many small
     institutions. myeloma: progression, with death as a competing risk.
     """
-    from confrere.console.demo import homeless, load, written
+    from confrere.console.demo import homeless, load
     from confrere.console.local import Local
 
-    if records:
-        typer.echo(f"{', '.join(str(file) for file in written(name, records))} are written")
-        return
     study, hospitals = load(name)
     if left := homeless(name):
         typer.echo(f"confrere: {left} of the people belong to no hospital and are left out", err=True)
@@ -108,6 +101,18 @@ def demo(
         federate(name, hospitals, out, lang, deadline, home)
         return
     _go(Local(hospitals), study, out, lang, deadline)
+
+
+@app.command()
+def records(
+    name: Annotated[str, typer.Argument(help="breast, lung or myeloma.", metavar="NAME")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the files.")] = Path("records"),
+) -> None:
+    """Write a demo's study and the records of its hospitals as files, to try everything on."""
+    from confrere.console.demo import written
+
+    for file in written(name, out):
+        typer.echo(str(file))
 
 
 @app.command()

@@ -8,6 +8,7 @@ researcher submits it over HTTPS and fetches what was found. What a real site wo
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -149,9 +150,11 @@ def _until_up(remote: Remote, names: list[str]) -> None:
 
 
 def _free(many: int) -> list[int]:
-    """Ports of loopback that are free now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(many)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for one in sockets:
-        one.close()
-    return ports
+    """Ports of loopback that are free now, below those that systems give to outgoing connections: they stay free."""
+    found: list[int] = []
+    for port in random.sample(range(12000, 32000), 1000):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            found.append(port)
+        if len(found) == many:
+            return found
+    raise StudyError("no port of loopback between 12000 and 32000 is free")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -137,6 +138,41 @@ def refuse(
     chosen = read(study).hash if Path(study).exists() else study
     here.refuse(chosen)
     typer.echo(f"{here.name} refuses {chosen[:16]}.")
+
+
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="The file to write; it holds the identity key, so keep it safe.")],
+    home: At = HERE,
+) -> None:
+    """Save what this hospital could not make again: keys, roster, approvals, runs. Its records are not in it."""
+    from confrere.hospital.home import Home
+
+    Home(home).backup(file)
+    typer.echo(f"{file} is written. It holds the identity key: whoever has it can pose as this hospital.")
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="A backup.")],
+    home: At = HERE,
+) -> None:
+    """Make the hospital's folder from its backup, on a new machine."""
+    from confrere.hospital.home import Home
+
+    typer.echo(f"{Home.restore(file, home).name} is restored in {home}.")
+
+
+@app.command()
+def erase(
+    study: Annotated[str, typer.Argument(help="The study file, or its hash.")],
+    home: At = HERE,
+) -> None:
+    """Remove what is kept of a study's run; prints a signed proof of what was removed."""
+    from confrere.hospital.home import Home
+    from confrere.study.file import read
+
+    typer.echo(json.dumps(Home(home).erase(read(study).hash if Path(study).exists() else study)))
 
 
 @app.command()

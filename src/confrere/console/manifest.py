@@ -210,7 +210,7 @@ def _rest(seen: _Drive, kinds: set[type]) -> Iterator[str]:
 
 
 def _alike(value: Any) -> Any:
-    """An analysis, whichever imputed table it is made in; of the parts of an imputation the kind, whatever its column."""
+    """An analysis, whichever imputed table it is made in; of parts of an imputation the kind, whatever the column."""
     if isinstance(value, Observed | Equation):
         return type(value)
     if isinstance(value, Ground):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import json
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,47 +15,64 @@ from confrere.errors import StudyError
 if TYPE_CHECKING:
     from confrere.console.client import Remote
 
-URL = Annotated[
-    str, typer.Option("--to", metavar="URL", envvar="CONFRERE_URL", help="The coordinator, https://HOST:PORT.")
-]
-Token = Annotated[
-    Path | None,
-    typer.Option("--token", metavar="FILE", help="File with your token; without it CONFRERE_TOKEN is read."),
-]
-Authority = Annotated[
+CONNECTION = Path("confrere-connection.json")
+At = Annotated[
     Path,
-    typer.Option(
-        "--authority", metavar="FILE", envvar="CONFRERE_AUTHORITY", help="Certificate of the federation's authority."
-    ),
+    typer.Option("--connection", metavar="FILE", envvar="CONFRERE_CONNECTION", help="What `confrere connect` wrote."),
 ]
-CERTIFICATE = Path("authority.pem")
 RunName = Annotated[str, typer.Argument(help="The run, as submit said.", metavar="RUN")]
 StudyFile = Annotated[Path, typer.Argument(help="The study file (TOML).", metavar="STUDY")]
 
 
+def connect(
+    url: Annotated[str, typer.Argument(help="The coordinator, https://HOST:PORT.")],
+    token: Annotated[
+        Path, typer.Option("--token", metavar="FILE", help="File with your token; - reads it from stdin.")
+    ],
+    authority: Annotated[
+        Path, typer.Option("--authority", metavar="FILE", help="Certificate of the federation's authority.")
+    ],
+    connection: At = CONNECTION,
+) -> None:
+    """Try a coordinator, and remember how to reach it for submit, status, fetch and cancel."""
+    from confrere.console.client import Remote
+
+    if str(token) != "-" and not token.is_file():
+        raise StudyError(f"--token {token}: there is no such file")
+    word = (sys.stdin.read() if str(token) == "-" else token.read_text(encoding="utf-8")).strip()
+    remote = Remote(url, word, authority)
+    remote.runs()
+    health = remote.health()["hospitals"]
+    said = {"url": url, "token": word, "authority": str(authority.absolute())}
+    connection.touch(mode=0o600)
+    connection.chmod(0o600)
+    connection.write_text(json.dumps(said) + "\n", encoding="utf-8")
+    for name, seen in health.items():
+        typer.echo(f"{name}: {'connected' if seen['connected'] else 'not connected'}")
+
+
 def submit(
     study: StudyFile,
-    to: URL,
-    token: Token = None,
-    authority: Authority = CERTIFICATE,
     deadline: Annotated[
         float | None, typer.Option("--deadline", metavar="SECONDS", help="Give the run up after this long.")
     ] = None,
+    without: Annotated[
+        list[str], typer.Option("--without", metavar="NAME", help="Start without this hospital; it cannot join later.")
+    ] = [],  # noqa: B006 - Typer copies it
+    connection: At = CONNECTION,
 ) -> None:
-    """Send a study to the coordinator. It runs once every hospital has approved it and is there."""
-    said = _remote(to, token, authority).submit(study, deadline=deadline)
+    """Send a study to the coordinator. It runs once every hospital is there; each must have approved it."""
+    said = _remote(connection).submit(study, deadline=deadline, without=without)
     typer.echo(said["run"])
     typer.echo(_line(said), err=True)
 
 
 def status(
-    to: URL,
     run: Annotated[str, typer.Argument(help="The run; without it, all of yours.", metavar="[RUN]")] = "",
-    token: Token = None,
-    authority: Authority = CERTIFICATE,
+    connection: At = CONNECTION,
 ) -> None:
     """Say where a run is, or all your runs."""
-    remote = _remote(to, token, authority)
+    remote = _remote(connection)
     for one in [remote.status(run)] if run else remote.runs():
         typer.echo(_line(one))
 
@@ -62,45 +80,41 @@ def status(
 def fetch(
     run: RunName,
     study: StudyFile,
-    to: URL,
-    token: Token = None,
-    authority: Authority = CERTIFICATE,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results.")] = Path("confrere-out"),
     lang: Annotated[str, typer.Option("--lang", metavar="LANG", help="Language of the report: en or fr.")] = "en",
     wait: Annotated[
         float, typer.Option("--wait", metavar="SECONDS", help="Wait so long for the end of the run.")
     ] = 0.0,
+    connection: At = CONNECTION,
 ) -> None:
     """Fetch what a run found, and write its report as `confrere run` does."""
     from confrere.console.output import Progress, checked, delivered
 
     checked(out, lang, wait)
-    remote = _remote(to, token, authority)
+    remote = _remote(connection)
     with Progress("asking the coordinator") as progress:
         remote.wait(run, progress=lambda said: progress.say(_line(said)), seconds=wait)
     delivered(remote.fetch(run, study), out, lang)
 
 
-def cancel(run: RunName, to: URL, token: Token = None, authority: Authority = CERTIFICATE) -> None:
+def cancel(run: RunName, connection: At = CONNECTION) -> None:
     """Stop a run before its next round."""
-    typer.echo(_line(_remote(to, token, authority).cancel(run)))
+    typer.echo(_line(_remote(connection).cancel(run)))
 
 
 def add(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (submit, status, fetch, cancel):
+    for command in (connect, submit, status, fetch, cancel):
         app.command()(command)
 
 
-def _remote(url: str, token: Path | None, authority: Path) -> Remote:
+def _remote(connection: Path) -> Remote:
     from confrere.console.client import Remote
 
-    if token is not None and not token.is_file():
-        raise StudyError(f"--token {token}: there is no such file")
-    word = token.read_text(encoding="utf-8") if token else os.environ.get("CONFRERE_TOKEN", "")
-    if not word.strip():
-        raise StudyError("a token is needed: --token FILE, or the environment variable CONFRERE_TOKEN")
-    return Remote(url, word.strip(), authority)
+    try:
+        return Remote(**json.loads(connection.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        raise StudyError(f"{connection} is no connection; `confrere connect URL` makes it") from None
 
 
 def _line(said: dict[str, Any]) -> str:

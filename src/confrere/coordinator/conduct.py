@@ -64,12 +64,27 @@ class Folder:
         self.path = path
 
     @classmethod
-    def make(cls, path: Path, text: str) -> Folder:
-        """A folder for a study's run; the study is checked."""
+    def make(cls, path: Path, text: str, without: Sequence[str] = ()) -> Folder:
+        """A folder for a study's run `without` some hospitals of the roster; the study is checked.
+
+        Who takes part is fixed once a round was asked: StudyError if it was, of others.
+        """
         parse(text, "study.toml")
         path.mkdir(parents=True, exist_ok=True)
+        made = cls(path)
+        if made.journal.is_file() and made.journal.stat().st_size and set(made.without) != set(without):
+            raise StudyError(
+                "this study was begun with other hospitals, and a sum less one hospital would show its part"
+            )
         _replace(path / "study.toml", text.encode())
-        return cls(path)
+        _replace(path / "without.json", json.dumps(sorted(without)).encode())
+        return made
+
+    @property
+    def without(self) -> tuple[str, ...]:
+        """Hospitals of the roster that take no part."""
+        file = self.path / "without.json"
+        return tuple(json.loads(file.read_bytes())) if file.is_file() else ()
 
     @property
     def text(self) -> str:
@@ -156,7 +171,7 @@ def conduct(folder: Folder, links: Mapping[str, Link], *, cancelled: Callable[[]
     built = build.analyses(study)
     federation = Federation(links, build.groups_of(study, list(links)))
     folder.say("running", round=0, what="reading the records")
-    started = federation.start(study.hash)
+    started = federation.start(study.hash, folder.without)
     here = len(Journal(folder.journal).records)
     rounds = min(here, *(s["rounds"] for s in started.values()))
     federation.open(1 + max(s["epoch"] for s in started.values()), rounds)

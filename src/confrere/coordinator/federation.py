@@ -47,9 +47,19 @@ class Federation:
         self.left: list[Left] = []
         self.bytes = 0  # that left one hospital, the largest
 
-    def start(self, study: str) -> dict[str, Any]:
-        """Have every hospital open its approved study: `rounds` it has learned, its last `epoch` of keys."""
-        return self._all({"do": "start", "study": study})
+    def start(self, study: str, without: tuple[str, ...] = ()) -> dict[str, Any]:
+        """Have every hospital open its approved study: `rounds` it has learned, its last `epoch` of keys.
+
+        `without` names hospitals of the roster that take no part, from the first sum to the last. ProtocolError where
+        a hospital runs another release.
+        """
+        replies = self._all({"do": "start", "study": study, "version": wire.release(), "without": without})
+        if other := {n: r["version"] for n, r in replies.items() if r["version"] != wire.release()}:
+            theirs = ", ".join(f"{name} runs {version}" for name, version in other.items())
+            raise ProtocolError(
+                f"{theirs}, the coordinator runs Confrere {wire.release()}; install the same release everywhere"
+            )
+        return replies
 
     def open(self, epoch: int = 1, rounds: int = 0) -> bytes:
         """Make the keys of the run: every hospital signs a fresh key, and all agree on the run's id.

@@ -1,4 +1,4 @@
-"""Assembling the roster: cards in, signatures together, a key handed over. It is the hospitals' list; here it only lies."""
+"""Assembling the roster: cards in, signatures together, a key handed over. The list is the hospitals'."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Line(NamedTuple):
 
 
 def assemble(cards: Sequence[Path], out: Path) -> None:
-    """A roster that nobody has signed, from the cards that `confrere hospital init` made. KeysError for a wrong card."""
+    """A roster that nobody has signed, from the cards of `confrere hospital init`. KeysError for a wrong card."""
     keys: dict[str, bytes] = {}
     for card in cards:
         try:

@@ -1,15 +1,16 @@
 """The coordinator as a service: runs wait in a queue, several go at once, and a fault is taken up again by itself.
 
-`step` is one look at everything, asked every second: it starts what can start, sees what ended, and resubmits what waits
-once all hospitals are back. It keeps nothing in memory that a restart would miss: runs stand in the `Book`, their
-progress in their folders. An attempt that the engine lists but that said nothing, such as the ghost that a killed server
-leaves behind, is stopped and taken up again.
+`step` is one look at everything, asked twice a second: it starts what can start, sees what ended, and starts again what
+waits once all hospitals are back. It keeps nothing in memory that a restart would miss: runs stand in the `Book`, their
+progress in their folders. An attempt that the engine lists but that says nothing, such as the ghost that a killed
+server leaves behind, is stopped and taken up again.
 """
 
 from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Sequence
 from typing import Any, Final
 
 from confrere.coordinator.book import Book, Entry
@@ -23,6 +24,7 @@ from confrere.study.file import parse
 
 STOPPING: Final = 10.0  # seconds that a cancelled run has to stop by itself
 PAUSE: Final = 2.0  # seconds before a run that waits is tried again
+FEWEST: Final = 3  # hospitals of a run
 _SAID: Final = 2000  # characters of a reason
 
 
@@ -43,8 +45,13 @@ class Service:
 
     # what a researcher asks
 
-    def submit(self, text: str, researcher: str, deadline: float | None = None) -> Entry:
-        """Queue a study; the same study again is the same run. `deadline` is in seconds from now."""
+    def submit(
+        self, text: str, researcher: str, deadline: float | None = None, without: Sequence[str] = ()
+    ) -> Entry:  # fmt: skip
+        """Queue a study; the same study again is the same run. `deadline` is in seconds from now.
+
+        `without` names hospitals that the run does not wait for: they take no part in it, and cannot join later.
+        """
         study = parse(text, "study.toml")
         build.analyses(study)
         run = study.hash[:16]
@@ -54,7 +61,11 @@ class Service:
             return known
         if known is not None:
             self.book.forget(run)  # what was learned stays in the folder, and is not asked again
-        folder = Folder.make(self.home.path / "runs" / run, text)
+        if strange := sorted(set(without) - set(self.home.members)):
+            raise StudyError(f"without {', '.join(strange)}: not a hospital of this federation")
+        if len(set(self.home.members) - set(without)) < FEWEST:
+            raise StudyError(f"a run needs {FEWEST} hospitals at least")
+        folder = Folder.make(self.home.path / "runs" / run, text, without)
         (folder.path / "cancel").unlink(missing_ok=True)
         folder.say("queued")
         until = now + (deadline if deadline is not None else 3600.0 * float(self.home.settings["deadline_hours"]))
@@ -108,7 +119,7 @@ class Service:
         for entry in entries:
             if time.time() > entry.deadline:
                 self._halt(entry.handle)
-                self._change(entry, "expired", f"the deadline passed; {self._missing(seen)}")
+                self._change(entry, "expired", f"the deadline passed; {self._missing(entry, seen)}")
             elif entry.state == "running":
                 self._watch(entry)
             elif going < int(self.home.settings["runs"]):
@@ -123,7 +134,7 @@ class Service:
 
     def _begin(self, entry: Entry, seen: dict[str, float]) -> bool:
         """Start a run, if all its hospitals are there."""
-        if missing := self._missing(seen):
+        if missing := self._missing(entry, seen):
             if entry.why != missing:
                 self.book.change(entry.run, why=missing)
             return False
@@ -132,7 +143,7 @@ class Service:
         folder = self.home.folder(entry.run)
         folder.say("queued")  # whatever stands there afterwards was said by the new attempt
         try:
-            handle = self._engine.start(entry.run, self.home.members)
+            handle = self._engine.start(entry.run, self._members(entry))
         except ConfrereError as error:
             self.book.change(entry.run, why=str(error)[:_SAID])
             return False
@@ -174,8 +185,13 @@ class Service:
         except ConfrereError:
             return {}
 
-    def _missing(self, seen: dict[str, float]) -> str:
-        missing = [name for name in self.home.members if name not in seen]
+    def _members(self, entry: Entry) -> tuple[str, ...]:
+        """The hospitals of a run."""
+        without = self.home.folder(entry.run).without
+        return tuple(name for name in self.home.members if name not in without)
+
+    def _missing(self, entry: Entry, seen: dict[str, float]) -> str:
+        missing = [name for name in self._members(entry) if name not in seen]
         return f"waiting for {', '.join(missing)}" if missing else ""
 
     def _known(self, run: str) -> Entry:

@@ -40,6 +40,7 @@ class Desk:
         self._study: Study | None = None
         self._attempts: FileAttempts | None = None
         self._table: Table | None = None
+        self._without: tuple[str, ...] = ()
         self._run: Run | None = None
         self._told = 0  # notes of the run that stand in the log
 
@@ -60,6 +61,8 @@ class Desk:
         if self._run is None:
             self._log("refused", ProtocolError(f"{asked['do']} before a study was started"))
             return wire.pack({"refused": True})
+        if asked["do"] == "round":
+            (self.home.run(self._hash) / "asked").touch()
         reply = self._run.answer(message)
         for note in self._run.notes[self._told :]:
             self._log("unable" if isinstance(note.reason, OSError) else "refused", note.reason, round=note.round)
@@ -82,6 +85,8 @@ class Desk:
     def _start(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Open an approved study: its records are read, and what was learned of it before is found again."""
         self.close()
+        if asked["version"] != wire.release():
+            return {"version": wire.release()}
         study = self.home.approved(str(asked["study"]))
         folder = self.home.run(study.hash)
         self._attempts = _claimed(folder / "attempts", self._linger)
@@ -89,10 +94,11 @@ class Desk:
         source = self.home.source(study.table)
         self._table = sources.read(source, build.columns_of(built), study.schema, study.person, self.home.name)
         self._study = study
+        self._without = _members(folder, tuple(asked["without"]))
         known = Journal(folder / "journal")
         _frozen(folder / "cut", self._table, fresh=not known.records)
         self.home.log("started", study=study.hash, rounds=len(known.records))
-        return {"rounds": len(known.records), "epoch": _epoch(folder)}
+        return {"version": wire.release(), "rounds": len(known.records), "epoch": _epoch(folder)}
 
     def _renew(self, epoch: int) -> None:
         """A run of the study under way with new keys. The epoch is written down before its keys are made."""
@@ -104,14 +110,14 @@ class Desk:
             raise KeysError(f"epoch {epoch} of this study was used before")
         write_private(folder / "epoch", str(epoch).encode())
         built, roster = build.analyses(study), self.home.roster
-        groups = build.groups_of(study, roster.names)
+        groups = build.groups_of(study, [n for n in roster.names if n not in self._without])
         policy = Policy(k=max(study.k, self.home.k), allow=frozenset(study.allow))
         session = Session(
             self.home.identity, self.home.name, roster, bytes.fromhex(study.hash), epoch, self._attempts
         )  # fmt: skip
         gate = Gate(policy, len(build.columns_of(built)))
-        memory = Memory(Journal(folder / "journal"), _seed(folder))
         flow = supported(build.flow_of(study, built))
+        memory = Memory(Journal(folder / "journal"), _seed(folder), self._without)
         self._run, self._told = Run(flow, Site(self._table), gate, session, groups, memory), 0
 
     def _log(self, event: str, reason: Exception, **facts: Any) -> None:
@@ -141,7 +147,20 @@ def _frozen(file: Path, table: Table, fresh: bool) -> None:
     if fresh or not file.is_file():
         file.write_text(now, encoding="utf-8")
     elif file.read_text(encoding="utf-8") != now:
-        raise Refused("the records changed since this run began; refuse the study, or restore the cut that it began with")
+        raise Refused(
+            "the records changed since this run began; refuse the study, or restore the cut that it began with"
+        )
+
+
+def _members(folder: Path, without: tuple[str, ...]) -> tuple[str, ...]:
+    """Who of the roster takes no part: what is said first holds from the first round on."""
+    file = folder / "without"
+    if (folder / "asked").exists():
+        if set(file.read_text(encoding="utf-8").split()) != set(without):
+            raise Refused("this study was begun with other hospitals; a sum less one hospital would show its part")
+    else:
+        file.write_text("\n".join(sorted(without)), encoding="utf-8")
+    return without
 
 
 def _epoch(folder: Path) -> int:

@@ -23,8 +23,8 @@ from confrere.kits import HOSPITAL_CLASSES, Process, hospital_job
 
 HOME: Final = "CONFRERE_HOSPITAL"  # the environment variable with the hospital's folder
 FILES: Final = {  # of a job, all that it may bring: its two configurations, and the submitter's signatures on them
-    "config/config_fed_client.json", "config/config_fed_server.json", ".__nvfl_sig.json", ".__nvfl_submitter.crt",
-    "config/.__nvfl_sig.json", "config/.__nvfl_submitter.crt",
+    "config", "config/config_fed_client.json", "config/config_fed_server.json", ".__nvfl_sig.json",
+    ".__nvfl_submitter.crt", "config/.__nvfl_sig.json", "config/.__nvfl_submitter.crt",
 }  # fmt: skip
 
 
@@ -59,7 +59,7 @@ class OnlyOurs(AppValidator):  # type: ignore[misc]
 
 def strange(app: Path) -> str:
     """What a job has that the one job of this release has not; nothing if it is that."""
-    found = {path.relative_to(app).as_posix() for path in app.rglob("*") if not path.is_dir() or path.is_symlink()}
+    found = {path.relative_to(app).as_posix() for path in app.rglob("*")}
     if more := sorted(found - FILES):
         return f"it brings {len(more)} files that no job has, such as {more[0][:100]!r}"
     if (app / "config" / "config_fed_client.json").read_bytes() != hospital_job():

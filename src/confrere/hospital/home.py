@@ -10,8 +10,12 @@ engine/                certificates and settings of the transport
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shutil
+import tarfile
+import tempfile
 import tomllib
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -29,6 +33,7 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "tables": (),
     "policy": ("k", "allow"),
 }
+KEPT = ("hospital.toml", "identity.key", "roster.json", "federation.json", "approved", "runs", "log.jsonl", "engine")
 _TABLE = ("path", "table", "encoding")
 
 
@@ -103,7 +108,7 @@ class Home:
         return tuple(name for name in found.names if name != self.name)
 
     def rotate(self) -> Path:
-        """A new identity key, which the old one signs over; the file that says so. The old key is kept as identity.old."""
+        """A new identity key, which the old one signs over; the file that says so. identity.old keeps the old key."""
         old, new = self.identity, Identity.generate()
         file = self.path / f"{self.name}.rotation.json"
         write_rotation(file, rotate(self.name, old, new))
@@ -170,6 +175,52 @@ class Home:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return folder
 
+    def backup(self, file: Path) -> None:
+        """What this hospital could not make again, in one file for its owner alone: keys, roster, approvals, runs.
+
+        The records themselves are not in it. KeysError where the file is there already.
+        """
+        if file.exists():
+            raise StudyError(f"{file} is there already; a backup overwrites nothing")
+        with tempfile.TemporaryFile() as whole:
+            with tarfile.open(fileobj=whole, mode="w:gz") as tar:
+                for name in KEPT:
+                    if (self.path / name).exists():
+                        tar.add(self.path / name, arcname=name, filter=_plain)
+            whole.seek(0)
+            write_private(file, whole.read())
+        self.log("backed up", file=file.name)
+
+    @classmethod
+    def restore(cls, file: Path, path: Path) -> Home:
+        """A hospital's folder from its backup, on a new machine. StudyError where there is a hospital already."""
+        if (path / "hospital.toml").exists():
+            raise StudyError(f"{path} is a hospital's folder already; restore into an empty one")
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            with tarfile.open(file, "r:gz") as tar:
+                tar.extractall(path, filter="data")
+        except (OSError, tarfile.TarError) as error:
+            raise StudyError(f"{file} is no backup of a hospital ({type(error).__name__})") from None
+        restored = cls(path)
+        restored.log("restored", file=file.name)
+        return restored
+
+    def erase(self, study: str) -> dict[str, str]:
+        """Remove what is kept of a study's run, and its approval; what proves it. StudyError if there is none."""
+        folder = self.path / "runs" / study
+        if not (study.isalnum() and folder.is_dir()):
+            raise StudyError(f"{self.name} keeps nothing of the study {study[:16]}")
+        journal = folder / "journal"
+        proof = {
+            "hospital": self.name, "study": study, "erased": datetime.now(UTC).isoformat(timespec="seconds"),
+            "journal_sha256": hashlib.sha256(journal.read_bytes()).hexdigest() if journal.is_file() else "",
+        }  # fmt: skip
+        shutil.rmtree(folder)
+        self.refuse(study)
+        self.log("erased", **proof)
+        return {**proof, "signature": self.identity.sign("erasure", *(v.encode() for v in proof.values())).hex()}
+
     def log(self, event: str, **facts: Any) -> None:
         """Add a line to log.jsonl, which stays here. No patient's value is ever among the facts."""
         line = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **facts}
@@ -177,6 +228,15 @@ class Home:
             handle.write(json.dumps(line, ensure_ascii=False) + "\n")
             handle.flush()
             os.fsync(handle.fileno())
+
+
+def _plain(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    """Files and folders of a backup, without owners; sockets and pids of running processes are left out."""
+    if not (entry.isfile() or entry.isdir()) or entry.name.endswith(".pid"):
+        return None
+    entry.uid = entry.gid = 0
+    entry.uname = entry.gname = ""
+    return entry
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -67,6 +67,7 @@ class Memory(NamedTuple):
 
     journal: Journal
     seed: bytes  # (32,)
+    without: tuple[str, ...] = ()  # hospitals of the roster that take no part
 
 
 class Run:
@@ -110,7 +111,7 @@ class Run:
         return {"hello": self._session.hello(seed=self._memory.seed if self._memory else None)}
 
     def _agree(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        return {"seeds": self._session.agree(asked["hellos"])}
+        return {"seeds": self._session.agree(asked["hellos"], without=self._memory.without if self._memory else ())}
 
     def _open(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         run = self._session.open(asked["seeds"])

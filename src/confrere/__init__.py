@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from confrere.analyses.logistic import Logistic
     from confrere.analyses.logrank import LogRank
     from confrere.analyses.poisson import Poisson
-    from confrere.console.local import Local, Results, local
+    from confrere.console.fit import Fit, Results
+    from confrere.console.local import Local, local
     from confrere.study.file import Study, read
     from confrere.study.ground import Ground
+    from confrere.study.imputation import Impute
     from confrere.study.schema import Column, Schema
 
 __version__ = "0.1.0"
@@ -31,10 +33,10 @@ __version__ = "0.1.0"
 # Imported on first use: the core stack takes seconds, `import confrere` must not.
 _WHERE = {
     "Column": "study.schema", "CompetingRisks": "analyses.competing_risks", "Cox": "analyses.cox",
-    "Describe": "analyses.describe", "Glm": "analyses.glm", "Ground": "study.ground",
-    "KaplanMeier": "analyses.kaplan_meier", "Linear": "analyses.linear", "Local": "console.local",
-    "LogRank": "analyses.logrank", "Logistic": "analyses.logistic", "Poisson": "analyses.poisson",
-    "Results": "console.local", "Schema": "study.schema", "Study": "study.file", "local": "console.local",
+    "Describe": "analyses.describe", "Fit": "console.fit", "Glm": "analyses.glm", "Ground": "study.ground",
+    "Impute": "study.imputation", "KaplanMeier": "analyses.kaplan_meier", "Linear": "analyses.linear",
+    "Local": "console.local", "LogRank": "analyses.logrank", "Logistic": "analyses.logistic", "Poisson": "analyses.poisson",
+    "Results": "console.fit", "Schema": "study.schema", "Study": "study.file", "local": "console.local",
     "read": "study.file",
 }  # fmt: skip
 
@@ -50,6 +52,6 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
-    "Column", "CompetingRisks", "Cox", "Describe", "Glm", "Ground", "KaplanMeier", "Linear", "Local", "LogRank",
-    "Logistic", "Poisson", "Results", "Schema", "Study", "local", "read",
+    "Column", "CompetingRisks", "Cox", "Describe", "Fit", "Glm", "Ground", "Impute", "KaplanMeier", "Linear", "Local",
+    "LogRank", "Logistic", "Poisson", "Results", "Schema", "Study", "local", "read",
 ]  # fmt: skip

@@ -1,6 +1,6 @@
-"""Certificates of the transport, by NVIDIA FLARE's own distributed provisioning: every private key is born where it is used.
+"""Certificates of the transport, by NVIDIA FLARE's own provisioning: a private key is born where it is used.
 
-    authority   `make_authority`: a root certificate, kept by a third party or one hospital's IT, never by the coordinator
+    authority   `make_authority`: a root certificate, of a third party or one hospital's IT, not of the coordinator
     a site      `request`: a key and a signing request; only the request leaves
     authority   `approve`: signs it
     a site      `install`: checks the authority's fingerprint, read out by telephone, and lays the kit into its folder
@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from confrere.errors import ConfrereError, StudyError
 
@@ -90,57 +90,83 @@ def make_authority(home: Path, profile: Profile) -> str:
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     profile.write(home / "federation.json")
     _yaml(home / "profile.yml", profile.yaml())
-    _engine("cert", "init", "--profile", str(home / "profile.yml"), "-o", str(home / "ca"))
+    _engine(["cert", "init", "--profile", str(home / "profile.yml"), "-o", str(home / "ca")])
     (home / "ca" / "rootCA.key").chmod(0o600)
     shutil.copy(home / "ca" / "rootCA.pem", home / "authority.pem")
     return fingerprint(home / "authority.pem")
 
 
-def request(home: Path, profile: Profile, kind: str, name: str) -> Path:
-    """A new key for the transport in `home`/requests, and the request to send to the authority.
+class Ask(NamedTuple):
+    """Whose certificate is asked for: `kind` is `server`, `client` or `runner`; `home` is the site's folder."""
 
-    `kind` is `server`, `client` or `runner`; a request made anew is a renewal.
-    """
-    participant: dict[str, Any] = {"name": name, "org": "coordinator" if kind != "client" else name, "type": kind}
-    if kind == "server":
-        participant |= {"fed_learn_port": profile.port, "admin_port": profile.admin_port}
-    if kind == "runner":
-        participant |= {"type": "admin", "role": "lead"}
-    folder = home / "requests" / name
-    folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    home: Path
+    kind: str
+    name: str
+
+
+def request(profile: Profile, *sites: Ask) -> list[Path]:
+    """New keys for the transport in each site's folder, and the requests to send to the authority; again, to renew."""
+    commands = []
     with tempfile.TemporaryDirectory() as temporary:
-        definition = Path(temporary) / "participant.yml"
-        _yaml(definition, {"name": profile.name, "participants": [participant]})
-        _engine("cert", "request", "-p", str(definition), "--out", str(folder), "--force")
-    (folder / f"{name}.key").chmod(0o600)
-    asked = home / f"{name}.request.zip"
-    shutil.copy(folder / f"{name}.request.zip", asked)
-    return asked
+        for site in sites:
+            definition = Path(temporary) / f"{site.name}.yml"
+            _yaml(definition, {"name": profile.name, "participants": [_participant(profile, site)]})
+            folder = site.home / "requests" / site.name
+            folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            commands.append(["cert", "request", "-p", str(definition), "--out", str(folder), "--force"])
+        _engine(*commands)
+    made = []
+    for site in sites:
+        folder = site.home / "requests" / site.name
+        (folder / f"{site.name}.key").chmod(0o600)
+        made.append(site.home / f"{site.name}.request.zip")
+        shutil.copy(folder / f"{site.name}.request.zip", made[-1])
+    return made
 
 
-def approve(home: Path, asked: Path, days: int = DAYS) -> Path:
-    """Sign a site's request with the authority's key; the signed answer lies beside the request."""
-    signed = asked.with_name(asked.name.replace(".request.zip", "") + ".signed.zip")
-    _engine(
-        "cert", "approve", str(asked), "-c", str(home / "ca"), "--profile", str(home / "profile.yml"), "--out", str(signed),
-        "--valid-days", str(days), "--force",
-    )  # fmt: skip
+def _participant(profile: Profile, site: Ask) -> dict[str, Any]:
+    """A site in the engine's words."""
+    own = {"name": site.name, "org": site.name if site.kind == "client" else "coordinator", "type": site.kind}
+    if site.kind == "server":
+        return {**own, "fed_learn_port": profile.port, "admin_port": profile.admin_port}
+    return {**own, "type": "admin", "role": "lead"} if site.kind == "runner" else own
+
+
+def approve(home: Path, *asked: Path, days: int = DAYS) -> list[Path]:
+    """Sign requests with the authority's key; the signed answers lie beside the requests."""
+    signed = [one.with_name(one.name.replace(".request.zip", "") + ".signed.zip") for one in asked]
+    rules = ["-c", str(home / "ca"), "--profile", str(home / "profile.yml"), "--valid-days", str(days), "--force"]
+    _engine(*(["cert", "approve", str(a), "--out", str(s), *rules] for a, s in zip(asked, signed, strict=True)))
     return signed
 
 
-def install(home: Path, signed: Path, expected: str) -> Path:
-    """Lay the kit of a signed answer into `home`/engine; its folder. `expected` is the authority's fingerprint."""
-    name = signed.name.removesuffix(".signed.zip")
+def install(expected: str, *answers: tuple[Path, Path]) -> list[Path]:
+    """Lay the kits of (a site's folder, its signed answer) into the folders; the kits.
+
+    `expected` is the authority's fingerprint, as it was read out. KitError where an answer is by another one.
+    """
     with tempfile.TemporaryDirectory() as temporary:
+        places = [Path(temporary) / str(i) for i in range(len(answers))]
         _engine(
-            "package", str(signed), "--request-dir", str(home / "requests" / name), "--fingerprint", expected,
-            "-w", temporary,
+            *(
+                ["package", str(signed), "--request-dir", str(home / "requests" / _named(signed)), "--fingerprint",
+                 expected, "-w", str(place)]
+                for (home, signed), place in zip(answers, places, strict=True)
+            )
         )  # fmt: skip
-        made = next(Path(temporary).glob(f"*/prod_*/{name}"))
-        kit = home / "engine" / ("runner" if name == RUNNER else "site")
-        (kit / "startup").mkdir(parents=True, exist_ok=True, mode=0o700)
-        for folder in ("startup", "local"):
-            shutil.copytree(made / folder, kit / folder, dirs_exist_ok=True)
+        return [_laid(next(p.glob("*/prod_*/*")), home) for (home, _), p in zip(answers, places, strict=True)]
+
+
+def _named(signed: Path) -> str:
+    return signed.name.removesuffix(".signed.zip")
+
+
+def _laid(made: Path, home: Path) -> Path:
+    """Copy a kit that the engine made into a site's folder, its keys for the owner alone."""
+    kit = home / "engine" / ("runner" if made.name == RUNNER else "site")
+    (kit / "startup").mkdir(parents=True, exist_ok=True, mode=0o700)
+    for folder in ("startup", "local"):
+        shutil.copytree(made / folder, kit / folder, dirs_exist_ok=True)
     for key in (kit / "startup").glob("*.key"):
         key.chmod(0o600)
     return kit
@@ -181,7 +207,7 @@ def hospital_job() -> bytes:
 
 
 class Process:
-    """A process of the engine with all that it starts, one at a time: a second start ends the first, also a forgotten one."""
+    """A process of the engine with all that it starts; a second start ends the first, also a forgotten one."""
 
     def __init__(self, pid: Path, log: Path) -> None:
         """`pid` is the file that remembers the process, `log` gets what it prints."""
@@ -239,13 +265,29 @@ def _yaml(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(content), encoding="utf-8")  # JSON is YAML
 
 
-def _engine(*words: str) -> None:
-    """One command of the engine's own, in a home of its own: it leaves nothing in the user's."""
+_EACH: Final = """
+import json, sys
+from nvflare.cli import main
+for words in json.loads(sys.argv[1]):
+    sys.argv = ["nvflare", *words]
+    try:
+        main()
+    except SystemExit as end:
+        if end.code:
+            raise
+"""
+
+
+def _engine(*commands: list[str]) -> None:
+    """Commands of the engine's own, one after another in one process; it leaves nothing in the user's home."""
     with tempfile.TemporaryDirectory() as home:
         done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-m", "nvflare.cli", *words], capture_output=True, text=True, check=False,
-            env={**os.environ, "HOME": home},
+            [sys.executable, "-W", "ignore", "-c", _EACH, json.dumps(commands)], capture_output=True, text=True,
+            check=False, env={**os.environ, "HOME": home},
         )  # fmt: skip
     if done.returncode:
         said = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
-        raise KitError(f"the engine could not do `{' '.join(words[:2])}`: {' '.join(said[:3])}")
+        hint = next((i for i, line in enumerate(said) if line.startswith("Hint:")), len(said))
+        raise KitError(
+            f"the engine could not do `{' '.join(commands[0][:2])}`: {' '.join(said[max(0, hint - 1) :][:3])}"
+        )

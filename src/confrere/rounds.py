@@ -19,6 +19,7 @@ columns a step works on. What a design rests on (its `Support`) is asked once, b
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import time
 from collections.abc import Callable, Generator, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -107,6 +108,11 @@ class Cells:
     days: float = np.inf  # width of a cell in days where cells are times
     needs: str = ""
     bound: int = 0  # public upper bound of cells per group, if it is not shape[1]
+
+    def placed(self, merge: Ints, width: int) -> Ints:
+        """The cell of each person on a merged grid, group after group of `width` cells; -1 for none: (n,)."""
+        at = merge.ravel()[np.maximum(self.index, 0)]
+        return np.where((self.index >= 0) & (at >= 0), self.index // self.shape[1] * width + at, -1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -378,9 +384,12 @@ def find(name: str) -> type[Any]:
 class People:
     """This hospital's people as one step sees them. Only this class makes a `Sum`."""
 
-    def __init__(self, table: Any, design: Design | None = None, verdict: Verdict | None = None) -> None:
+    def __init__(
+        self, table: Any, design: Design | None = None, verdict: Verdict | None = None, key: bytes = b""
+    ) -> None:
         self.table = table
         self.kept: dict[str, Any] = {}
+        self._key = key
         self._design = design
         self._verdict = verdict
 
@@ -390,6 +399,12 @@ class People:
         if self._design is None:
             raise ProtocolError("this step names no design: write @local(on=...)")
         return self._design
+
+    def words(self, purpose: str, ids: Sequence[object]) -> NDArray[np.uint64]:
+        """A random word (n,) for each id, the same whenever it is asked: a hash under a key that stays here."""
+        whole = (str(int(i)) if isinstance(i, float) and i.is_integer() else str(i) for i in ids)
+        made = (hashlib.blake2b(i.encode(), digest_size=8, key=self._key, person=purpose.encode()) for i in whole)
+        return np.frombuffer(b"".join(m.digest() for m in made), dtype="<u8").astype(np.uint64)
 
     def count(self, where: Bools | None = None) -> Sum:
         """How many people."""
@@ -412,15 +427,13 @@ class People:
         cells, merge = self.design.cells[name], self.grid(name)
         groups, bound = cells.shape[0], cells.bound or cells.shape[1]
         width = int(merge.max(initial=-1)) + 1
-        at = np.where(cells.index >= 0, merge.ravel()[np.maximum(cells.index, 0)], -1)
-        inside = at >= 0
-        flat = (cells.index // cells.shape[1] * width + at)[inside]
-        size = groups * width
+        size = groups * width + 1  # cell 0 is for those in none
+        flat = self.design.once(f"place in {name}", lambda: 1 + cells.placed(merge, width))
         if values is None or values.ndim == 1:
-            counted = np.bincount(flat, None if values is None else values[inside], minlength=size).astype(float)
+            counted = np.bincount(flat, values, minlength=size)[1:].astype(float)
             dims, known = ("groups", "cells"), values is None
             return Sum(counted.reshape(groups, width), dims, (groups, bound), needs=cells.needs, known=known)
-        columns = [np.bincount(flat, v, minlength=size) for v in values[inside].T]
+        columns = [np.bincount(flat, v, minlength=size)[1:] for v in values.T]
         total = np.stack(columns, axis=1).astype(float).reshape(groups, width, -1)
         bounds = (groups, bound, values.shape[1])
         return Sum(total, ("groups", "cells", "terms"), bounds, needs=cells.needs)
@@ -443,16 +456,20 @@ class People:
 
 def effective(weights: Array | None) -> float:
     """(sum a)^2 / sum a^2, the number of equal people that these weights are worth; infinite for none."""
-    if weights is None or not (square := float(np.square(weights).sum())):
+    if weights is None or not (square := float(weights @ weights)):
         return np.inf
     return float(np.abs(weights).sum()) ** 2 / square
 
 
 class Site:
-    """One hospital's records during a run: runs steps, remembers designs; knows nothing of thresholds."""
+    """One hospital's records during a run: runs steps, remembers designs; knows nothing of thresholds.
 
-    def __init__(self, table: Any) -> None:
+    `key` (32 bytes at most) is what its people's random numbers come from; None until the keys of the run are made.
+    """
+
+    def __init__(self, table: Any, key: bytes | None = None) -> None:
         self.table = table
+        self.key = key
         self.kept: dict[tuple[str, str], Any] = {}
         self._designs: dict[Hashable, Design] = {}
         self._verdicts: dict[Hashable, Verdict] = {}
@@ -466,7 +483,7 @@ class Site:
         return made
 
     def _make(self, a: Ask, table: Any) -> Design:
-        return cast(Design, getattr(a.analysis, a.step)(People(table), *a.args))
+        return cast(Design, getattr(a.analysis, a.step)(People(table, key=self.key or b""), *a.args))
 
     def people(self, a: Ask) -> int:
         """How many people of this hospital are in the design that an ask works on."""
@@ -480,7 +497,7 @@ class Site:
     def run(self, a: Ask) -> Any:
         """Run the step of an ask: sums for `ask`, anything for `keep`, which is then kept here."""
         key = (a.analysis, step_of(a).on, a.group)
-        people = People(self.table, self._designs.get(key), self._verdicts.get(key))
+        people = People(self.table, self._designs.get(key), self._verdicts.get(key), self.key or b"")
         people.kept = {step: v for (name, step), v in self.kept.items() if name == name_of(a.analysis)}
         result = getattr(a.analysis, a.step)(people, *a.args)
         if a.kind == "keep":

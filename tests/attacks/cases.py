@@ -17,10 +17,12 @@ from attacks.view import View, record, refused
 from confrere import analyses
 from confrere.errors import UserError
 from confrere.rounds import find, installed
+from confrere.study.imputation import Impute
 
 WORLDS = ("ranges", "heavy tails")
 STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48)  # people, in units of 15 per term
 X = ("x1", "x2", "treated")
+KNOWN = replace(GROUND, person="pid")
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,10 @@ CASES = (
     _regression("poisson", "visits", smooth=False),
     _regression("glm", "cost", smooth=True, note="gamma", family="gamma", link="log"),
     _regression("glm", "y", smooth=True, note="gaussian", family="gaussian"),
+    Case("linear", _of("linear", "y ~ x1 + lab + treated", missing=Impute(5), ground=KNOWN),
+         ("x1", "lab", "treated", "y"), ("x1", "lab", "treated", "y"), ("y",), note="a number imputed"),
+    Case("logistic", _of("logistic", "ill ~ x1 + lab + mild", missing=Impute(2, 2), ground=KNOWN),
+         ("x1", "lab", "mild", "ill"), ("x1", "lab"), note="a number and a mark imputed"),
 )
 # fmt: on
 

@@ -15,7 +15,7 @@ import pandas as pd
 from confrere.study.ground import Ground
 from confrere.study.schema import Column, Schema
 
-RANGES = {"x1": (-3.0, 3.0), "x2": (0.0, 10.0), "y": (-15.0, 15.0)}
+RANGES = {"x1": (-3.0, 3.0), "x2": (0.0, 10.0), "y": (-15.0, 15.0), "lab": (-10.0, 10.0)}
 LEVELS = {"arm": ("a", "b"), "stage": ("I", "II", "III"), "status": ("alive", "relapse", "death")}
 GROUND = Ground(
     Schema(
@@ -61,6 +61,11 @@ def patients(n: int, seed: int = 1, *, heavy: bool = False) -> pd.DataFrame:
     frame["arm"] = _levels("arm", rng.integers(0, 2, n))
     frame["stage"] = _levels("stage", rng.integers(0, 3, n))
     frame["status"] = _levels("status", np.where(event > 0, rng.integers(1, 3, n), 0))
+    frame["lab"] = np.clip(0.5 * z1 + 0.3 * frame["y"] + rng.normal(0, 1, n), *RANGES["lab"])
+    frame["mild"] = (rng.random(n) < 1 / (1 + np.exp(-0.5 * z1))).astype(float)
+    for name in ("lab", "mild"):
+        frame[name] = frame[name].mask(rng.random(n) < 0.3)
+    frame["pid"] = [f"p{seed}-{i}" for i in range(n)]
     return frame
 
 

@@ -83,8 +83,8 @@ CASES = (
     _regression("glm", "probit", "ill", family="binomial", link="probit"),
     _regression("glm", "gaussian", "y", family="gaussian", weights="w"),
     _imputed("one column imputed", "linear", "y ~ x1 + x2", ("x1", "x2"), Impute(5), robust=True),
-    _imputed("columns of all kinds imputed", "logistic", "ill ~ x1 + x2 + treated", ("x1", "x2", "treated"), Impute(2, 2)),
-    _imputed("levels imputed", "glm", "visits ~ x1 + C(stage)", ("x1",), Impute(4), family="poisson"),
+    _imputed("columns of two kinds imputed", "logistic", f"ill ~ {TERMS}", ("x1", "x2", "treated"), Impute(2, 2)),
+    _imputed("levels imputed", "glm", "visits ~ x1 + C(stage)", ("x1",), Impute(2), family="poisson"),
     _imputed("imputed, shared", "cox", f"{SURV} ~ x1 + x2", ("x1", "x2"), Impute(2), baseline="shared",
              ground=replace(KNOWN, step=365.0)),
 )

@@ -632,10 +632,68 @@ make_describe <- function() {
     lung_by_sex = describe_of(lung, "sex", c("age", "ph.karno", "pat.karno", "meal.cal", "wt.loss", "time"), "ph.ecog"))
 }
 
+# ---- predictions ----------------------------------------------------------------------------------
+
+newcomers <- data.frame(hormon = c(0, 1, 1, 0, 1), chemo = c(1, 0, 0, 1, 1), age = c(40, 55, 63.5, 71, 48), meno = c(0, 1, 1, 1, 0),
+  size = factor(c("<=20", "20-50", ">50", "20-50", "<=20"), levels(breast$size)), grade = c(3, 2, 3, 3, 2), nodes = c(0, 2, 11, 5, 1),
+  pgr = c(10, 0, 250, 31, 90), er = c(5, 300, 77, 0, 12), rtime = c(365, 900, 1800, 3000, 50))
+
+glm_predicted <- function(formula, family) {
+  again <- function(start) suppressWarnings(glm(formula, family, breast, start = start, control = glm.control(epsilon = 1e-15, maxit = 200)))
+  fit <- again(NULL)
+  for (i in 1:5) fit <- again(coef(fit))
+  on <- function(type) { p <- predict(fit, newcomers, type = type, se.fit = TRUE); list(estimate = unname(p$fit), std_error = unname(p$se.fit)) }
+  list(call = one(paste0("glm(", paste(deparse(formula), collapse = " "), ", ", family$family, "(", family$link, "))")),
+       link = on("link"), response = on("response"))
+}
+
+lm_predicted <- function(formula) {
+  p <- predict(lm(formula, breast), newcomers, se.fit = TRUE, interval = "confidence", level = 0.9)
+  list(call = one(paste0("lm(", deparse(formula), ")")), level = one(0.9),
+       response = list(estimate = unname(p$fit[, "fit"]), std_error = unname(p$se.fit), conf_low = unname(p$fit[, "lwr"]), conf_high = unname(p$fit[, "upr"])))
+}
+
+lp_predicted <- function(fit, rows) {
+  on <- function(type) { p <- predict(fit, rows, type = type, se.fit = TRUE, reference = "sample"); list(estimate = unname(p$fit), std_error = unname(p$se.fit)) }
+  list(call = one(paste(deparse(fit$call), collapse = " ")), centre = fit$means, lp = on("lp"), risk = on("risk"))
+}
+
+curves_predicted <- function(fit, rows, times) {
+  one_of <- function(i) {
+    s <- summary(survfit(fit, newdata = rows[i, , drop = FALSE]), times = times)
+    list(estimate = as.vector(s$surv), std_error = as.vector(s$std.err), conf_low = as.vector(s$lower), conf_high = as.vector(s$upper))
+  }
+  list(call = one(paste(deparse(fit$call), collapse = " ")), times = times, people = lapply(seq_len(nrow(rows)), one_of))
+}
+
+make_predict <- function() {
+  plain <- Surv(rtime, recur) ~ hormon + age + size + nodes
+  here <- transform(newcomers, hospital = breast$hospital[1], pid = 1)
+  by_site <- update(plain, . ~ . + strata(hospital))
+  months <- transform(breast, rtime = ceiling(rtime / 30))
+  monthly <- function(formula, ties) fit_tight(bquote(coxph(.(formula), months, ties = .(ties), control = tight)))
+  save_oracle("predict", list(breast = says$breast, w = says$w,
+      newcomers = one("the people predicted for; months: rtime = ceiling(rtime / 30)"),
+      centre = one("coxph's means: 0 for columns whose values are all -1, 0 or 1"),
+      risk_se = one("R's standard error of a risk is se(lp) * sqrt(risk)")),
+    newcomers = as.list(newcomers),
+    gaussian = lm_predicted(nodes ~ age + size + grade),
+    logit = glm_predicted(recur ~ hormon * nodes + ns(age, knots = c(45, 55, 65), Boundary.knots = c(20, 95)) + scale(er), binomial()),
+    probit = glm_predicted(recur ~ hormon + age + size, binomial("probit")),
+    poisson_offset = glm_predicted(nodes ~ age + size + offset(log(rtime / 365.25)), poisson()),
+    gamma_inverse = glm_predicted(rtime ~ age + size + nodes, Gamma("inverse")),
+    cox_by_hospital = lp_predicted(fit_tight(bquote(coxph(.(by_site), breast, control = tight))), here),
+    cox_weights = lp_predicted(fit_tight(bquote(coxph(.(by_site), breast, weights = w, control = tight))), here),
+    cox_robust = lp_predicted(fit_tight(bquote(coxph(.(by_site), breast, cluster = pid, control = tight))), here),
+    shared = curves_predicted(monthly(plain, "efron"), newcomers, c(6, 12, 36, 60)),
+    shared_breslow = curves_predicted(monthly(plain, "breslow"), newcomers, c(6, 12, 36, 60)),
+    shared_strata = curves_predicted(monthly(Surv(rtime, recur) ~ hormon + age + nodes + strata(size), "efron"), newcomers, c(6, 12, 36, 60)))
+}
+
 # ---- all of it ------------------------------------------------------------------------------------
 
 makers <- list(cox_breast = make_cox_breast, cox_breast_baseline = make_cox_breast_baseline, cox_lung = make_cox_lung,
   splines = make_splines, km_breast = make_km_breast, km_lung = make_km_lung, logrank = make_logrank, glm_breast = make_glm_breast,
-  competing_myeloma = make_competing_myeloma, describe = make_describe)
+  competing_myeloma = make_competing_myeloma, describe = make_describe, predict = make_predict)
 wanted <- commandArgs(trailingOnly = TRUE)
 for (name in if (length(wanted)) wanted else names(makers)) makers[[name]]()

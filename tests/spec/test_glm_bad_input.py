@@ -315,9 +315,11 @@ def test_warnings() -> None:
     frame = people().assign(recur=0.0)
     frame.loc[:24, "recur"] = 1.0
     (few,) = run(Logistic("recur ~ age + dose + years"), frame).warnings
-    assert few.startswith("25 people have the rarer outcome, for 3 terms: fewer than ten per term")
+    assert few.code == "few-events"
+    assert few.text.startswith("25 people have the rarer outcome, for 3 terms: fewer than 10 per term")
     (wide,) = run(Poisson("I(visits * 10) ~ age"), people()).warnings
-    assert "times as much as Poisson counts would" in wide
+    assert wide.code == "overdispersion"
+    assert "times as much as the model says" in wide.text
     assert not run(Poisson("I(visits * 10) ~ age", robust=True), people()).warnings
 
 

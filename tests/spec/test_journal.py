@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from confrere.analyses.cox import Cox
-from confrere.journal import recorded, replay
 from confrere.data.dummy import dummy
 from confrere.errors import ProtocolError, Waiting
 from confrere.hospital.gate import Policy, judge_clear
+from confrere.journal import recorded, replay
 from confrere.rounds import Answer, Answers, Round, clear, drive, supported
 from confrere.study.ground import Ground
 from confrere.study.schema import Schema

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from confrere.data.sources import Source, read
 from confrere.errors import DataError
@@ -105,6 +107,40 @@ def test_pandas() -> None:
     check(read(typed().astype({"size": "category", "pid": "category"}), NAMES, SCHEMA, "pid"))
     mixed = typed().astype("object")
     check(read(mixed, NAMES, SCHEMA, "pid"))
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_numbers_of_a_frame_are_read_as_they_would_be_from_a_query(data: st.DataObject) -> None:
+    """The columns that are numbers already are taken as they stand; the twin asks DuckDB, as for every other source."""
+    n = data.draw(st.integers(1, 8))
+
+    def values(kind: type[Any], low: float, high: float) -> list[Any]:
+        elements = st.floats(low, high) | st.just(np.nan) if kind is float else st.integers(int(low), int(high))
+        return data.draw(st.lists(elements, min_size=n, max_size=n))
+
+    frame = pd.DataFrame({
+        "pid": [f"p{i}" for i in range(n)], "age": values(float, -1e300, 150), "dose": values(int, 0, 250),
+        "small": np.array(values(float, -8, 8), dtype=np.float32), "dead": np.array(values(int, 0, 1), dtype=bool),
+        "size": data.draw(st.lists(st.sampled_from(["small", "large", None]), min_size=n, max_size=n)),
+    })  # fmt: skip
+    columns = [c for c in frame if c != "pid"]
+    direct, queried = read(frame, columns, SCHEMA), read(frame, columns, SCHEMA, "pid")
+    pd.testing.assert_frame_equal(direct.frame, queried.frame.drop(columns="pid"))
+    assert (direct.n_read, direct.left_out, direct.clamped) == (queried.n_read, queried.left_out, queried.clamped)
+    for column in columns[:-1]:
+        odd = frame.astype({column: float})
+        odd.loc[0, column] = np.inf
+        for person in (None, "pid"):
+            with pytest.raises(DataError, match=f"column '{column}' has 1 infinite values"):
+                read(odd, columns, SCHEMA, person)
+
+
+def test_what_is_read_of_a_frame_cannot_be_written() -> None:
+    source = pd.DataFrame({"dose": [1.0, 2.0]})
+    values = read(source, ["dose"], SCHEMA).frame["dose"].to_numpy()
+    assert np.shares_memory(values, source["dose"].to_numpy())
+    assert not values.flags.writeable
 
 
 def test_an_empty_hospital_is_a_table_without_rows(tmp_path: Path) -> None:

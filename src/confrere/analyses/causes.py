@@ -60,6 +60,9 @@ def no_events(cause: str = "") -> ModelError:
     """The error of a regression without events."""
     if cause:
         return ModelError(
-            f"no events of cause {cause!r} in any hospital: check the event column, or choose another cause"
+            f"no events of cause {cause!r} in any hospital: check the event column, or choose another cause",
+            about="no-events",
         )
-    return ModelError("no events: everybody is censored. Check the event column, or follow people for longer")
+    return ModelError(
+        "no events: everybody is censored. Check the event column, or follow people for longer", about="no-events"
+    )

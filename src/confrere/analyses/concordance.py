@@ -3,18 +3,19 @@
 A pair is comparable if the one with the shorter time has the event (an event and a censoring at the same time are
 comparable, two events are not). It is concordant if that one has the larger risk. The variance is the
 infinitesimal jackknife over people; matches R survival::concordance.
+
+Pairs are counted bit by bit of the order in time: two people differ first in one bit, the higher ones being those of a
+block of people. With everybody of a block sorted by risk, sums over those who have the bit, and over the events that
+have not, give everybody's pairs. That is a pass over the people for each of log2(times) bits, with ties of any size.
 """
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 from confrere.rounds import Array, Bools, Ints
-
-BLOCK = 512
 
 
 class Pairs(NamedTuple):
@@ -67,59 +68,37 @@ def _strata(strata: Ints | None, n: int) -> list[Ints]:
 
 
 def _within(time: Array, event: Bools, risk: Array, weights: Array) -> Array:
-    order = np.lexsort((~event, time))
-    t, e, r, w = time[order], event[order], risk[order], weights[order]
-    starts = _blocks(t)
-    found = np.zeros((3, t.size))
-    later, earlier = _Sorted(), _Sorted()
-    for low, high in pairwise(starts):
-        mine = slice(low, high)
-        found[:, mine] += earlier.compare(r[mine], reverse=True)
-        found[:, mine] += _inside(t[mine], e[mine], r[mine], w[mine])
-        earlier.add(r[mine][e[mine]], w[mine][e[mine]])
-    for low, high in zip(starts[-2::-1], starts[:0:-1], strict=True):
-        mine = slice(low, high)
-        found[:, mine] += later.compare(r[mine], reverse=False) * e[mine]
-        later.add(r[mine], w[mine])
-    back = np.empty_like(found)
-    back[:, order] = found * w
-    return back
+    # who comes later in this order is comparable with an event; two events at one time are level, and are not
+    exits = np.unique(2 * np.unique(time, return_inverse=True)[1] + ~event, return_inverse=True)[1]
+    who = np.argsort(risk, kind="stable")
+    found = np.zeros((3, time.size))
+    for bit in reversed(range(int(exits.max()).bit_length())):
+        found[:, who] += _split(exits[who] >> bit, event[who], risk[who], weights[who])
+        who = who[np.argsort(exits[who] >> bit, kind="stable")]
+    return found * weights
 
 
-def _blocks(t: Array) -> list[int]:
-    """Starts of blocks of about BLOCK people that keep equal times together, and the end."""
-    groups = np.flatnonzero(np.diff(t, prepend=-np.inf) != 0)
-    starts = [0]
-    for g in groups:
-        if g - starts[-1] >= BLOCK:
-            starts.append(int(g))
-    return [*starts, t.size]
+def _split(place: Ints, event: Bools, risk: Array, weights: Array) -> Array:
+    """Comparable pairs (3, m) of people in blocks of equal place >> 1, of whom the odd ones come after the even ones.
+
+    The people stand block after block, sorted by risk in each.
+    """
+    late = (place & 1).astype(bool)
+    block = np.diff(place >> 1, prepend=-1, append=-1) != 0
+    run = block | np.concatenate([[True], risk[1:] != risk[:-1], [True]])
+    (low, high), (first, last) = _ends(block), _ends(run)
+    # to an event come the later ones, lower risks being concordant; to a later one the events, higher being so
+    others = np.array([np.where(late, weights, 0.0), np.where(event & ~late, weights, 0.0)])
+    sums = np.column_stack([np.zeros(2), np.cumsum(others, axis=1)]).ravel()
+    mine = late * (place.size + 1)
+    low, first, last, high = (sums[at + mine] for at in (low, first, last, high))
+    below, level, above = first - low, last - first, high - last
+    found = np.array([np.where(late, above, below), np.where(late, below, above), level])
+    return np.where(late | event, found, 0.0)
 
 
-def _inside(t: Array, e: Bools, r: Array, w: Array) -> Array:
-    """Pairs within a block, by looking at all of them."""
-    first = e[:, None] & ((t[:, None] < t[None, :]) | ((t[:, None] == t[None, :]) & ~e[None, :]))
-    above, level = r[:, None] > r[None, :], r[:, None] == r[None, :]
-    kinds = (first & above, first & ~above & ~level, first & level)
-    return np.array([k @ w + k.T @ w for k in kinds])
-
-
-class _Sorted:
-    """Risks and weights seen so far, sorted by risk."""
-
-    def __init__(self) -> None:
-        self.risk = np.empty(0)
-        self.weight = np.empty(0)
-
-    def add(self, risk: Array, weight: Array) -> None:
-        both = np.concatenate([self.risk, risk])
-        order = np.argsort(both, kind="stable")
-        self.risk, self.weight = both[order], np.concatenate([self.weight, weight])[order]
-
-    def compare(self, risk: Array, *, reverse: bool) -> Array:
-        """Weight seen (concordant, discordant, tied): lower risks are concordant, or the higher with `reverse`."""
-        sums = np.concatenate([[0.0], np.cumsum(self.weight)])
-        below = sums[np.searchsorted(self.risk, risk, "left")]
-        upto = sums[np.searchsorted(self.risk, risk, "right")]
-        above = sums[-1] - upto
-        return np.array([above, below, upto - below] if reverse else [below, above, upto - below])
+def _ends(edge: Bools) -> tuple[Ints, Ints]:
+    """For each of m people the start and the end of its stretch; `edge` (m + 1,) marks where stretches start, and m."""
+    at = np.flatnonzero(edge)
+    sizes = np.diff(at)
+    return np.repeat(at[:-1], sizes), np.repeat(at[1:], sizes)

@@ -13,19 +13,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from confrere.analyses import concordance
+from confrere.analyses import cautions, concordance
 from confrere.analyses.causes import cause_number, no_events, one_cause
-from confrere.analyses.finding import Citation, Finding, Record, attrition, chi_square, coefficients
+from confrere.analyses.finding import Caution, Citation, Finding, Record, attrition, chi_square, coefficients
 from confrere.analyses.newton import Curve, Peak, Slope, maximise
 from confrere.analyses.risksets import RiskSets, Tied, risk_sets, tied
-from confrere.analyses.scaling import RAW, Scales, Standard, scales, standard
+from confrere.analyses.scaling import RAW, Scales, Standard, indicators, scales, standard
 from confrere.errors import FormulaError, ModelError, StudyError
-from confrere.rounds import Array, Design, Flow, People, Sum, ask, local, register, support
+from confrere.rounds import Array, Bools, Design, Flow, People, Sum, ask, local, register, support
 from confrere.study.ground import Ground, Rows, design_of, model_of
+from confrere.study.imputation import Missing, check_imputing, imputing
 
 CITE = (
     Citation("Cox DR. Regression models and life-tables. J R Stat Soc B 1972;34:187-220",
@@ -95,6 +97,7 @@ class Cox:
     person. `ridge` is theta in the penalty theta/2 sum(beta^2), in units of the terms (R `ridge(scale=FALSE)`).
     `diagnostics` asks for the tests of proportional hazards and the concordance. Where causes compete, `cause` is
     the one whose events count, the others being censored (cause-specific hazards); without it every event counts.
+    `missing` is `complete` (who misses a column is left out), `impute`, or an `Impute` that says how.
 
     Finding: tables `coefficients` (log hazard ratios, per unit of the term), `tests`, `proportional_hazards`,
     `attrition`; with a shared baseline also `baseline`. Exact: equals R's coxph on the pooled rows stratified by
@@ -109,6 +112,7 @@ class Cox:
     ridge: float = 0.0
     diagnostics: bool = True
     cause: str = ""
+    missing: Missing = "complete"
     ground: Ground = Ground()
 
     def __post_init__(self) -> None:
@@ -130,6 +134,7 @@ class Cox:
             raise FormulaError(f"{self.formula!r}: offset() is not offered for Cox models; use it in a poisson model")
         if not model.names:
             raise FormulaError(f"{self.formula!r}: a Cox model needs at least one term")
+        check_imputing(self)
         if self.cause:
             cause_number(self.formula, self.ground, self.cause)
 
@@ -165,18 +170,17 @@ class Cox:
         likelihood = Likelihood.at(people.design, beta, standard, self.ties == "efron")
         return Slope(
             people.derived(likelihood.loglik, likelihood.weights),
-            people.moments(likelihood.x, y=likelihood.residual),
+            people.derived(likelihood.score()),
         )
 
     @local(on="design", repeats=3)
     def curve(self, people: People, beta: Beta, standard: Standard) -> Curve:
         """The same, and the information."""
         likelihood = Likelihood.at(people.design, beta, standard, self.ties == "efron")
-        ones = np.ones(likelihood.sets.size)
         return Curve(
             people.derived(likelihood.loglik, likelihood.weights),
-            people.moments(likelihood.x, y=likelihood.residual),
-            people.derived(likelihood.information(ones), likelihood.weights, symmetric=True),
+            people.derived(likelihood.score()),
+            people.derived(likelihood.information(), likelihood.weights, symmetric=True),
         )
 
     @local(on="design")
@@ -195,7 +199,7 @@ class Cox:
         g = ((np.log(np.maximum(times, 1e-9)) if transform == "log" else times) - clock[0]) / clock[1]
         weights = likelihood.weights
         return Drift(
-            people.derived(likelihood.score(g), weights),
+            people.derived(likelihood.drift(g), weights),
             people.derived(likelihood.information(g), weights, symmetric=True),
             people.derived(likelihood.information(g**2), weights, symmetric=True),
         )
@@ -218,6 +222,10 @@ class Cox:
 
     def flow(self) -> Flow[Finding]:
         """Standardise, climb, then variance and diagnostics."""
+        if imputing(self):
+            from confrere.analyses.impute import imputed
+
+            return (yield from imputed(self))
         if self.baseline == "shared":
             from confrere.analyses.cox_shared import shared
 
@@ -226,7 +234,8 @@ class Cox:
         s = yield from ask(self.start)
         if not float(s.events.value):
             raise no_events(self.cause)
-        z = standard(Scales(s.total, s.first, s.second), self.names)
+        raw = Scales(s.total, s.first, s.second)
+        z = standard(raw, self.names)
         sd = np.array(z.sd)
         peak = yield from maximise(
             np.zeros(len(self.names)),
@@ -242,7 +251,8 @@ class Cox:
         if self.diagnostics:
             extra = yield from self._proportional(peak, beta, z, s, verdict.budget)
             facts = yield from self._concordance(beta, z)
-        return fitted(self, peak, sd, int(s.events.value), verdict, Beside(extra, facts, meat))
+        beside = Beside(extra, facts, indicators(raw), meat)
+        return fitted(self, peak, z, int(s.events.value), verdict, beside)
 
     def _first(self, beta: Beta, z: Standard) -> Flow[Curve]:
         """The information, in which a term that no hospital varies in shows."""
@@ -252,7 +262,8 @@ class Cox:
             if not any(beta) and own < 1e-9 * max(1.0, information.max()):
                 raise ModelError(
                     f"term {name!r} is constant within every hospital, so a baseline per hospital takes it up. "
-                    f'Use baseline = "shared", or leave it out'
+                    f'Use baseline = "shared", or leave it out',
+                    about="constant-term",
                 )
         return curve
 
@@ -298,12 +309,15 @@ def with_sets(made: Design) -> Design:
 
 
 def _pairs(design: Design, beta: Beta, standard: Standard) -> concordance.Pairs:
+    """Everybody's comparable pairs, which two steps need at the same coefficients."""
+    return design.once(f"pairs at {beta}", lambda: _counted(design, beta, standard))
+
+
+def _counted(design: Design, beta: Beta, standard: Standard) -> concordance.Pairs:
     rows: Rows = design.data.rows
     if rows.time is None or rows.event is None:
         raise FormulaError("the outcome must be Surv(time, event)")
-    risk = np.round(
-        standard.of(rows.x) @ np.array(beta), 10
-    )  # people with the same terms tie, whatever the order of sums
+    risk = np.round(standard.times(rows.x, beta), 10)  # people with the same terms tie, whatever the order of sums
     exits = concordance.Exits(rows.time, rows.event > 0, rows.strata)
     if rows.entry is not None:
         return concordance.late_pairs(exits, rows.entry, risk, design.data.weights)
@@ -312,15 +326,14 @@ def _pairs(design: Design, beta: Beta, standard: Standard) -> concordance.Pairs:
 
 @dataclass(frozen=True, eq=False)
 class Likelihood:
-    """Cox's partial likelihood of one hospital at given coefficients; x (n, p) standardised, r and residual (n,)."""
+    """Cox's partial likelihood of one hospital at given coefficients; x (n, p) raw, r and residual (n,)."""
 
     sets: RiskSets
     x: Array
+    standard: Standard
     r: Array
     weights: Array
     ties: Tied
-    s0: Array
-    d0: Array
     loglik: Array
     residual: Array
 
@@ -328,48 +341,54 @@ class Likelihood:
     def at(design: Design, beta: Beta, standard: Standard, efron: bool) -> Likelihood:
         """Evaluate at standardised coefficients `beta` (p,)."""
         rows, sets, weights = design.data
-        x = standard.of(rows.x)
-        eta = x @ np.array(beta)
+        eta = standard.times(rows.x, beta)
         r = weights * np.exp(eta)
-        s0, d0 = sets.at_risk(r), sets.tied(r)
-        ties = tied(s0, d0, sets.weight, sets.count, efron)
-        dead = sets.own >= 0
-        loglik = (weights * eta)[dead].sum() - ties.log.sum()
-        residual = weights * dead - r * _exposed(sets, ties.a, ties.c)
-        return Likelihood(sets, x, r, weights, ties, s0, d0, np.asarray(loglik), residual)
+        ties = tied(sets.at_risk(r), sets.tied(r), sets.weight, sets.count, efron)
+        dead = sets.dead
+        loglik = weights[dead] @ eta[dead] - ties.log.sum()
+        residual = -r * sets.exposed(ties.a, ties.c)
+        residual[dead] += weights[dead]
+        return Likelihood(sets, rows.x, standard, r, weights, ties, np.asarray(loglik), residual)
 
-    def score(self, g: Array) -> Array:
+    def score(self) -> Array:
+        """Derivatives of the log-likelihood by the standardised coefficients (p,)."""
+        return self.standard.sums(self.x, self.residual)
+
+    def drift(self, g: Array) -> Array:
         """Score of coefficients times g (T,) at each event time: (p,)."""
-        own = np.where(self.sets.own >= 0, np.append(g, 0.0)[self.sets.own], 0.0)
-        q = self.r * _exposed(self.sets, self.ties.a * g, self.ties.c * g)
-        return np.asarray(self.x.T @ (self.weights * own - q))
+        residual = -self.r * self.sets.exposed(self.ties.a * g, self.ties.c * g)
+        dead = self.sets.dead
+        residual[dead] += self.weights[dead] * g[self.sets.own[dead]]
+        return self.standard.sums(self.x, residual)
 
-    def information(self, g: Array) -> Array:
+    @cached_property
+    def firsts(self) -> tuple[Array, Array]:
+        """S1 and D1, sums of r z over those at risk and over those with the event: (T, p) each."""
+        # a column at a time: no second table of people and terms
+        columns = (
+            (x - m) * (self.r / s) for x, m, s in zip(self.x.T, self.standard.mean, self.standard.sd, strict=True)
+        )
+        both = [(self.sets.at_risk(column), self.sets.tied(column)) for column in columns]
+        return np.array([s for s, _ in both]).T, np.array([d for _, d in both]).T
+
+    def information(self, g: Array | float = 1.0) -> Array:
         """Sum over event times of g (T,) times the variance of x in the risk set: (p, p)."""
-        q = self.r * _exposed(self.sets, self.ties.a * g, self.ties.c * g)
-        s1 = self.sets.at_risk(self.x * self.r[:, None])
-        d1 = self.sets.tied(self.x * self.r[:, None])
-        return np.asarray((self.x * q[:, None]).T @ self.x - means_squared(self.ties, s1, d1, g))
+        q = self.r * self.sets.exposed(self.ties.a * g, self.ties.c * g)
+        return np.asarray(self.standard.products(self.x, q) - means_squared(self.ties, *self.firsts, g))
 
     def score_residuals(self) -> Array:
         """What each person adds to the score (n, p), weights included (Therneau & Grambsch, section 4.6)."""
-        sets, t = self.sets, self.ties
-        s1, d1 = sets.at_risk(self.x * self.r[:, None]), sets.tied(self.x * self.r[:, None])
+        sets, t, (s1, d1) = self.sets, self.ties, self.firsts
         mean = (s1 * t.a[:, None] - d1 * t.c[:, None]) / np.maximum(sets.weight, 1e-300)[:, None]
         b = s1 * t.a2[:, None] - d1 * t.c2[:, None]
         c = s1 * t.c2[:, None] - d1 * t.e2[:, None]
-        dead = np.flatnonzero(sets.own >= 0)
-        out = self.x * self.residual[:, None] + self.r[:, None] * sets.during(b)
+        dead = sets.dead
+        out = self.standard.of(self.x) * self.residual[:, None] + self.r[:, None] * sets.during(b)
         out[dead] -= self.r[dead, None] * c[sets.own[dead]] + self.weights[dead, None] * mean[sets.own[dead]]
         return np.asarray(out)
 
 
-def _exposed(sets: RiskSets, a: Array, c: Array) -> Array:
-    """For each person the sum of a (T,) while at risk, less c (T,) at its own event: (n,)."""
-    return sets.during(a) - np.where(sets.own >= 0, np.append(c, 0.0)[sets.own], 0.0)
-
-
-def means_squared(ties: Tied, s1: Array, d1: Array, g: Array) -> Array:
+def means_squared(ties: Tied, s1: Array, d1: Array, g: Array | float = 1.0) -> Array:
     """Sum over event times and ties of g (W/d) m m', m = (S1 - f D1)/den; s1 and d1 (T, p): (p, p)."""
     cross = s1.T @ (d1 * (g * ties.c2)[:, None])
     return np.asarray(s1.T @ (s1 * (g * ties.a2)[:, None]) - cross - cross.T + d1.T @ (d1 * (g * ties.e2)[:, None]))
@@ -389,21 +408,24 @@ def drifting(names: tuple[str, ...], information: Array, got: Drift, transform: 
 
 
 class Beside(NamedTuple):
-    """What a fit has beside its coefficients: tables, facts, and the meat (p, p) of the robust variance."""
+    """What a fit has beside its coefficients: tables, facts, which terms (p,) are 0 or 1, the meat (p, p) if robust."""
 
     tables: Tables
     facts: Mapping[str, Any]
+    indicator: Bools
     meat: Array | None = None
 
 
-def fitted(cox: Cox, peak: Peak, sd: Array, events: int, verdict: Any, beside: Beside) -> Finding:
+def fitted(cox: Cox, peak: Peak, z: Standard, events: int, verdict: Any, beside: Beside) -> Finding:
     """Coefficients in units of the terms, their variance, and the tests of the whole model."""
-    extra, facts, meat = beside
+    extra, facts, indicator, meat = beside
+    sd = np.array(z.sd)
     penalised = peak.information + np.diag(cox.ridge / sd**2)
     bread = np.linalg.inv(penalised)
     estimate, vcov = peak.beta / sd, bread / np.outer(sd, sd)
     se = np.sqrt(np.diag(vcov))
-    arrays = {"estimate": estimate, "vcov": vcov}
+    # what predictions are centred on; as R's coxph, which leaves indicators as they are
+    arrays = {"estimate": estimate, "vcov": vcov, "centre": np.where(indicator, 0.0, np.array(z.mean))}
     robust = None
     if meat is not None:
         arrays["robust_vcov"] = (bread @ meat @ bread) / np.outer(sd, sd)
@@ -429,16 +451,21 @@ def fitted(cox: Cox, peak: Peak, sd: Array, events: int, verdict: Any, beside: B
             "log_likelihood": peak.loglik, "log_likelihood_null": float(null.loglik.value), "ties": cox.ties,
             "baseline": cox.baseline, "rounds_of_the_fit": peak.rounds, **facts,
         },
-        arrays=arrays, warnings=few_events(events, p),
+        arrays=arrays, warnings=_cautions(cox, arrays, cautions.unit_of(sd, indicator), (events, verdict.n), extra),
         notes=() if cox.baseline == "shared" else ("Stratified by hospital: each has its own baseline hazard.",),
         cite=(*CITE, *((ZPH,) if extra else ()), *((LIN_WEI,) if robust is not None else ())),
     )  # fmt: skip
 
 
-def few_events(events: int, terms: int) -> tuple[str, ...]:
-    """A warning where there are fewer than ten events per term (Peduzzi et al. 1995)."""
-    if events >= 10 * terms:
-        return ()
+def _cautions(
+    cox: Cox, arrays: Mapping[str, Array], unit: Array, counts: tuple[int, int], extra: Tables
+) -> tuple[Caution, ...]:
+    """What asks the reader to act; `counts` are events and people."""
+    events, n = counts
+    tested = extra.get("proportional_hazards", [])
     return (
-        f"{events} events for {terms} terms: fewer than ten per term, estimates may be unstable and too far from 0.",
+        *cautions.few_events(events, len(cox.names)),
+        *cautions.unsure(cox.names, arrays["estimate"], arrays["vcov"], unit),
+        *cautions.drifting_hazards(tested),
+        *(cautions.untested_hazards(n, cox.baseline == "shared") if cox.diagnostics and not tested else ()),
     )

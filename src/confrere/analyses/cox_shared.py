@@ -13,12 +13,12 @@ Equals R survival::coxph on times rounded up to the cells. Sources: those of `co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from confrere.analyses.baseline import baseline, baseline_records
 from confrere.analyses.causes import no_events
 from confrere.analyses.cox import (
     Beside,
@@ -36,7 +36,7 @@ from confrere.analyses.ladder import cell_of, check_on_grid, horizon_of, ladder,
 from confrere.analyses.newton import Curve, Peak, Slope, maximise
 from confrere.analyses.ranks import Ranks
 from confrere.analyses.risksets import RiskSets, Tied, tied
-from confrere.analyses.scaling import Scales, Standard, scales, standard
+from confrere.analyses.scaling import Scales, Standard, indicators, scales, standard
 from confrere.errors import ModelError
 from confrere.rounds import Array, Bools, Cells, Design, Flow, Ints, People, Sum, Verdict, ask, local, register, support
 from confrere.study.ground import Ground, Rows, model_of
@@ -51,13 +51,13 @@ class Began(NamedTuple):
     first: Sum  # (p,)
     second: Sum  # (p,)
     events: Sum  # (strata, cells) people with the event
-    weight: Sum  # (strata, cells) case weights of the events
+    weight: Sum  # (strata, cells) case weights of the events; (strata, 0) without case weights
 
 
 class Risks(NamedTuple):
     """Sums of r per cell: of those who leave with the event, without it, and the others; and of w x b over events.
 
-    The others are those who enter; for Fine and Gray those who leave by a competing event.
+    The others are those who enter; for Fine and Gray those who leave by a competing event. (strata, 0) if none can.
     """
 
     dead: Sum  # (strata, cells)
@@ -89,7 +89,7 @@ class Firsts(NamedTuple):
 
     dead: Sum  # (strata, cells, p)
     alive: Sum  # (strata, cells, p)
-    other: Sum  # (strata, cells, p)
+    other: Sum  # (strata, cells, p), (strata, 0) if none can be
 
 
 class Weighted(NamedTuple):
@@ -192,35 +192,39 @@ class SharedBaseline:
     def began(self, people: People) -> Began:
         """Raw moments and events per cell."""
         d = people.design
-        return Began(*scales(people), people.cells("dead"), people.cells("dead", d.data.weights))
+        weight = people.cells("dead", d.data.weights) if self.cox.weights else self._nothing(people)
+        return Began(*scales(people), people.cells("dead"), weight)
 
     @local(on="grid", repeats=110)
     def risks(self, people: People, beta: Beta, z: Standard) -> Risks:
         """Sums of r per cell."""
-        x, r, w = _weights(people, beta, z)
-        linear = (w * (x @ np.array(beta)))[self._dead(people)].sum()
+        eta, r, w = _weights(people, beta, z)
+        dead = self._dead(people)
+        linear = w[dead] @ eta[dead]
         dead_r, alive_r, other_r = (self._cells(people, kind, r) for kind in self.kinds)
         return Risks(dead_r, alive_r, other_r, people.derived(linear, w))
 
     @local(on="grid", repeats=110)
     def score(self, people: People, beta: Beta, z: Standard, a: Array, c: Array, *more: Array) -> Score:
         """Score with public a and c (S T,)."""
-        x, r, w = _weights(people, beta, z)
-        return Score(people.moments(x, y=w * self._dead(people) - r * self._exposed(people, a, c, *more)))
+        _, r, w = _weights(people, beta, z)
+        residual = w * self._dead(people) - r * self._sets(people, *more).exposed(a, c)
+        return Score(people.derived(z.sums(people.design.data.rows.x, residual)))
 
     @local(on="grid", repeats=2)
     def second(self, people: People, beta: Beta, z: Standard, a: Array, c: Array, *more: Array) -> Second:
         """Second moments weighted by q."""
-        x, r, w = _weights(people, beta, z)
-        q = r * self._exposed(people, a, c, *more)
-        return Second(people.derived((x * q[:, None]).T @ x, w, symmetric=True))
+        _, r, w = _weights(people, beta, z)
+        q = r * self._sets(people, *more).exposed(a, c)
+        return Second(people.derived(z.products(people.design.data.rows.x, q), w, symmetric=True))
 
     @local(on="grid")
     def blocks(self, people: People, beta: Beta, z: Standard, a: Array, c: Array, *more: Array) -> Blocks:
         """a S1 - c D1 of this hospital, summed over blocks of cells."""
-        x, r, w = _weights(people, beta, z)
-        sets = self._sets(people, *more)
-        means = sets.at_risk(x * r[:, None]) * a[:, None] - sets.tied(x * r[:, None]) * c[:, None]
+        _, r, w = _weights(people, beta, z)
+        sets, x = self._sets(people, *more), z.of(people.design.data.rows.x)
+        x *= r[:, None]
+        means = sets.at_risk(x) * a[:, None] - sets.tied(x) * c[:, None]
         starts = block_starts(a.size)
         value = np.add.reduceat(means, starts, axis=0)
         return Blocks(people.derived(value, w, dims=("blocks", "terms"), bounds=(BLOCKS, x.shape[1])))
@@ -228,30 +232,32 @@ class SharedBaseline:
     @local(on="grid", repeats=3)
     def firsts(self, people: People, beta: Beta, z: Standard) -> Firsts:
         """First moments weighted by r per cell."""
-        x, r, _ = _weights(people, beta, z)
-        return Firsts(*(self._cells(people, kind, x * r[:, None]) for kind in self.kinds))
+        _, r, _ = _weights(people, beta, z)
+        x = z.of(people.design.data.rows.x)
+        x *= r[:, None]
+        return Firsts(*(self._cells(people, kind, x) for kind in self.kinds))
 
     @local(on="grid", repeats=2)
     def weighted(self, people: People, beta: Beta, z: Standard, a: Array, c: Array, g: Array, *more: Array) -> Weighted:
         """Score and second moments with drifting coefficients; g (S T,)."""
-        x, r, w = _weights(people, beta, z)
-        sets = self._sets(people, *more)
+        _, r, w = _weights(people, beta, z)
+        sets, x = self._sets(people, *more), people.design.data.rows.x
         own = np.where(sets.own >= 0, np.append(g, 0.0)[sets.own], 0.0)
-        once, twice = (r * self._exposed(people, a * h, c * h, *more) for h in (g, g**2))
+        once, twice = (r * sets.exposed(a * h, c * h) for h in (g, g**2))
         return Weighted(
-            people.derived(x.T @ (w * own - once), w),
-            people.derived((x * once[:, None]).T @ x, w, symmetric=True),
-            people.derived((x * twice[:, None]).T @ x, w, symmetric=True),
+            people.derived(z.sums(x, w * own - once), w),
+            people.derived(z.products(x, once), w, symmetric=True),
+            people.derived(z.products(x, twice), w, symmetric=True),
         )
 
     @local(on="grid")
     def meat(self, people: People, beta: Beta, z: Standard, a: Array, c: Array, means: Array, *more: Array) -> Meat:
         """Squares of score residuals; `means` (3, S T, p) are the public sums over the risk sets."""
-        x, r, w = _weights(people, beta, z)
+        _, r, w = _weights(people, beta, z)
         sets, (b, own_b, mean) = self._sets(people, *more), means
-        residual = w * self._dead(people) - r * self._exposed(people, a, c, *more)
-        out = x * residual[:, None] + r[:, None] * sets.during(b)
-        dead = np.flatnonzero(sets.own >= 0)
+        residual = w * self._dead(people) - r * sets.exposed(a, c)
+        out = z.of(people.design.data.rows.x) * residual[:, None] + r[:, None] * sets.during(b)
+        dead = sets.dead
         out[dead] -= r[dead, None] * own_b[sets.own[dead]] + w[dead, None] * mean[sets.own[dead]]
         return Meat(people.moments(out))
 
@@ -267,13 +273,15 @@ class SharedBaseline:
         first = np.where(entered >= 0, entered + (1 if self.cox.ground.fine else 0), last // max(width, 1) * width)
         starts, total = np.arange(self.strata) * width, self.strata * width
         ones = np.zeros(total)
-        return RiskSets(first, last, dead, starts, ones, ones, ones, np.arange(people.design.n))
+        return RiskSets(first, last, dead, starts, ones, ones, ones)
 
     def _cells(self, people: People, kind: str, values: Array) -> Sum:
-        """Sums over the cells of a kind; of a kind that cannot have people they are publicly 0."""
-        if kind in self.used:
-            return people.cells(kind, values)
-        return replace(people.cells("dead", np.zeros_like(values)), known=True)
+        """Sums over the cells of a kind; nothing for a kind that cannot have people."""
+        return people.cells(kind, values) if kind in self.used else self._nothing(people)
+
+    def _nothing(self, people: People) -> Sum:
+        """Sums over no cells."""
+        return people.derived(np.empty((self.strata, 0)), dims=("groups", "cells"), bounds=(self.strata, 0))
 
     def _width(self, people: People) -> int:
         """Merged cells per stratum."""
@@ -283,17 +291,11 @@ class SharedBaseline:
         """The merged cell of everybody of a kind, in the order of strata and cells; -1 for the others: (n,)."""
         if kind not in self.used:
             return np.full(people.design.n, -1)
-        cells = people.design.cells[kind]
-        at = people.grid(kind).ravel()[np.maximum(cells.index, 0)]
-        return np.where((cells.index >= 0) & (at >= 0), cells.index // cells.shape[1] * self._width(people) + at, -1)
+        return people.design.cells[kind].placed(people.grid(kind), self._width(people))
 
     def _dead(self, people: People) -> Bools:
         """Who has the event, in a stratum that is not suppressed."""
         return self._place(people, "dead") >= 0
-
-    def _exposed(self, people: People, a: Array, c: Array, *more: Array) -> Array:
-        sets = self._sets(people, *more)
-        return sets.during(a) - np.where(sets.own >= 0, np.append(c, 0.0)[sets.own], 0.0)
 
     # sums only
 
@@ -305,7 +307,8 @@ class SharedBaseline:
             raise no_events(self.cox.cause)
         known = yield from self._known(start)
         cox, names = self.cox, self.cox.names
-        z = standard(Scales(start.total, start.first, start.second), names)
+        raw = Scales(start.total, start.first, start.second)
+        z = standard(raw, names)
         sd = np.array(z.sd)
         peak = yield from maximise(
             np.zeros(len(names)),
@@ -317,15 +320,18 @@ class SharedBaseline:
         beta = tuple(peak.beta.tolist())
         hazard = yield from self._hazard(beta, z, known)
         peak = peak._replace(loglik=hazard.loglik)
-        meat, extra = yield from self._after(peak, beta, z, hazard, known, times)
+        meat, extra, means = yield from self._after(peak, beta, z, hazard, known, times)
         events = round(start.events.value.sum())
         facts: dict[str, Any] = {"cells": int(start.events.value.shape[1])}
         facts |= yield from self._concordance(beta, z, edges, verdict)
-        finding = fitted(cox, peak, sd, events, verdict, Beside(extra, facts, meat))
-        tables = {**finding.tables, "baseline": self._baseline(hazard, peak, z, known, times)}
+        finding = fitted(cox, peak, z, events, verdict, Beside(extra, facts, indicators(raw), meat))
+        base = baseline(hazard.ties, peak.beta, z, known.events, times, means)
+        levels = model_of(cox.formula, cox.ground).strata_levels or ("all",)
+        tables = {**finding.tables, "baseline": baseline_records(base, known.events, levels)}
         if hazard.ties.a.size > 2 * BLOCKS:  # the information at 0 was averaged over blocks
             tables["tests"] = [t for t in tables["tests"] if t["test"] != "score"]
-        return replace(finding, tables=tables, notes=(shared_note(cox.ground),))
+        arrays = {**finding.arrays, "baseline": base}
+        return replace(finding, tables=tables, arrays=arrays, notes=(shared_note(cox.ground),))
 
     def _settled(self) -> Flow[tuple[Verdict, Array, tuple[float, ...]]]:
         """The verdict on the grid, the right edges of its cells, and those of the ladder."""
@@ -354,7 +360,11 @@ class SharedBaseline:
     def _known(self, start: Began) -> Flow[Known]:
         """What everybody knows of the grid after the first ask."""
         yield from ()
-        return Known(start.events.value, start.weight.value)
+        return Known(start.events.value, self._weight(start))
+
+    def _weight(self, start: Began) -> Array:
+        """Case weights of the events per cell, (strata, cells)."""
+        return start.weight.value if self.cox.weights else start.events.value
 
     def _hazard(self, beta: Beta, z: Standard, known: Known) -> Flow[Hazard]:
         got = yield from ask(self.risks, beta, z)
@@ -366,6 +376,8 @@ class SharedBaseline:
     def _at_risk(self, got: Risks | Firsts, known: Known) -> Array:
         """At risk per cell from sums of those who leave and enter per cell, (strata, cells, ...)."""
         enter = got.other.value
+        if not enter.size:
+            return later(got.dead.value + got.alive.value)
         after = later(enter)
         if not self.cox.ground.fine:  # at risk in the cell of entry
             after = after - enter
@@ -401,18 +413,19 @@ class SharedBaseline:
 
     def _after(
         self, peak: Peak, beta: Beta, z: Standard, hazard: Hazard, known: Known, times: Array
-    ) -> Flow[tuple[Array | None, Tables]]:
-        """Robust variance and tests of proportional hazards, at the maximum."""
+    ) -> Flow[tuple[Array | None, Tables, Array | None]]:
+        """At the maximum: robust variance, tests of proportional hazards, and means over the risk sets (S T, p)."""
         cox, t = self.cox, hazard.ties
         meat: Array | None = None
         extra: Tables = {}
         if not (cox.robust or cox.diagnostics):
-            return meat, extra
+            return meat, extra, None
         s1, d1 = yield from self._first_moments(beta, z, known)
+        b = s1 * t.a2[:, None] - d1 * t.c2[:, None]
         if cox.robust:
             weight = np.maximum(known.weight.ravel(), 1e-300)
             means = np.array([
-                s1 * t.a2[:, None] - d1 * t.c2[:, None],
+                b,
                 s1 * t.c2[:, None] - d1 * t.e2[:, None],
                 (s1 * t.a[:, None] - d1 * t.c[:, None]) / weight[:, None],
             ])  # fmt: skip
@@ -428,22 +441,7 @@ class SharedBaseline:
                 square = replace(got.twice, value=got.twice.value - means_squared(t, s1, d1, g**2))
                 records += drifting(cox.names, peak.information, FullDrift(got.score, cross, square), transform)
             extra = {"proportional_hazards": records} if records else {}
-        return meat, extra
-
-    def _baseline(self, hazard: Hazard, peak: Peak, z: Standard, known: Known, times: Array) -> list[Record]:
-        """Baseline hazard of a person whose terms are all 0, by stratum and cell (R basehaz, centered = FALSE)."""
-        lift = np.exp(-float(np.sum(peak.beta * np.array(z.mean) / np.array(z.sd))))
-        jumps = hazard.ties.a.reshape(self.strata, -1) * lift
-        levels = model_of(self.cox.formula, self.cox.ground).strata_levels or ("all",)
-        records = []
-        for level, row, count in zip(levels, jumps, known.events, strict=True):
-            total = np.cumsum(row)
-            records += [
-                {"group": level, "time": float(time), "hazard": float(h), "cumulative_hazard": float(c),
-                 "survival": float(np.exp(-c))}
-                for time, h, c, d in zip(times, row, total, count, strict=True) if d > 0
-            ]  # fmt: skip
-        return records
+        return meat, extra, b
 
 
 def shared_note(ground: Ground) -> str:
@@ -472,11 +470,15 @@ def block_starts(size: int) -> Any:
     return np.unique(np.linspace(0, size, BLOCKS + 1).astype(int)[:-1])
 
 
-def _weights(people: People, beta: Sequence[float], z: Standard) -> tuple[Array, Array, Array]:
-    """Standardised terms (n, p), r = w exp(x b) and case weights w (n,)."""
+def _weights(people: People, beta: Beta, z: Standard) -> tuple[Array, Array, Array]:
+    """The linear predictor, r = w exp(x b) and case weights w, each (n,); the last ones are remembered."""
     rows, w, _ = people.design.data
-    x = z.of(rows.x)
-    return x, w * np.exp(x @ np.array(beta)), w
+    last: dict[Any, tuple[Array, Array]] = people.design.once("weights", dict)
+    if (beta, z) not in last:
+        eta = z.times(rows.x, beta)
+        last.clear()
+        last[beta, z] = eta, w * np.exp(eta)
+    return *last[beta, z], w
 
 
 def _standard_time(times: Array, transform: str, strata: int, known: Known) -> Array | None:

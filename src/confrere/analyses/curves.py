@@ -9,6 +9,7 @@ exact times censorings follow the events of their time, and both are Kaplan-Meie
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,14 +102,7 @@ class Curve:
 
     def at(self, time: float) -> tuple[float, float]:
         """Survival and variance of its logarithm at a time; within a cell, of an even hazard."""
-        right = self.cells.right
-        if self.cells.exact:
-            j = int(np.searchsorted(right, time, side="right"))
-            return (1.0, 0.0) if j == 0 else (float(self.survival[j - 1]), float(self.variance[j - 1]))
-        knots = np.append(self.cells.left[:1], right)
-        logs = np.log(np.maximum(np.append(1.0, self.survival), 1e-300))
-        log = np.interp(time, knots, logs)
-        return float(np.exp(log)), float(np.interp(time, knots, np.append(0.0, self.variance)))
+        return read_off(self.cells.right, self.survival, self.variance, time, exact=self.cells.exact)
 
     def limits(self, kind: str) -> tuple[Array, Array]:
         """95 % limits at the right edges (m,)."""
@@ -153,6 +147,25 @@ class Curve:
         return float(self.cells.left[j] + share * (right[j] - self.cells.left[j]))
 
 
+def read_off(right: Array, survival: Array, variance: Array, time: float, *, exact: bool) -> tuple[float, float]:
+    """Survival and variance of its logarithm at a time, from those at the right edges of cells, all (m,)."""
+    if exact:
+        j = int(np.searchsorted(right, time, side="right"))
+        return (1.0, 0.0) if j == 0 else (float(survival[j - 1]), float(variance[j - 1]))
+    at = np.append(0.0, right)
+    logs = np.log(np.maximum(np.append(1.0, survival), 1e-300))
+    return float(np.exp(np.interp(time, at, logs))), float(np.interp(time, at, np.append(0.0, variance)))
+
+
+def knots(curves: Sequence[Curve]) -> Array:
+    """What predictions read off curves: a row per right edge with the curve's number, the edge, S and var log S."""
+    rows = [
+        np.column_stack([np.full(c.survival.size, i), c.cells.right, c.survival, c.variance])
+        for i, c in enumerate(curves)
+    ]
+    return np.vstack(rows) if rows else np.empty((0, 4))
+
+
 def _pieces(values: Array, widths: Array, exact: bool) -> Array:
     """Area of each piece: a step, or an exponential fall from one value to the next."""
     if exact:
@@ -187,18 +200,21 @@ def spread(survival: Array | float, variance: Array | float) -> Array:
     return np.where(known, s * np.sqrt(np.where(known, v, 0.0)), np.nan)
 
 
-def limits(survival: Array, variance: Array, kind: str) -> tuple[Array, Array]:
-    """95 % limits from the variance of log S: `log` (R's default), `log-log` or `plain`; NaN where S is 0."""
+def limits(survival: Array, variance: Array, kind: str, z: float = Z) -> tuple[Array, Array]:
+    """Limits from the variance of log S, of 95 % unless `z` says otherwise; NaN where S is 0.
+
+    `kind` is `log` (R's default), `log-log` or `plain`.
+    """
     s, se = np.asarray(survival, dtype=float), np.sqrt(variance)
     with np.errstate(divide="ignore", invalid="ignore"):
         if kind == "log":
-            low, high = s * np.exp(-Z * se), s * np.exp(Z * se)
+            low, high = s * np.exp(-z * se), s * np.exp(z * se)
         elif kind == "log-log":
-            width = Z * se / np.log(s)
+            width = z * se / np.log(s)
             low, high = s ** np.exp(-width), s ** np.exp(width)
             low, high = np.where(s >= 1, s, low), np.where(s >= 1, s, high)
         elif kind == "plain":
-            low, high = s - Z * s * se, s + Z * s * se
+            low, high = s - z * s * se, s + z * s * se
         else:
             raise StudyError(f"conf_type is {kind!r}; it must be 'log', 'log-log' or 'plain'")
     known = (s > 0) & np.isfinite(se)

@@ -62,7 +62,9 @@ def _sqrt(eta: Array) -> Mean:
 
 
 def _logit(eta: Array) -> Mean:
-    mu, other = special.expit(eta), special.expit(-eta)
+    small = np.exp(-np.abs(eta))  # one exponential, never too large
+    near, far = 1 / (1 + small), small / (1 + small)
+    mu, other = np.where(eta >= 0, near, far), np.where(eta >= 0, far, near)
     return Mean(mu, other, mu * other, mu * other * (other - mu))
 
 
@@ -187,13 +189,16 @@ class Binomial(Family):
         return m.other - m.mu
 
     def half_deviance(self, y: Array, m: Mean) -> Array:
+        if ((y == 0) | (y == 1)).all():  # of no shares, one logarithm
+            return np.asarray(-np.log(np.maximum(np.where(y == 1, m.mu, m.other), LEAST)))
         yes = special.xlogy(y, y / np.maximum(m.mu, LEAST))
         return np.asarray(yes + special.xlogy(1 - y, (1 - y) / np.maximum(m.other, LEAST)))
 
     def constant(self, y: Array, w: Array) -> float:
         # 0 for outcomes of 0 and 1; for shares of whole weights the binomial coefficients, as R has them
+        share = (y != 0) & (y != 1)
+        y, w = y[share], w[share]
         ways = special.gammaln(w + 1) - special.gammaln(w * y + 1) - special.gammaln(w * (1 - y) + 1)
-        ways = np.where((y == 0) | (y == 1), 0.0, ways)
         return float((ways + w * (special.xlogy(y, y) + special.xlogy(1 - y, 1 - y))).sum())
 
     def log_likelihood(self, deviance: float, constant: float, n: int, total: float) -> float:

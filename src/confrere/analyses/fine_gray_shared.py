@@ -58,7 +58,7 @@ class SharedFineGray(SharedBaseline):
         stop = np.where(competing >= 0, first + width, last + 1)
         starts, ones = np.arange(self.strata) * width, np.zeros(self.strata * width)
         return Subdistribution(
-            first, last, dead, starts, ones, ones, ones, np.arange(people.design.n),
+            first, last, dead, starts, ones, ones, ones,
             remaining=Remaining(last + 1, stop, since, now),
         )  # fmt: skip
 
@@ -73,7 +73,7 @@ class SharedFineGray(SharedBaseline):
         """Events per cell, and the curve of censoring."""
         got = yield from ask(self.exits)
         now = before(got.censored.value, start.events.value + got.competing.value)
-        return Known(start.events.value, start.weight.value, (now.ravel(),))
+        return Known(start.events.value, self._weight(start), (now.ravel(),))
 
     def _at_risk(self, got: Risks | Firsts, known: Known) -> Array:
         """At risk per cell, with those who remain after a competing event, (strata, cells, ...)."""

@@ -22,8 +22,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from confrere.analyses.families import Family, Link, family_of
-from confrere.analyses.finding import Citation, Finding, Record, attrition, chi_square, coefficients
+from confrere.analyses import cautions
+from confrere.analyses.families import Family, Link, Mean, family_of
+from confrere.analyses.finding import Caution, Citation, Finding, Record, attrition, chi_square, coefficients
 from confrere.analyses.linear import WHITE, Meat
 from confrere.analyses.newton import FAR, Curve, Peak, Slope, check_collinear, maximise
 from confrere.analyses.outcomes import (
@@ -44,10 +45,12 @@ from confrere.analyses.outcomes import (
     started,
     terms_of,
 )  # fmt: skip
+from confrere.analyses.scaling import Scales, indicators
 from confrere.analyses.separation import NOWHERE, Watch, check_levels
 from confrere.errors import ModelError
 from confrere.rounds import Array, Design, Flow, People, Sum, Verdict, ask, local, register, support, together
 from confrere.study.ground import Ground, model_of
+from confrere.study.imputation import Missing, imputing
 
 NELDER = Citation(
     "Nelder JA, Wedderburn RWM. Generalized linear models. J R Stat Soc A 1972;135:370-384", "10.2307/2344614"
@@ -78,13 +81,25 @@ class Chi(NamedTuple):
 
 
 class At(NamedTuple):
-    """The likelihood of a hospital at coefficients: its value, and derivatives by eta per person (n,)."""
+    """The likelihood of people at coefficients: its value, and derivatives by eta per person (n,)."""
 
     loglik: float
     score: Array
     expected: Array  # information
-    observed: Array
+    information: Array  # the observed one, or the expected
     contribution: Array  # weights of the people in sums of scores
+
+
+class Local(NamedTuple):
+    """The likelihood of a hospital at coefficients: its value, score (q,) and information (q, q).
+
+    `weights` (2, n) are those of the people: their contribution to sums of scores, and their expected information.
+    """
+
+    loglik: float
+    score: Array
+    information: Array
+    weights: Array
 
 
 @register("glm")
@@ -97,6 +112,7 @@ class Glm:
     weights (with shares as a binomial outcome: of how many). `robust` adds HC0 standard errors, on which tests and
     limits then rest. `ridge` is theta in the penalty theta/2 sum(beta^2) on minus half the deviance, in units of the
     terms; the intercept is free.
+    `missing` is `complete` (who misses a column is left out), `impute`, or an `Impute` that says how.
 
     Finding: tables `coefficients` (term `Intercept` first; odds, risk or rate ratios where they are natural), `tests`
     (likelihood ratio, or F where the dispersion is estimated), `attrition`; facts `deviance`, `aic`, `dispersion`, ...
@@ -110,6 +126,7 @@ class Glm:
     weights: str = ""
     robust: bool = False
     ridge: float = 0.0
+    missing: Missing = "complete"
     ground: Ground = Ground()
 
     def __post_init__(self) -> None:
@@ -148,73 +165,93 @@ class Glm:
     def anchor(self, people: People, frame: Frame) -> Anchor:
         """Products of standardised terms, where there is no intercept to start from."""
         cases: Cases = people.design.data
-        z = cases.z(frame)
-        return Anchor(people.moments(z), people.moments(z, y=np.ones(len(z))))
+        xtx, xt1 = np.zeros((len(self.names),) * 2), np.zeros(len(self.names))
+        for _, z, _ in cases.blocks(frame):
+            xtx += z.T @ z
+            xt1 += z.sum(axis=0)
+        return Anchor(people.derived(xtx, symmetric=True), people.derived(xt1))
 
     @local(on="design", repeats=REPEATS)
     def slope(self, people: People, beta: Beta, frame: Frame) -> Slope:
         """Log-likelihood and score."""
-        cases: Cases = people.design.data
-        return _slope(people, cases.z(frame), self._at(cases, cases.z(frame), beta, frame))
+        return _slope(people, self._local(people.design.data, beta, frame))
 
     @local(on="design", repeats=2)
     def curve(self, people: People, beta: Beta, frame: Frame, observed: bool) -> Curve:
         """The same, and the expected or the observed information."""
-        cases: Cases = people.design.data
-        return _curve(people, cases.z(frame), self._at(cases, cases.z(frame), beta, frame), observed)
+        return _curve(people, self._local(people.design.data, beta, frame, _kind(observed)), observed)
 
     @local(on="design")
     def fisher(self, people: People, beta: Beta, frame: Frame) -> Fisher:
         """The expected information, for the variance."""
-        cases: Cases = people.design.data
-        z = cases.z(frame)
-        return Fisher(people.moments(z, w=self._at(cases, z, beta, frame).expected))
+        got = self._local(people.design.data, beta, frame, "expected")
+        return Fisher(people.derived(got.information, got.weights[1], symmetric=True))
 
     @local(on="design", repeats=REPEATS)
     def null_slope(self, people: People, beta: Beta, frame: Frame) -> Slope:
         """`slope` of the model of an intercept and the offset."""
-        cases: Cases = people.design.data
-        ones = np.ones((len(cases.y), 1))
-        return _slope(people, ones, self._at(cases, ones, beta, frame))
+        return _slope(people, self._local(*_null(people.design.data, beta, frame)))
 
     @local(on="design", repeats=2)
     def null_curve(self, people: People, beta: Beta, frame: Frame, observed: bool) -> Curve:
         """`curve` of the model of an intercept and the offset."""
-        cases: Cases = people.design.data
-        ones = np.ones((len(cases.y), 1))
-        return _curve(people, ones, self._at(cases, ones, beta, frame), observed)
+        return _curve(people, self._local(*_null(people.design.data, beta, frame), _kind(observed)), observed)
 
     @local(on="design")
     def pearson(self, people: People, beta: Beta, frame: Frame) -> Chi:
         """Pearson's chi-squared: sum of w (y - mu)^2 / V(mu), over the unit of the frame."""
         cases: Cases = people.design.data
         family, link = family_of(self.family, self.link)
-        m = link.mean(_eta(cases, cases.z(frame), beta, frame))
-        squares = cases.w / frame.unit * (cases.y - m.mu) ** 2 / family.variance(m)
-        return Chi(people.derived(np.asarray(squares.sum()), cases.w))
+        total = 0.0
+        for _, z, part in cases.blocks(frame):
+            m = link.mean(_eta(part, z, beta, frame))
+            total += float((part.w / frame.unit * (part.y - m.mu) ** 2 / family.variance(m)).sum())
+        return Chi(people.derived(np.asarray(total), cases.w))
 
     @local(on="design")
     def meat(self, people: People, beta: Beta, frame: Frame) -> Meat:
         """Sums of squares of scores, for the robust variance."""
-        cases: Cases = people.design.data
-        z = cases.z(frame)
-        return Meat(people.moments(z * self._at(cases, z, beta, frame).score[:, None]))
+        total = np.zeros((len(beta), len(beta)))
+        for _, z, part in people.design.data.blocks(frame):
+            if (at := self._at(part, z, beta, frame)) is not None:
+                scores = z * at.score[:, None]
+                total += scores.T @ scores
+        return Meat(people.derived(total, symmetric=True))
 
-    def _at(self, cases: Cases, z: Array, beta: Beta, frame: Frame) -> At:
-        """The likelihood at coefficients of the frame; `NOWHERE` if a mean cannot be there."""
+    def _at(self, cases: Cases, z: Array, beta: Beta, frame: Frame, observed: bool = False) -> At | None:
+        """The likelihood of people at coefficients of the frame; None if a mean cannot be there."""
         family, link = family_of(self.family, self.link)
         # numbers may overflow on a trial step; that is what is looked for
         with np.errstate(all="ignore"):
-            got = _likelihood(cases, _eta(cases, z, beta, frame), frame, family, link)
-        if got is not None and np.isfinite(got.loglik) and got.loglik > NOWHERE and np.isfinite(got.expected).all():
-            return got
-        none = np.zeros(len(z))
-        return At(NOWHERE, none, none, none, cases.w)
+            got = _likelihood(cases, link.mean(_eta(cases, z, beta, frame)), frame, (family, link), observed)
+        return got if got is not None and np.isfinite(got.loglik) and np.isfinite(got.expected).all() else None
+
+    def _local(self, cases: Cases, beta: Beta, frame: Frame, wanted: str = "") -> Local:
+        """The likelihood of a hospital, with the information if `wanted` ("expected" or "observed").
+
+        A log-likelihood of `NOWHERE`, and no derivatives, if a mean cannot be there.
+        """
+        q, n = len(beta), len(cases.y)
+        loglik, score, information, weights = 0.0, np.zeros(q), np.zeros((q, q)), np.empty((2, n))
+        for rows, z, part in cases.blocks(frame):
+            at = self._at(part, z, beta, frame, wanted == "observed")
+            if at is None or loglik + at.loglik <= NOWHERE:
+                return Local(NOWHERE, np.zeros(q), np.zeros((q, q)), np.array([cases.w, np.zeros(n)]))
+            loglik += at.loglik
+            score += at.score @ z
+            if wanted:
+                information += (z * at.information[:, None]).T @ z
+            weights[:, rows] = at.contribution, at.expected
+        return Local(loglik, score, information, weights)
 
     # sums only
 
     def flow(self) -> Flow[Finding]:
         """The frame, the climb (the null model beside it), then dispersion and robust variance."""
+        if imputing(self):
+            from confrere.analyses.impute import imputed
+
+            return (yield from imputed(self))
         verdict = yield from support(self.design)
         s = yield from ask(self.start)
         enough(verdict.n, len(self.names))
@@ -299,35 +336,41 @@ def _eta(cases: Cases, z: Array, beta: Beta, frame: Frame) -> Array:
     return np.asarray(frame.base + frame.reach * (z @ np.array(beta)) + cases.offset)
 
 
-def _likelihood(cases: Cases, eta: Array, frame: Frame, family: Family, link: Link) -> At | None:
-    """The likelihood over the unit of the frame, None outside of the means that the family can have."""
-    m = link.mean(eta)
+def _null(cases: Cases, beta: Beta, frame: Frame) -> tuple[Cases, Beta, Frame]:
+    """The arguments of `_local` for the model of an intercept and the offset."""
+    return cases._replace(x=cases.x[:, :0]), beta, frame._replace(mean=(), sd=())
+
+
+def _likelihood(cases: Cases, m: Mean, frame: Frame, model: tuple[Family, Link], observed: bool) -> At | None:
+    """The likelihood at means over the unit of the frame, None outside of those that the family can have."""
+    family, link = model
     if not family.inside(m):
         return None
-    w = cases.w / frame.unit
-    pull = w * frame.reach * m.slope / family.variance(m)
-    expected = pull * m.slope * frame.reach
-    turn = (m.bend - m.slope**2 * family.variance_slope(m) / family.variance(m)) / family.variance(m)
-    observed = expected - w * frame.reach**2 * (cases.y - m.mu) * turn
+    w, variance = cases.w / frame.unit, family.variance(m)
+    pull = w * frame.reach * m.slope / variance
+    expected = information = pull * m.slope * frame.reach
+    if observed:
+        turn = (m.bend - m.slope**2 * family.variance_slope(m) / variance) / variance
+        information = expected - w * frame.reach**2 * (cases.y - m.mu) * turn
     loglik = -float((w * family.half_deviance(cases.y, m)).sum())
     # how much a person can move a slope: like the information, but never less than at the mean
     middle = link.mean(np.array([frame.base]))
     least = w * (frame.reach * middle.slope) ** 2 / family.variance(middle) if frame.intercept else expected
-    return At(loglik, pull * (cases.y - m.mu), expected, observed, expected + least)
+    return At(loglik, pull * (cases.y - m.mu), expected, information, expected + least)
 
 
-def _slope(people: People, z: Array, at: At) -> Slope:
-    return Slope(
-        people.derived(np.asarray(at.loglik), at.contribution), people.derived(z.T @ at.score, at.contribution)
-    )
+def _kind(observed: bool) -> str:
+    return "observed" if observed else "expected"
 
 
-def _curve(people: People, z: Array, at: At, observed: bool) -> Curve:
-    loglik, score = _slope(people, z, at)
-    if not observed:
-        return Curve(loglik, score, people.moments(z, w=at.expected))
-    # made of residuals, as the score is: the same people carry it
-    return Curve(loglik, score, people.derived(z.T @ (z * at.observed[:, None]), at.contribution, symmetric=True))
+def _slope(people: People, got: Local) -> Slope:
+    return Slope(people.derived(np.asarray(got.loglik), got.weights[0]), people.derived(got.score, got.weights[0]))
+
+
+def _curve(people: People, got: Local, observed: bool) -> Curve:
+    # the observed one is made of residuals, as the score is: the same people carry it
+    information = people.derived(got.information, got.weights[0 if observed else 1], symmetric=True)
+    return Curve(*_slope(people, got), information)
 
 
 # The finding --------------------------------------------------------------------------------------------------
@@ -378,7 +421,7 @@ def fitted(glm: Glm, fit: Fit, verdict: Verdict) -> Finding:
             ),
             **({"tests": tests} if tests else {}), "attrition": attrition(verdict),
         },
-        facts=_facts(glm, fit, n, dispersion), arrays=arrays, warnings=_warnings(glm, fit, n, events),
+        facts=_facts(glm, fit, n, dispersion), arrays=arrays, warnings=_cautions(glm, fit, arrays, n, events),
         cite=(NELDER, *((WHITE,) if robust is not None else ())),
     )  # fmt: skip
 
@@ -427,19 +470,21 @@ def _facts(glm: Glm, fit: Fit, n: int, dispersion: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _warnings(glm: Glm, fit: Fit, n: int, events: int | None) -> tuple[str, ...]:
-    """Few people with the rarer outcome per term (Peduzzi et al. 1996); counts that vary more than Poisson's."""
-    terms = len(glm.names) - int(fit.frame.intercept)
-    found = []
-    if events is not None and min(events, n - events) < 10 * terms:
-        found.append(
-            f"{min(events, n - events)} people have the rarer outcome, for {terms} terms: fewer than ten per term, "
-            f"estimates may be unstable and too far from 0."
-        )
-    ratio = fit.chi2 / (n - len(glm.names))
-    if glm.family == "poisson" and not glm.robust and ratio > 1.5:
-        found.append(
-            f"The counts vary {ratio:.1f} times as much as Poisson counts would: standard errors are too small. "
-            f"Set robust."
-        )
-    return tuple(found)
+def _cautions(glm: Glm, fit: Fit, arrays: dict[str, Array], n: int, events: int | None) -> tuple[Caution, ...]:
+    """What asks the reader to act: few people with the rarer outcome, separation, collinearity, overdispersion."""
+    one = int(fit.frame.intercept)
+    names, vcov = glm.names[one:], arrays["vcov"][one:, one:]
+    found: tuple[Caution, ...] = ()
+    if events is not None:
+        found += cautions.few_events(min(events, n - events), len(names), "people have the rarer outcome,")
+    if family_of(glm.family, glm.link)[0].separable:
+        raw = Scales(fit.start.total, fit.start.first, fit.start.second)
+        unit = cautions.unit_of(np.array(fit.frame.sd), indicators(raw))
+        found += cautions.unsure(names, arrays["estimate"][one:], vcov, unit)
+    else:
+        found += cautions.collinear(names, vcov)
+    # of single outcomes of 0 and 1 the chi-squared says nothing
+    counts = {"poisson": "counts", "binomial": "shares"}.get(glm.family) if events is None else None
+    if counts and not glm.robust:
+        found += cautions.overdispersed(fit.chi2 / (n - len(glm.names)), counts)
+    return found

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from confrere.analyses.curves import Curve, cellwise, limits, spread, survival
-from confrere.analyses.finding import Citation, Finding, Record, attrition, count
+from confrere.analyses.curves import Curve, cellwise, knots, limits, spread, survival
+from confrere.analyses.finding import Caution, Citation, Finding, Record, attrition, count
 from confrere.analyses.follow_up import FollowUp, Table
 from confrere.errors import StudyError
 from confrere.rounds import Flow, register
@@ -97,11 +97,12 @@ class KaplanMeier:
             method="kaplan_meier", n=table.verdict.n, events=round(events), hospitals=table.verdict.hospitals,
             tables={**{k: v for k, v in tables.items() if v}, "attrition": attrition(table.verdict)},
             facts={"grid": grid_words(table, self.ground), "conf_type": self.conf_type},
-            notes=(grid_note(self.ground),), cite=CITE, warnings=self._between(curves),
+            arrays={"curves": knots(list(curves.values()))}, notes=(grid_note(self.ground),), cite=CITE,
+            warnings=self._between(curves),
         )  # fmt: skip
 
-    def _between(self, curves: dict[str, Curve]) -> tuple[str, ...]:
-        """A warning for reporting times that are no edge of a cell of events: too few events lie on one side."""
+    def _between(self, curves: dict[str, Curve]) -> tuple[Caution, ...]:
+        """A caution for reporting times that are no edge of a cell of events: too few events lie on one side."""
         if self.ground.fine:
             return ()
         missed = [
@@ -112,7 +113,8 @@ class KaplanMeier:
         ]
         if not missed:
             return ()
-        return (f"Interpolated, since too few events lie on one side of the time: {'; '.join(missed)}.",)
+        text = f"Interpolated, since too few events lie on one side of the time: {'; '.join(missed)}."
+        return (Caution("interpolated-times", text),)
 
     def _at(self, group: str, curve: Curve, time: float, k: int) -> Record:
         s, variance = curve.at(time)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from confrere.analyses import cautions
 from confrere.analyses.finding import Citation, Finding, Record, attrition, coefficients
 from confrere.analyses.newton import check_collinear
 from confrere.analyses.outcomes import (
@@ -34,6 +35,7 @@ from confrere.analyses.outcomes import (
 )  # fmt: skip
 from confrere.rounds import Array, Design, Flow, People, Sum, Verdict, ask, local, register, support
 from confrere.study.ground import Ground, model_of
+from confrere.study.imputation import Missing, imputing
 
 WHITE = Citation(
     "White H. A heteroskedasticity-consistent covariance matrix estimator and a direct test for heteroskedasticity. "
@@ -75,6 +77,7 @@ class Linear:
     `weights` names a column of case weights (as R `lm(weights=)`: a residual's variance is inverse to them).
     `robust` adds HC0 standard errors, on which tests and limits then rest. `ridge` is theta in the penalty
     theta/2 sum(beta^2) on half the residual sum of squares, in units of the terms; the intercept is free.
+    `missing` is `complete` (who misses a column is left out), `impute`, or an `Impute` that says how.
 
     Finding: tables `coefficients` (term `Intercept` first), `tests` (F, if there is an intercept and no ridge),
     `attrition`; facts `r_squared`, `sigma`, `log_likelihood`, ... Exact: equals R's lm on the pooled rows. Errors:
@@ -85,6 +88,7 @@ class Linear:
     weights: str = ""
     robust: bool = False
     ridge: float = 0.0
+    missing: Missing = "complete"
     ground: Ground = Ground()
 
     def check(self) -> None:
@@ -112,25 +116,38 @@ class Linear:
     def gram(self, people: People, frame: Frame) -> Gram:
         """Products of standardised terms and outcome."""
         cases: Cases = people.design.data
-        z, y = cases.z(frame), _outcome(cases, frame)
+        q = len(self.names)
+        xtx, xty, yty = np.zeros((q, q)), np.zeros(q), 0.0
+        for _, z, part in cases.blocks(frame):
+            w, y = part.w / frame.unit, _outcome(part, frame)
+            xtx += (z * w[:, None]).T @ z
+            xty += (w * y) @ z
+            yty += float(w @ y**2)
         return Gram(
-            people.moments(z, w=cases.w / frame.unit),
-            people.derived(z.T @ (cases.w / frame.unit * y), cases.w),
-            people.derived(np.asarray(cases.w / frame.unit @ y**2), cases.w),
+            people.derived(xtx, cases.w, symmetric=True),
+            people.derived(xty, cases.w),
+            people.derived(np.asarray(yty), cases.w),
         )
 
     @local(on="design")
     def meat(self, people: People, beta: tuple[float, ...], frame: Frame) -> Meat:
         """Sums of squares of scores, for the robust variance."""
         cases: Cases = people.design.data
-        z = cases.z(frame)
-        residual = _outcome(cases, frame) - z @ np.array(beta)
-        return Meat(people.moments(z * (cases.w / frame.unit * residual)[:, None]))
+        total = np.zeros((len(beta), len(beta)))
+        for _, z, part in cases.blocks(frame):
+            residual = _outcome(part, frame) - z @ np.array(beta)
+            scores = z * (part.w / frame.unit * residual)[:, None]
+            total += scores.T @ scores
+        return Meat(people.derived(total, symmetric=True))
 
     # sums only
 
     def flow(self) -> Flow[Finding]:
         """Standardise, one Gram matrix, and the robust variance if wanted."""
+        if imputing(self):
+            from confrere.analyses.impute import imputed
+
+            return (yield from imputed(self))
         verdict = yield from support(self.design)
         s = yield from ask(self.start)
         enough(verdict.n, len(self.names))
@@ -198,7 +215,8 @@ def fitted(linear: Linear, s: Start, frame: Frame, least: Least, verdict: Verdic
             "dispersion": dispersion, "deviance": rss, "null_deviance": tss, "df_residual": df, "df_null": n - one,
             "log_likelihood": float(loglik), "aic": float(-2 * loglik + 2 * (q + 1)),
         },
-        arrays=arrays, cite=(LEGENDRE, *((WHITE,) if robust is not None else ())),
+        arrays=arrays, warnings=cautions.collinear(linear.names[one:], arrays["vcov"][one:, one:]),
+        cite=(LEGENDRE, *((WHITE,) if robust is not None else ())),
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from confrere.analyses.finding import Citation, Finding
 from confrere.analyses.glm import Glm
 from confrere.rounds import Flow, register
 from confrere.study.ground import Ground
+from confrere.study.imputation import Missing
 
 COX = Citation(
     "Cox DR. The regression analysis of binary sequences. J R Stat Soc B 1958;20:215-242",
@@ -33,6 +34,7 @@ class Logistic:
     weights: str = ""
     robust: bool = False
     ridge: float = 0.0
+    missing: Missing = "complete"
     ground: Ground = Ground()
 
     def check(self) -> None:
@@ -42,7 +44,7 @@ class Logistic:
     @property
     def glm(self) -> Glm:
         """The same model as a `Glm`."""
-        return Glm(self.formula, "binomial", "logit", self.weights, self.robust, self.ridge, self.ground)
+        return Glm(self.formula, "binomial", "logit", self.weights, self.robust, self.ridge, self.missing, self.ground)
 
     @property
     def names(self) -> tuple[str, ...]:

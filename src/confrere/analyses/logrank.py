@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from confrere.analyses.curves import cellwise, own_edges, suppressed
-from confrere.analyses.finding import Citation, Finding, Record, attrition, chi_square
+from confrere.analyses.finding import Caution, Citation, Finding, Record, attrition, chi_square
 from confrere.analyses.follow_up import FEW, FollowUp, Table
 from confrere.analyses.kaplan_meier import grid_note, grid_words
 from confrere.analyses.risksets import risk_sets
@@ -163,7 +163,9 @@ class LogRank:
         groups, strata = self._sides([table.groups[g] for g in used])
         names = sorted(set(groups), key=groups.index)
         if len(names) < 2:
-            raise ModelError("fewer than two groups have enough people and events to be compared")
+            raise ModelError(
+                "fewer than two groups have enough people and events to be compared; merge groups, or add hospitals"
+            )
         observed, expected = np.zeros(len(names)), np.zeros(len(names))
         variance, size = np.zeros((len(names), len(names))), np.zeros(len(names))
         for stratum in sorted(set(strata)):
@@ -185,15 +187,16 @@ class LogRank:
             warnings=self._coarse(table, used),
         )  # fmt: skip
 
-    def _coarse(self, table: Table, used: list[int]) -> tuple[str, ...]:
-        """A warning where a group has few cells of events: the test then rests on interpolation."""
+    def _coarse(self, table: Table, used: list[int]) -> tuple[Caution, ...]:
+        """A caution where a group has few cells of events: the test then rests on interpolation."""
         fewest = min(int(table.maps["cause 1"][g].max()) + 1 for g in used)
         if self.ground.fine or fewest >= FEW_CELLS:
             return ()
-        return (
+        text = (
             f'A group has only {fewest} cells of events, so the test is approximate. Exact: baseline = "per hospital", '
-            f"or fine_times if the stewards allow it.",
+            f"or fine_times if the stewards allow it."
         )
+        return (Caution("coarse-test", text),)
 
     @property
     def title(self) -> str:

@@ -3,7 +3,8 @@
 Maximises a concave log-likelihood of p standardised coefficients over sums. Between the two Hessians the steps
 are BFGS (Nocedal & Wright 2006, algorithm 6.1, started from the exact Hessian), halved while the likelihood
 falls: fewer numbers leave than with a Hessian at each step, and fewer equations about anyone. The stop is a
-Newton decrement U'H^-1 U of 1e-16, which leaves standard errors right to 1e-8.
+Newton decrement U'H^-1 U of 1e-16, which leaves standard errors right to 1e-8; or more, where standard errors are so
+small that the last information, off by a share of about the distance to the maximum, is right to 1e-9 already.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from confrere.errors import ModelError
 from confrere.rounds import Array, Flow, Sum
 
 STOP = 1e-16
+RIGHT = 2e-10  # relative error of the last information
 SLOPES = 80  # rounds of gradients at most
 LONGEST = 3.0  # of a step, per standardised coefficient: a wild trial would rest on a few people
 FLAT = 1e-6  # of the information at the start
@@ -81,7 +83,8 @@ def maximise(
     if left > 1e-10:
         raise ModelError(
             f"the fit did not settle in {at.rounds - 1} rounds (decrement {left:.1e}). Terms may separate the outcome "
-            f"or be nearly collinear: drop or merge some, or add a ridge penalty"
+            f"or be nearly collinear: drop or merge some, or add a ridge penalty",
+            about="no-convergence",
         )
     return Peak(at.beta + at.inverse @ at.score, last.information.value, float(last.loglik.value), null, at.rounds)
 
@@ -93,7 +96,7 @@ def _point(curve: Curve, beta: Array, pull: Array, names: Sequence[str], rounds:
 
 def _settled(slope: Ask1, at: Point, pull: Array, names: Sequence[str], far: float) -> Flow[Point]:
     """Climb until the decrement is small enough or the rounds are used up."""
-    while at.rounds < SLOPES and at.score @ at.inverse @ at.score > STOP:
+    while at.rounds < SLOPES and at.score @ at.inverse @ at.score > max(STOP, RIGHT**2 / np.diag(at.inverse).max()):
         at = yield from _climb(slope, at, pull)
         _check_far(at.beta, names, far)
     return at
@@ -110,7 +113,10 @@ def _climb(slope: Ask1, at: Point, pull: Array) -> Flow[Point]:
         if new >= at.value - 1e-9 * (1 + abs(at.value)) and np.isfinite(new):
             return Point(tried, new, score, _bfgs(at.inverse, step, at.score - score), at.rounds + halvings + 1)
         step = step / 2
-    raise ModelError("the likelihood does not rise along its own gradient: rescale the columns, or drop outlying terms")
+    raise ModelError(
+        "the likelihood does not rise along its own gradient: rescale the columns, or drop outlying terms",
+        about="no-convergence",
+    )
 
 
 def _penalised(loglik: Sum, score: Sum, beta: Array, pull: Array) -> tuple[float, Array]:
@@ -143,7 +149,7 @@ def check_collinear(matrix: Array, names: Sequence[str], least: float = 1e-10) -
         on = linalg.lstsq(before, unit[:j, j])[0]
         if unit[j, j] - unit[:j, j] @ on < least:
             others = ", ".join(repr(names[int(i)]) for i in np.flatnonzero(np.abs(on) > 1e-6))
-            raise ModelError(f"term {names[j]!r} is collinear with {others}: leave one of them out")
+            raise ModelError(f"term {names[j]!r} is collinear with {others}: leave one of them out", about="collinear")
 
 
 def _check_flat(first: Array, last: Array, pull: Array, names: Sequence[str]) -> None:
@@ -153,7 +159,8 @@ def _check_flat(first: Array, last: Array, pull: Array, names: Sequence[str]) ->
     if left[worst] < FLAT:
         raise ModelError(
             f"term {names[worst]!r} separates the outcome: the likelihood rises for ever as its coefficient grows. "
-            f"Merge its levels, leave it out, or add a ridge penalty"
+            f"Merge its levels, leave it out, or add a ridge penalty",
+            about="separation",
         )
 
 
@@ -162,5 +169,6 @@ def _check_far(beta: Array, names: Sequence[str], far: float) -> None:
     if abs(beta[worst]) > far:
         raise ModelError(
             f"term {names[worst]!r} separates the outcome: its coefficient grows without bound (beyond {far:g} per "
-            f"standard deviation). Merge its levels, leave it out, or add a ridge penalty"
+            f"standard deviation). Merge its levels, leave it out, or add a ridge penalty",
+            about="separation",
         )

@@ -8,7 +8,7 @@ that `raw` takes estimates and variances back to units of the terms exactly, wha
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from confrere.analyses.finding import Record
-from confrere.analyses.scaling import RAW, Scales, standard
+from confrere.analyses.scaling import RAW, Scales, blocks, squares, standard
 from confrere.errors import FormulaError, ModelError, StudyError
 from confrere.rounds import Array, Design, People, Sum
 from confrere.study.ground import Ground, Rows, design_of, model_of, narrowed
+from confrere.study.imputation import check_imputing
 
 INTERCEPT = "Intercept"
 
@@ -61,11 +62,6 @@ class Frame(NamedTuple):
     unit: float
     intercept: bool
 
-    def of(self, x: Array) -> Array:
-        """Standardised terms of x (n, p): (n, p), or (n, 1 + p) with ones first."""
-        z = (x - np.array(self.mean)) / np.array(self.sd)
-        return np.hstack([np.ones((len(x), 1)), z]) if self.intercept else z
-
     def raw(self) -> tuple[Array, Array]:
         """(matrix, shift) with raw coefficients = matrix @ coefficients + shift."""
         matrix = np.diag(self.reach / np.array([*([1.0] if self.intercept else []), *self.sd]))
@@ -77,20 +73,17 @@ class Frame(NamedTuple):
 
 
 class Cases(NamedTuple):
-    """A hospital's complete rows with a positive weight: x (n, p), the others (n,). `memo` holds standardised terms."""
+    """A hospital's complete rows with a positive weight: x (n, p), the others (n,)."""
 
     x: Array
     y: Array
     w: Array
     offset: Array
-    memo: dict[Frame, Array]
 
-    def z(self, frame: Frame) -> Array:
-        """Standardised terms, made once per frame."""
-        if frame not in self.memo:
-            self.memo.clear()
-            self.memo[frame] = frame.of(self.x)
-        return self.memo[frame]
+    def blocks(self, frame: Frame) -> Iterator[tuple[slice, Array, Cases]]:
+        """Blocks of people: which, their standardised terms (b, q), ones first, and their cases. See `blocks`."""
+        for rows, z in blocks(self.x, frame.mean, frame.sd, int(frame.intercept)):
+            yield rows, z, Cases(*(values[rows] for values in self))
 
 
 def terms_of(analysis: Regression) -> tuple[str, ...]:
@@ -114,6 +107,7 @@ def check_settings(analysis: Regression, *, two_levels: bool) -> None:
         raise FormulaError(f"{formula!r}: strata() belongs to Cox models; add C(...) of the column as a term instead")
     if not (model.names or model.intercept):
         raise FormulaError(f"{formula!r}: there is neither a term nor an intercept; write ~ 1 for an intercept alone")
+    check_imputing(analysis)
     if not 0 <= analysis.ridge < np.inf:
         raise StudyError(f"ridge is {analysis.ridge}; it must be 0 or a positive number")
 
@@ -134,12 +128,12 @@ def cases_of(people: People, analysis: Regression, check: Callable[[Array, bool]
     y = np.zeros(made.n) if rows.value is None else rows.value
     w = np.ones(made.n) if rows.weights is None else rows.weights
     offset = np.zeros(made.n) if rows.offset is None else rows.offset
-    cases = Cases(rows.x, y, w, offset, {})
+    cases = Cases(rows.x, y, w, offset)
     model = model_of(analysis.formula, analysis.ground)
     text = model.outcome.value.text if model.outcome and model.outcome.value else "outcome"
     more = {**({} if flag else {text: cases.y}), **({"offset": cases.offset} if model.offsets else {})}
     return dataclasses.replace(
-        made, data=cases, x=np.column_stack([cases.x, *more.values()]), names=(*made.names, *more),
+        made, data=cases, x=np.column_stack([cases.x, *more.values()]) if more else cases.x, names=(*made.names, *more),
         flags={"outcome": cases.y > 0} if flag else {},
     )  # fmt: skip
 
@@ -152,7 +146,7 @@ def started(people: People, y: Array, constant: float) -> Start:
     return Start(
         people.derived(w.sum(), w, scale=RAW),
         people.derived(w @ x, w, scale=RAW),
-        people.derived(w @ x**2, w, scale=RAW),
+        people.derived(squares(x, w), w, scale=RAW),
         people.derived((w * y) @ x, w, scale=RAW),
         people.derived(moments, w, dims=("moments",), scale=RAW),
         people.count(cases.y > 0),
@@ -181,7 +175,8 @@ def standardised(s: Start, names: tuple[str, ...], intercept: bool) -> tuple[tup
     for name, v in zip(names, square, strict=True):
         if not v > 0:
             raise ModelError(
-                f"term {name!r} is 0 for everybody: nobody has this level. Leave it out, or correct its levels"
+                f"term {name!r} is 0 for everybody: nobody has this level. Leave it out, or correct its levels",
+                about="constant-term",
             )
     return (0.0,) * len(names), tuple(np.sqrt(square).tolist())
 

@@ -13,6 +13,7 @@ from confrere.analyses.finding import Citation, Finding
 from confrere.analyses.glm import Glm
 from confrere.rounds import Flow, register
 from confrere.study.ground import Ground
+from confrere.study.imputation import Missing
 
 FROME = Citation(
     "Frome EL. The analysis of rates using Poisson regression models. Biometrics 1983;39:665-674", "10.2307/2531094"
@@ -32,6 +33,7 @@ class Poisson:
     weights: str = ""
     robust: bool = False
     ridge: float = 0.0
+    missing: Missing = "complete"
     ground: Ground = Ground()
 
     def check(self) -> None:
@@ -41,7 +43,7 @@ class Poisson:
     @property
     def glm(self) -> Glm:
         """The same model as a `Glm`."""
-        return Glm(self.formula, "poisson", "log", self.weights, self.robust, self.ridge, self.ground)
+        return Glm(self.formula, "poisson", "log", self.weights, self.robust, self.ridge, self.missing, self.ground)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ never needs (times, p, p). Matches R survival::coxph(ties = "efron") with weight
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -37,14 +38,20 @@ class Tied(NamedTuple):
 
 def tied(s0: Array, d0: Array, weight: Array, count: Array, efron: bool) -> Tied:
     """The sums over l of each event time; s0, d0, weight W and count d are (T,). Times without events give 0."""
-    repeats = count.astype(np.int64)
-    at = np.repeat(np.arange(count.size), repeats)
-    rank = np.arange(at.size) - np.repeat(np.cumsum(repeats) - repeats, repeats)
-    f = rank / count[at] if efron else np.zeros(at.size)
-    den = s0[at] - f * d0[at]
-    mean = (weight / np.maximum(count, 1))[at]
-    terms = (np.log(den), 1 / den, f / den, 1 / den**2, f / den**2, f**2 / den**2)
-    return Tied(*(np.bincount(at, mean * term, minlength=count.size).astype(float) for term in terms))
+    some = np.flatnonzero(count > 0)
+    repeats = count[some].astype(np.int64)
+    starts = np.cumsum(repeats) - repeats
+    f = (np.arange(repeats.sum()) - np.repeat(starts, repeats)) / np.repeat(repeats, repeats)
+    if not efron:
+        f[:] = 0.0
+    den = np.repeat(s0[some], repeats) - f * np.repeat(d0[some], repeats)
+    log, inverse = np.log(den), 1 / den
+    square, share = inverse * inverse, f * inverse
+    sums = np.zeros((len(Tied._fields), count.size))
+    if some.size:
+        for total, term in zip(sums, (log, inverse, share, square, share * inverse, share * share), strict=True):
+            total[some] = weight[some] / repeats * np.add.reduceat(term, starts)
+    return Tied(*sums)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +69,6 @@ class RiskSets:
     times: Array
     count: Array
     weight: Array
-    order: Ints  # people by `last`
 
     @property
     def size(self) -> int:
@@ -72,29 +78,40 @@ class RiskSets:
         """First and last-but-one event times of each stratum."""
         return [(int(a), int(b)) for a, b in zip(self.starts, np.append(self.starts[1:], self.size), strict=False)]
 
+    @cached_property
+    def dead(self) -> Ints:
+        """Who has an event, by place."""
+        return np.flatnonzero(self.own >= 0)
+
+    @cached_property
+    def _late(self) -> Ints:
+        """Who comes after the first event time of the stratum, by place."""
+        if not self.starts.size:
+            return np.empty(0, dtype=np.int64)
+        stratum = np.searchsorted(self.starts, self.first, side="right") - 1
+        return np.flatnonzero(self.first > self.starts[np.maximum(stratum, 0)])
+
     def at_risk(self, values: Array) -> Array:
         """Sums of values (n,) or (n, p) over those at risk at each event time: (T,) or (T, p)."""
         total = self._later(values, self.last)
-        late = np.flatnonzero(self.first > self._start_of())
-        if late.size:
-            total -= self._later(values[late], self.first[late] - 1)
+        if self._late.size:
+            total -= self._later(values[self._late], self.first[self._late] - 1)
         return total
 
     def tied(self, values: Array) -> Array:
         """Sums of values (n,) or (n, p) over those with the event, (T,) or (T, p)."""
-        mine = np.flatnonzero(self.own >= 0)
-        return _by(self.own[mine], values[mine], self.size)
+        return _by(self.own[self.dead], values[self.dead], self.size)
 
     def during(self, values: Array) -> Array:
         """For each person the sum of values (T,) or (T, p) over the times at which it is at risk."""
         ends = np.concatenate([np.zeros((1, *values.shape[1:])), np.cumsum(values, axis=0)])
         return np.asarray(ends[self.last + 1] - ends[np.minimum(self.first, self.last + 1)])
 
-    def _start_of(self) -> Ints:
-        """First event time of each person's stratum, its own `last` + 1 bounds it for those never at risk."""
-        if self.starts.size == 0:
-            return np.zeros(self.last.size, dtype=np.int64)
-        return self.starts[np.maximum(np.searchsorted(self.starts, self.first, side="right") - 1, 0)]
+    def exposed(self, a: Array, c: Array) -> Array:
+        """For each person the sum of a (T,) while at risk, less c (T,) at its own event: (n,)."""
+        out = self.during(a)
+        out[self.dead] -= c[self.own[self.dead]]
+        return out
 
     def _later(self, values: Array, last: Ints) -> Array:
         """Sums over people whose `last` is j or later within the stratum of j."""
@@ -108,37 +125,28 @@ def risk_sets(time: Array, event: Array, entry: Array | None, strata: Ints | Non
     """Risk sets of people with exit `time`, `event` 0/1, entry times or None, strata or None, weights; all (n,)."""
     groups = np.zeros(time.size, dtype=np.int64) if strata is None else np.unique(strata, return_inverse=True)[1]
     happened = (event > 0) & (weights > 0)
-    keys = np.unique(np.column_stack([groups[happened], time[happened]]), axis=0).reshape(-1, 2)
-    stratum, times = keys[:, 0].astype(np.int64), keys[:, 1]
-    starts = np.searchsorted(stratum, np.unique(stratum))
-    last = _place(stratum, times, groups, time, "right") - 1
-    bottom = np.searchsorted(stratum, groups)
-    first = bottom if entry is None else np.maximum(bottom, _place(stratum, times, groups, entry, "right"))
+    # a stratum and a time are one whole number, so that event times of all strata stand in one sorted list
+    distinct, rank = np.unique(time, return_inverse=True)
+    bottom, place = groups * (distinct.size + 1), groups * (distinct.size + 1) + rank
+    keys = np.unique(place[happened])
+    stratum = keys // (distinct.size + 1)
+    last = np.searchsorted(keys, place, side="right") - 1
+    if entry is not None:
+        bottom = bottom + np.searchsorted(distinct, entry, side="right")
+    first = np.searchsorted(keys, bottom)
     never = first > last  # gone before the first event of the stratum, come after its last, or between two
     first, last = np.where(never, 0, first), np.where(never, -1, last)
     own = np.where(happened, last, -1)
     return RiskSets(
-        first, last, own, starts, times,
-        np.bincount(own[happened], minlength=times.size).astype(float),
-        np.bincount(own[happened], weights[happened], minlength=times.size).astype(float),
-        np.argsort(last, kind="stable"),
+        first, last, own, np.searchsorted(stratum, np.unique(stratum)), distinct[keys % (distinct.size + 1)],
+        np.bincount(own[happened], minlength=keys.size).astype(float),
+        np.bincount(own[happened], weights[happened], minlength=keys.size).astype(float),
     )  # fmt: skip
-
-
-def _place(stratum: Ints, times: Array, groups: Ints, values: Array, side: str) -> Ints:
-    """Where values (n,) of people in groups (n,) fall among the event times, sorted by stratum and time."""
-    out = np.zeros(values.size, dtype=np.int64)
-    for g in np.unique(groups):
-        low, high = np.searchsorted(stratum, g), np.searchsorted(stratum, g, side="right")
-        mine = groups == g
-        out[mine] = low + np.searchsorted(times[low:high], values[mine], side=side)  # type: ignore[call-overload]
-    return out
 
 
 def _by(index: Ints, values: Array, size: int) -> Array:
     """Sums of values (n,) or (n, p) by index (n,), -1 left out."""
-    inside = index >= 0
-    index, values = index[inside], values[inside]
+    shifted = index + 1
     if values.ndim == 1:
-        return np.bincount(index, values, minlength=size).astype(float)
-    return np.stack([np.bincount(index, v, minlength=size) for v in values.T], axis=1).astype(float)
+        return np.bincount(shifted, values, minlength=size + 1)[1:].astype(float)
+    return np.stack([np.bincount(shifted, v, minlength=size + 1)[1:] for v in values.T], axis=1).astype(float)

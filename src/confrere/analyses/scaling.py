@@ -6,14 +6,15 @@ can compare arguments; coefficients are given back in units of the terms.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from confrere.errors import ModelError
-from confrere.rounds import Array, Flow, People, Sum
+from confrere.rounds import Array, Bools, Flow, People, Sum
 
+BLOCK = 160_000  # numbers at a time
 RAW = 40  # power of two of raw sums: up to 1e25, steps of 1e-12
 
 
@@ -35,6 +36,44 @@ class Standard(NamedTuple):
         """Standardised terms (n, p)."""
         return np.asarray((x - np.array(self.mean)) / np.array(self.sd))
 
+    def times(self, x: Array, beta: Sequence[float]) -> Array:
+        """The linear predictor z b (n,) of raw terms x (n, p)."""
+        eta, b = np.empty(len(x)), np.array(beta)
+        for rows, z in blocks(x, self.mean, self.sd):
+            np.dot(z, b, out=eta[rows])
+        return eta
+
+    def sums(self, x: Array, w: Array) -> Array:
+        """z'w (p,) of raw terms x (n, p) and weights w (n,)."""
+        total = np.zeros(x.shape[1])
+        for rows, z in blocks(x, self.mean, self.sd):
+            total += w[rows] @ z
+        return total
+
+    def products(self, x: Array, w: Array) -> Array:
+        """z'Wz (p, p) of raw terms x (n, p) and weights w (n,)."""
+        total = np.zeros((x.shape[1], x.shape[1]))
+        for rows, z in blocks(x, self.mean, self.sd):
+            total += (z * w[rows, None]).T @ z
+        return total
+
+
+def blocks(x: Array, mean: Sequence[float], sd: Sequence[float], ones: int = 0) -> Iterator[tuple[slice, Array]]:
+    """Blocks of people, with their standardised terms (b, p), `ones` columns of ones before them.
+
+    Each is overwritten by the next: a pass over a processor's cache instead of the memory, and no second table.
+    """
+    p, centre, scale = x.shape[1], np.array(mean), 1 / np.array(sd)
+    size = max(64, min(len(x), BLOCK // (p + ones + 1)))
+    buffer = np.ones((size, ones + p), order="F")
+    for low in range(0, len(x), size):
+        rows = slice(low, min(low + size, len(x)))
+        block = buffer[: rows.stop - low]
+        z = block[:, ones:]
+        np.subtract(x[rows], centre, out=z)
+        np.multiply(z, scale, out=z)
+        yield rows, block
+
 
 def scales(people: People) -> Scales:
     """The raw moments of a design's columns; the body of a local step."""
@@ -44,8 +83,13 @@ def scales(people: People) -> Scales:
     return Scales(
         people.derived(w.sum(), d.weights, **raw),
         people.derived(w @ d.x, d.weights, **raw),
-        people.derived(w @ d.x**2, d.weights, **raw),
+        people.derived(squares(d.x, w), d.weights, **raw),
     )
+
+
+def squares(x: Array, w: Array) -> Array:
+    """Sums of w x^2 (p,) of columns x (n, p), one after the other."""
+    return np.array([w @ np.square(column) for column in x.T])
 
 
 def standard(s: Scales, names: Sequence[str]) -> Standard:
@@ -57,9 +101,15 @@ def standard(s: Scales, names: Sequence[str]) -> Standard:
         if v <= 1e-13 * max(m * m, 1e-20):
             raise ModelError(
                 f"term {name!r} is constant over all hospitals: nobody differs in it, or none has this level. "
-                f"Leave it out, or correct its levels"
+                f"Leave it out, or correct its levels",
+                about="constant-term",
             )
     return Standard(tuple(mean.tolist()), tuple(np.sqrt(variance).tolist()))
+
+
+def indicators(s: Scales) -> Bools:
+    """Which columns (p,) are 0 or 1 for everybody: those equal to their squares."""
+    return np.asarray(np.abs(s.first.value - s.second.value) <= 1e-11 * np.abs(s.second.value))
 
 
 Scaled = Flow[Standard]

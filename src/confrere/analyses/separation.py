@@ -36,7 +36,8 @@ def check_levels(s: Start, names: Sequence[str], intercept: bool, family: str) -
                 who = "nobody" if have <= none else "everybody"
                 raise ModelError(
                     f"term {name!r} separates the outcome: {who} {side} has it, so that no finite coefficient "
-                    f"fits. {REMEDY}"
+                    f"fits. {REMEDY}",
+                    about="separation",
                 )
 
 
@@ -54,7 +55,8 @@ class Watch(NamedTuple):
         if self.separable and float(got.loglik.value) > self.perfect:
             raise ModelError(
                 f"the terms {', '.join(n for n in self.names if n != INTERCEPT)} together separate the outcome: they "
-                f"tell apart everybody with it from everybody without, so that no finite coefficients fit. {REMEDY}"
+                f"tell apart everybody with it from everybody without, so that no finite coefficients fit. {REMEDY}",
+                about="separation",
             )
         return got
 
@@ -82,5 +84,6 @@ class Watch(NamedTuple):
         worst = [self.names[int(j)] for j in np.argsort(-size) if size[j] > 0.3 * size.max()]
         raise ModelError(
             f"the outcome is separated along {', '.join(map(repr, worst))}: among some people, perhaps those of the "
-            f"reference level, it never or always occurs, and the coefficients grow without bound. {REMEDY}"
+            f"reference level, it never or always occurs, and the coefficients grow without bound. {REMEDY}",
+            about="separation",
         )

@@ -131,8 +131,8 @@ def ladder(
         inner = np.concatenate([[0.0], inner])
     else:
         inner = whole.mean + sd * z
-    # round numbers: the same for any rounding of the moments
-    inner = np.unique(np.round(inner, 3 - int(np.floor(np.log10(sd)))))
+    # round numbers: the same for any rounding of the moments, also where the mean of short decimals lies on a tie
+    inner = np.unique(np.round(inner + 1e-9 * sd, 3 - int(np.floor(np.log10(sd)))))
     low, high = span or (None, None)
     if span is not None:
         inner = inner[(inner > span[0]) & (inner < span[1])]

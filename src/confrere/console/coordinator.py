@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from confrere.kits import Profile
 
 app = typer.Typer(no_args_is_help=True, help="The coordinator's side: the service that conducts runs.")
 authority = typer.Typer(
@@ -58,8 +61,8 @@ def authority_approve(
     """Sign requests for certificates, after asking each site whether it made the request."""
     from confrere.kits import approve
 
-    for asked in requests:
-        typer.echo(f"{approve(home, asked, days)} is signed; send it back.")
+    for signed in approve(home, *requests, days=days):
+        typer.echo(f"{signed} is signed; send it back.")
 
 
 # coordinator
@@ -74,13 +77,19 @@ def init(
 ) -> None:
     """Make the coordinator's folder and the requests for its two certificates."""
     from confrere.coordinator.home import Home
-    from confrere.kits import RUNNER, Profile, request
+    from confrere.kits import Profile
 
     profile = Profile.read(federation)
     made = Home.make(home)
     profile.write(made.path / "federation.json")
-    asked = [request(made.path, profile, "server", profile.host), request(made.path, profile, "runner", RUNNER)]
+    asked = _requests(made.path, profile)
     typer.echo(f"Send {asked[0]} and {asked[1]} to the authority of the certificates.")
+
+
+def _requests(home: Path, profile: Profile) -> list[Path]:
+    from confrere.kits import RUNNER, Ask, request
+
+    return request(profile, Ask(home, "server", profile.host), Ask(home, "runner", RUNNER))
 
 
 @app.command()
@@ -96,8 +105,8 @@ def install(
     from confrere.kits import expires
     from confrere.kits import install as lay
 
-    for answer in signed:
-        kit = lay(Home(home).path, answer, fingerprint)
+    kits = lay(fingerprint, *((Home(home).path, answer) for answer in signed))
+    for answer, kit in zip(signed, kits, strict=True):
         typer.echo(f"{answer.name.removesuffix('.signed.zip')} has its certificate, until {expires(kit)}.")
 
 
@@ -105,11 +114,11 @@ def install(
 def renew(home: At = HERE) -> None:
     """Make new keys for the transport and the requests for their certificates, before the old ones end."""
     from confrere.coordinator.home import Home
-    from confrere.kits import RUNNER, Profile, request
+    from confrere.kits import Profile
 
     here = Home(home)
     profile = Profile.read(here.path / "federation.json")
-    asked = [request(here.path, profile, "server", profile.host), request(here.path, profile, "runner", RUNNER)]
+    asked = _requests(here.path, profile)
     typer.echo(f"Send {asked[0]} and {asked[1]} to the authority, and install what comes back.")
 
 

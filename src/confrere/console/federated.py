@@ -7,7 +7,6 @@ researcher submits it over HTTPS and fetches what was found. What a real site wo
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import socket
@@ -16,7 +15,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,15 +72,10 @@ def found(place: Path, hospitals: Mapping[str, pd.DataFrame], text: str) -> str:
     profile.write(coordinator.path / "federation.json")
     table = parse(text).table
     homes = [_hospital(place / "hospitals" / n, n, table, frame) for n, frame in hospitals.items()]
-    sites = [(h.path, "client", h.name) for h in homes]
-    sites += [(coordinator.path, "server", profile.host), (coordinator.path, "runner", kits.RUNNER)]
-
-    def certified(site: tuple[Path, str, str]) -> None:
-        signed = kits.approve(place / "authority", kits.request(site[0], profile, site[1], site[2]))
-        kits.install(site[0], signed, fingerprint)
-
-    with ThreadPoolExecutor(os.cpu_count() or 2) as pool:
-        list(pool.map(certified, sites))
+    sites = [kits.Ask(h.path, "client", h.name) for h in homes]
+    sites += [kits.Ask(coordinator.path, "server", profile.host), kits.Ask(coordinator.path, "runner", kits.RUNNER)]
+    signed = kits.approve(place / "authority", *kits.request(profile, *sites))
+    kits.install(fingerprint, *((site.home, answer) for site, answer in zip(sites, signed, strict=True)))
     listed = place / "roster.json"
     roster.assemble([h.card() for h in homes], listed)
     for one in homes:

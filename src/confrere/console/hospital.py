@@ -30,13 +30,13 @@ def init(
 ) -> None:
     """Make the hospital's folder: its identity key, its card, and the request for a certificate."""
     from confrere.hospital.home import Home
-    from confrere.kits import Profile, checked, request
+    from confrere.kits import Ask, Profile, checked, request
 
     profile = Profile.read(federation)
     made = Home.make(home, checked(name), _tables(table))
     profile.write(made.path / "federation.json")
     card = made.card()
-    asked = request(made.path, profile, "client", name)
+    (asked,) = request(profile, Ask(made.path, "client", name))
     typer.echo(f"{name} has an identity key. Its fingerprint, to be read out by telephone:\n")
     typer.echo(f"    {made.identity.fingerprint}\n")
     typer.echo(f"Send {card} to whoever assembles the roster, and {asked} to the authority of the certificates.")
@@ -55,7 +55,7 @@ def install(
     from confrere.kits import expires
     from confrere.kits import install as lay
 
-    kit = lay(Home(home).path, signed, fingerprint)
+    (kit,) = lay(fingerprint, (Home(home).path, signed))
     typer.echo(f"The certificate is in place, until {expires(kit)}.")
 
 
@@ -63,10 +63,10 @@ def install(
 def renew(home: At = HERE) -> None:
     """Make a new key for the transport and the request for its certificate, before the old one ends."""
     from confrere.hospital.home import Home
-    from confrere.kits import Profile, request
+    from confrere.kits import Ask, Profile, request
 
     here = Home(home)
-    asked = request(here.path, Profile.read(here.path / "federation.json"), "client", here.name)
+    (asked,) = request(Profile.read(here.path / "federation.json"), Ask(here.path, "client", here.name))
     typer.echo(f"Send {asked} to the authority of the certificates, and install what comes back.")
 
 

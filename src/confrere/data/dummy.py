@@ -24,19 +24,22 @@ from confrere.study.schema import Schema
 Array = NDArray[np.float64]
 
 PEOPLE = 600  # in each hospital
+GAPS = 0.2  # of the people miss a column that may be imputed
 STEPS = 60  # of the ladder that a follow-up lasts
 
 
 class Wish(NamedTuple):
-    """What a column must be like: its `role` is time, entry, event, group, outcome, weight or none.
+    """What a column must be like: its `role` is time, entry, event, group, outcome, weight, person or none.
 
-    `values` are all that occur; `cuts` must have people on either side; `span` holds all of them.
+    `values` are all that occur; `cuts` must have people on either side; `span` holds all of them. `gaps` says that some
+    people miss it.
     """
 
     role: str = ""
     values: tuple[float, ...] = ()
     cuts: tuple[float, ...] = ()
     span: tuple[float, float] | None = None
+    gaps: bool = False
 
 
 class Recipe(NamedTuple):
@@ -61,7 +64,8 @@ def dummy(
     columns: Sequence[str], schema: Schema, wished: Mapping[str, Wish | str], ground: Ground, *, seed: int,
     recipe: Recipe = RECIPES[0],
 ) -> Table:  # fmt: skip
-    """A table of dummy people, nobody missing anything. `wished` gives columns their wish, or their role alone."""
+    """A table of dummy people who miss nothing but where that is wished. `wished` gives columns their wish, or their
+    role alone."""
     import pandas as pd
 
     rng = np.random.default_rng(seed)
@@ -70,13 +74,17 @@ def dummy(
     made: dict[str, Any] = {}
     for name in columns:
         levels = schema.levels(name)
-        if levels is not None:
+        wish = wished.get(name, Wish())
+        wish = Wish(wish) if isinstance(wish, str) else wish
+        if wish.role == "person":
+            made[name] = [f"{seed}-{i}" for i in range(n)]
+        elif levels is not None:
             codes = np.concatenate([np.arange(len(levels)), rng.integers(0, len(levels), n - len(levels))])
             made[name] = pd.Categorical.from_codes(rng.permutation(codes), list(levels))
         else:
-            wish = wished.get(name, Wish())
-            wish = Wish(wish) if isinstance(wish, str) else wish
             made[name] = _numbers(wish, schema.column(name).range, ground, recipe)(rng, n)
+        if wish.gaps:
+            made[name] = pd.Series(made[name]).mask(rng.random(n) < GAPS)
     return Table(pd.DataFrame(made), n, {}, {}, "dummy people")
 
 

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,7 +44,11 @@ DUCKDB = (".duckdb", ".ddb", ".db")
 LONGEST_HEADER = 1_000_000  # characters
 
 _DATE = r"^([0-9]{4}[-/][0-9]{1,2}[-/][0-9]{1,2}|[0-9]{1,2}[-/.][0-9]{1,2}[-/.][0-9]{2,4})"
+_INFINITE = "has {} infinite values; make them missing, or correct them"
 _COMMA = r"^[+-]?[0-9]+,[0-9]+$"
+
+
+_ONE = Lock()  # DuckDB's connection is shared by the threads of a process
 
 
 @dataclass(frozen=True)
@@ -89,23 +94,58 @@ def read(
     hospital  named in messages
     Raises DataError: what, where, how many rows, what to do.
     """
+    import pandas as pd
+
     wanted = list(dict.fromkeys([*([person] if person else []), *columns]))
     if not wanted:
         raise DataError(f"{hospital}: no columns to read; the study's formulas name none")
+    given = {} if person else _given(source, wanted, schema, hospital)
+    rest = [schema.column(name) for name in wanted if name not in given and name != person]
+    if given and not rest:
+        n, frame, where = len(given[wanted[0]]), pd.DataFrame(given, copy=False), f"{hospital}: DataFrame"
+    else:
+        with _ONE:
+            n, frame, where = _queried(source, rest, person, hospital, repeated)
+        if given:
+            frame = pd.DataFrame({name: given.get(name, frame.get(name)) for name in wanted}, copy=False)
+    ranged = [schema.column(name) for name in wanted if name != person]
+    clamped = {c.name: _clamp(frame, c) for c in ranged if c.range is not None and c.levels is None}
+    left_out = {} if n == len(frame) else {f"no person id in column '{person}'": n - len(frame)}
+    return Table(frame, n, left_out, clamped, where)
+
+
+def _given(source: object, wanted: list[str], schema: Schema, hospital: str) -> dict[str, Any]:
+    """The columns of a DataFrame that are numbers as they stand: checked, not copied, and read-only."""
+    import pandas as pd
+
+    if not isinstance(source, pd.DataFrame):
+        return {}
+    where = f"{hospital}: DataFrame"
+    _check_columns([str(c) for c in source.columns], wanted, where)
+    given = {}
+    for name in (w for w in wanted if w in source.columns and schema.levels(w) is None):
+        column = source[name]
+        if isinstance(kind := column.dtype, np.dtype) and kind.kind in "biuf" and kind.itemsize <= 8:
+            values = np.asarray(column.to_numpy(), dtype=np.float64).view()
+            values.flags.writeable = False
+            if bad := int(np.count_nonzero(np.isinf(values))):
+                raise DataError(f"{where}: column '{name}' {_INFINITE.format(bad)}")
+            given[name] = values
+    return given
+
+
+def _queried(
+    source: Any, columns: Sequence[Column], person: str | None, hospital: str, repeated: bool
+) -> tuple[int, pd.DataFrame, str]:
+    """Rows in the source, the columns in the order of its rows, and what was read."""
     with _explained(source, hospital):
-        opened = _open(source, wanted, hospital)
-        numbers = [schema.column(name) for name in wanted if name != person and schema.levels(name) is None]
-        levels = [schema.column(name) for name in wanted if name != person and schema.levels(name) is not None]
-        query = _Query(opened, numbers, levels, person)
+        opened = _open(source, [*([person] if person else []), *(c.name for c in columns)], hospital)
+        query = _Query(opened, columns, person)
         try:
-            n = query.check(repeated)
-            frame = query.fetch()
+            return query.check(repeated), query.fetch(), opened.where
         finally:
             if opened.table:
                 _memory().drop_table(opened.table, force=True)
-    clamped = {column.name: _clamp(frame, column) for column in numbers if column.range is not None}
-    left_out = {} if n == len(frame) else {f"no person id in column '{person}'": n - len(frame)}
-    return Table(frame, n, left_out, clamped, opened.where)
 
 
 @contextmanager
@@ -313,12 +353,11 @@ def _check_columns(names: Sequence[str], wanted: Sequence[str], where: str) -> N
 class _Query:
     """Two passes over the named columns: one that counts what is wrong, one that fetches."""
 
-    def __init__(
-        self, opened: _Opened, numbers: Sequence[Column], levels: Sequence[Column], person: str | None
-    ) -> None:
-        self.opened, self.numbers, self.levels, self.person = opened, numbers, levels, person
-        self.rows = opened.rows
-        for column in numbers:
+    def __init__(self, opened: _Opened, columns: Sequence[Column], person: str | None) -> None:
+        self.opened, self.rows, self.person = opened, opened.rows, person
+        self.numbers = [column for column in columns if column.levels is None]
+        self.levels = [column for column in columns if column.levels is not None]
+        for column in self.numbers:
             self._check_type(column.name)
 
     def _check_type(self, name: str) -> None:
@@ -398,7 +437,7 @@ class _Query:
 
     def _check_number(self, name: str, found: Mapping[str, int], i: int) -> None:
         if bad := found[f"infinite{i}"]:
-            raise self._error(name, f"has {bad} infinite values; make them missing, or correct them")
+            raise self._error(name, _INFINITE.format(bad))
         if not (bad := found.get(f"text{i}", 0)):
             return
         odd = self.rows.filter(self._troubles(name)["text"])

@@ -16,6 +16,7 @@ from typing import Any, Final
 from nvflare.apis.app_validation import AppValidator
 from nvflare.collab import collab
 
+from confrere import wire
 from confrere.errors import StudyError
 from confrere.hospital.desk import Desk
 from confrere.hospital.home import Home
@@ -37,9 +38,14 @@ class Hospital:
     @collab.publish
     def answer(self, message: bytes) -> bytes:
         """Answer one message of the coordinator; errors are the desk's, and uniform."""
-        if self._desk is None:
-            self._desk = Desk(Home(Path(os.environ[HOME])))
-        return self._desk.answer(message)
+        try:
+            if self._desk is None:
+                self._desk = Desk(Home(Path(os.environ[HOME])))
+            return self._desk.answer(message)
+        except OSError:  # also its log could not be written
+            return wire.pack({"unable": True})
+        except Exception:  # noqa: BLE001 - the engine would send its traceback
+            return wire.pack({"refused": True})
 
 
 class OnlyOurs(AppValidator):  # type: ignore[misc]

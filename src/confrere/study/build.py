@@ -37,7 +37,7 @@ def _analysis(spec: Spec, ground: Ground) -> Analysis:
         made: Analysis = cls(**given, ground=ground)
         check(made)
     except UserError as error:
-        raise type(error)(f"[[analysis]] {spec.name}: {error}") from None
+        raise type(error)(f"[[analysis]] {spec.name}: {error}", about=error.about) from None
     return made
 
 
@@ -57,7 +57,7 @@ def flow_of(study: Study, built: Sequence[Analysis]) -> Flow[list[Any]]:
 def _noted(analysis: Any) -> Flow[Any]:
     """The flow of an analysis, what it standardises asked first; its finding says whom the study leaves out of it."""
     analysis = yield from with_pooled(analysis)
-    finding = yield from analysis.flow()
+    finding = dataclasses.replace((yield from analysis.flow()), analysis=analysis)
     if not (columns := analysis.ground.complete):
         return finding
     note = (
@@ -92,6 +92,7 @@ def single(analysis: Any, ground: Ground, allow: Sequence[str] = (), k: int = 11
     spec = Spec(method, method, (), fields)
     return Study(
         id=method, title=method, purpose="an analysis run from Python", table="people", analyses=(spec,),
-        time_unit=ground.unit, time_step=ground.step, horizon=ground.horizon, schema=ground.schema,
+        person=ground.person or None, time_unit=ground.unit, time_step=ground.step, horizon=ground.horizon,
+        schema=ground.schema,
         allow=tuple(sorted({*allow, *(["fine_times"] if ground.fine else [])})), k=k,
     )  # fmt: skip

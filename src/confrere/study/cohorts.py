@@ -15,6 +15,7 @@ import numpy as np
 
 from confrere.rounds import Analysis, Cells, Design, Flow, People, register, support
 from confrere.study.ground import complete, model_of
+from confrere.study.imputation import imputing, required
 
 Columns = tuple[str, ...]
 
@@ -25,6 +26,8 @@ def reads(analysis: Any) -> tuple[str, ...]:
     if hasattr(analysis, "formula"):
         names |= set(model_of(analysis.formula, analysis.ground).columns)
     names.add(getattr(analysis, "weights", ""))
+    if how := imputing(analysis):
+        names |= set(how.auxiliary)
     return tuple(sorted(names - {""}))
 
 
@@ -66,6 +69,8 @@ def agreed(built: Sequence[Analysis]) -> Flow[list[Any]]:
 
 def needed(analysis: Any) -> Columns:
     """The columns in which an analysis needs everybody to be complete: all that it reads, unless it says otherwise."""
+    if imputing(analysis):
+        return required(analysis)
     return tuple(getattr(analysis, "requires", reads(analysis)))
 
 

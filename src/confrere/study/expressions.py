@@ -282,6 +282,8 @@ class Rows(Protocol):
 
 def compute(expression: Expression, rows: Rows) -> Array:
     """(N,) float64 values of an expression. Raises DataError where it does not exist for a complete row."""
+    if isinstance(expression.tree, ast.Name) and rows.levels(expression.sources()[0]) is None:
+        return rows.numbers(expression.sources()[0])  # finite or missing, as it was read
     with np.errstate(all="ignore"):
         values = np.asarray(_number(expression.tree, expression, rows), dtype=np.float64)
     missing = _missing(expression, rows)

@@ -101,7 +101,15 @@ class Study:
         """What all its analyses stand on: levels, unit and ladder of times."""
         times = [t for spec in self.analyses for t in (*spec.settings.get("times", ()), spec.settings.get("tau"))]
         marks = tuple(sorted({float(t) for t in times if isinstance(t, int | float)}))
-        return Ground(self.schema, self.time_unit, self.time_step, self.horizon, "fine_times" in self.allow, marks)
+        return Ground(
+            self.schema,
+            self.time_unit,
+            self.time_step,
+            self.horizon,
+            "fine_times" in self.allow,
+            marks,
+            person=self.person or "",
+        )
 
     @property
     def columns(self) -> tuple[str, ...]:

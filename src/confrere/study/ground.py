@@ -13,6 +13,7 @@ import numpy as np
 
 from confrere.errors import DataError, StudyError
 from confrere.rounds import Array, Bools, Cells, Design, Ints, People
+from confrere.study.imputation import Imputed, completed
 from confrere.study.schema import Schema
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ class Ground:
     are the reporting times of all analyses of the study, edges of one ladder for all of them: two ladders that differ
     by a few days would differ by a few people. `complete` names columns in which everybody must be complete, for the
     same reason: other analyses of the study leave out a few people who miss them. `pooled` gives the network's mean and
-    SD of the expressions within `standardize()` and `center()`, once they were asked.
+    SD of the expressions within `standardize()` and `center()`, once they were asked. `person` names the column of
+    person ids; `imputed` says how missing values are filled, once that was drawn.
     """
 
     schema: Schema = Schema()
@@ -42,6 +44,8 @@ class Ground:
     marks: tuple[float, ...] = ()
     complete: tuple[str, ...] = ()
     pooled: tuple[tuple[str, float, float], ...] = ()
+    person: str = ""
+    imputed: Imputed | None = None
 
     def __post_init__(self) -> None:
         if self.unit not in DAYS:
@@ -94,13 +98,14 @@ def design_of(people: People, formula: str, ground: Ground, *, weights: str = ""
     `weights` names the column of case weights. The design's data are `Rows`.
     """
     model = model_of(formula, ground)
-    frame = people.table.frame
+    frame = completed(people.table.frame, ground, lambda ids: people.words("impute", ids))
     got = model.evaluate(frame, {name: (mean, sd) for name, mean, sd in ground.pooled})
     w = np.asarray(frame[weights], dtype=float) if weights else None
-    rows = _complete(got, w) & complete(frame, ground.complete)
+    rows = finite(got, w) & complete(frame, ground.complete)
     columns = tuple(sorted({*model.columns, weights} - {""}))
+    needed = {*columns, *ground.complete} - (ground.imputed.columns if ground.imputed else frozenset())
     data = Rows(
-        got.x[rows], _at(got.time, rows), _at(got.event, rows), _at(got.entry, rows), _at(got.value, rows),
+        _at(got.x, rows), _at(got.time, rows), _at(got.event, rows), _at(got.entry, rows), _at(got.value, rows),
         _at(got.strata, rows), _at(got.offset, rows), _at(w, rows),
     )  # fmt: skip
     check_times(data, formula)
@@ -113,7 +118,7 @@ def design_of(people: People, formula: str, ground: Ground, *, weights: str = ""
     cells = {f"levels of {text}": Cells(codes[rows], (1, many)) for text, (codes, many) in model.levels(frame).items()}
     return Design(
         n=int(rows.sum()), rows=rows, x=data.x, names=model.names, flags=flags, weights=data.weights, cells=cells,
-        data=data, columns=columns, left_out=left_out(people.table, tuple(sorted({*columns, *ground.complete})), rows),
+        data=data, columns=columns, left_out=left_out(people.table, tuple(sorted(needed)), rows),
     )  # fmt: skip
 
 
@@ -122,7 +127,7 @@ def narrowed(made: Design, keep: Bools, reason: str) -> Design:
     rows, data = made.rows.copy(), made.data
     rows[made.rows] = keep
     return replace(
-        made, n=int(keep.sum()), rows=rows, x=made.x[keep], flags={k: v[keep] for k, v in made.flags.items()},
+        made, n=int(keep.sum()), rows=rows, x=_at(made.x, keep), flags={k: v[keep] for k, v in made.flags.items()},
         weights=_at(made.weights, keep), data=data._replace(**{f: _at(v, keep) for f, v in data._asdict().items()}),
         cells={name: replace(c, index=c.index[keep]) for name, c in made.cells.items()},
         left_out={**made.left_out, reason: int((~keep).sum())},
@@ -149,9 +154,10 @@ def left_out(table: Any, columns: tuple[str, ...], rows: Bools) -> dict[str, int
     return counts
 
 
-def _complete(got: Evaluated, weights: Array | None) -> Bools:
-    rows = np.isfinite(got.x).all(axis=1)
-    for values in (got.time, got.event, got.entry, got.value, got.offset, weights):
+def finite(got: Evaluated, weights: Array | None) -> Bools:
+    """Rows (N,) in which terms, outcome, offset, strata and weights all have a value."""
+    rows = np.ones(len(got.x), dtype=bool)
+    for values in (*got.x.T, got.time, got.event, got.entry, got.value, got.offset, weights):
         if values is not None:
             rows &= np.isfinite(values)
     if got.strata is not None:
@@ -160,7 +166,8 @@ def _complete(got: Evaluated, weights: Array | None) -> Bools:
 
 
 def _at(values: Any, rows: Bools) -> Any:
-    return None if values is None else values[rows]
+    """Values (N,) or (N, p) of some rows; not copied if they are all, and column after column, as they were."""
+    return values if values is None or rows.all() else values.T[..., rows].T
 
 
 def check_times(data: Rows, formula: str) -> None:

@@ -60,7 +60,10 @@ class Pooled:
         sd = np.sqrt(around.second.value / (verdict.n - 1))
         for name, s in zip(names, sd, strict=True):
             if not s > 0:
-                raise ModelError(f"{name!r} is the same for everybody: it cannot be standardised. Leave it out")
+                raise ModelError(
+                    f"{name!r} is the same for everybody: it cannot be standardised. Leave it out",
+                    about="constant-term",
+                )
         return tuple((n, float(m), float(s)) for n, m, s in zip(names, mean, sd, strict=True))
 
 

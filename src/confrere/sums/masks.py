@@ -29,6 +29,7 @@ from confrere.sums.frames import frames, number
 SUM: Final = "sum"
 BLINDED: Final = "blinded sum"
 _NONCE: Final = bytes(16)
+_ZEROS: Final = bytes(1 << 16)  # enciphered, they are the stream
 
 
 class Context(NamedTuple):
@@ -57,14 +58,14 @@ def masked(rings: Sequence[Ring], context: Context, me: str, secrets: Mapping[st
     """
     if me not in context.members:
         raise KeysError(f"{me!r} is not among the members {list(context.members)} of round {context.round}")
-    result = _copies(rings)
+    result, bound = _copies(rings), context.encoded()
     for other in context.members:
         if other == me:
             continue
         if other not in secrets:
             raise KeysError(f"{me!r} shares no secret with {other!r} in this run")
         first, second = sorted((me, other))
-        key = derive(secrets[other], "mask", context.encoded(), first.encode(), second.encode())
+        key = derive(secrets[other], "mask", bound, first.encode(), second.encode())
         _apply(result, key, adding=me == first)
     return result
 
@@ -102,7 +103,12 @@ def add_masked(answers: Sequence[Sequence[Ring]]) -> list[Ring]:
 def key_stream(key: bytes, count: int) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
     """The first `count` words of 64 bits of the ChaCha20 stream of a key."""
     encryptor = Cipher(ChaCha20(key, _NONCE), mode=None).encryptor()
-    return np.frombuffer(encryptor.update(bytes(8 * count)), dtype="<u8").astype(np.uint64, copy=False)
+    words = np.empty(count, dtype="<u8")
+    out = words.view(np.uint8).data
+    for at in range(0, len(out), len(_ZEROS)):  # in place: new memory would cost more than the cipher
+        part = out[at : at + len(_ZEROS)]
+        encryptor.update_into(_ZEROS[: len(part)], part)
+    return words.astype(np.uint64, copy=False)
 
 
 def _apply(rings: Sequence[Ring], key: bytes, *, adding: bool) -> None:

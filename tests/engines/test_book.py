@@ -1,0 +1,115 @@
+"""The service's memory in SQLite and in a real PostgreSQL, which the test starts itself."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("sqlalchemy")
+
+from confrere.coordinator.book import Book, Entry
+from confrere.errors import StudyError
+
+
+def program(name: str) -> str:
+    """A program of PostgreSQL, on PATH or where Debian puts it."""
+    found = shutil.which(name) or next((str(p) for p in sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))), "")
+    if not found:
+        pytest.skip(f"PostgreSQL is not installed: no {name}")
+    return found
+
+
+@pytest.fixture(scope="module")
+def postgresql() -> Iterator[str]:
+    """The URL of a server of ours, on loopback, with its data in a temporary folder."""
+    pytest.importorskip("psycopg")
+    initdb, server = program("initdb"), program("postgres")
+    user = None
+    if os.geteuid() == 0:  # the server refuses to run as root
+        try:
+            user = pwd.getpwnam("postgres")
+        except KeyError:
+            pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
+    with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+        free.close()
+        data = Path(folder) / "data"
+        who = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
+        if user:
+            os.chown(folder, user.pw_uid, user.pw_gid)
+        subprocess.run(
+            [initdb, "-D", str(data), "-A", "trust", "-U", "confrere", "--no-sync"],
+            check=True,
+            capture_output=True,
+            **who,
+        )  # type: ignore[call-overload]
+        words = [server, "-D", str(data), "-p", str(port), "-c", "listen_addresses=127.0.0.1", "-k", folder]
+        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **who)  # type: ignore[call-overload]
+        try:
+            end = time.monotonic() + 30
+            while time.monotonic() < end:
+                try:
+                    socket.create_connection(("127.0.0.1", port), 1).close()
+                    break
+                except OSError:
+                    time.sleep(0.1)
+            time.sleep(0.5)
+            yield f"postgresql+psycopg://confrere@127.0.0.1:{port}/postgres"
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def book(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Book]:
+    url = f"sqlite:///{tmp_path / 'state.db'}" if request.param == "sqlite" else request.getfixturevalue("postgresql")
+    made = Book(url)
+    for entry in made.all():
+        made.forget(entry.run)
+    yield made
+    made.close()
+
+
+def entry(run: str, at: float = 1.5) -> Entry:
+    return Entry(run, "a" * 64, "Étude", "ada", at, at + 10, "queued", "", "", 0, at)
+
+
+def test_what_is_written_is_found_again(book: Book) -> None:
+    book.add(entry("b", 2.0))
+    book.add(entry("a", 1.0))
+    assert book.get("a") == entry("a", 1.0)
+    assert [e.run for e in book.all()] == ["a", "b"]
+    book.change("a", state="running", handle="h", attempts=1)
+    changed = book.get("a")
+    assert changed is not None
+    assert (changed.state, changed.handle, changed.attempts) == ("running", "h", 1)
+    assert changed.changed > 1e9
+    book.forget("a")
+    assert book.get("a") is None
+
+
+def test_a_run_has_one_entry(book: Book) -> None:
+    from sqlalchemy.exc import IntegrityError
+
+    book.add(entry("a"))
+    with pytest.raises(IntegrityError):
+        book.add(entry("a"))
+
+
+def test_tokens_are_kept_as_hashes_and_taken_back(book: Book) -> None:
+    tokens = [book.token("grace") for _ in range(2)]
+    assert {book.researcher(t) for t in tokens} == {"grace"}
+    assert book.researcher("") is None
+    assert book.revoke("grace") == 2
+    assert {book.researcher(t) for t in tokens} == {None}
+    with pytest.raises(StudyError, match="no token"):
+        book.revoke("grace")

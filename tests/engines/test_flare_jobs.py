@@ -3,6 +3,7 @@
 The coordinator here is malicious: its engine's server permits everything, and who submits has every right.
 """
 
+# ruff: noqa: E402 - the extra may not be there
 from __future__ import annotations
 
 import json

@@ -1,5 +1,6 @@
 """A study over a real federation: the finding of one process, bit for bit; nothing is open, said or left that must not."""
 
+# ruff: noqa: E402 - the extra may not be there
 from __future__ import annotations
 
 import time

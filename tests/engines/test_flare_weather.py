@@ -1,5 +1,6 @@
 """What is not a machine's death: links that are slow or cut, disks that are full, clocks that are wrong, people who leave."""
 
+# ruff: noqa: E402 - the extra may not be there
 from __future__ import annotations
 
 import os

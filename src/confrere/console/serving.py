@@ -7,12 +7,12 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from confrere.errors import StudyError
+from confrere.errors import StudyError, Waiting
 
 
 @contextmanager
@@ -75,11 +75,12 @@ def _look(service: Any, engine: Any, patience: float, stop: threading.Event) -> 
     while not stop.wait(0.5):
         if engine.serve(patience):
             recovered = 0.0
-        if not recovered and engine.up:
-            service.recover()
-            recovered = time.time()
-        if recovered:
-            service.step()
+        with suppress(Waiting):  # the engine's server does not answer just now: looked at again
+            if not recovered and engine.up:
+                service.recover()
+                recovered = time.time()
+            if recovered:
+                service.step()
         if time.time() - tidied > 3600:
             service.tidy()
             tidied = time.time()

@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout, suppress
 from contextvars import copy_context
@@ -27,6 +28,7 @@ from confrere.kits import RUNNER, Process, hospital_job
 
 HOME: Final = "CONFRERE_COORDINATOR"  # the environment variable with the coordinator's folder
 ROUND: Final = 600.0  # seconds to wait for an answer, unless the environment says otherwise
+LOST: Final = 15.0  # seconds without a word, three heartbeats, after which a hospital is not there
 SYNC: Final = 30.0  # seconds in which the engine's processes of a run must have found each other
 PATIENCE: Final = "CONFRERE_ROUND_SECONDS"
 ALLOWED: Final = (
@@ -105,7 +107,7 @@ def harden(kit: Path, state: Path) -> None:
         if one["id"] == "job_manager":
             one["args"]["uri_root"] = str(state / "jobs")
         if one["id"] == "job_scheduler":
-            one["args"]["max_jobs"] = 4
+            one["args"] |= {"max_jobs": 4, "min_schedule_interval": 1.0, "max_schedule_interval": 5.0}
     (local / "resources.json").write_text(json.dumps(resources, indent=2) + "\n", encoding="utf-8")
     default = json.loads((local / "authorization.json.default").read_text(encoding="utf-8"))
     permissions: Mapping[str, Any] = default["permissions"]
@@ -147,8 +149,8 @@ class Flare:
 
     def hospitals(self) -> dict[str, float]:
         """Hospitals that are connected, and when each was last heard of."""
-        found = self._ask(lambda s: s.get_system_info().client_info)
-        return {c.name: float(c.last_connect_time) for c in found}
+        found = {c.name: float(c.last_connect_time) for c in self._ask(lambda s: s.get_system_info().client_info)}
+        return {name: heard for name, heard in found.items() if time.time() - heard < LOST}
 
     def start(self, run: str, hospitals: tuple[str, ...]) -> str:
         """Submit the job of a run; its id."""

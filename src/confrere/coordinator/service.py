@@ -23,7 +23,7 @@ from confrere.study import build
 from confrere.study.file import parse
 
 STOPPING: Final = 10.0  # seconds that a cancelled run has to stop by itself
-PAUSE: Final = 2.0  # seconds before a run that waits is tried again
+PAUSE: Final = 2.0  # seconds before a run that waits is tried again; longer after many attempts, up to a minute
 FEWEST: Final = 3  # hospitals of a run
 _SAID: Final = 2000  # characters of a reason
 
@@ -121,7 +121,7 @@ class Service:
                 self._halt(entry.handle)
                 self._change(entry, "expired", f"the deadline passed; {self._missing(entry, seen)}")
             elif entry.state == "running":
-                self._watch(entry)
+                self._watch(entry, seen)
             elif going < int(self.home.settings["runs"]):
                 going += self._begin(entry, seen)
 
@@ -138,7 +138,7 @@ class Service:
             if entry.why != missing:
                 self.book.change(entry.run, why=missing)
             return False
-        if entry.state == "waiting" and time.time() - entry.changed < PAUSE:
+        if entry.state == "waiting" and time.time() - entry.changed < min(PAUSE * max(1, entry.attempts - 8), 60.0):
             return False
         folder = self.home.folder(entry.run)
         folder.say("queued")  # whatever stands there afterwards was said by the new attempt
@@ -150,8 +150,8 @@ class Service:
         self.book.change(entry.run, state="running", why="", handle=handle, attempts=entry.attempts + 1)
         return True
 
-    def _watch(self, entry: Entry) -> None:
-        """See whether an attempt ended, by its own word or without one."""
+    def _watch(self, entry: Entry, seen: dict[str, float]) -> None:
+        """See whether an attempt ended, by its own word or without one, or cannot begin since a hospital left."""
         folder = self.home.folder(entry.run)
         state = folder.progress["state"]
         if state in OVER:
@@ -159,6 +159,9 @@ class Service:
         elif state == "waiting" or not self._engine.alive(entry.handle):
             self._halt(entry.handle)
             self._settle(entry, "the run was interrupted")
+        elif state == "queued" and (missing := self._missing(entry, seen)):
+            self._halt(entry.handle)
+            self._change(entry, "waiting", missing)
         elif (stop := folder.path / "cancel").exists() and time.time() - stop.stat().st_mtime > STOPPING:
             self._halt(entry.handle)
             self._change(entry, "cancelled", "cancelled by the researcher")

@@ -118,4 +118,5 @@ def command(kit: Path, name: str) -> list[str]:
     return [
         sys.executable, "-u", "-m", "nvflare.private.fed.app.client.client_train", "-m", str(kit), "-s",
         "fed_client.json", "--set", "secure_train=true", f"uid={name}", f"org={name}", "config_folder=",
+        "heart_beat_interval=5",
     ]  # fmt: skip

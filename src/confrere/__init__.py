@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from confrere.analyses.logistic import Logistic
     from confrere.analyses.logrank import LogRank
     from confrere.analyses.poisson import Poisson
+    from confrere.console.client import Remote, connect
     from confrere.console.fit import Fit, Results
     from confrere.console.local import Local, local
     from confrere.study.file import Study, read
@@ -35,9 +36,9 @@ _WHERE = {
     "Column": "study.schema", "CompetingRisks": "analyses.competing_risks", "Cox": "analyses.cox",
     "Describe": "analyses.describe", "Fit": "console.fit", "Glm": "analyses.glm", "Ground": "study.ground",
     "Impute": "study.imputation", "KaplanMeier": "analyses.kaplan_meier", "Linear": "analyses.linear",
-    "Local": "console.local", "LogRank": "analyses.logrank", "Logistic": "analyses.logistic", "Poisson": "analyses.poisson",
-    "Results": "console.fit", "Schema": "study.schema", "Study": "study.file", "local": "console.local",
-    "read": "study.file",
+    "Local": "console.local", "LogRank": "analyses.logrank", "Logistic": "analyses.logistic",
+    "Poisson": "analyses.poisson", "Remote": "console.client", "Results": "console.fit", "Schema": "study.schema",
+    "Study": "study.file", "connect": "console.client", "local": "console.local", "read": "study.file",
 }  # fmt: skip
 
 
@@ -53,5 +54,5 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "Column", "CompetingRisks", "Cox", "Describe", "Fit", "Glm", "Ground", "Impute", "KaplanMeier", "Linear", "Local",
-    "LogRank", "Logistic", "Poisson", "Results", "Schema", "Study", "local", "read",
+    "LogRank", "Logistic", "Poisson", "Remote", "Results", "Schema", "Study", "connect", "local", "read",
 ]  # fmt: skip

@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -206,6 +207,14 @@ def hospital_job() -> bytes:
     return json.dumps(job, indent=2).encode()
 
 
+def prune(folder: Path, days: float = 2.0) -> None:
+    """Remove the folders that the engine made for jobs (named by a UUID) and in which nothing was written for `days`."""
+    for job in folder.glob("????????-????-????-????-????????????"):
+        with suppress(OSError):
+            if time.time() - max(path.stat().st_mtime for path in (job, *job.rglob("*"))) > 86400 * days:
+                shutil.rmtree(job)
+
+
 class Process:
     """A process of the engine with all that it starts; a second start ends the first, also a forgotten one."""
 
@@ -244,7 +253,7 @@ class Process:
 
 
 def _end(pid: int, patience: float) -> None:
-    """End an engine's process with all that it started: the engine gives the processes of jobs sessions of their own."""
+    """End an engine's process with all that it started: the engine gives processes of jobs sessions of their own."""
     import psutil
 
     with suppress(psutil.NoSuchProcess):

@@ -19,13 +19,13 @@ import pandas as pd
 import psutil
 
 from confrere.console import federated
-from confrere.console.client import Remote
 from confrere.console.demo import load
 from confrere.console.fit import Results
 from confrere.console.local import Local
 from confrere.console.result import as_dict
 from confrere.coordinator.conduct import OVER, Folder
 from confrere.hospital.home import Home
+from confrere.kits import Profile
 
 HOSPITALS = ("delft", "gouda", "rotterdam")
 ROUND = 8.0  # seconds to wait for an answer
@@ -100,12 +100,10 @@ class Machines:
         self.token = federated.found(place, self.frames, study_of("founded"))
         settings = place / "coordinator" / "coordinator.toml"
         settings.write_text(f"round_seconds = {ROUND}\n", encoding="utf-8")
-        self.remote = self.connected()
+        profile = Profile.read(place / "authority" / "federation.json")
+        self.url = f"https://{profile.host}:{profile.api_port}"
+        self.remote = federated.remote_of(place, self.token)
         self._serving: dict[str, subprocess.Popen[bytes]] = {}
-
-    def connected(self) -> Remote:
-        """Another researcher's connection."""
-        return federated.remote_of(self.place, self.token)
 
     # machines
 
@@ -265,9 +263,9 @@ def machines(place: Path) -> Iterator[Machines]:
         made.down()
 
 
-def command(*words: str, cwd: Path, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def command(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """A `confrere` command as a program of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "confrere", *words], cwd=cwd, env=environment, capture_output=True, text=True,
-        timeout=UP, check=False,
+        [sys.executable, "-m", "confrere", *words], cwd=cwd, capture_output=True, text=True, timeout=UP,
+        check=False,
     )  # fmt: skip

@@ -1,6 +1,6 @@
-"""A program that submits jobs to the engine with a user's kit, past the coordinator's service, and prints how each ended.
+"""Submits jobs to the engine with a user's kit, past the coordinator's service, and prints how each ended.
 
-    python intruder.py USER KIT HOSPITAL,HOSPITAL JOB...
+Arguments: the user, the kit, HOSPITAL,HOSPITAL,... and the jobs.
 """
 
 from __future__ import annotations

@@ -1,6 +1,5 @@
 """Machines are lost, frozen, slow, full and wrong about the time: the run waits, says for whom, and finds the same."""
 
-# ruff: noqa: E402 - the extra may not be there
 from __future__ import annotations
 
 import time

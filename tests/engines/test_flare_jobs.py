@@ -3,7 +3,6 @@
 The coordinator here is malicious: its engine's server permits everything, and who submits has every right.
 """
 
-# ruff: noqa: E402 - the extra may not be there
 from __future__ import annotations
 
 import json
@@ -48,7 +47,8 @@ def malicious(federation: Machines) -> Iterator[Callable[[list[Path]], dict[str,
     permissive(home / "engine" / "site")
     server = Process(home / "engine" / "rogue.pid", home / "engine" / "rogue.log")
     server.start(flare.command(home / "engine" / "site"), {flare.HOME: str(home), flare.PATIENCE: "10"})
-    words = [sys.executable, "-W", "ignore", str(INTRUDER), RUNNER, str(home / "engine" / "runner"), ",".join(HOSPITALS)]
+    kit = str(home / "engine" / "runner")
+    words = [sys.executable, "-W", "ignore", str(INTRUDER), RUNNER, kit, ",".join(HOSPITALS)]
 
     def submit(jobs: list[Path]) -> dict[str, str]:
         done = subprocess.run(
@@ -141,7 +141,7 @@ def test_a_changed_job_is_refused_at_every_hospital_and_logged(federation: Machi
 
 @pytest.mark.slow
 def test_the_own_job_is_taken(federation: Machines, tmp_path: Path) -> None:
-    """The control: the unchanged job is taken by every hospital, also of the malicious coordinator, and finds no study."""
+    """The control: every hospital takes the unchanged job, also of the malicious coordinator, and finds no study."""
     (federation.home("coordinator") / "runs" / "own-job").mkdir()
     before = {name: len(federation.logged(name)) for name in HOSPITALS}
     with malicious(federation) as submit:

@@ -1,6 +1,5 @@
 """No log of anybody holds a value of a patient, and no log of a hospital comes to the coordinator."""
 
-# ruff: noqa: E402 - the extra may not be there
 from __future__ import annotations
 
 import re

@@ -1,6 +1,5 @@
-"""A study over a real federation: the finding of one process, bit for bit; nothing is open, said or left that must not."""
+"""A study over a real federation: the finding of one process, bit for bit; and nothing is open to the world."""
 
-# ruff: noqa: E402 - the extra may not be there
 from __future__ import annotations
 
 import time

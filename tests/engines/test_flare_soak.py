@@ -1,6 +1,5 @@
 """500 rounds with random faults: every finding is right, nothing grows, nothing is left over."""
 
-# ruff: noqa: E402 - the extra may not be there
 from __future__ import annotations
 
 import os
@@ -87,7 +86,7 @@ def test_nothing_grows(federation: Machines) -> None:
 
 @pytest.mark.slow
 def test_nothing_is_left_over(tmp_path: Path) -> None:
-    """Switched off in a round, every process of every machine is gone, also those that the engine gave their own session."""
+    """Switched off in a round, every process of every machine is gone, also those in sessions of their own."""
     with machines(tmp_path) as federation:
         run = federation.submit(study_of("left over", 3))
         federation.reach(run, 5)

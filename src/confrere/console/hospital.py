@@ -178,19 +178,24 @@ def erase(
 @app.command()
 def serve(home: At = HERE) -> None:
     """Connect to the coordinator and answer approved studies, until stopped. Connections go out only."""
+    from itertools import cycle
+
     from confrere.console.serving import stopped
     from confrere.hospital.flare import serve as keep
-    from confrere.hospital.flare import site
+    from confrere.hospital.flare import site, tidy
     from confrere.hospital.home import Home
 
     here = Home(home)
     process = site(here)
     with stopped() as stop:
         try:
-            while not stop.is_set():
+            for turn in cycle(range(1800)):
                 if keep(here, process):
                     typer.echo(f"{here.name} is serving; its log is {here.path / 'log.jsonl'}")
-                stop.wait(2.0)
+                if turn == 0:  # once an hour
+                    tidy(here)
+                if stop.wait(2.0):
+                    break
         finally:
             process.stop()
 

@@ -83,6 +83,7 @@ def _look(service: Any, engine: Any, patience: float, stop: threading.Event) -> 
                 service.step()
         if time.time() - tidied > 3600:
             service.tidy()
+            engine.tidy()
             tidied = time.time()
 
 

@@ -24,7 +24,7 @@ from nvflare.collab import collab
 from confrere.coordinator.conduct import Folder, conduct, ended
 from confrere.coordinator.federation import Link
 from confrere.errors import Waiting
-from confrere.kits import RUNNER, Process, hospital_job
+from confrere.kits import RUNNER, Process, hospital_job, prune
 
 HOME: Final = "CONFRERE_COORDINATOR"  # the environment variable with the coordinator's folder
 ROUND: Final = 600.0  # seconds to wait for an answer, unless the environment says otherwise
@@ -164,9 +164,19 @@ class Flare:
 
     def stop(self, handle: str) -> None:
         """Abort a job, and forget it: what it found is in the run's folder."""
-        for act in ("abort_job", "delete_job"):
-            with suppress(Exception):
-                self._ask(lambda s, act=act: getattr(s, act)(handle))
+
+        def end(session: Any) -> None:
+            for act in (session.abort_job, session.delete_job):
+                with suppress(Exception):  # it was over already; whether the server is there, the next question tells
+                    act(handle)
+
+        with suppress(Waiting):
+            self._ask(end)
+
+    def tidy(self) -> None:
+        """Remove what the engine keeps of attempts that are over: what they found is in the runs' folders."""
+        for folder in (self._site, self._home / "engine" / "jobs"):
+            prune(folder)
 
     def close(self) -> None:
         """End the session and the server with all its jobs."""

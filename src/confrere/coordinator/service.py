@@ -119,7 +119,8 @@ class Service:
         for entry in entries:
             if time.time() > entry.deadline:
                 self._halt(entry.handle)
-                self._change(entry, "expired", f"the deadline passed; {self._missing(entry, seen)}")
+                why = self._missing(entry, seen) or entry.why or "the run was under way"
+                self._change(entry, "expired", f"the deadline passed; {why}")
             elif entry.state == "running":
                 self._watch(entry, seen)
             elif going < int(self.home.settings["runs"]):

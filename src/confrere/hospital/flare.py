@@ -20,7 +20,7 @@ from confrere import wire
 from confrere.errors import StudyError
 from confrere.hospital.desk import Desk
 from confrere.hospital.home import Home
-from confrere.kits import HOSPITAL_CLASSES, Process, hospital_job
+from confrere.kits import HOSPITAL_CLASSES, Process, hospital_job, prune
 
 HOME: Final = "CONFRERE_HOSPITAL"  # the environment variable with the hospital's folder
 FILES: Final = {  # of a job, all that it may bring: its two configurations, and the submitter's signatures on them
@@ -49,7 +49,7 @@ class Hospital:
 
 
 class OnlyOurs(AppValidator):  # type: ignore[misc]
-    """What the engine asks before a job may start here: it is the one job that this release knows, and not a file more."""
+    """What the engine asks before a job may start: it is the one job that this release knows, and not a file more."""
 
     def validate(self, app_folder: str) -> tuple[str, dict[str, Any]]:
         """Nothing, or why the job is refused, for the coordinator; the hospital's log gets it too."""
@@ -111,6 +111,11 @@ def serve(home: Home, process: Process) -> bool:
     harden(kit)
     process.start(command(kit, home.name), {HOME: str(home.path)})
     return True
+
+
+def tidy(home: Home) -> None:
+    """Remove what the engine keeps of jobs that are over; the hospital's own log stays."""
+    prune(home.path / "engine" / "site")
 
 
 def command(kit: Path, name: str) -> list[str]:

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from confrere.errors import DataError, StudyError
 from confrere.rounds import Array, Bools, Ints
@@ -270,7 +269,9 @@ def uniforms(words: Words, chain: int, step: int) -> Array:
 def shares(x: Array, theta: Array) -> Array:
     """Probabilities of each level (n, L) under a multinomial logit; theta (L - 1, q), x (n, q), ones first."""
     eta = np.column_stack([np.zeros(len(x)), x @ theta.T])
-    return np.asarray(special.softmax(eta, axis=1))
+    from scipy.special import softmax  # reading a formula must not wait for it
+
+    return np.asarray(softmax(eta, axis=1))
 
 
 def multinomial(x: Array, y: Array, theta: Array) -> tuple[float, Array, Array]:
@@ -285,12 +286,14 @@ def multinomial(x: Array, y: Array, theta: Array) -> tuple[float, Array, Array]:
 
 def drawn(f: Field, x: Array, draw: Array, u: Array) -> Array:
     """Values of the fields of a column (n, width), standardised, for those who miss it; x (n, q), ones first."""
+    from scipy.special import ndtri
+
     mean, sd = np.array(f.mean), np.array(f.sd)
     if f.levels:
         p = shares(x, draw.reshape(f.width, -1))
         code = (u[:, None] > np.cumsum(p, axis=1)[:, :-1]).sum(axis=1)
         return np.asarray((indicators(code, f.width) - mean) / sd)
-    z = x @ draw[:-1] + draw[-1] * special.ndtri(u)
+    z = x @ draw[:-1] + draw[-1] * ndtri(u)
     if f.range is not None:
         z = np.clip(z, *((np.array(f.range) - mean) / sd))
     return np.asarray(z)[:, None]

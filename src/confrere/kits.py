@@ -208,7 +208,7 @@ def hospital_job() -> bytes:
 
 
 def prune(folder: Path, days: float = 2.0) -> None:
-    """Remove the folders that the engine made for jobs (named by a UUID) and in which nothing was written for `days`."""
+    """Remove the folders of jobs that the engine made (each named by a UUID), untouched for `days`."""
     for job in folder.glob("????????-????-????-????-????????????"):
         with suppress(OSError):
             if time.time() - max(path.stat().st_mtime for path in (job, *job.rglob("*"))) > 86400 * days:

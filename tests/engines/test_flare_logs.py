@@ -21,6 +21,7 @@ def logs(home: Path) -> list[Path]:
     return [p for p in found if not set(PRIVATE) & set(p.relative_to(home).parts)]
 
 
+@pytest.mark.slow
 def test_logs_hold_no_value_of_a_patient(federation: Machines) -> None:
     text = study_of("logged")
     marked = {}
@@ -48,6 +49,7 @@ def test_logs_hold_no_value_of_a_patient(federation: Machines) -> None:
     assert read > 10_000
 
 
+@pytest.mark.slow
 def test_no_log_of_a_hospital_is_at_the_coordinator(federation: Machines) -> None:
     home = federation.home("coordinator")
     assert not [p for p in home.rglob("*") if p.is_file() and set(HOSPITALS) & set(p.relative_to(home).parts)]

@@ -96,6 +96,9 @@ def demo(
     if left := homeless(name):
         typer.echo(f"confrere: {left} of the people belong to no hospital and are left out", err=True)
     if federated or home:
+        from confrere.console.output import federated as needed
+
+        needed()
         from confrere.console.federated import federate
 
         federate(name, hospitals, out, lang, deadline, home)

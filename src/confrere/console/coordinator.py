@@ -25,6 +25,15 @@ HERE, AUTHORITY = Path("confrere-coordinator"), Path("confrere-authority")
 Out = Annotated[Path, typer.Option("--out", metavar="FILE", help="The roster to write.")]
 
 
+@app.callback()
+@authority.callback()
+def ready() -> None:
+    """What all of them need."""
+    from confrere.console.output import federated
+
+    federated()
+
+
 # authority
 
 

@@ -19,6 +19,14 @@ ProfileFile = Annotated[
 ]
 
 
+@app.callback()
+def ready() -> None:
+    """What all of them need."""
+    from confrere.console.output import federated
+
+    federated()
+
+
 @app.command()
 def init(
     name: Annotated[str, typer.Argument(help="The hospital's name in the roster: letters, digits, hyphens.")],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,15 @@ def check_language(lang: str) -> None:
     """A language that there is."""
     if lang not in ("en", "fr"):
         raise StudyError(f"--lang {lang!r} is not known; it is en or fr")
+
+
+def federated() -> None:
+    """StudyError where what a federation of processes needs is not installed."""
+    missing = [name for name in ("nvflare", "fastapi", "uvicorn", "sqlalchemy", "httpx") if find_spec(name) is None]
+    if missing:
+        raise StudyError(
+            f"{', '.join(missing)} is not installed; a federation needs: pip install 'confrere[federation]'"
+        )
 
 
 def checked(out: Path, lang: str, deadline: float | None) -> None:

@@ -35,6 +35,9 @@ def connect(
     connection: At = CONNECTION,
 ) -> None:
     """Try a coordinator, and remember how to reach it for submit, status, fetch and cancel."""
+    from confrere.console.output import federated
+
+    federated()
     from confrere.console.client import Remote
 
     if str(token) != "-" and not token.is_file():
@@ -109,6 +112,9 @@ def add(app: typer.Typer) -> None:
 
 
 def _remote(connection: Path) -> Remote:
+    from confrere.console.output import federated
+
+    federated()
     from confrere.console.client import Remote
 
     try:

@@ -1,0 +1,51 @@
+"""What the engine leaves behind is removed, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+from confrere.kits import Process, prune
+
+
+def test_folders_of_old_jobs_go_and_all_else_stays(tmp_path: Path) -> None:
+    old, fresh, under_way = (tmp_path / str(uuid.uuid4()) for _ in range(3))
+    for folder in (old, fresh, under_way, tmp_path / "startup"):
+        (folder / "app").mkdir(parents=True)
+        (folder / "log.txt").write_text("said", encoding="utf-8")
+    past = time.time() - 3 * 86400
+    for folder in (old, under_way, tmp_path / "startup"):
+        for path in (folder / "app", folder / "log.txt", folder):
+            os.utime(path, (past, past))
+    os.utime(under_way / "log.txt")
+    prune(tmp_path, days=2.0)
+    assert {path.name for path in tmp_path.iterdir()} == {fresh.name, under_way.name, "startup"}
+
+
+def test_a_process_ends_with_all_that_it_started(tmp_path: Path) -> None:
+    """Also with what has a session of its own; and a stranger who got the number is left alone."""
+    psutil = pytest.importorskip("psutil", reason="needs the extra `federation`")
+    child = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], "
+    code = child + "start_new_session=True); time.sleep(600)"
+    process = Process(tmp_path / "pid", tmp_path / "log")
+    process.start([sys.executable, "-c", code, "nvflare"], {})
+    first = psutil.Process(int((tmp_path / "pid").read_text(encoding="utf-8")))
+    end = time.monotonic() + 30
+    while not (started := first.children()) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert len(started) == 1
+    process.stop()
+    assert not psutil.wait_procs([first, *started], timeout=5)[1]
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as stranger:
+        (tmp_path / "pid").write_text(str(stranger.pid), encoding="utf-8")
+        other = Process(tmp_path / "pid", tmp_path / "log")
+        other.start([sys.executable, "-c", "import time; time.sleep(600)", "nvflare"], {})
+        assert stranger.poll() is None
+        other.stop()
+        stranger.kill()

@@ -21,7 +21,7 @@ def axes(people: int, terms: int, hospitals: int) -> dict[str, list[tuple[int, i
     return {
         "people": [(n, terms, hospitals) for n in sorted({max(FEWEST, people // 100), some, people})],
         "terms": [(some, p, hospitals) for p in sorted({max(1, terms // 4), max(1, terms // 2), terms, 2 * terms})],
-        "hospitals": [(some, terms, h) for h in sorted({3, hospitals, 3 * hospitals})],
+        "hospitals": [(some, terms, h) for h in sorted({3, hospitals, 3 * hospitals, 10 * hospitals})],
     }
 
 

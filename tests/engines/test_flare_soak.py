@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("nvflare", reason="needs the extra `federation`")
 
+from confrere.coordinator.conduct import OVER
 from engines.flare import HOSPITALS, ROUND, Machines, family, machines, study_of, until
 
 ROUNDS = int(os.environ.get("CONFRERE_SOAK_ROUNDS", "500"))
@@ -47,7 +48,13 @@ def disturb(federation: Machines, chance: random.Random) -> str:
     else:
         for one in federation.part("coordinator", "server_train"):
             one.kill()
-    return f"{what} ({name})"
+    return f"{what} ({name})" if what.endswith("hospital") or what == "kill a job" else what
+
+
+def passed(federation: Machines, run: str, number: int) -> bool:
+    """Whether a run has come to a round, or to its end."""
+    said = federation.progress(run)
+    return said["state"] in OVER or said.get("round", 0) >= number
 
 
 @pytest.mark.slow
@@ -57,8 +64,9 @@ def test_rounds_with_random_faults(federation: Machines) -> None:
     while rounds < ROUNDS:
         text = study_of(f"soak {rounds}", 3)
         run = federation.submit(text, deadline=1800.0)
-        federation.reach(run, chance.randint(1, 60))
-        told.append(disturb(federation, chance))
+        for number in sorted(chance.sample(range(1, 110), 2)):
+            until(lambda run=run, number=number: passed(federation, run, number), f"{run} does not come to {number}")
+            told.append(disturb(federation, chance))
         found = federation.found(run, text)
         expected = expected or federation.memory(text)
         assert found == expected, told

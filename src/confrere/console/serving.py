@@ -53,7 +53,7 @@ def coordinate(home: Path, say: Callable[[str], Any]) -> None:
     service = Service(here, engine, Book(here.database))
     config = uvicorn.Config(
         web(service, __version__), host=str(here.settings["listen"]), port=profile.api_port, log_level="warning",
-        ssl_certfile=str(startup / "server.crt"), ssl_keyfile=str(startup / "server.key"),
+        ssl_certfile=str(startup / "server.crt"), ssl_keyfile=str(startup / "server.key"), timeout_graceful_shutdown=2,
     )  # fmt: skip
     server = _Quiet(config)
     with stopped() as stop:

@@ -163,20 +163,20 @@ class Flare:
         return status in ("SUBMITTED", "APPROVED", "DISPATCHED", "RUNNING")
 
     def stop(self, handle: str) -> None:
-        """Abort a job, and forget it: what it found is in the run's folder."""
+        """Abort a job, or take it out of the queue: what it found is in the run's folder."""
 
         def end(session: Any) -> None:
-            for act in (session.abort_job, session.delete_job):
-                with suppress(Exception):  # it was over already; whether the server is there, the next question tells
-                    act(handle)
+            # never deleted, which `tidy` does later: the server's scheduler dies of a queued job that it misses
+            with suppress(Exception):  # it was over already; whether the server is there, the next question tells
+                session.abort_job(handle)
 
         with suppress(Waiting):
             self._ask(end)
 
     def tidy(self) -> None:
         """Remove what the engine keeps of attempts that are over: what they found is in the runs' folders."""
-        for folder in (self._site, self._home / "engine" / "jobs"):
-            prune(folder)
+        prune(self._site)
+        prune(self._home / "engine" / "jobs", days=60.0)  # of a long run nothing is written there before its end
 
     def close(self) -> None:
         """End the session and the server with all its jobs."""

@@ -22,6 +22,7 @@ from confrere.rounds import installed
 from confrere.study import build
 from confrere.study.file import parse
 
+STARTING: Final = 120.0  # seconds in which an attempt must say its first word
 STOPPING: Final = 10.0  # seconds that a cancelled run has to stop by itself
 PAUSE: Final = 2.0  # seconds before a run that waits is tried again; longer after many attempts, up to a minute
 FEWEST: Final = 3  # hospitals of a run
@@ -160,12 +161,16 @@ class Service:
         elif state == "waiting" or not self._engine.alive(entry.handle):
             self._halt(entry.handle)
             self._settle(entry, "the run was interrupted")
-        elif state == "queued" and (missing := self._missing(entry, seen)):
+        elif state == "queued" and (why := self._missing(entry, seen) or self._silent(entry)):
             self._halt(entry.handle)
-            self._change(entry, "waiting", missing)
+            self._change(entry, "waiting", why)
         elif (stop := folder.path / "cancel").exists() and time.time() - stop.stat().st_mtime > STOPPING:
             self._halt(entry.handle)
             self._change(entry, "cancelled", "cancelled by the researcher")
+
+    def _silent(self, entry: Entry) -> str:
+        """Why an attempt that has said nothing yet is given up, if it had its time."""
+        return "the engine did not start the run" if time.time() - entry.changed > STARTING else ""
 
     def _settle(self, entry: Entry, why: str) -> None:
         """An attempt is over: by its last word the run is, or waits for the next attempt."""

@@ -74,6 +74,19 @@ def test_a_run_over_homes_finds_what_a_local_run_finds(whole: Found) -> None:
     assert local.rounds == whole.rounds
 
 
+def test_findings_come_back_from_a_file_as_they_were(whole: Found, tmp_path: Path) -> None:
+    folder = Folder.make(tmp_path, STUDY)
+    folder.keep(whole)
+    assert same(folder.found, whole)
+    for name, finding in folder.found.findings.items():
+        before = whole.findings[name]
+        assert [list(r) for t in finding.tables.values() for r in t] == [list(r) for t in before.tables.values() for r in t]
+        assert list(finding.tables) == list(before.tables)
+        assert list(finding.facts) == list(before.facts)
+        assert (finding.warnings, finding.cite, finding.notes) == (before.warnings, before.cite, before.notes)
+        assert finding.analysis == before.analysis
+
+
 def messages(place: Path) -> int:
     """How many messages one hospital gets in an undisturbed run."""
     seen = 0

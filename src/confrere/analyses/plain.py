@@ -16,6 +16,12 @@ from confrere.rounds import find, name_of
 def frozen(finding: Finding) -> dict[str, Any]:
     """The finding as dicts, tuples, numbers, text and arrays."""
     plain = {f.name: _plain(getattr(finding, f.name)) for f in dataclasses.fields(finding) if f.name != "analysis"}
+    # the wire sorts the keys of a dict, and the order of tables and columns says something
+    plain["tables"] = tuple(
+        (name, tuple(tuple((k, _plain(v)) for k, v in r.items()) for r in records))
+        for name, records in finding.tables.items()
+    )
+    plain["facts"] = tuple((k, _plain(v)) for k, v in finding.facts.items())
     if finding.analysis is not None:
         plain["analysis"] = {
             "name": name_of(finding.analysis),
@@ -28,7 +34,8 @@ def thawed(plain: Mapping[str, Any]) -> Finding:
     """The finding that `frozen` made plain."""
     fields = dict(plain)
     made = fields.pop("analysis", None)
-    fields["tables"] = {name: [dict(r) for r in records] for name, records in fields["tables"].items()}
+    fields["tables"] = {name: [dict(r) for r in records] for name, records in fields["tables"]}
+    fields["facts"] = dict(fields["facts"])
     fields["warnings"] = tuple(Caution(*one) for one in fields["warnings"])
     fields["cite"] = tuple(Citation(*one) for one in fields["cite"])
     analysis = msgspec.convert(made["settings"], find(made["name"])) if made else None

@@ -83,7 +83,7 @@ DATA = [
     Case("undeclared level", DataError,
          ("gouda.csv", "'size'", "1 row", "does not declare", "'>5O'", "meant to be '>50'"),
          put("size", ">5O")),
-    Case("text in a number", DataError, ("gouda.csv", "column 'nodes' is numeric", "hold text", "[data.columns.nodes]"),
+    Case("text in a number", DataError, ("gouda.csv", "column 'nodes' holds text", "[data.columns.nodes]"),
          put("nodes", f"about {ODD}")),
     Case("dates for times", DataError, ("gouda.csv", "'rtime' holds dates in 200 rows", "days since"),
          put("rtime", "2011-05-21", slice(None))),

@@ -48,7 +48,7 @@ def self_contained(page: str) -> None:
 def test_a_demo_prints_its_findings_and_writes_its_report(name: str, tmp_path: Path) -> None:
     ran = program("demo", name, "--out", "out", cwd=tmp_path)
     assert ran.code == 0, ran.err
-    homeless = "confrere: 1 of the people belong to no hospital and are left out\n"
+    homeless = "confrere: 1 person belongs to no hospital and is left out\n"
     assert ran.err == (homeless if name == "lung" else "")
     analysis, n, events = EVENTS[name]
     assert "hazard ratio" in ran.out

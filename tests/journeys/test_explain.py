@@ -33,3 +33,10 @@ def test_a_code_that_is_not_known(shell: Shell) -> None:
     ran = shell("explain", "few-event")
     assert ran.code == 2
     assert "did you mean 'few-events'?" in ran.err
+
+
+def test_a_word_that_is_like_no_code_gets_the_list(shell: Shell) -> None:
+    ran = shell("explain", "nonsense")
+    assert ran.code == 2
+    assert "did you mean" not in ran.err
+    assert "few-events, " in ran.err

@@ -41,6 +41,19 @@ def script() -> str:
     return "set -e\n" + text.replace("8102", str(port)).replace("8443", str(api))
 
 
+def ended(group: int) -> bool:
+    """Ask all processes of a group to stop; whether all have."""
+    os.killpg(group, signal.SIGTERM)
+    for _ in range(60):
+        time.sleep(1)
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+    os.killpg(group, signal.SIGKILL)
+    return False
+
+
 def test_the_page_leads_from_nothing_to_results(tmp_path: Path) -> None:
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     with (tmp_path / "said").open("wb") as said:
@@ -51,8 +64,8 @@ def test_the_page_leads_from_nothing_to_results(tmp_path: Path) -> None:
         try:
             code = shell.wait(280)
         finally:
-            os.killpg(shell.pid, signal.SIGTERM)
-            time.sleep(1)
+            gone = ended(shell.pid)
+    assert gone, "serving processes are left over"
     assert code == 0, (tmp_path / "said").read_text()[-3000:]
     result = json.loads((tmp_path / "results" / "result.json").read_text())
     assert result["hospitals"] == ["delft", "gouda", "rotterdam"]

@@ -190,7 +190,7 @@ def test_propagated_variance_is_the_delta_method(counts: list[tuple[int, ...]]) 
     table, out = table[:, out > 0], out[out > 0]
     n = np.cumsum(out[::-1])[::-1]
     edges = np.arange(n.size, dtype=float)
-    cells = Cellwise(edges, edges + 1, n, table[:3], table[3], True, np.arange(n.size))
+    cells = Cellwise(edges, edges + 1, n, table[:3], table[3], True, np.arange(n.size), np.arange(n.size))
     curve = incidence(cells)
     for cause in range(3):
         f, variance = delta_method(n, table[:3], cause)
@@ -246,7 +246,7 @@ def test_one_cause_is_kaplan_meier() -> None:
     """With one kind of event F is 1 - S, its variance Greenwood's, on cells with censorings too."""
     left, n = np.arange(4.0), np.array([100.0, 80.0, 55.0, 30.0])
     events, censored = np.array([[12.0, 15.0, 11.0, 6.0]]), np.array([8.0, 10.0, 14.0, 9.0])
-    cells = Cellwise(left, left + 1, n, events, censored, False, np.arange(4))
+    cells = Cellwise(left, left + 1, n, events, censored, False, np.arange(4), np.arange(4))
     curve, states = survival(cells), incidence(cells).states[1:]
     assert np.allclose([1 - s.incidence[0] for s in states], curve.survival, rtol=1e-13)
     assert np.allclose([s.variance[1, 1] for s in states], curve.survival**2 * curve.variance, rtol=1e-12)

@@ -186,7 +186,7 @@ def test_hospitals_that_gave_nothing_are_counted() -> None:
     (told,) = run(cf.Cox("Surv(time, event) ~ x"), pd.concat([data, small]))
     assert told == (
         "hospitals-left-out",
-        "1 of 4 hospitals have fewer than 11 people for this and take part with nothing.",
+        "1 of 4 hospitals has fewer than 11 people for this and takes part with nothing.",
     )
 
 
@@ -196,4 +196,4 @@ def test_coarse_times_are_told() -> None:
     federation = cf.local(few)
     assert codes(federation.run(cf.LogRank("Surv(rtime, recur) ~ hormon")).warnings) == ["coarse-test"]
     late = federation.run(cf.KaplanMeier("Surv(rtime, recur) ~ hormon", times=[4000])).warnings
-    assert codes(late) == ["interpolated-times"]
+    assert codes(late) == ["coarse-curve"]

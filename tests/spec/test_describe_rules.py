@@ -477,3 +477,24 @@ def test_everybody_is_the_sum_of_the_groups() -> None:
     parts = [x[:20], x[20:]]
     whole = together([Numbers(float(p.size), float(p.mean()), float(((p - p.mean()) ** 2).sum())) for p in parts])
     assert (whole.mean, whole.sd) == pytest.approx((x.mean(), x.std(ddof=1)), rel=1e-12)
+
+
+# --- whole numbers ---
+
+
+def test_quantiles_of_whole_numbers_are_whole_numbers_within_their_cells() -> None:
+    rng = np.random.default_rng(3)
+    data = pd.DataFrame({"count": rng.poisson(2, 900).astype(float), "size": rng.normal(2, 1, 900)})
+    found = describe(dealt(data), Policy(), variables=("count", "size"), by="", ground=Ground())
+    for share, name in ((0.25, "q25"), (0.5, "median"), (0.75, "q75")):
+        counted, sized = row(found, "count", None), row(found, "size", None)
+        assert counted[name] == round(counted[name])
+        assert abs(counted[name] - np.quantile(data["count"], share)) <= counted["resolution"] < 3
+        assert sized[name] != round(sized[name])
+
+
+def test_marks_say_how_many_are_one() -> None:
+    data = pd.DataFrame({"mark": (np.arange(300) % 3 == 0).astype(float), "count": np.arange(300.0)})
+    found = describe(dealt(data), variables=("mark", "count"), by="", ground=Ground())
+    assert row(found, "mark", None)["percent"] == pytest.approx(100 / 3)
+    assert "percent" not in row(found, "count", None)

@@ -12,6 +12,7 @@ import pytest
 from confrere.analyses.cox import Cox
 from confrere.analyses.finding import Finding
 from confrere.analyses.linear import Linear
+from confrere.analyses.rubin import unmixed
 from confrere.errors import ModelError, StudyError
 from confrere.rounds import People
 from confrere.study import build, file
@@ -228,3 +229,36 @@ def test_a_study_file_says_how() -> None:
     assert made.ground.person == "pid"
     with pytest.raises(StudyError, match="missing is 'impue'"):
         build.analyses(file.parse(text.replace('{imputations = 7, auxiliary = ["b"]}', '"impue"')))
+
+
+# How many -----------------------------------------------------------------------------------------------------
+
+
+def test_without_a_number_as_many_as_the_budget_carries() -> None:
+    usual = Linear("y ~ x + z", missing="impute", ground=GROUND)
+    few = found(usual, people(x=third(0)))
+    assert 5 <= few.facts["imputations"] < 20
+    assert f"Imputed: x (200); m = {few.facts['imputations']}." in few.notes
+    assert found(usual, people(4000, x=third(0, n=4000))).facts["imputations"] == 20
+
+
+def test_two_imputations_are_few() -> None:
+    def codes(m: int) -> list[str]:
+        return [w.code for w in found(replace(LINEAR, missing=Impute(m)), people(x=third(0))).warnings]
+
+    assert "few-imputations" in codes(2)
+    assert "few-imputations" not in codes(5)
+
+
+def test_too_few_people_for_two_imputations() -> None:
+    small = people(150, x=third(0, n=150))
+    with pytest.raises(ModelError, match=r"too few people for imputation: 150 people carry \d+ numbers .* need"):
+        found(Linear("y ~ x + z", missing="impute", ground=GROUND), small)
+
+
+def test_chains_that_lie_apart_are_told() -> None:
+    assert not unmixed([{"column": "x", "rhat": 1.1}, {"column": "z", "rhat": None}])
+    (caution,) = unmixed([{"column": "x", "rhat": 1.3}, {"column": "z", "rhat": 1.0}])
+    assert caution.code == "chains-not-mixed"
+    assert "'x' (rhat 1.30)" in caution.text
+    assert "'z'" not in caution.text

@@ -20,8 +20,9 @@ import pytest
 from confrere.errors import StudyError
 from confrere.report import check, render, schema, write
 from confrere.report.files import csv_bytes, safe, stems
-from confrere.report.prose import CLASSES, UNKNOWN_CLASS
-from report_sample import HOSTILE, Page, point, sample, words_of
+from confrere.report.numerals import FIRM
+from confrere.report.prose import CLASSES, UNKNOWN_CLASS, headline
+from report_sample import EN, HOSTILE, Page, point, sample, words_of
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -153,6 +154,63 @@ def test_headings_do_not_skip_and_tables_have_scopes(result: dict[str, Any]) -> 
 )
 def test_the_page_says(result: dict[str, Any], words: str) -> None:
     assert words.lower() in words_of(render(result)).lower()
+
+
+def headline_of(result: dict[str, Any], place: int) -> str:
+    return re.sub(r"\s", " ", headline(result["analyses"][place], result["study"], EN))
+
+
+def test_medians_in_brief_have_units_groups_and_limits(result: dict[str, Any]) -> None:
+    no = "23.0 months (no; 95% CI 19.7 to not reached)"  # under two years
+    assert headline_of(result, 0) == f"Median time: {no}, not reached (yes). Log-rank P = 0.024"
+    result["analyses"][0]["tables"]["median"][0] |= {"estimate": 1461.0, "conf_low": 1000.0, "conf_high": 1826.25}
+    assert headline_of(result, 0).startswith("Median time: 4.0 years (no; 95% CI 2.7–5.0), not reached (yes)")
+    result["analyses"][0]["tables"] = {"test": result["analyses"][0]["tables"]["tests"]}
+    assert headline_of(result, 0) == "Log-rank P = 0.024"
+
+
+def test_numbers_in_brief_do_not_part_from_their_units(result: dict[str, Any]) -> None:
+    assert f"23.0{FIRM}months" in headline(result["analyses"][0], result["study"], EN)
+    assert f"P{FIRM}={FIRM}0.024" in headline(result["analyses"][0], result["study"], EN)
+
+
+def test_incidence_in_brief_is_at_the_last_requested_time(result: dict[str, Any]) -> None:
+    """Not at the end of the axis; and of nobody of whom fewer than the rule are at risk there."""
+    assert headline_of(result, 3) == ""
+    share = result["analyses"][3]["tables"]["incidence"][0] | {"group": "F"}
+    at = [share | {"time": 30, "at_risk": 80}, share | {"time": 60, "at_risk": 40, "estimate": 0.22}]
+    result["analyses"][3]["tables"]["at_times"] = [*at, at[1] | {"group": "M", "at_risk": None, "suppressed": True}]
+    assert headline_of(result, 3) == "Cumulative incidence (60 days; 95% CI): death, F 22.0% (16.0–24.0)"
+    at[1]["at_risk"] = 10
+    result["analyses"][3]["tables"]["at_times"] = at
+    assert headline_of(result, 3) == ""
+
+
+def test_ratios_of_fine_and_gray_in_brief(result: dict[str, Any]) -> None:
+    result["analyses"][1]["facts"]["model"] = "fine-gray"
+    assert "SHR (95% CI) 1.40" in headline_of(result, 1)
+
+
+def test_hospitals_that_gave_nothing_are_told(result: dict[str, Any]) -> None:
+    result["hospitals"] += ["metz", "nancy"]
+    text = words_of(render(result))
+    assert text.count("3 of 5 hospitals contributed.") == 2  # in brief, and with the data
+    assert "Records of curie" not in text
+    assert "The rest had fewer" not in text  # they may not have been asked
+    result["analyses"][1]["warnings"] = [{"code": "hospitals-left-out", "text": "2 of 5 hospitals have too few."}]
+    assert words_of(render(result)).count("The rest had fewer than 11 people for these analyses.") == 2
+
+
+def test_tables_bear_the_name_of_their_analysis(result: dict[str, Any]) -> None:
+    assert "km: Median time" in words_of(render(result))
+
+
+def test_a_french_page_leads_to_the_french_warnings(result: dict[str, Any]) -> None:
+    page = "warnings.md#few-events"
+    result["analyses"][1]["warnings"] = [{"code": "few-events", "text": "Few.", "page": page}]
+    text = words_of(render(result, "fr"))
+    assert "confrere explain few-events --lang fr" in text
+    assert "warnings.fr.md#few-events" in text
 
 
 def test_the_same_attrition_is_told_once(result: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from confrere.errors import StudyError
 from confrere.report import render
 from confrere.report.curves import HIGH, WIDE, apart
 from confrere.report.figures import charts
+from confrere.report.numerals import FIRM
 from confrere.report.vega import INK, MUTED, PALETTE, PAPER
 from confrere.report.words import Words
 from report_sample import (
@@ -107,7 +108,7 @@ def test_kaplan_meier_is_steps_with_a_band_and_numbers_at_risk(result: dict[str,
     drawing = one(result, 0, "survival")
     (line,), (area,) = marks(drawing, "line"), marks(drawing, "area")
     assert line["mark"]["interpolate"] == area["mark"]["interpolate"] == "step-after"
-    assert {"Number at risk", "99", "69", "39", "Log-rank P = 0.024", "no", "yes"} <= set(said(drawing))
+    assert {"Number at risk", "99", "69", "39", f"Log-rank P{FIRM}={FIRM}0.024", "no", "yes"} <= set(said(drawing))
 
 
 def test_curves_over_cells_of_time_slope(result: dict[str, Any]) -> None:
@@ -204,7 +205,8 @@ def test_on_cells_no_count_is_guessed(result: dict[str, Any]) -> None:
     result["analyses"][0]["tables"] = {"curve": curve}
     assert "Number at risk" not in said(one(result, 0, "survival"))
     result["analyses"][0]["tables"]["survival"] = [point("a", 100.0, 0.9, 71), point("a", 150.0, 0.9, 66)]
-    assert {"80", "71", "66"} <= set(said(one(result, 0, "survival")))
+    assert {"80", f"≈{FIRM}71", f"≈{FIRM}66"} <= set(said(one(result, 0, "survival")))
+    assert "≈ Numbers at risk between the edges of cells are estimated." in words_of(render(result))
 
 
 def test_a_count_that_nobody_reported_is_left_blank(result: dict[str, Any]) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from confrere.report.forest import LEAST
 from confrere.report.numerals import MINUS
 from confrere.report.vega import INK, PALETTE
 from confrere.report.words import Words
@@ -81,10 +80,22 @@ def test_a_reference_level_has_a_row_without_a_square(result: dict[str, Any]) ->
     assert "référence" in said(one(result, 1, "forest", FR))
 
 
-def test_the_more_precise_term_has_the_larger_square(result: dict[str, Any]) -> None:
-    result["analyses"][1]["tables"]["coefficients"][0]["std_error"] = 0.02
-    first, second = (row["area"] for row in marks(one(result, 1, "forest"), "point")[0]["rows"] if "area" in row)
-    assert first > second >= LEAST
+def test_all_squares_are_equal_whatever_the_unit_of_a_term(result: dict[str, Any]) -> None:
+    result["analyses"][1]["tables"]["coefficients"][0]["std_error"] = 0.0002
+    first, second = (node.get("d") for _, _, node in squares(one(result, 1, "forest")))
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (EN, {"SHR (95% CI)", "Subdistribution hazard ratio (log scale)", "← Lower incidence", "Higher incidence →"}),
+        (FR, {"Rapport des risques de sous-distribution (échelle logarithmique)", "Incidence accrue →"}),
+    ],
+)
+def test_ratios_of_fine_and_gray_are_of_incidence(result: dict[str, Any], words: Words, expected: set[str]) -> None:
+    result["analyses"][1]["facts"]["model"] = "fine-gray"
+    assert expected <= set(said(one(result, 1, "forest", words)))
 
 
 def test_a_forest_shows_no_intercept_and_no_term_without_estimate(result: dict[str, Any]) -> None:

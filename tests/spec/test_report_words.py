@@ -10,15 +10,18 @@ import pytest
 
 from confrere.report import render
 from confrere.report.axes import Clock, clock, ratio_ticks, ticks, time_ticks
+from confrere.report.figures import ESTIMATED
 from confrere.report.forest import lines
-from confrere.report.numerals import MINUS, NONE, Numerals
+from confrere.report.notes import SENTENCES, told
+from confrere.report.numerals import FIRM, MINUS, NONE, Numerals
 from confrere.report.prose import CLASSES
-from confrere.report.tables import tables
+from confrere.report.tables import raw, tables
 from confrere.report.terms import is_intercept, read, references, single_factor
 from confrere.report.words import LABELS, METHODS, Words, french
-from report_sample import coefficient, sample, words_of
+from report_sample import coefficient, point, sample, words_of
 
 EN, FR = Words("en"), Words("fr")
+SOURCE = Path(__file__).parents[2] / "src" / "confrere"
 
 
 @pytest.fixture
@@ -49,8 +52,9 @@ def test_p_values(p_value: float | None, english: str, french_: str) -> None:
 
 
 def test_p_in_a_sentence() -> None:
-    assert Numerals().p_equals(0.3) == "P = 0.30"
-    assert Numerals().p_equals(1e-9) == "P < 0.001"
+    """On one line: its blanks do not break."""
+    assert Numerals().p_equals(0.3) == f"P{FIRM}={FIRM}0.30"
+    assert Numerals().p_equals(1e-9) == f"P{FIRM}<{FIRM}0.001"
 
 
 @pytest.mark.parametrize(
@@ -58,7 +62,7 @@ def test_p_in_a_sentence() -> None:
     [
         (Numerals().fixed(-0.004), "0.00"),  # no minus before nothing
         (Numerals().fixed(-1.25), f"{MINUS}1.25"),
-        (Numerals().count(2982), "2982"),
+        (Numerals().count(2982), "2,982"),
         (Numerals().count(12982), "12,982"),
         (Numerals("fr").count(12982), "12\u202f982"),
         (Numerals().count(10.5), "10.5"),
@@ -71,10 +75,10 @@ def test_p_in_a_sentence() -> None:
         (Numerals("fr").short(1.25), "1,25"),
         (Numerals().percent(0.451), "45.1%"),
         (Numerals("fr").percent(0.451), "45,1\u202f%"),
-        (Numerals().size(16), "16 bytes"),
-        (Numerals().size(20240), "20.2 kB"),
-        (Numerals().size(1_500_000), "1.50 MB"),
-        (Numerals("fr").size(20240), "20,2 ko"),
+        (Numerals().size(16), f"16{FIRM}bytes"),
+        (Numerals().size(20240), f"20.2{FIRM}kB"),
+        (Numerals().size(1_500_000), f"1.50{FIRM}MB"),
+        (Numerals("fr").size(20240), f"20,2{FIRM}ko"),
         (Numerals().any(True), "yes"),
         (Numerals().any(-11189.6612), f"{MINUS}11,189.66"),
         (Numerals().any(["a", 1]), "a, 1"),
@@ -93,7 +97,7 @@ def test_numbers_as_printed(shown: str, expected: str) -> None:
         ((0.98756, 0.98089, 0.99428), True, "0.988 (0.981–0.994)"),  # a narrow interval earns a decimal
         ((12.3456, 8.1, 20.7), True, "12.35 (8.10–20.70)"),
         ((-0.0853, -0.2472, 0.0767), False, f"{MINUS}0.085 ({MINUS}0.247 to 0.077)"),
-        ((8.0, 0.0539, 1187.3), True, "8.00 (0.0539–1187)"),
+        ((8.0, 0.0539, 1187.3), True, "8.00 (0.0539–1,187)"),
         ((1.5, None, None), True, "1.50"),
         ((1.5, 0.9, None), True, "1.50 (0.90 to –)"),
         ((None, None, None), True, NONE),
@@ -224,6 +228,11 @@ def test_the_table_of_coefficients(result: dict[str, Any]) -> None:
     ]
 
 
+def test_ratios_of_fine_and_gray_are_of_the_subdistribution(result: dict[str, Any]) -> None:
+    result["analyses"][1]["facts"]["model"] = "fine-gray"
+    assert printed(result, 1, "coefficients")[0][1] == "SHR (95% CI)"
+
+
 def test_robust_errors_have_a_column_where_there_are_any(result: dict[str, Any]) -> None:
     result["analyses"][1]["tables"]["coefficients"][0]["robust_se"] = 0.12
     assert "robust SE" in printed(result, 1, "coefficients")[0]
@@ -309,6 +318,29 @@ def test_no_percentage_gives_a_withheld_level_away(result: dict[str, Any]) -> No
     assert rows[0][1] == "no (n = 100)"  # from age, which withholds nothing
 
 
+def test_counts_between_edges_of_cells_are_marked_as_estimates(result: dict[str, Any]) -> None:
+    """`≈` and a footnote; not at time 0, and the file keeps the number."""
+    rows = [{"group": "a", "time": time, "at_risk": 40, "events": 12} for time in (0, 90)]
+    result["analyses"][4]["tables"] = {"anything": rows}
+    assert [row[2] for row in printed(result, 4, "anything")[1:]] == ["40", "40"]
+    result["analyses"][4]["facts"]["grid"] = "ladder of 10 cells up to 960 days, merged to 6"
+    assert [row[2:] for row in printed(result, 4, "anything")[1:]] == [["40", "12"], [f"≈{FIRM}40", "12"]]
+    (table,) = tables(result["analyses"][4], result["study"], EN)
+    assert table.foot == ("Numbers at risk between the edges of cells are estimated.",)
+    assert table.records == [rows[0], rows[1] | {"note": ESTIMATED}]
+
+
+def test_where_censorings_are_withheld_their_residue_is_not_shown() -> None:
+    """People at risk less events less those of the next cell are the censored."""
+    curve = [point("a", 30.0 * i, 0.9) | {"note": ESTIMATED} for i in range(1, 5)]
+    curve[1] |= {"censored": None, "suppressed": True}
+    shown = raw(curve, EN)
+    at = [column.head for column in shown.columns].index("at_risk")
+    assert [row.cells[at] for row in shown.rows] == [f"≈{FIRM}50", f"≈{FIRM}50", "*", f"≈{FIRM}50"]
+    assert "note" not in [column.head for column in shown.columns]
+    assert shown.records[2]["at_risk"] == 50
+
+
 def test_an_unknown_table_is_printed_field_by_field(result: dict[str, Any]) -> None:
     assert printed(result, 4, "anything") == [["name", "worth"], ["a", "1.25"]]
 
@@ -327,9 +359,34 @@ def test_french_says_everything_and_nothing_in_english(result: dict[str, Any]) -
         assert english not in text
 
 
+def test_every_fixed_sentence_is_one_that_an_analysis_says() -> None:
+    """Else it would be shown in English on a French page."""
+    source = "".join(p.read_text(encoding="utf-8") for p in (SOURCE / "analyses").glob("*.py"))
+    source += (SOURCE / "study" / "build.py").read_text(encoding="utf-8")
+    joined = re.sub(r'["\']\s*\n\s*f?["\']', "", source)
+    for sentence in SENTENCES:
+        for part in re.split(r"{\w+}", sentence):
+            assert part.strip() in joined, sentence
+
+
+def test_notes_and_facts_are_said_in_the_language_of_the_page() -> None:
+    grid = "ladder of 87 cells up to 7680 days, merged to 60"
+    assert told(grid, EN).text == "ladder of 87 cells up to 7,680 days, merged to 60"
+    assert told(grid, FR) == ("échelle de 87 cases jusqu’à 7\u202f680 jours, réunies en 60", False)
+    assert told("Groups with fewer than 11 people are not shown: a, b.", FR).text.endswith(f"montrés{FIRM}: a, b.")
+    assert told("at least k people", EN, 15) == ("at least 15 people", False)
+    assert told("a note of a plugin", FR, 11) == ("a note of a plugin", True)
+
+
+def test_french_puts_a_blank_that_does_not_break_before_colons(result: dict[str, Any]) -> None:
+    assert FR.colon == f"{FIRM}: "
+    assert not [text for text in french().values() if " :" in text or " ;" in text]
+    assert printed(result, 1, "coefficients", FR)[1][0] == f"size{FIRM}: 20-50"
+
+
 def test_steps_of_attrition_are_said_in_french(result: dict[str, Any]) -> None:
     result["analyses"][0]["tables"]["attrition"] = [{"step": "left out", "reason": "missing age", "n": 4}]
-    assert printed(result, 0, "attrition", FR)[1] == ["Exclus", "age : donnée manquante", "4"]
+    assert printed(result, 0, "attrition", FR)[1] == ["Exclus", f"age{FIRM}: donnée manquante", "4"]
     assert printed(result, 0, "attrition")[1] == ["Left out", "missing age", "4"]
 
 
@@ -339,8 +396,7 @@ def test_the_catalogue_keeps_the_fields_of_each_text() -> None:
 
 
 def test_the_catalogue_holds_nothing_that_is_never_said() -> None:
-    folder = Path(__file__).parents[2] / "src" / "confrere" / "report"
-    source = "".join(p.read_text(encoding="utf-8") for p in folder.iterdir() if p.suffix in {".py", ".j2"})
+    source = "".join(p.read_text(encoding="utf-8") for p in (SOURCE / "report").iterdir() if p.suffix in {".py", ".j2"})
     joined = re.sub(r'"\s*\n\s*f?"', "", source)
     assert [text for text in french() if f'"{text}"' not in joined and f"'{text}'" not in joined] == []
     assert all(len(pair) == 2 for pair in (*LABELS.values(), *METHODS.values()))

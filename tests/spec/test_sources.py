@@ -199,14 +199,14 @@ def test_memory_is_that_of_the_named_columns(tmp_path: Path) -> None:
         ("age", "aeg", "curie: .*curie.csv: there is no column 'age'; did you mean 'aeg'"),
         ("size", "Size", "no column 'size'; did you mean 'Size'"),
         ("note", "age", "column 'age' stands there more than once"),
-        ("large", "huge", "'size' has 1 rows with levels that the study does not declare: 'huge'. .*small, large"),
+        ("large", "huge", "'size' has 1 row with levels that the study does not declare: 'huge'. .*small, large"),
         ("large", "Large", "is 'Large' meant to be 'large'"),
-        ("40", "forty", r"column 'age' is numeric, but 1 rows hold text; .*\[data.columns.age\]"),
-        ("40", "1_000", "1 rows hold text"),
-        ("40", "0x1F", "1 rows hold text"),
-        ("40", "2020-01-31", "holds dates in 1 rows; .*days since diagnosis"),
-        ("40", "31/01/2020", "holds dates in 1 rows"),
-        ("40", '"40,5"', r'decimal comma in 1 rows; give decimal = ","'),
+        ("40", "forty", r"column 'age' holds text in 1 row; .*\[data.columns.age\] levels = "),
+        ("40", "1_000", "holds text in 1 row;"),
+        ("40", "0x1F", "holds text in 1 row;"),
+        ("40", "2020-01-31", "holds dates in 1 row; .*days since diagnosis"),
+        ("40", "31/01/2020", "holds dates in 1 row"),
+        ("40", '"40,5"', r'decimal comma in 1 row; give decimal = ","'),
         ("40", "inf", "'age' has 1 infinite values"),
         ("40", "-Infinity", "'age' has 1 infinite values"),
         ("40", "1e999", "'age' has 1 infinite values|hold text"),
@@ -227,7 +227,7 @@ def test_bad_rows(tmp_path: Path, old: str, new: str, message: str) -> None:
     "text", ["1f", "0b1", "1 000", "5d", "1e", "--1", "+ 5", ".", "-", "1.2.3", "5%", "1/2", "∞", "> 5"]
 )
 def test_what_is_no_number(tmp_path: Path, text: str) -> None:
-    with pytest.raises(DataError, match="is numeric, but 1 rows hold text"):
+    with pytest.raises(DataError, match="holds text in 1 row;"):
         read(csv(tmp_path, f"dose,x\n{text},1\n2,1\n"), ["dose"], SCHEMA)
 
 
@@ -240,7 +240,7 @@ def test_decimal_commas(tmp_path: Path) -> None:
     path = csv(tmp_path, CSV.replace("40", '"40,5"'))
     assert read(Source(path, decimal=","), NAMES, SCHEMA, "pid").frame["age"][0] == 40.5
     thousands = csv(tmp_path, CSV.replace(",", ";").replace("40", "1.040,5"))
-    with pytest.raises(DataError, match="1 rows hold text"):
+    with pytest.raises(DataError, match="holds text in 1 row;"):
         read(thousands, NAMES, SCHEMA, "pid")
 
 

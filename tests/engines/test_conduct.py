@@ -80,7 +80,9 @@ def test_findings_come_back_from_a_file_as_they_were(whole: Found, tmp_path: Pat
     assert same(folder.found, whole)
     for name, finding in folder.found.findings.items():
         before = whole.findings[name]
-        assert [list(r) for t in finding.tables.values() for r in t] == [list(r) for t in before.tables.values() for r in t]
+        assert [list(r) for t in finding.tables.values() for r in t] == [
+            list(r) for t in before.tables.values() for r in t
+        ]
         assert list(finding.tables) == list(before.tables)
         assert list(finding.facts) == list(before.facts)
         assert (finding.warnings, finding.cite, finding.notes) == (before.warnings, before.cite, before.notes)

@@ -18,13 +18,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from confrere.analyses.causes import cause_number, causes_of
+from confrere.analyses.coarse import Seen, between, coarse
 from confrere.analyses.cox import Cox
 from confrere.analyses.curves import Cellwise, cellwise
-from confrere.analyses.finding import Citation, Finding, Record, attrition, chi_square, count
+from confrere.analyses.finding import Caution, Citation, Finding, Record, attrition, chi_square, count
 from confrere.analyses.fine_gray import FINE_GRAY_CITE, NOTE, FineGray
 from confrere.analyses.follow_up import FollowUp, Table
 from confrere.analyses.incidence import Incidence, estimate, incidence
-from confrere.analyses.kaplan_meier import estimated, grid_note, grid_words, hidden
+from confrere.analyses.kaplan_meier import called, estimated, grid_notes, grid_words, hidden, worded
 from confrere.errors import StudyError
 from confrere.rounds import Flow, Ints, register
 from confrere.study.ground import Ground
@@ -130,7 +131,7 @@ class CompetingRisks:
         """Incidence of every cause, by group, and at the reporting times."""
         incidences: list[Record] = []
         at_times: list[Record] = []
-        left_out, events = list(table.hidden), 0.0
+        left_out, events, seen = list(table.hidden), 0.0, list[Seen]()
         for g, group in enumerate(table.groups):
             cells = cellwise(table, g, self.ground.fine)
             if cells is None:
@@ -139,13 +140,15 @@ class CompetingRisks:
             events += cells.all_events.sum()
             curve = incidence(cells)
             incidences += self._curve(table, g, curve)
-            at_times += [self._at(table, group, curve, t, j) for j in range(len(cells.events)) for t in self.times]
+            for cause, ends in enumerate(_ends(table, g, j, cells) for j in range(len(cells.events))):
+                at_times += [self._at(table, g, curve, t, cause) | between(cells, ends, t).fields for t in self.times]
+                seen.append(self._seen(group, curve, cause, ends))
         tables = {"incidence": incidences, "at_times": at_times, "suppressed": [hidden(group) for group in left_out]}
         return Finding(
             method="competing_risks", n=table.verdict.n, events=round(events), hospitals=table.verdict.hospitals,
             tables={**{name: rows for name, rows in tables.items() if rows}, "attrition": attrition(table.verdict)},
             facts={"model": self.model, "grid": grid_words(table, self.ground), "conf_type": self.conf_type},
-            notes=(grid_note(self.ground),), cite=AALEN_JOHANSEN,
+            notes=grid_notes(self.ground), cite=AALEN_JOHANSEN, warnings=self._coarse(seen),
         )  # fmt: skip
 
     def _curve(self, table: Table, g: int, curve: Incidence) -> list[Record]:
@@ -167,9 +170,21 @@ class CompetingRisks:
                 first = int(j) + 1
         return records
 
-    def _at(self, table: Table, group: str, curve: Incidence, time: float, cause: int) -> Record:
+    def _seen(self, group: str, curve: Incidence, cause: int, ends: Ints) -> Seen:
+        """What a caution needs to know of a curve."""
+        name = f"{causes_of(self.formula, self.ground)[cause]}, {called(group, self.follow_up.columns)}"
+        times = {worded(t): t for t in self.times}
+        return Seen(
+            name, curve.cells, ends, curve.cells.events[cause], lambda t: float(curve.at(t).incidence[cause]), times
+        )
+
+    def _coarse(self, seen: list[Seen]) -> tuple[Caution, ...]:
+        """The caution of curves on few cells, and of times within one."""
+        return () if self.ground.fine else coarse(seen, self.ground.unit)
+
+    def _at(self, table: Table, g: int, curve: Incidence, time: float, cause: int) -> Record:
         names, k = causes_of(self.formula, self.ground), self._least(table)
-        place = {"group": group, "cause": names[cause], "time": time}
+        place = {"group": table.groups[g], "cause": names[cause], "time": time}
         counts = count("at_risk", curve.at_risk(time), k)
         return place | counts | estimated(*estimate(curve.at(time), cause, self.conf_type))
 

@@ -36,6 +36,7 @@ class Cellwise:
     censored: Array
     exact: bool
     ends: Ints  # the cells at whose right edge a cell of events ends: where the curve is reported
+    lost: Ints  # the same of cells of censorings
 
     @property
     def all_events(self) -> Array:
@@ -58,9 +59,14 @@ def cellwise(table: Table, g: int, exact: bool, edges: Ints | None = None) -> Ce
     entered = spread.get("entered", np.zeros_like(out))
     total = out.sum() - entered.sum()
     at_risk = total - np.cumsum(out) + out + np.cumsum(entered) - (entered if exact else entered / 2)
-    own = np.unique(np.concatenate([_starts(table.maps[k][g]) for k in causes]))
-    ends = np.append(np.searchsorted(starts, own[1:]) - 1, starts.size - 1)
-    return Cellwise(left, right, np.maximum(at_risk, 0.0), events, spread["censored"], exact, ends)
+    ends = _ends(np.unique(np.concatenate([_starts(table.maps[k][g]) for k in causes])), starts)
+    lost = _ends(_starts(table.maps["censored"][g]), starts)
+    return Cellwise(left, right, np.maximum(at_risk, 0.0), events, spread["censored"], exact, ends, lost)
+
+
+def _ends(own: Ints, starts: Ints) -> Ints:
+    """The cells, which begin at `starts`, at whose right edge a cell of those that begin at `own` ends."""
+    return np.append(np.searchsorted(starts, own[1:]) - 1, starts.size - 1)
 
 
 def suppressed(table: Table, g: int) -> bool:

@@ -345,7 +345,9 @@ class Describe:
         for p, j in enumerate(places):
             of_groups = np.stack([n[:, p], mean[:, p], centred[:, p]], axis=1).tolist()
             summaries = [Numbers(*r) if r[0] else None for r in of_groups]
-            found[j] = table_one.two_valued(summaries, float(got.second.value[p]))
+            second = float(got.second.value[p])
+            whole = table_one.whole_numbered(summaries, got.first.value[:, 0, p], second)
+            found[j] = table_one.two_valued(whole, second)
         return (yield from self._binned(s, found))
 
     def _binned(self, s: Settled, found: dict[int, list[Numbers | None]]) -> Flow[dict[int, list[Numbers | None]]]:

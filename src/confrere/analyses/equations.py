@@ -333,7 +333,6 @@ class Differing:
 
     formula: str
     equations: Equations
-    chains: int
     about: About
     ground: Ground = Ground()
 
@@ -349,7 +348,7 @@ class Differing:
         frame = people.table.frame[people.design.rows]
         fields, terms = [], []
         model = model_of(self.formula, self.ground)
-        for c in range(self.chains):
+        for c in range(len(draws[0])):
             imputed = Imputed(self.equations, c, tuple(tuple(d[c].tolist()) for d in draws))
             made = completed(frame, replace(self.ground, imputed=imputed), lambda ids: people.words("impute", ids))
             fields.append(matrix(made, self.equations, self.ground))

@@ -39,6 +39,7 @@ from confrere.study.ground import Ground, model_of
 from confrere.study.imputation import (
     MOST,
     MOST_LEVELS,
+    USUAL,
     Equations,
     Field,
     Impute,
@@ -106,13 +107,13 @@ def imputed(analysis: Any) -> Flow[Finding]:
     if not plan.equations.targets:
         found: Finding = yield from whole.flow()
         return replace(found, notes=(*found.notes, nobody(analysis, how, plan)))
-    differing = Differing(analysis.formula, plan.equations, how.imputations, plan.about, analysis.ground)
+    differing = Differing(analysis.formula, plan.equations, plan.about, analysis.ground)
     verdict = yield from support(differing.design)
-    check_budget(plan, how, int(HALF * verdict.budget), _numbers(analysis))
-    chained = yield from chains_of(plan, how, analysis.ground, differing)
+    m = carried(plan, how, int(HALF * verdict.budget), _numbers(analysis))
+    chained = yield from chains_of(plan, how, m, analysis.ground, differing)
     if hasattr(whole, "diagnostics"):
         whole = replace(whole, diagnostics=False)
-    grounds = [replace(whole.ground, imputed=Imputed(plan.equations, c, chained.of(c))) for c in range(how.imputations)]
+    grounds = [replace(whole.ground, imputed=Imputed(plan.equations, c, chained.of(c))) for c in range(m)]
     fits = yield from together(*(replace(whole, ground=g).flow() for g in grounds))
     return pooled(fits, plan, chained, how)
 
@@ -279,23 +280,31 @@ def _measured(fields: Sequence[Field], known: Known, n: int) -> list[Field]:
     return made
 
 
-def check_budget(plan: Plan, how: Impute, budget: int, fit: int) -> None:
-    """Say what fits before anything is spent, where the numbers of the imputation are more than may be answered."""
+def carried(plan: Plan, how: Impute, budget: int, fit: int) -> int:
+    """How many imputations are made: those asked for, else 20 or as many as may be answered.
+
+    Says what fits before anything is spent: ModelError where the numbers of the imputation are more than may be
+    answered. `fit` is how many numbers an analysis of one completed table takes.
+    """
     sizes = [_size(plan.equations, t) for t in plan.equations.targets]
     rounds = how.iterations if len(sizes) > 1 else 0
-    once = sum(3 * s * (s + 1) // 2 + 7 * s for s in sizes)
-    shared = rounds * sum(s * (s + 1) // 2 for s in sizes)
+    once = sum(3 * s * (s + 1) // 2 + 7 * s for s in sizes) + rounds * sum(s * (s + 1) // 2 for s in sizes)
     each = rounds * sum(s + 3 for s in sizes) + fit
-    wanted = once + shared + how.imputations * each
-    if wanted <= budget:
-        return
-    fits = (budget - once - shared) // each
-    remedy = f"Set imputations to {min(fits, MOST)} at most" if fits >= 2 else 'Use missing = "complete"'
-    raise ModelError(
-        f"{how.imputations} imputations of {', '.join(plan.missing)} would answer about {wanted:,} numbers about "
-        f"{plan.n:,} people, and {budget:,} may go to an imputation. {remedy}, or ask for fewer "
-        f"iterations, columns or terms, or about more people"
-    )
+    fits = min(MOST, (budget - once) // each)
+    if fits < 2:
+        raise ModelError(
+            f"too few people for imputation: {plan.n:,} people carry {max(budget, 0):,} numbers for it, and two "
+            f'imputations of {", ".join(plan.missing)} need {once + 2 * each:,}. Use missing = "complete", or ask for '
+            f"fewer iterations, columns or terms, or about more people"
+        )
+    wanted = how.imputations or min(USUAL, fits)
+    if wanted > fits:
+        raise ModelError(
+            f"{wanted} imputations of {', '.join(plan.missing)} would answer about {once + wanted * each:,} numbers "
+            f"about {plan.n:,} people, and {budget:,} may go to an imputation. Set imputations to {fits} at most, or "
+            f"leave it out; or ask for fewer iterations, columns or terms, or about more people"
+        )
+    return int(wanted)
 
 
 def _numbers(analysis: Any) -> int:
@@ -312,10 +321,10 @@ def _size(equations: Equations, target: int) -> int:
 # The chains ----------------------------------------------------------------------------------------------------
 
 
-def chains_of(plan: Plan, how: Impute, ground: Ground, differing: Differing) -> Flow[Chained]:
+def chains_of(plan: Plan, how: Impute, m: int, ground: Ground, differing: Differing) -> Flow[Chained]:
     """Fit every equation once, then go round them; every step draws coefficients for all chains."""
     each = [
-        Equation(plan.equations, at, how.imputations, replace(plan.about, needs=more), ground)
+        Equation(plan.equations, at, m, replace(plan.about, needs=more), ground)
         for at, more in enumerate(plan.needs.values())
     ]
     modes = yield from together(*(anchored(e) for e in each))

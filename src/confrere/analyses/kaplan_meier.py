@@ -7,11 +7,13 @@ that of events and censorings spread evenly over cells of at least k people.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from confrere.analyses.coarse import Seen, between, coarse, last_supported
 from confrere.analyses.curves import Curve, cellwise, knots, limits, spread, survival
 from confrere.analyses.finding import Caution, Citation, Finding, Record, attrition, count
 from confrere.analyses.follow_up import FollowUp, Table
@@ -24,6 +26,7 @@ CITE = (
              "10.1080/01621459.1958.10501452"),
     Citation("Greenwood M. The natural duration of cancer. Reports on Public Health 33. HMSO 1926", ""),
 )  # fmt: skip
+CELL = ("cell_low", "cell_high")
 
 
 @register("kaplan_meier")
@@ -91,40 +94,41 @@ class KaplanMeier:
             {"group": group, "time": t, **count("at_risk", at_risk(curve, t), k)}
             for group, curve in curves.items()
             for t in times
+            if t <= last_supported(curve.cells) + 1e-9
         ]
         tables["suppressed"] = [hidden(group) for group in left_out]
         return Finding(
             method="kaplan_meier", n=table.verdict.n, events=round(events), hospitals=table.verdict.hospitals,
             tables={**{k: v for k, v in tables.items() if v}, "attrition": attrition(table.verdict)},
             facts={"grid": grid_words(table, self.ground), "conf_type": self.conf_type},
-            arrays={"curves": knots(list(curves.values()))}, notes=(grid_note(self.ground),), cite=CITE,
-            warnings=self._between(curves),
+            arrays={"curves": knots(list(curves.values()))}, notes=grid_notes(self.ground), cite=CITE,
+            warnings=self._coarse(curves, tables["median"]),
         )  # fmt: skip
 
-    def _between(self, curves: dict[str, Curve]) -> tuple[Caution, ...]:
-        """A caution for reporting times that are no edge of a cell of events: too few events lie on one side."""
+    def _coarse(self, curves: dict[str, Curve], medians: list[Record]) -> tuple[Caution, ...]:
+        """The caution of curves on few cells, and of times within one."""
         if self.ground.fine:
             return ()
-        missed = [
-            f"{t:g} in group {group}"
-            for group, curve in curves.items()
-            for t in self.times
-            if not np.isclose(curve.cells.right[curve.cells.ends], t).any()
-        ]
-        if not missed:
-            return ()
-        text = f"Interpolated, since too few events lie on one side of the time: {'; '.join(missed)}."
-        return (Caution("interpolated-times", text),)
+        middle = {r["group"]: {"median": r["estimate"]} for r in medians if r["estimate"] is not None}
+        return coarse([self._seen(g, c, middle.get(g, {})) for g, c in curves.items()], self.ground.unit)
+
+    def _seen(self, group: str, curve: Curve, median: dict[str, float]) -> Seen:
+        """What a caution needs to know of a curve."""
+        cells, times = curve.cells, median | {worded(t): t for t in self.times}
+        name = called(group, self.follow_up.columns)
+        return Seen(name, cells, cells.ends, cells.all_events, lambda t: curve.at(t)[0], times)
 
     def _at(self, group: str, curve: Curve, time: float, k: int) -> Record:
         s, variance = curve.at(time)
         low, high = limits(np.array(s), np.array(variance), self.conf_type)
         left = count("at_risk", at_risk(curve, time), k)
-        return {"group": group, "time": time, **left, **estimated(s, spread(s, variance), low, high)}
+        cell = between(curve.cells, curve.cells.ends, time).fields
+        return {"group": group, "time": time, **left, **estimated(s, spread(s, variance), low, high), **cell}
 
     def _median(self, group: str, curve: Curve) -> Record:
         median, low, high = curve.quantile(0.5, self.conf_type)
-        return {"group": group, "estimate": median, "conf_low": low, "conf_high": high}
+        cell = dict.fromkeys(CELL) if median is None else between(curve.cells, curve.cells.ends, median).fields
+        return {"group": group, "estimate": median, "conf_low": low, "conf_high": high, **cell}
 
     def _rmst(self, group: str, curve: Curve) -> list[Record]:
         taus = ([] if self.tau is None else [float(self.tau)]) or list(self.times[-1:])
@@ -139,12 +143,15 @@ class KaplanMeier:
 def curve_records(group: str, curve: Curve, kind: str, k: int) -> list[Record]:
     """A record per time (exact) or per cell of events, at its right edge, with the people at risk at its left one.
 
-    Censorings have cells of their own and are spread evenly over them.
+    Censorings have cells of their own and are spread evenly over them. On cells the curve ends with the last one that
+    has events, or with its first: how long people were followed beyond it is not known.
     """
     cells, (low, high) = curve.cells, curve.limits(kind)
-    first = 0
+    first, end = 0, last_supported(curve.cells)
     records = []
     for j in cells.ends:
+        if first and cells.right[j] > end + 1e-9:
+            break
         d, c = cells.all_events[first : j + 1].sum(), cells.censored[first : j + 1].sum()
         if (not cells.exact and cells.at_risk[first] > 1e-6) or d > 0 or c > 0:
             counts = count("at_risk", cells.at_risk[first], k) | count("events", d, k) | count("censored", c, k)
@@ -167,10 +174,20 @@ def hidden(group: str) -> Record:
     return {"group": group, "estimate": None, "suppressed": True, "reason": reason}
 
 
+def called(group: str, columns: Sequence[str]) -> str:
+    """A group in words: `sex: 2`."""
+    return f"{columns[0]}: {group}" if len(columns) == 1 else group if columns else "everybody"
+
+
+def worded(time: float) -> str:
+    """A reporting time in words."""
+    return f"time {time:g}"
+
+
 def ticks(curves: list[Curve], ground: Ground) -> list[float]:
     """Round times for the numbers at risk, at most nine, in half or whole years; none where follow-up is short."""
     year = 365.25 / DAYS[ground.unit]
-    last = max((c.cells.right[np.flatnonzero(c.cells.at_risk > 1e-6)[-1]] for c in curves), default=0.0)
+    last = max((last_supported(c.cells) for c in curves), default=0.0)
     step = next((s * year for s in (0.5, 1, 2, 5, 10) if last / (s * year) <= 8), 20 * year)
     times = [float(t) for t in np.arange(0, last + 1e-9, step)]
     return times if len(times) >= 3 else []
@@ -202,3 +219,9 @@ def grid_note(ground: Ground) -> str:
         f"Times are coarsened: events and censorings are counted in cells of at least {ground.width:g} {ground.unit} "
         f"that hold nobody or at least k people, and are spread evenly within a cell."
     )
+
+
+def grid_notes(ground: Ground) -> tuple[str, ...]:
+    """The same of curves, and where they end."""
+    end = "A curve ends with its last cell that has events: how long people were followed beyond it is not known."
+    return (grid_note(ground),) if ground.fine else (grid_note(ground), end)

@@ -36,6 +36,8 @@ WHITE_ROYSTON = Citation(
     "10.1002/sim.3618",
 )
 HIGH = 0.5  # fraction of missing information
+FEW = 5  # imputations
+MIXED = 1.1  # rhat
 LEAST = 1e-4  # share of the variance due to missing values, at least, in degrees of freedom (as mice)
 
 
@@ -108,9 +110,9 @@ def pooled(fits: Sequence[Finding], plan: Plan, chained: Chained, how: Impute) -
     kept = {k: v for k, v in first.facts.items() if k in ("family", "link", "ties", "baseline")}
     survival = "(hazard)" in [f.name for f in plan.equations.fields]
     return replace(
-        first, tables=tables, arrays=arrays, notes=(*first.notes, note(how)),
-        facts={**kept, "imputations": how.imputations, "iterations": how.iterations if len(plan.missing) > 1 else 1},
-        warnings=(*first.warnings, *cautions(names, got.fmi)),
+        first, tables=tables, arrays=arrays, notes=(*first.notes, counted(plan, len(fits)), note(len(fits))),
+        facts={**kept, "imputations": len(fits), "iterations": how.iterations if len(plan.missing) > 1 else 1},
+        warnings=(*first.warnings, *high_fmi(names, got.fmi), *few_imputations(len(fits)), *unmixed(columns)),
         cite=(*first.cite, RUBIN, BARNARD, MICE, *((WHITE_ROYSTON,) if survival else ())),
     )  # fmt: skip
 
@@ -122,12 +124,17 @@ def complete_df(fit: Finding) -> float:
     return float(max((fit.events or fit.n) - len(fit.arrays["estimate"]), 1))
 
 
-def note(how: Impute) -> str:
+def note(m: int) -> str:
     """How the estimates came about."""
     return (
-        f"Missing values were imputed {how.imputations} times by chained equations, and the results pooled by Rubin's "
+        f"Missing values were imputed {m} times by chained equations, and the results pooled by Rubin's "
         f"rules; this holds if, given the columns of the imputation model, who misses a value does not depend on it."
     )
+
+
+def counted(plan: Plan, m: int) -> str:
+    """What was imputed, for how many people; who is missed by fewer than k is not imputed (`impute.settled`)."""
+    return f"Imputed: {', '.join(f'{name} ({n:,})' for name, n in plan.missing.items())}; m = {m}."
 
 
 def described(plan: Plan, chained: Chained) -> list[Record]:
@@ -177,7 +184,7 @@ def rhat(means: Array) -> float | None:
     return float(np.sqrt((n - 1) / n + between / within)) if within > 0 else None
 
 
-def cautions(names: Sequence[str], fmi: Array) -> list[Caution]:
+def high_fmi(names: Sequence[str], fmi: Array) -> list[Caution]:
     """Estimates that rest on what was imputed more than on what was seen."""
     high = [name for name, share in zip(names, fmi, strict=True) if share > HIGH and name != "Intercept"]
     if not high:
@@ -189,3 +196,21 @@ def cautions(names: Sequence[str], fmi: Array) -> list[Caution]:
             f"that the estimate rests on the imputation model. Impute more often, and read the result as weak.",
         )
     ]
+
+
+def few_imputations(m: int) -> list[Caution]:
+    """So few completed tables that another seed would give other limits."""
+    if m >= FEW:
+        return []
+    text = f"{m} imputations: fewer than {FEW}, so that limits and p-values depend much on the draws."
+    return [Caution("few-imputations", text)]
+
+
+def unmixed(columns: Sequence[Record]) -> list[Caution]:
+    """Imputed columns whose chains lie apart."""
+    apart = {r["column"]: r["rhat"] for r in columns if r["rhat"] is not None and r["rhat"] > MIXED}
+    if not apart:
+        return []
+    named = ", ".join(f"{name!r} (rhat {value:.2f})" for name, value in apart.items())
+    text = f"{named}: the chains lie apart (rhat above {MIXED:g}). Ask for more iterations."
+    return [Caution("chains-not-mixed", text)]

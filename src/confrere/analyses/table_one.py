@@ -81,6 +81,7 @@ class Numbers(NamedTuple):
     cells: Histogram | None = None
     parts: tuple[Histogram, ...] = ()  # of everybody together: of the groups
     zeros: float | None = None  # people who are 0, if all are 0 or 1
+    whole: bool = False  # whether all values are whole numbers
 
     @property
     def sd(self) -> float | None:
@@ -160,6 +161,16 @@ def two_valued(rows: Sequence[Numbers | None], second: float) -> list[Numbers | 
     return [None if r is None else r._replace(zeros=float(round(r.n * (1 - r.mean)))) for r in rows]
 
 
+def whole_numbered(rows: Sequence[Numbers | None], first: Array, second: float) -> list[Numbers | None]:
+    """Marks a variable of whole numbers: its sums by group (groups,) and of squares are whole, as they hardly are else.
+
+    Of values in tenths one in a thousand columns passes by chance; what is said of it stays within its cells.
+    """
+    sums = np.append(first, second)
+    whole = bool((np.abs(sums) < 2**50).all() and (np.abs(sums - np.round(sums)) < 1e-7).all())
+    return [r if r is None else r._replace(whole=whole) for r in rows]
+
+
 # Summaries ----------------------------------------------------------------------------------------------------
 
 
@@ -172,7 +183,10 @@ def together(rows: Sequence[Numbers]) -> Numbers:
     zeros = [r.zeros for r in rows if r.zeros is not None]
     parts = tuple(r.cells for r in rows if r.cells is not None)
     parts = parts if len(parts) == len(rows) else ()
-    return Numbers(n, mean, centred, parts=parts, zeros=sum(zeros) if len(zeros) == len(rows) else None)
+    return Numbers(
+        n, mean, centred, parts=parts, zeros=sum(zeros) if len(zeros) == len(rows) else None,
+        whole=bool(rows) and all(r.whole for r in rows),
+    )  # fmt: skip
 
 
 def cells_of(parts: Sequence[Histogram]) -> tuple[Array, Array]:
@@ -207,7 +221,22 @@ def quantile(row: Numbers, p: float) -> tuple[float, float] | None:
         return float(edges[cell] + share * (edges[cell + 1] - edges[cell]))
 
     low, high = at(first, a), at(last, b)
-    return low + (place - first) * (high - low), float(edges[b + 1] - edges[a])
+    if not row.whole:
+        return low + (place - first) * (high - low), float(edges[b + 1] - edges[a])
+    most = [_whole(edges[c], edges[c + 1], parts[0].ladder) for c in (a, b)]
+    low, high = (float(np.clip(np.round(x), *e)) for x, e in zip((low, high), most, strict=True))
+    found = low + (place - first) * (high - low)
+    return (float(np.clip(np.round(found), *most[0])) if a == b else found), most[1][1] - most[0][0]
+
+
+def _whole(low: float, high: float, ladder: Ladder) -> tuple[float, float]:
+    """The least and the largest whole number of a cell: [low, high), closed where no edge of the ladder ends it.
+
+    A cell of which rounding leaves none has the number nearest to it.
+    """
+    first = np.ceil(low - ROUNDING)
+    last = np.ceil(high) - 1 if high in ladder.edges else np.floor(high + ROUNDING)
+    return (float(first), float(last)) if last >= first else (float(np.round(low)),) * 2
 
 
 def _reach(row: Numbers, first: int, last: int) -> tuple[float, float]:
@@ -281,8 +310,8 @@ def finding(
 
 
 RESOLUTION = (
-    "Quantiles are interpolated in cells that hold nobody or at least k people; the exact ones are at most "
-    "`resolution` away."
+    "Quantiles are interpolated in cells that hold nobody or at least k people; the exact ones are at most as far away "
+    "as the column resolution of the CSV file says."
 )
 
 
@@ -325,6 +354,8 @@ def number_record(name: str, g: Group, row: Numbers | None, quantiles: Sequence[
     record: Record = {"variable": name, "level": None, "group": g.label}
     record |= counted("n", g.known, k) | counted("missing", g.people - g.known, k)
     found = {q: quantile(row, q) if row and row.n else None for q in quantiles}
+    if row and row.n and row.zeros is not None:
+        record["percent"] = 100 * float(row.mean)  # who are 1
     record["mean"] = float(row.mean) if row and row.n else None
     record["std_dev"] = row.sd if row else None
     record |= {NAMES.get(q, f"q{100 * q:g}"): at[0] if at else None for q, at in found.items()}

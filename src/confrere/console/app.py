@@ -94,7 +94,8 @@ def demo(
 
     study, hospitals = load(name)
     if left := homeless(name):
-        typer.echo(f"confrere: {left} of the people belong to no hospital and are left out", err=True)
+        who = "1 person belongs to no hospital and is" if left == 1 else f"{left} people belong to no hospital and are"
+        typer.echo(f"confrere: {who} left out", err=True)
     if federated or home:
         from confrere.console.output import federated as needed
 

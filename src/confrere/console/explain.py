@@ -22,7 +22,7 @@ def explained(code: str, lang: str = "en") -> str:
     known = {anchor: text for page in pages for anchor, text in sections(page).items()}
     wanted = code.strip().rpartition("#")[2].lower()
     if wanted not in known:
-        raise StudyError(f"no warning or error is called {code!r}; {meant(wanted, known)}")
+        raise StudyError(f"no warning or error is called {code!r}; {meant(wanted, known, 0.75)}")
     return known[wanted]
 
 

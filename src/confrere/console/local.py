@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from threading import BoundedSemaphore
@@ -38,6 +40,17 @@ from confrere.study.ground import Ground
 from confrere.study.schema import Column, Schema
 
 Progress = Callable[[int, Round], None]
+
+_LEVELS = r"levels={'\1': [...]} in cf.local"
+_ARGUMENTS = (  # (what a study file holds, what Python is given instead); the first that fit go first
+    (r"^\[\[analysis\]\] \w+(?=: )|^analysis '\w+' \(\w+\)(?=: )", "METHOD"),
+    (r"levels = \[\.\.\.\] under \[data\.columns\.([^]]+)\]", _LEVELS),
+    (r"(?:under )?\[data\.columns\.([^]]+)\] levels = \[\.\.\.\]", _LEVELS),
+    (r"levels in \[data\.columns\.([^]]+)\]", _LEVELS),
+    (r"under \[data\.columns\.([^]]+)\]", rf"to {_LEVELS}"),
+    (r"\[data\.columns\.([^]]+)\]: levels", r"levels of '\1'"),
+    (r'person = "\.\.\." under \[data\]', 'person="..." in cf.local'),
+)
 
 
 def _silent(number: int, asks: Round) -> None:
@@ -82,8 +95,23 @@ class Local:
             return self._run(study, deadline, cancelled, progress)
         one = build.single(study, self.ground_for(study, allow), allow, k)
         one = replace(one, person=self.person or one.person)
-        results = self._run(one, deadline, cancelled, progress)
-        return results[one.analyses[0].name]
+        with _in_python(type(study).__name__):
+            self._check_declared(one)
+            results = self._run(one, deadline, cancelled, progress)
+            return results[one.analyses[0].name]
+
+    def __repr__(self) -> str:
+        return f"{len(self.sources)} hospitals in this process: {', '.join(self.sources)}"
+
+    def _check_declared(self, study: Study) -> None:
+        """That declared columns exist: other analyses may read them, but a misspelt one would count as a number."""
+        read = build.columns_of(build.analyses(study))
+        unread = [c for c in study.schema.columns if c not in read]
+        for name, source in self.sources.items() if unread else ():
+            try:
+                sources.check(source, unread, name)
+            except DataError as error:
+                raise DataError(f"{error} (levels of {', '.join(unread)} are declared)", about=error.about) from None
 
     def ground_for(self, analysis: Any, allow: Sequence[str]) -> Ground:
         """The ground of an analysis: its own, or this federation's."""
@@ -154,8 +182,21 @@ def local(
     `levels` declares the values of text columns, in order, the first being the reference; `time_unit`, `time_step` and
     `horizon` the ladder of times; `person` the column that names the person.
     """
-    schema = Schema({name: Column(name, tuple(str(v) for v in values)) for name, values in (levels or {}).items()})
+    with _in_python("cf.local"):
+        schema = Schema({name: Column(name, tuple(str(v) for v in values)) for name, values in (levels or {}).items()})
     return Local(sources, Ground(schema, time_unit, time_step, horizon), person)
+
+
+@contextmanager
+def _in_python(method: str) -> Iterator[None]:
+    """Messages name what a study file holds; from Python they name the arguments instead."""
+    try:
+        yield
+    except UserError as error:
+        text = str(error)
+        for pattern, argument in _ARGUMENTS:
+            text = re.sub(pattern, argument.replace("METHOD", method), text)
+        raise type(error)(text, about=error.about) from None
 
 
 def _links(runs: Mapping[str, Run]) -> dict[str, Link]:
@@ -176,8 +217,10 @@ def _cautioned(finding: Finding, asked: int, k: int, tables: Mapping[str, Table]
     """A finding with what only the run knows: hospitals that gave nothing, values out of their declared range."""
     found: list[Caution] = []
     if finding.hospitals < asked:
-        few = f"{asked - finding.hospitals} of {asked} hospitals have fewer than {k} people for this"
-        found.append(Caution("hospitals-left-out", f"{few} and take part with nothing."))
+        few = asked - finding.hospitals
+        have, take = ("has", "takes") if few == 1 else ("have", "take")
+        text = f"{few} of {asked} hospitals {have} fewer than {k} people for this and {take} part with nothing."
+        found.append(Caution("hospitals-left-out", text))
     clamped = [c for c in reads(finding.analysis) if any(t.clamped.get(c) for t in tables.values())]
     if clamped:
         columns = ", ".join(repr(c) for c in clamped)

@@ -117,7 +117,11 @@ def tables(name: str, finding: Finding, unit: str) -> Iterator[Line]:
             coefficients = kind == "coefficients"
             timed = f", {unit}" if kind in ("survival", "median", "at_times") else ""
             yield Text(title if coefficients else f"{title}: {kind.replace('_', ' ')}{timed}", style="italic")
-            yield _coefficients(records) if coefficients else _plain(records)
+            coarse = str(finding.facts.get("grid", "")).startswith("ladder")
+            model = str(finding.facts.get("model") or getattr(finding.analysis, "model", ""))
+            yield _coefficients(records, model) if coefficients else _plain(records, coarse)
+            if coarse and any(_is_estimated(c, r) for r in records for c in r):
+                yield Text("≈ Numbers at risk between the edges of cells are estimated.", style="dim")
     if left := _left_out(finding):
         yield Text(left, style="dim")
 
@@ -129,12 +133,15 @@ def _left_out(finding: Finding) -> str:
     return f"left out: {', '.join(shown)}" if shown else ""
 
 
-def _coefficients(records: list[Record]) -> Table:
+def _coefficients(records: list[Record], model: str) -> Table:
     """Terms with their ratios, or estimates, and 95 % limits."""
     table = Table()
     ratio = next((r for r in RATIOS if r in records[0]), "")
     table.add_column("term")
-    for column in (RATIOS[ratio][0] if ratio else "estimate", "95 % limits", "p"):
+    named = RATIOS[ratio][0] if ratio else "estimate"
+    if model == "fine-gray" and ratio == "hazard_ratio":
+        named = f"subdistribution {named}"
+    for column in (named, "95 % limits", "p"):
         table.add_column(column, justify="right")
     for r in records:
         short = RATIOS[ratio][1] if ratio else ""
@@ -144,14 +151,21 @@ def _coefficients(records: list[Record]) -> Table:
     return table
 
 
-def _plain(records: list[Record]) -> Table:
-    """Records as they are."""
+def _is_estimated(column: str, r: Record) -> bool:
+    """Whether a number of a finding on cells of time is a count that may fall between their edges: not at time 0."""
+    return column in ("at_risk", "censored") and bool(r.get("time")) and r[column] is not None
+
+
+def _plain(records: list[Record], coarse: bool) -> Table:
+    """Records as they are; on cells of time (`coarse`), counts between their edges as estimates."""
     table = Table()
     columns = list(dict.fromkeys(k for r in records for k in r if k != "suppressed"))
     for column in columns:
         table.add_column(column.replace("_", " "), justify="left" if column in WORDS else "right")
     for r in records[:LONGEST]:
-        cells = (p_value(r.get(c)) if c == "p_value" else number(r.get(c)) for c in columns)
+        cells = [p_value(r.get(c)) if c == "p_value" else number(r.get(c)) for c in columns]
+        if coarse:
+            cells = [f"≈ {x}" if _is_estimated(c, r) else x for c, x in zip(columns, cells, strict=True)]
         table.add_row(*(escape(cell) for cell in cells))
     if len(records) > LONGEST:
         table.caption = f"{len(records) - LONGEST} more rows in tables/"
@@ -175,6 +189,8 @@ def _table_one(records: list[Record]) -> Table:
 
 
 def _summary(r: Record) -> str:
+    if r.get("percent") is not None and r["level"] is None and r["n"] is not None:  # 0 or 1 throughout
+        return f"{round(r['n'] * r['percent'] / 100):,} of {r['n']:,}"
     if r.get("mean") is not None:
         return f"{number(r['mean'])} ({number(r.get('std_dev'))})"
     return number(r["n"]) if r["level"] is not None else "–"
@@ -186,7 +202,7 @@ def number(value: Any) -> str:
         return "–"
     if isinstance(value, (int, str)):
         return f"{value:,}" if isinstance(value, int) else value
-    return f"{value:.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
+    return f"{value:.4g}" if abs(value) < 999.95 else f"{value:,.0f}"
 
 
 def p_value(value: float | None) -> str:

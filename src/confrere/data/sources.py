@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from confrere.data.table import Table
+from confrere.data.unreadable import safely
 from confrere.errors import DataError
 from confrere.study.schema import Column, Schema
 
@@ -46,7 +47,6 @@ LONGEST_HEADER = 1_000_000  # characters
 _DATE = r"^([0-9]{4}[-/][0-9]{1,2}[-/][0-9]{1,2}|[0-9]{1,2}[-/.][0-9]{1,2}[-/.][0-9]{2,4})"
 _INFINITE = "has {} infinite values; make them missing, or correct them"
 _COMMA = r"^[+-]?[0-9]+,[0-9]+$"
-
 
 _ONE = Lock()  # DuckDB's connection is shared by the threads of a process
 
@@ -104,8 +104,7 @@ def read(
     if given and not rest:
         n, frame, where = len(given[wanted[0]]), pd.DataFrame(given, copy=False), f"{hospital}: DataFrame"
     else:
-        with _ONE:
-            n, frame, where = _queried(source, rest, person, hospital, repeated)
+        n, frame, where = _queried(source, rest, person, hospital, repeated)
         if given:
             frame = pd.DataFrame({name: given.get(name, frame.get(name)) for name in wanted}, copy=False)
     ranged = [schema.column(name) for name in wanted if name != person]
@@ -138,11 +137,29 @@ def _queried(
     source: Any, columns: Sequence[Column], person: str | None, hospital: str, repeated: bool
 ) -> tuple[int, pd.DataFrame, str]:
     """Rows in the source, the columns in the order of its rows, and what was read."""
-    with _explained(source, hospital):
-        opened = _open(source, [*([person] if person else []), *(c.name for c in columns)], hospital)
+    with _opening(source, [*([person] if person else []), *(c.name for c in columns)], hospital) as opened:
         query = _Query(opened, columns, person)
+        return query.check(repeated), query.fetch(), opened.where
+
+
+def check(source: Any, columns: Sequence[str], hospital: str) -> None:
+    """That a hospital's records have these columns; their values are not read. Raises DataError."""
+    import pandas as pd
+
+    if isinstance(source, pd.DataFrame):
+        _check_columns([str(c) for c in source.columns], columns, f"{hospital}: DataFrame")
+    else:
+        with _opening(source, list(columns), hospital):
+            pass
+
+
+@contextmanager
+def _opening(source: Any, wanted: list[str], hospital: str) -> Iterator[_Opened]:
+    """The wanted columns, not read yet; what was made for them is dropped afterwards."""
+    with _ONE, _explained(source, hospital):
+        opened = _open(source, wanted, hospital)
         try:
-            return query.check(repeated), query.fetch(), opened.where
+            yield opened
         finally:
             if opened.table:
                 _memory().drop_table(opened.table, force=True)
@@ -159,43 +176,8 @@ def _explained(source: object, hospital: str) -> Iterator[None]:
         _memory.cache_clear()  # after an internal error DuckDB answers nothing more
         path = source.path if isinstance(source, Source) else source
         where = f"{hospital}: {path}" if isinstance(path, str | Path) else f"{hospital}: DataFrame"
-        raise DataError(f"{where}: {_safely(str(error), path)}") from None
-
-
-def _safely(message: str, path: object) -> str:
-    first = message.splitlines()[0] if message else ""
-    line = f"line {first.rsplit(' ', 1)[1]}: " if "CSV Error on Line:" in first else ""
-    if "Expected Number of Columns" in message:
-        return f"{line}the row has more or fewer values than the header has columns; mend the row or its quotes"
-    if "quote" in first or "unterminated quote" in message:
-        return f'{line}a quotation mark is not closed, or stands inside a value; double it ("")'
-    if "Maximum line size" in message:
-        return f"{line}the row is too long; check its quotation marks and line ends"
-    if "lock" in first:
-        return "another program holds the file open for writing; close it there, or read a copy"
-    # DuckDB reports bytes that are not UTF-8 in several ways, so they are looked for.
-    if isinstance(path, str | Path) and Path(path).is_file() and _is_text(Path(path)):
-        for number, bad in enumerate(map(_is_no_utf8, _lines(Path(path))), 1):
-            if bad:
-                return (
-                    f'line {number}: the file is not UTF-8; if it is Latin-1, give encoding = "latin-1", '
-                    "or convert it: iconv -f latin1 -t utf-8"
-                )
-    return f"{line}DuckDB cannot read it; check that the file is complete and of the kind its name says"
-
-
-def _lines(path: Path) -> Iterator[bytes]:
-    opener: Any = gzip.open if path.suffix.lower() == ".gz" else open
-    with opener(path, "rb") as file:
-        yield from file
-
-
-def _is_no_utf8(line: bytes) -> bool:
-    try:
-        line.decode("utf-8")
-    except UnicodeDecodeError:
-        return True
-    return False
+        text = Path(path) if isinstance(path, str | Path) and Path(path).is_file() and _is_text(Path(path)) else None
+        raise DataError(f"{where}: {safely(str(error), text)}") from None
 
 
 def _is_text(path: Path) -> bool:
@@ -444,14 +426,11 @@ class _Query:
         kinds = {"date": self.text(name).re_search(_DATE), "comma": self.text(name).re_search(_COMMA)}
         counted = odd.aggregate(**{kind: is_.sum() for kind, is_ in kinds.items()}).to_pyarrow().to_pydict()
         if counted["date"][0] == bad:
-            raise self._error(name, f"holds dates in {bad} rows; give numbers, such as days since diagnosis")
+            raise self._error(name, f"holds dates in {_rows(bad)}; give numbers, such as days since diagnosis")
         if counted["comma"][0] == bad:
-            raise self._error(name, f'has a decimal comma in {bad} rows; give decimal = ","')
-        raise self._error(
-            name,
-            f"is numeric, but {bad} rows hold text; correct them, leave them empty, or declare the column's levels "
-            f"under [data.columns.{name}]",
-        )
+            raise self._error(name, f'has a decimal comma in {_rows(bad)}; give decimal = ","')
+        remedy = f"correct them, leave them empty, or declare its levels: [data.columns.{name}] levels = [...]"
+        raise self._error(name, f"holds text in {_rows(bad)}; {remedy}")
 
     def _undeclared(self, column: Column, bad: int) -> DataError:
         text = self.text(column.name).name("level")
@@ -462,7 +441,7 @@ class _Query:
         shown = ", ".join(f"'{name}'" for name in names[:5]) + (", ..." if len(names) > 5 else "")
         return self._error(
             column.name,
-            f"has {bad} rows with levels that the study does not declare: {shown}{hint}. Declared are "
+            f"has {_rows(bad)} with levels that the study does not declare: {shown}{hint}. Declared are "
             f"{', '.join(column.levels or ())}. Correct the data, or ask the researcher to declare them",
         )
 
@@ -487,6 +466,10 @@ class _Query:
         if self.person is not None:
             columns[self.person] = arrow[self.person].to_pandas().astype("str")
         return pd.DataFrame({name: columns[name] for name in self.rows.columns if name in columns}, copy=False)
+
+
+def _rows(n: int) -> str:
+    return "1 row" if n == 1 else f"{n} rows"
 
 
 def _clamp(frame: pd.DataFrame, column: Column) -> int:

@@ -39,6 +39,14 @@ def clock(unit: str | None, longest: float) -> Clock:
     return Clock(unit)
 
 
+def median_clock(shown: Clock, unit: str | None, least: float) -> Clock:
+    """Months where the shortest of some lengths of time is under two years; else the unit that is shown."""
+    per = {"days": 1.0, "years": 1 / DAYS_PER["years"]}.get(unit or "")
+    if per is None or not 60 <= least / per < 2 * DAYS_PER["years"]:
+        return shown
+    return Clock("months", DAYS_PER["months"] * per)
+
+
 def time_ticks(time: Clock, longest: float, most: int = 8) -> list[float]:
     """Round times from 0 to `longest`, in units of the data, at most `most` of them and one."""
     end = longest / time.per

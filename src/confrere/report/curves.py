@@ -255,14 +255,20 @@ def _remark(panel: Panel) -> list[alt.Chart]:
 
 
 def _counts(panel: Panel, words: Words) -> list[Record]:
-    """The numbers at risk and how they are printed, a withheld one as an asterisk."""
+    """The numbers at risk and how they are printed: withheld ones as an asterisk, on cells of time as estimates."""
     if not panel.risk:
         return []
     return [
-        {"group": label, "time": time, "at_risk": n, "text": "*" if n is None else words.numbers.count(n)}
+        {"group": label, "time": time, "at_risk": n, "text": _count(n, panel.sloped and time > 0, words)}
         for label, row in panel.risk.rows.items()
         for time, n in sorted(row.items())
     ]
+
+
+def _count(n: float | None, estimated: bool, words: Words) -> str:
+    if n is None:
+        return "*"
+    return words.numbers.about(n) if estimated else words.numbers.count(n)
 
 
 def _groups(panel: Panel) -> list[str]:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 MOST_TERMS = 60  # a longer forest plot is no figure any more; the table has them all
 MOST_TIMES = 12  # with numbers at risk beside each other
 MOST_MARKS = 150  # censorings that a reader can tell apart
+COUNTS = ("at_risk", "censored")  # on cells of time these are estimated between edges
+ESTIMATED = "at_risk and censored are estimated between the edges of cells"
 
 
 class Figure(NamedTuple):
@@ -40,6 +42,11 @@ class Figure(NamedTuple):
         """Whether an asterisk stands in it for a count under the rule."""
         risk = self.panel.risk if isinstance(self.panel, Panel) else None
         return risk is not None and any(None in row.values() for row in risk.rows.values())
+
+    @property
+    def estimated(self) -> bool:
+        """Whether numbers at risk stand in it that are estimated."""
+        return isinstance(self.panel, Panel) and self.panel.sloped and self.panel.risk is not None
 
 
 class Drawing(NamedTuple):
@@ -106,6 +113,11 @@ def level(analysis: Mapping[str, Any]) -> float:
     return float(given) if isinstance(given, (int, float)) and 0 < given < 1 else 0.95
 
 
+def fitted_model(analysis: Mapping[str, Any]) -> str:
+    """The model of a method that has several, such as `fine-gray`; else ""."""
+    return str(analysis["facts"].get("model") or analysis["settings"].get("model") or "")
+
+
 def group_name(value: Any) -> str:
     """A group as text; everybody together has no name."""
     if value is None or value == "":
@@ -165,7 +177,7 @@ def _survival(analysis: Mapping[str, Any], unit: str | None, words: Words) -> Fi
     marks = _censored(analysis, series)
     panel = Panel(
         series, _risk(analysis, time, longest), 1.0, words("Probability without event"), time, longest, 1.0,
-        _logrank(analysis, words), _sloped(analysis), censored=marks,
+        logrank(analysis, words), coarse(analysis), censored=marks,
     )  # fmt: skip
     interval = words.interval(level(analysis))
     title = words("Kaplan–Meier estimates with {interval} bands", interval=interval)
@@ -226,10 +238,22 @@ def _rising(analysis: Mapping[str, Any], series: list[Series], axis: str, unit: 
     step = nice_step(max(highest, 0.01), 5)
     top = min(1.0, step * -(-highest // step) or step)
     time, longest = shown_clock(analysis, unit), _longest(series)
-    return Panel(series, _risk(analysis, time, longest), 0.0, axis, time, longest, top, "", _sloped(analysis))
+    return Panel(series, _risk(analysis, time, longest), 0.0, axis, time, longest, top, "", coarse(analysis))
 
 
-def _sloped(analysis: Mapping[str, Any]) -> bool:
+def noted(records: list[Record], estimated: bool) -> list[Record]:
+    """The records of a file, with a note where their counts at a time are estimated between the edges of cells."""
+    if not estimated:
+        return records
+    return [record | {"note": ESTIMATED} if is_estimated(record) else record for record in records]
+
+
+def is_estimated(record: Record) -> bool:
+    """Whether a record of an analysis on cells of time holds a count that may fall between their edges: not at 0."""
+    return bool(record.get("time")) and any(record.get(field) is not None for field in COUNTS)
+
+
+def coarse(analysis: Mapping[str, Any]) -> bool:
     """Whether estimates are of cells of time, between which events are spread, not of exact times."""
     return str(analysis["facts"].get("grid", "")).startswith("ladder")
 
@@ -241,9 +265,9 @@ def _longest(series: list[Series]) -> float:
 def _risk(analysis: Mapping[str, Any], time: Clock, longest: float) -> Risk | None:
     """Numbers at risk as the analysis reports them, else read off its curve at round times where those are exact."""
     tables = analysis["tables"]
-    records = tables.get("risk") or (_reported(tables) if _sloped(analysis) else [])
+    records = tables.get("risk") or (_reported(tables) if coarse(analysis) else [])
     at = {(group_name(r["group"]), r["time"]): r["at_risk"] for r in records if r["time"] <= longest * (1 + 1e-9)}
-    if not at and not _sloped(analysis):
+    if not at and not coarse(analysis):
         at = _read_off(tables.get("curve") or tables.get("incidence", []), time_ticks(time, longest))
     times = sorted({moment for _, moment in at})
     while len(times) > MOST_TIMES:
@@ -280,7 +304,8 @@ def _read_off(curve: list[Record], times: list[float]) -> dict[tuple[str, float]
     }
 
 
-def _logrank(analysis: Mapping[str, Any], words: Words) -> str:
+def logrank(analysis: Mapping[str, Any], words: Words) -> str:
+    """`Log-rank P = 0.024`; empty where an analysis has no such test."""
     tables = analysis["tables"]
     for record in [*tables.get("tests", []), *tables.get("test", [])]:
         if record["test"].lower().replace("-", "").replace("_", "") == "logrank":
@@ -300,16 +325,17 @@ def _figure(name: str, title: str, panel: Panel, records: list[Record], words: W
         if panel.sloped
         else "Step curves over {time}. Last estimates: {ends}."
     )
-    return Figure(name, title, words(said, time=time, ends=ends), panel, records)
+    return Figure(name, title, words(said, time=time, ends=ends), panel, noted(records, panel.sloped))
 
 
 def _forest(analysis: Mapping[str, Any], terms: list[Record], study: Mapping[str, Any], words: Words) -> Figure:
-    kind = measure(terms)
+    kind = measure(terms, fitted_model(analysis))
     interval = words.interval(level(analysis))
     title = words("{measure} of each term with {interval}", measure=words(kind.title), interval=interval)
     form = words.numbers.estimate
     ends = "; ".join(
-        f"{read(r['term'])} {form(r[kind.field], r.get(kind.low), r.get(kind.high), kind.ratio)}" for r in terms
+        f"{read(r['term']).said(words.colon)} {form(r[kind.field], r.get(kind.low), r.get(kind.high), kind.ratio)}"
+        for r in terms
     )
-    plot = Plot(terms, level(analysis), reference_levels(analysis, study))
+    plot = Plot(terms, level(analysis), reference_levels(analysis, study), kind)
     return Figure("forest", title, words("Forest plot. {ends}.", ends=ends), plot, terms)

@@ -1,8 +1,8 @@
-"""Forest plots: squares on a logarithmic axis, sized by precision, between the names and the numbers.
+"""Forest plots: squares on a logarithmic axis between the names and the numbers.
 
-A square's area is proportional to 1 / standard error: by 1 / variance, as in a meta-analysis, terms in other
-units would vanish beside each other. Limits beyond the axis end in an arrow. Levels of one variable stand
-indented under its name, after the level that they are compared with.
+All squares are equal: unlike the trials of a meta-analysis, terms have units of their own, and by precision those per
+small unit would be the largest and hide their limits. Limits beyond the axis end in an arrow. Levels of one variable
+stand indented under its name, after the level that they are compared with.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ROW, WIDE = 24, 300  # of a line and of the axis, in px
 NAMES, INDENT = 230, 14  # room for a name; of a level under its variable
 WIDEST = 40.0  # a ratio axis spans at most from 1/40 to 40
-LEAST, MOST = 40.0, 180.0  # areas of squares, in px²
+SQUARE = 40.0  # the area of a square, in px²
 
 
 class Measure(NamedTuple):
@@ -47,6 +47,10 @@ MEASURES = (
     Measure("rate_ratio", "rr_low", "rr_high", "Rate ratio", "RR", True, "Lower rate", "Higher rate"),
     Measure("estimate", "conf_low", "conf_high", "Coefficient", "β", False),
 )
+SUBDISTRIBUTION = Measure(  # of Fine and Gray's model: it orders incidences, and is no ratio of rates
+    "hazard_ratio", "hr_low", "hr_high", "Subdistribution hazard ratio", "SHR", True,
+    "Lower incidence", "Higher incidence",
+)  # fmt: skip
 
 
 class Row(NamedTuple):
@@ -64,6 +68,7 @@ class Plot(NamedTuple):
     records: list[Record]
     level: float  # of confidence
     against: dict[str, str]  # the reference level of variables, where it is known
+    kind: Measure
 
 
 class Axis(NamedTuple):
@@ -74,9 +79,10 @@ class Axis(NamedTuple):
     null: float
 
 
-def measure(records: list[Record]) -> Measure:
-    """The measure that the coefficients were made for: a ratio where they have one."""
-    return next(m for m in MEASURES if all(m.field in record for record in records) or m.field == "estimate")
+def measure(records: list[Record], model: str = "") -> Measure:
+    """The measure that the coefficients of a model were made for: a ratio where they have one."""
+    found = next(m for m in MEASURES if all(m.field in record for record in records) or m.field == "estimate")
+    return SUBDISTRIBUTION if model == "fine-gray" and found.field == SUBDISTRIBUTION.field else found
 
 
 def drawn(records: list[Record]) -> list[Record]:
@@ -100,7 +106,7 @@ def lines(records: list[Record], against: dict[str, str], words: Words) -> list[
         reference = against.get(term.variable)
         if not term.level or len(siblings) < 2:
             versus = words("{level} vs {reference}", level=term.level, reference=reference)
-            rows.append(Row(f"{term.variable}: {versus}" if term.level and reference else str(term), False, record))
+            rows.append(Row(term.said(words.colon, versus if reference else ""), False, record))
             continue
         if place == 0 or terms[place - 1].variable != term.variable:
             rows.append(Row(term.variable, False, None))
@@ -113,7 +119,7 @@ def draw_forest(plot: Plot, words: Words) -> tuple[alt.HConcatChart, Datasets]:
     """The chart and its rows, four columns: names, squares on their axis, estimates with intervals, P values."""
     import altair as alt
 
-    kind, axis = measure(plot.records), _axis(plot.records, measure(plot.records))
+    kind, axis = plot.kind, _axis(plot.records, plot.kind)
     heading = f"{words(kind.short)} ({words.interval(plot.level)})"
     head = {"row": 0, "name": words("Term"), "text": heading, "p": words.p, "indent": 0}
     rows = lines(plot.records, plot.against, words)
@@ -132,16 +138,16 @@ def draw_forest(plot: Plot, words: Words) -> tuple[alt.HConcatChart, Datasets]:
 
 
 def _values(row: Row, place: int, plot: Plot, axis: Axis, words: Words) -> Record:
-    """A line as data: the numbers of its record as they are, and where and how large they are drawn."""
+    """A line as data: the numbers of its record as they are, and where they are drawn."""
     made: Record = {"row": place, "name": row.label, "indent": INDENT if row.indent else 0, "text": "", "p": ""}
     if row.reference:
         return made | {"text": words("reference")}
     if row.record is None:
         return made
-    kind, record = measure(plot.records), row.record
+    kind, record = plot.kind, row.record
     low, high = record.get(kind.low), record.get(kind.high)
     numbers = {"term": record["term"], kind.field: record[kind.field], kind.low: low, kind.high: high}
-    places: Record = {"at": _inside(record[kind.field], axis), "area": _area(record, plot.records)}
+    places: Record = {"at": _inside(record[kind.field], axis)}
     if low is not None and high is not None:
         places |= {"from": _inside(low, axis), "to": _inside(high, axis)}
         places |= {"less": low < axis.low, "more": high > axis.high}
@@ -155,14 +161,6 @@ def _estimate(record: Record, kind: Measure, numerals: Numerals) -> str:
 
 def _inside(value: float, axis: Axis) -> float:
     return min(max(value, axis.low), axis.high)
-
-
-def _area(record: Record, records: list[Record]) -> float:
-    """The area of a square: the most for the most precise estimate."""
-    precisions = [1 / r["std_error"] for r in records if r.get("std_error")]
-    if not record.get("std_error"):
-        return LEAST
-    return float(max(LEAST, MOST / record["std_error"] / max(precisions)))
 
 
 def _axis(records: list[Record], kind: Measure) -> Axis:
@@ -222,9 +220,7 @@ def _squares(kind: Measure, axis: Axis, y: alt.Y, high: float, words: Words) -> 
         whole.mark_rule(strokeWidth=1.3, color=INK).encode(x=alt.X("from:Q", scale=scale), x2=alt.X2("to:Q"), y=y),
         whole.transform_filter("datum.less").mark_point(shape="triangle-left", **arrow).encode(x=alt.X("from:Q"), y=y),
         whole.transform_filter("datum.more").mark_point(shape="triangle-right", **arrow).encode(x=alt.X("to:Q"), y=y),
-        held.mark_point(shape="square", filled=True, opacity=1, color=PALETTE[0]).encode(
-            x=x, y=y, size=alt.Size("area:Q", scale=None)
-        ),
+        held.mark_point(shape="square", filled=True, size=SQUARE, opacity=1, color=PALETTE[0]).encode(x=x, y=y),
     ]
 
 

@@ -1,7 +1,7 @@
 """Numbers as a medical journal prints them, in English and in French. Pure, exact about what is rounded.
 
 House style (NEJM, Lancet): at least two decimals for ratios, P values to two decimals (three under 0.1, `<0.001`
-at the end), a true minus sign, thousands set apart from 10,000 on. Only the page rounds: the CSV beside it holds
+at the end), a true minus sign, thousands set apart. Only the page rounds: the CSV beside it holds
 every digit.
 """
 
@@ -16,6 +16,7 @@ Language = Literal["en", "fr"]
 NONE = "–"  # where there is no number
 MINUS = "−"
 THIN = "\u202f"  # narrow no-break space
+FIRM = "\u00a0"  # no-break space: between a number and what belongs to it
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Numerals:
             return NONE
         shown = f"{abs(value):,.{digits}f}"
         sign = MINUS if value < 0 and any(c in "123456789" for c in shown) else ""
-        return sign + self._marks(shown, abs(value))
+        return sign + self._marks(shown)
 
     def significant(self, value: float | None, digits: int = 3) -> str:
         """`value` with `digits` significant figures, powers of ten where it is tiny or huge."""
@@ -71,6 +72,10 @@ class Numerals:
             return NONE
         return self.fixed(value, 0 if float(value).is_integer() else 1)
 
+    def about(self, value: float | None) -> str:
+        """A count that is estimated: `≈ 41`."""
+        return NONE if value is None else f"≈{FIRM}{self.count(value)}"
+
     def percent(self, value: float | None, digits: int = 1) -> str:
         """A proportion as a percentage, with its sign."""
         if value is None:
@@ -90,10 +95,10 @@ class Numerals:
         return self.fixed(value, 4 if near else 3 if value < 0.0995 else 2)
 
     def p_equals(self, value: float | None) -> str:
-        """`P = 0.52` or `P < 0.001`."""
+        """`P = 0.52` or `P < 0.001`, on one line."""
         shown = self.p_value(value)
         name = "p" if self.lang == "fr" else "P"
-        return f"{name} {shown[0]} {shown[1:]}" if shown[0] in "<>" else f"{name} = {shown}"
+        return FIRM.join((name, shown[0], shown[1:]) if shown[0] in "<>" else (name, "=", shown))
 
     def interval(self, low: str, high: str) -> str:
         """Two printed limits as one range; words instead of a dash beside minus signs."""
@@ -110,7 +115,7 @@ class Numerals:
             value, unit = value / 1000, unit + 1
         letter = "o" if self.lang == "fr" else "B"
         name = ["o" if self.lang == "fr" else "bytes", f"k{letter}", f"M{letter}", f"G{letter}", f"T{letter}"][unit]
-        return f"{self.fixed(value, 0) if unit == 0 else self.significant(value)} {name}"
+        return f"{self.fixed(value, 0) if unit == 0 else self.significant(value)}{FIRM}{name}"
 
     def any(self, value: Any) -> str:
         """Whatever a table or a setting holds, as words."""
@@ -134,10 +139,8 @@ class Numerals:
             return self.count(value)
         return self.fixed(value) if 100 <= abs(value) < 1e9 else self.short(value, 4)
 
-    def _marks(self, shown: str, size: float) -> str:
-        """Exchange Python's marks for the language's; numbers under 10,000 are not set apart."""
-        if size < 9999.5:
-            shown = shown.replace(",", "")
+    def _marks(self, shown: str) -> str:
+        """Exchange Python's marks for the language's."""
         if self.lang == "fr":
             return shown.replace(",", THIN).replace(".", ",")
         return shown

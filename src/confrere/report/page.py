@@ -12,11 +12,12 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from confrere.report import prose
-from confrere.report.figures import Drawing, Figure, draw, figures
+from confrere.report.figures import Drawing, Figure, draw, figures, fitted_model
 from confrere.report.files import csv_bytes, stems
+from confrere.report.notes import Told, told
 from confrere.report.numerals import Language
 from confrere.report.schema import Record, Result, check
-from confrere.report.tables import DRAWN, WITHHELD, Table, raw, tables, threshold
+from confrere.report.tables import BETWEEN, DRAWN, WITHHELD, Table, raw, tables, threshold
 from confrere.report.vega import json_bytes
 from confrere.report.words import METHODS, Words
 
@@ -43,7 +44,7 @@ class Part(NamedTuple):
     facts: list[tuple[str, str]]
     figures: list[Figure]
     tables: list[Table]
-    notes: list[str]
+    notes: list[Told]
     warnings: list[Caution]
     analysis: dict[str, Any]
 
@@ -68,7 +69,7 @@ def parts(result: Result, words: Words) -> list[Part]:
             f"analysis-{place}",
             [figure for owner, figure in named if owner is analysis],
             [table for owner, table in sheets if owner is analysis],
-            study["time_unit"],
+            result,
             words,
         )
         for place, analysis in enumerate(analyses, start=1)
@@ -80,35 +81,48 @@ def _part(
     anchor: str,
     drawn: list[Figure],
     sheets: list[Table],
-    unit: str | None,
+    result: Result,
     words: Words,
 ) -> Part:
-    forms = words.numbers
+    forms, study = words.numbers, result["study"]
     about = [
         words(text, n=forms.count(analysis[field]))
         for field, text in (("n", "{n} people"), ("events", "{n} events"))
         if analysis[field] is not None
     ]
-    about.append(words("{count} hospitals", count=analysis["hospitals"]))
+    about.append(prose.shares(analysis["hospitals"], len(result["hospitals"]), words))
     return Part(
         name=analysis["name"],
         anchor=anchor,
         method=_method(analysis, words),
         about=" · ".join(about),
-        headline=prose.headline(analysis, unit, words),
-        settings=[(words.label(key), forms.any(value)) for key, value in analysis["settings"].items()],
-        facts=[(words.title(key), forms.any(value)) for key, value in analysis["facts"].items()],
+        headline=prose.headline(analysis, study, words),
+        settings=[(words.label(key), _value(value, words)) for key, value in analysis["settings"].items()],
+        facts=[(words.title(key), _value(value, words)) for key, value in analysis["facts"].items()],
         figures=drawn,
         tables=sheets,
-        notes=analysis["notes"],
-        warnings=[Caution(w) if isinstance(w, str) else Caution(**w) for w in analysis["warnings"]],
+        notes=[told(note, words, threshold(study)) for note in analysis["notes"]],
+        warnings=[_caution(warning, words) for warning in analysis["warnings"]],
         analysis=analysis,
     )
 
 
+def _value(value: Any, words: Words) -> str:
+    """A setting or a fact as printed."""
+    return told(value, words).text if isinstance(value, str) and value else words.numbers.any(value)
+
+
+def _caution(warning: str | dict[str, str], words: Words) -> Caution:
+    """A warning; its page in the language of the report."""
+    if isinstance(warning, str):
+        return Caution(warning)
+    made = Caution(**warning)
+    return made._replace(page=made.page.replace("warnings.md#", "warnings.fr.md#")) if words.lang == "fr" else made
+
+
 def _method(analysis: dict[str, Any], words: Words) -> str:
     """The method in full; a method of several models by the one that was fitted."""
-    model = str(analysis["facts"].get("model", ""))
+    model = fitted_model(analysis)
     return words.method(model if model in METHODS else analysis["method"])
 
 
@@ -139,7 +153,9 @@ def set_page(result: Result, shown: list[Part], drawn: dict[str, Drawing], words
         left_said=prose.what_left(result, words),
         disclosed=prose.disclosed(result, words),
         sure=prose.how_sure(result, words),
-        listed=listed(result["hospitals"], words),
+        where_from=prose.where_from(result, words),
+        contributed=prose.contributed(result, words),
+        taking=prose.taking_part(result),
         versions=sorted({"confrere": result["confrere"], **result["versions"]}.items()),
         references=cited,
         cited=lambda part: [n for n, (_, names) in enumerate(cited, start=1) if part.name in names],
@@ -149,6 +165,7 @@ def set_page(result: Result, shown: list[Part], drawn: dict[str, Drawing], words
         numbers=lambda records: raw(records[:SHOWN], words),
         more=lambda records: max(0, len(records) - SHOWN),
         in_results=_in_results,
+        between=words(BETWEEN),
         asterisk=words(WITHHELD, k=threshold(result["study"])),
         doi=lambda doi: "https://doi.org/" + quote(doi, safe="/().;:-_"),
         web=lambda page: page.startswith("https://"),
@@ -178,13 +195,6 @@ def attrition(shown: list[Part]) -> list[tuple[list[str], Table]]:
             else:
                 same.append(part.name)
     return found
-
-
-def listed(names: list[str], words: Words) -> str:
-    """`curie, lyon and nantes`."""
-    if len(names) < 2:
-        return "".join(names)
-    return f"{', '.join(names[:-1])} {words('and')} {names[-1]}"
 
 
 def references(result: Result) -> list[tuple[dict[str, Any], list[str]]]:

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from confrere.report.figures import group_label, group_name, grouped_by, level, shown_clock
+from confrere.report.axes import median_clock
+from confrere.report.figures import (
+    coarse,
+    fitted_model,
+    group_label,
+    group_name,
+    grouped_by,
+    level,
+    logrank,
+    shown_clock,
+)
 from confrere.report.forest import drawn, measure
+from confrere.report.numerals import FIRM, NONE
 from confrere.report.schema import Record, Result
-from confrere.report.tables import Column, Row, Table, threshold
+from confrere.report.tables import Column, Row, Table, percents, threshold
 from confrere.report.terms import is_intercept, read
 from confrere.report.words import Words
 
@@ -38,47 +50,115 @@ class Said(NamedTuple):
     text: str
 
 
-def headline(analysis: dict[str, Any], unit: str | None, words: Words) -> str:
+def headline(analysis: dict[str, Any], study: Mapping[str, Any], words: Words) -> str:
     """The first result of an analysis in a line; empty where it has none."""
     tables, forms = analysis["tables"], words.numbers
     terms = drawn(tables.get("coefficients", []))
     if terms:
-        first, kind = terms[0], measure(terms)
+        first, kind = terms[0], measure(terms, fitted_model(analysis))
         shown = forms.estimate(first[kind.field], first.get(kind.low), first.get(kind.high), kind.ratio)
         name = str(read(first["term"])).replace(": ", " ")
         interval = words.interval(level(analysis))
         return f"{name}{words.colon}{words(kind.short)} ({interval}) {shown}, {forms.p_equals(first.get('p_value'))}"
     if tables.get("median"):
-        return _medians(analysis, unit, words)
-    if tables.get("incidence"):
-        return _last_incidences(analysis, unit, words)
-    return ""
+        return ". ".join(filter(None, (_medians(analysis, study.get("time_unit"), words), _test(analysis, words))))
+    if tables.get("at_times"):
+        return _incidences(analysis, study, words)
+    return _test(analysis, words)
+
+
+def _test(analysis: dict[str, Any], words: Words) -> str:
+    """The log-rank test, or the first where the analysis is a test of groups; else nothing."""
+    found = logrank(analysis, words)
+    tests = analysis["tables"].get("test", [])
+    if found or not tests:
+        return found
+    return f"{words.title(tests[0]['test'])}{words.colon}{words.numbers.p_equals(tests[0].get('p_value'))}"
 
 
 def _medians(analysis: dict[str, Any], unit: str | None, words: Words) -> str:
-    time, forms, by = shown_clock(analysis, unit), words.numbers, grouped_by(analysis)
+    """`Median time: 8.4 years (hormon 0; 95% CI 7.9–9.1)`, in months where one is under two years."""
+    records, forms, by = analysis["tables"]["median"], words.numbers, grouped_by(analysis)
+    known = [record["estimate"] for record in records if record["estimate"] is not None]
+    time = median_clock(shown_clock(analysis, unit), unit, min(known, default=0.0))
+
+    def length(value: float | None) -> str:
+        return words("not reached") if value is None else forms.fixed(value / time.per, 1)
+
     parts = []
-    for record in analysis["tables"]["median"]:
-        value = record["estimate"]
-        shown = words("not reached") if value is None else forms.fixed(value / time.per, 1)
-        named = f"{words.label(time.unit)}" if time.unit and value is not None else ""
-        parts.append(" ".join(filter(None, (group_label(record["group"], by), shown, named))))
-    return f"{words('Median time')}{words.colon}{'; '.join(parts)}"
+    for record in records:
+        low, high = record.get("conf_low"), record.get("conf_high")
+        limits = forms.interval(length(low), length(high))
+        if low is None or high is None:
+            limits = words("{low} to {high}", low=length(low) if low is not None else NONE, high=length(high))
+        named = words.label(time.unit) if time.unit and record["estimate"] is not None else ""
+        about = [group_label(record["group"], by).replace(": ", FIRM)]
+        about += [f"{words.interval(level(analysis))}{FIRM}{limits}"] if (low, high) != (None, None) else []
+        inside = "; ".join(filter(None, about))
+        shown = FIRM.join(filter(None, (length(record["estimate"]), named)))
+        parts.append(f"{shown} ({inside})" if inside else shown)
+    return f"{words('Median time')}{words.colon}{', '.join(parts)}"
 
 
-def _last_incidences(analysis: dict[str, Any], unit: str | None, words: Words) -> str:
-    last: dict[str, Record] = {}
-    by = grouped_by(analysis)
-    for record in analysis["tables"]["incidence"]:
-        if record["estimate"] is not None:
-            last[", ".join(filter(None, (group_name(record["cause"]), group_label(record["group"], by))))] = record
-    if not last:
+def _incidences(analysis: dict[str, Any], study: Mapping[str, Any], words: Words) -> str:
+    """Incidences at the last requested time, of groups of whom enough people are still at risk."""
+    records, by, k = analysis["tables"]["at_times"], grouped_by(analysis), threshold(study)
+    last = max(record["time"] for record in records)
+    found = [record for record in records if record["time"] == last and record["estimate"] is not None]
+    shown = [record for record in found if (record.get("at_risk") or 0) >= k]
+    if not shown:
         return ""
-    time = shown_clock(analysis, unit)
-    longest = max(record["time"] for record in last.values())
-    when = time.shown(longest, words.numbers) + (f" {words.label(time.unit)}" if time.unit else "")
-    parts = (f"{name} {words.numbers.percent(record['estimate'])}" for name, record in last.items())
-    return f"{words('Cumulative incidence')} ({when}){words.colon}{'; '.join(parts)}"
+    time = shown_clock(analysis, study.get("time_unit"))
+    when = FIRM.join(filter(None, (time.shown(last, words.numbers), words.label(time.unit) if time.unit else "")))
+    parts = []
+    for record in shown:
+        label = group_label(record["group"], by).replace(": ", FIRM)
+        name = ", ".join(filter(None, (group_name(record["cause"]), label)))
+        parts.append(f"{name} {percents(record, words)}")
+    head = f"{words('Cumulative incidence')} ({when}; {words.interval(level(analysis))})"
+    return f"{head}{words.colon}{'; '.join(parts)}"
+
+
+def taking_part(result: Result) -> int:
+    """Hospitals that gave something to an analysis at least."""
+    return max((int(analysis["hospitals"]) for analysis in result["analyses"]), default=len(result["hospitals"]))
+
+
+def shares(taking: int, asked: int, words: Words) -> str:
+    """`4 hospitals` or `9 of 18 hospitals`."""
+    forms = words.numbers
+    if taking >= asked:
+        return words("{count} hospitals", count=forms.count(asked))
+    return words("{count} of {asked} hospitals", count=forms.count(taking), asked=forms.count(asked))
+
+
+def where_from(result: Result, words: Words) -> str:
+    """Whose records were analysed. Which hospitals gave nothing is not known, only how many."""
+    names, taking = result["hospitals"], taking_part(result)
+    if taking >= len(names):
+        text = "Records of {hospitals} were analysed where they are; sums over all of them made every number below."
+        return words(text, hospitals=listed(names, words))
+    return f"{contributed(result, words)} " + words("Sums over those that contributed made every number below.")
+
+
+def contributed(result: Result, words: Words) -> str:
+    """That some hospitals gave nothing, in a sentence; empty where all gave something."""
+    names, taking = result["hospitals"], taking_part(result)
+    if taking >= len(names):
+        return ""
+    forms = words.numbers
+    said = words("{count} of {asked} hospitals contributed.", count=forms.count(taking), asked=forms.count(len(names)))
+    codes = [w["code"] for a in result["analyses"] for w in a["warnings"] if isinstance(w, dict) and "code" in w]
+    if "hospitals-left-out" not in codes:  # the others were not asked
+        return said
+    return f"{said} " + words("The rest had fewer than {k} people for these analyses.", k=threshold(result["study"]))
+
+
+def listed(names: list[str], words: Words) -> str:
+    """`curie, lyon and nantes`."""
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} {words('and')} {names[-1]}"
 
 
 def what_left(result: Result, words: Words) -> list[str]:
@@ -102,7 +182,7 @@ def what_left(result: Result, words: Words) -> list[str]:
     return [
         words(
             first,
-            arrays=len(result["left"]),
+            arrays=forms.count(len(result["left"])),
             rounds=forms.count(result["rounds"]),
             size=forms.size(result["bytes"]),
             hospitals=len(result["hospitals"]),
@@ -179,7 +259,7 @@ def _records(result: Result) -> list[Record]:
 
 def _approximation(result: Result, words: Words) -> list[Said]:
     """Which numbers rest on cells of time, and what that means."""
-    named = [a["name"] for a in result["analyses"] if str(a["facts"].get("grid", "")).startswith("ladder")]
+    named = [a["name"] for a in result["analyses"] if coarse(a)]
     if not named:
         return []
     text = (
@@ -197,7 +277,7 @@ def _chance(result: Result, words: Words) -> list[Said]:
         "Intervals and P values describe chance alone, each by itself. This page holds {count} P values; "
         "none is adjusted for the others."
     )
-    return [Said(words("Chance"), words(text, count=count))]
+    return [Said(words("Chance"), words(text, count=words.numbers.count(count)))]
 
 
 def _people_left_out(result: Result, words: Words) -> list[Said]:
@@ -247,4 +327,4 @@ def _doubts(result: Result, words: Words) -> list[Said]:
 
 
 def _term(term: str, words: Words) -> str:
-    return words.label(term) if term.lower() == "global" else str(read(term))
+    return words.label(term) if term.lower() == "global" else read(term).said(words.colon)

@@ -10,7 +10,20 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from confrere.report.axes import Clock
-from confrere.report.figures import group_label, group_name, grouped_by, level, reference_levels, shown_clock
+from confrere.report.figures import (
+    COUNTS,
+    ESTIMATED,
+    coarse,
+    fitted_model,
+    group_label,
+    group_name,
+    grouped_by,
+    is_estimated,
+    level,
+    noted,
+    reference_levels,
+    shown_clock,
+)
 from confrere.report.forest import measure
 from confrere.report.numerals import NONE
 from confrere.report.schema import Record
@@ -18,6 +31,7 @@ from confrere.report.terms import read
 from confrere.report.words import Words
 
 WITHHELD = "* Count withheld: fewer than {k} people stand behind it, or behind one that could be worked out from it."
+BETWEEN = "Numbers at risk between the edges of cells are estimated."
 K = 11  # the rule for published cells, where the study does not say its own
 DRAWN = ("curve", "incidence", "risk")  # a figure shows them; their numbers stand under it
 
@@ -57,6 +71,8 @@ class Setting(NamedTuple):
     k: int
     against: dict[str, str]  # the reference level of variables, where it is known
     factor: str  # the variable by which groups are made, where it is known
+    model: str = ""  # that was fitted, of a method of several
+    coarse: bool = False  # whether counts at a time may be estimated between the edges of cells
 
 
 def threshold(study: Mapping[str, Any]) -> int:
@@ -67,13 +83,15 @@ def threshold(study: Mapping[str, Any]) -> int:
 def tables(analysis: Mapping[str, Any], study: Mapping[str, Any], words: Words) -> list[Table]:
     """The tables of one analysis, in the order in which they are read."""
     time, against = shown_clock(analysis, study["time_unit"]), reference_levels(analysis, study)
-    setting = Setting(words, time, level(analysis), threshold(study), against, grouped_by(analysis))
+    by, model = grouped_by(analysis), fitted_model(analysis)
+    setting = Setting(words, time, level(analysis), threshold(study), against, by, model, coarse(analysis))
     given = {name: records for name, records in analysis["tables"].items() if records}
     known = [name for name in BUILDERS if name in given]
-    return [
+    made = [
         BUILDERS.get(name, generic)(name, given[name], setting)
         for name in [*known, *(name for name in given if name not in BUILDERS)]
     ]
+    return [table._replace(records=noted(table.records, setting.coarse)) for table in made]
 
 
 def fields(records: Sequence[Record]) -> list[str]:
@@ -83,14 +101,30 @@ def fields(records: Sequence[Record]) -> list[str]:
 
 def raw(records: list[Record], words: Words) -> Table:
     """The numbers as they are, to six figures: what stands behind a figure or a table."""
-    shown = fields(records)
-    rows = tuple(Row(tuple(_six(record.get(field), words) for field in shown)) for record in records)
-    return Table("raw", "", tuple(Column(field, _numeric(records, field)) for field in shown), rows, records)
+    estimated = any(record.get("note") == ESTIMATED for record in records)
+    shown = [field for field in fields(records) if not (estimated and field == "note")]
+    rows = tuple(Row(tuple(_six(field, record, words) for field in shown)) for record in _without_residue(records))
+    foot = (words(BETWEEN),) if estimated else ()
+    return Table("raw", "", tuple(Column(field, _numeric(records, field)) for field in shown), rows, records, foot)
 
 
-def _six(value: Any, words: Words) -> str:
+def _without_residue(records: list[Record]) -> list[Record]:
+    """Where censorings of a cell are withheld, without the people left after it: the difference would be those."""
+    made, withheld = [], dict[tuple[Any, Any], bool]()
+    for record in records:
+        curve = (record.get("group"), record.get("cause"))
+        hide = withheld.get(curve, False) and record.get("note") == ESTIMATED
+        made.append(record | {"at_risk": None, "suppressed": True} if hide else record)
+        withheld[curve] = "censored" in record and record["censored"] is None
+    return made
+
+
+def _six(field: str, record: Record, words: Words) -> str:
+    value = record.get(field)
     if value is None:
-        return ""
+        return "*" if record.get("suppressed") and field in ("at_risk", "events", "censored") else ""
+    if field in COUNTS and record.get("note") == ESTIMATED:
+        return words.numbers.about(value)
     return words.numbers.short(value, 6) if isinstance(value, float) else words.numbers.any(value)
 
 
@@ -100,14 +134,17 @@ def generic(name: str, records: list[Record], setting: Setting) -> Table:
     shown = [field for field in fields(records) if field != "suppressed"]
     columns = tuple(Column(words.title(field), _numeric(records, field)) for field in shown)
     named = [r | {"group": group_label(r["group"], setting.factor)} if "group" in r else r for r in records]
-    rows = tuple(Row(tuple(_cell(field, record, words) for field in shown)) for record in named)
-    return Table(name, words.title(name), columns, rows, records, _withheld(records, setting))
+    rows = tuple(Row(tuple(_cell(field, record, setting) for field in shown)) for record in named)
+    estimated = (words(BETWEEN),) if any(is_estimated(r) and setting.coarse for r in records) else ()
+    return Table(name, words.title(name), columns, rows, records, (*_withheld(records, setting), *estimated))
 
 
-def _cell(field: str, record: Record, words: Words) -> str:
-    value = record.get(field)
+def _cell(field: str, record: Record, setting: Setting) -> str:
+    words, value = setting.words, record.get(field)
     if value is None and record.get("suppressed") and field in ("n", "at_risk", "events", "censored"):
         return "*"
+    if field in COUNTS and setting.coarse and is_estimated(record):
+        return words.numbers.about(value)
     if field == "p_value":
         return words.numbers.p_value(value)
     return words.numbers.any(value)
@@ -135,7 +172,7 @@ def _ranged(record: Record, form: Callable[[float | None], str], words: Words) -
 
 def _coefficients(name: str, records: list[Record], setting: Setting) -> Table:
     """Ratio and coefficient with their interval, standard errors, statistic and P."""
-    words, kind, forms = setting.words, measure(records), setting.words.numbers
+    words, kind, forms = setting.words, measure(records, setting.model), setting.words.numbers
     errors = [field for field in ("std_error", "robust_se") if any(r.get(field) is not None for r in records)]
     interval = words.interval(setting.level)
     heads = [f"{words(kind.short)} ({interval})", *(["β"] if kind.ratio else [])]
@@ -144,7 +181,7 @@ def _coefficients(name: str, records: list[Record], setting: Setting) -> Table:
     rows = []
     for record in records:
         value, low, high = (record.get(field) for field in (kind.field, kind.low, kind.high))
-        cells = [str(read(record["term"])), forms.estimate(value, low, high, kind.ratio)]
+        cells = [read(record["term"]).said(words.colon), forms.estimate(value, low, high, kind.ratio)]
         cells += [forms.significant(record["estimate"])] if kind.ratio else []
         cells += [forms.significant(record.get(field)) for field in errors]
         rows.append(Row((*cells, forms.fixed(record["statistic"]), forms.p_value(record["p_value"]))))
@@ -181,12 +218,12 @@ def _survival(name: str, records: list[Record], setting: Setting) -> Table:
     rows = []
     for moment in dict.fromkeys(record["time"] for record in records):
         cells = [at.get((moment, label), {"estimate": None}) for label in heads]
-        shown = (_percents(record, words) for record in cells)
+        shown = (percents(record, words) for record in cells)
         rows.append(Row((time.shown(moment, words.numbers), *shown)))
     return Table(name, caption, tuple(columns), tuple(rows), records)
 
 
-def _percents(record: Record, words: Words) -> str:
+def percents(record: Record, words: Words) -> str:
     """`45.1% (42.3–48.1)`."""
     forms = words.numbers
     low, high = (None if record.get(f) is None else 100 * record[f] for f in ("conf_low", "conf_high"))
@@ -272,7 +309,7 @@ def _checks(name: str, records: list[Record], setting: Setting) -> Table:
 
 
 def _checked_term(term: str, words: Words) -> str:
-    return words.title(term) if term.lower() == "global" else str(read(term))
+    return words.title(term) if term.lower() == "global" else read(term).said(words.colon)
 
 
 def _tested(record: Record, words: Words) -> tuple[str, str, str]:
@@ -284,7 +321,7 @@ def _attrition(name: str, records: list[Record], setting: Setting) -> Table:
     words = setting.words
     columns = (Column(words("Step"), False), Column(words.title("reason"), False), Column(words("People")))
     rows = tuple(
-        Row((words.title(record["step"]), _reason(record["reason"], words), _cell("n", record, words)))
+        Row((words.title(record["step"]), _reason(record["reason"], words), _cell("n", record, setting)))
         for record in records
     )
     return Table(name, words.title(name), columns, rows, records, _withheld(records, setting))
@@ -307,13 +344,26 @@ def _table1(name: str, records: list[Record], setting: Setting) -> Table:
     columns += [Column(words("SMD"))] if smd else []
     rows: list[Row] = []
     for variable in dict.fromkeys(record["variable"] for record in records):
-        about = [record for record in records if record["variable"] == variable]
+        about = _marks([record for record in records if record["variable"] == variable])
         numbers = all(record["level"] is None for record in about)
         rows += (_number_rows if numbers else _level_rows)(about, groups, smd, words)
     note = "SMD, standardised mean difference. Categories: n (%) of those known."
     foot = words(note if smd else "Categories: n (%) of those known.")
     caption = words("Patients, by group" if len(groups) > 1 else "Patients")
     return Table(name, caption, tuple(columns), tuple(rows), records, (foot, *_withheld(records, setting)))
+
+
+def _marks(about: list[Record]) -> list[Record]:
+    """A variable that is 0 or 1 throughout as two levels, with the share that its records give; any other as it is."""
+    known = [record for record in about if record.get("mean") is not None]
+    if not known or any(record["level"] is not None or "percent" not in record for record in known):
+        return about
+    levels = []
+    for record in about:
+        ones = round(record["n"] * record["percent"] / 100) if "percent" in record and record["n"] else None
+        none = None if ones is None else record["n"] - ones
+        levels += [record | {"level": level, "n": n} for level, n in (("0", none), ("1", ones))]
+    return levels
 
 
 def _people(records: list[Record], group: str, words: Words) -> str:

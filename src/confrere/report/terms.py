@@ -16,7 +16,11 @@ class Term(NamedTuple):
     level: str = ""
 
     def __str__(self) -> str:
-        return f"{self.variable}: {self.level}" if self.level else self.variable
+        return self.said()
+
+    def said(self, colon: str = ": ", level: str = "") -> str:
+        """`size: 20-50`, with the colon of a language; `level` replaces the term's own where it has one."""
+        return f"{self.variable}{colon}{level or self.level}" if self.level else self.variable
 
 
 def read(term: str) -> Term:

@@ -13,7 +13,7 @@ from functools import cache
 from importlib.resources import files
 
 from confrere.errors import StudyError
-from confrere.report.numerals import Language, Numerals
+from confrere.report.numerals import FIRM, Language, Numerals
 
 
 @cache
@@ -21,7 +21,8 @@ def french() -> dict[str, str]:
     """The catalogue `fr.json`: English text to French."""
     text = files("confrere.report").joinpath("fr.json").read_text(encoding="utf-8")
     catalogue: dict[str, str] = json.loads(text)
-    return catalogue
+    # The blank before a colon or semicolon must not be where a line ends.
+    return {english: said.replace(" :", f"{FIRM}:").replace(" ;", f"{FIRM};") for english, said in catalogue.items()}
 
 
 def language(name: str) -> Language:
@@ -50,7 +51,7 @@ class Words:
     @property
     def colon(self) -> str:
         """A colon as the language spaces it."""
-        return "\u202f: " if self.lang == "fr" else ": "
+        return f"{FIRM}: " if self.lang == "fr" else ": "
 
     def __call__(self, text: str, **values: object) -> str:
         """`text` in the language, its {fields} filled."""
@@ -143,6 +144,14 @@ LABELS = {
     "support": ("support", "support"),
     "cells": ("cells", "cases"),
     "moments": ("moments", "moments"),
+    "ask": ("ask", "demande"),
+    "counts": ("counts", "effectifs"),
+    "kinds": ("kinds", "sortes"),
+    "blocks": ("blocks", "blocs"),
+    "chains": ("chains", "chaînes"),
+    "blocks and groups": ("blocks and groups", "blocs et groupes"),
+    "groups and cells": ("groups and cells", "groupes et cases"),
+    "groups and levels": ("groups and levels", "groupes et modalités"),
     "derived": ("derived", "dérivé"),
     "groups": ("groups", "groupes"),
     "levels": ("levels", "modalités"),

@@ -317,9 +317,9 @@ def _line(text: str, table: str, key: str) -> int | None:
     return None
 
 
-def meant(word: str, choices: Collection[str]) -> str:
-    """'did you mean ...?', or the list of choices."""
-    near = get_close_matches(word, list(choices), 1, 0.6)
+def meant(word: str, choices: Collection[str], nearness: float = 0.6) -> str:
+    """'did you mean ...?', or the list of choices. `nearness` is 1 for the same word, 0 for no common letter."""
+    near = get_close_matches(word, list(choices), 1, nearness)
     return f"did you mean '{near[0]}'?" if near else f"there is {', '.join(choices) or 'none'}"
 
 
@@ -355,6 +355,8 @@ def settings(spec: Spec, fields: Mapping[str, Any], required: Collection[str] = 
 
 def _choice(value: Any, kind: Any, message: str) -> str:
     """The message for a value of the wrong type, with the choices where the type lists them."""
+    if isinstance(value, type):
+        return f"{value.__name__} is a class; write {value.__name__}(), with parentheses"
     choices = [c for c in getattr(kind, "__args__", ()) if isinstance(c, str)]
     if choices and isinstance(value, str):
         return f"'{value}' is not known; {meant(value, choices)}"

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 Words = NDArray[np.uint64]
 MOST = 200  # imputations at most
+USUAL = 20  # imputations, where no number is said and the budget carries them
 MOST_ITERATIONS, MOST_LEVELS = 20, 50  # levels of an imputed column
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
@@ -41,18 +42,19 @@ GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 class Impute:
     """How missing values are imputed.
 
-    `imputations` completed tables, each after so many `iterations` of the chained equations (one is enough, and is
-    done, where a single column is incomplete). `auxiliary` names columns that are not in the analysis but help to
-    predict. `seed` is public: another one gives other draws.
+    `imputations` completed tables (None: 20, or as many as the budget of numbers carries), each after so many
+    `iterations` of the chained equations (one is enough, and is done, where a single column is incomplete).
+    `auxiliary` names columns that are not in the analysis but help to predict. `seed` is public: another one gives
+    other draws.
     """
 
-    imputations: int = 20
+    imputations: int | None = None
     iterations: int = 5
     auxiliary: tuple[str, ...] = ()
     seed: int = 1
 
     def __post_init__(self) -> None:
-        if not 2 <= self.imputations <= MOST:
+        if self.imputations is not None and not 2 <= self.imputations <= MOST:
             raise StudyError(f"imputations is {self.imputations}; it must be from 2 to {MOST}")
         if not 1 <= self.iterations <= MOST_ITERATIONS:
             raise StudyError(f"iterations is {self.iterations}; it must be from 1 to {MOST_ITERATIONS}")

@@ -1,0 +1,99 @@
+"""The fixed sentences of the analyses, in the language of the page.
+
+Analyses write their notes and facts in English. Those that are known are found in the catalogue by their pattern, what
+stands in its fields being kept; any other is shown as it stands, and marked as English. "k people" gets its number.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import NamedTuple
+
+from confrere.report.words import LABELS, Words
+
+
+class Told(NamedTuple):
+    """A sentence, and whether it is in another language than the page."""
+
+    text: str
+    foreign: bool = False
+
+
+SENTENCES = (
+    (
+        "Times are coarsened: events and censorings are counted in cells of at least {width} {unit} that hold nobody "
+        "or at least k people, and are spread evenly within a cell."
+    ),
+    "A curve ends with its last cell that has events: how long people were followed beyond it is not known.",
+    "Times are exact on the network: the stewards approved the class fine_times.",
+    "One baseline hazard; times are exact on the network: the stewards approved the class fine_times.",
+    (
+        "One baseline hazard on a grid of times: a time counts as that of its cell, of at least {width} {unit}, in "
+        "which nobody or at least k people have the event, and as many do not. Events of one cell are tied."
+    ),
+    "Stratified by hospital: each has its own baseline hazard.",
+    "Stratified by hospital: people are compared with people of their own hospital.",
+    (
+        "Quantiles are interpolated in cells that hold nobody or at least k people; the exact ones are at most as "
+        "far away as the column resolution of the CSV file says."
+    ),
+    (
+        "Subdistribution hazards: whoever had a competing event stays at risk with the probability of not having "
+        "been censored since. A ratio above 1 means a higher cumulative incidence; it is no ratio of rates."
+    ),
+    "Events of other causes than {cause} are censored: ratios are of cause-specific hazards.",
+    (
+        "People who miss {columns} are left out here too: other analyses of the study leave them out, and two "
+        "results that differ by a few people would show those few."
+    ),
+    (
+        "{columns} are described over the people who miss none of them: fewer than {few} people miss one without the "
+        "others."
+    ),
+    "Groups with fewer than {few} people are not shown: {groups}.",
+    "Imputed: {columns}; m = {count}.",
+    (
+        "Missing values were imputed {count} times by chained equations, and the results pooled by Rubin's rules; "
+        "this holds if, given the columns of the imputation model, who misses a value does not depend on it."
+    ),
+    (
+        "Nothing was imputed: {columns} is missing for too few people for that; they are left out, and the result is "
+        "that of complete rows."
+    ),
+    "Nobody misses a value of a term: nothing was imputed, and the result is that of complete rows.",
+    "with n - 1",
+    "type 7, interpolated within cells",
+    "ladder of {cells} cells up to {end} {unit}, merged to {merged}",
+    "exact times, to {width} {unit}",
+    "per hospital",
+    "shared",
+)
+
+
+def told(text: str, words: Words, k: int | None = None) -> Told:
+    """A note or a fact in the language of `words`; `k` is the least number of people behind a count."""
+    for sentence in SENTENCES:
+        if match := _pattern(sentence).fullmatch(text):
+            values = {field: _value(value, words) for field, value in match.groupdict().items()}
+            return Told(_counted(words(sentence, **values), k))
+    return Told(_counted(text, k), words.lang != "en")
+
+
+def _value(value: str, words: Words) -> str:
+    """What stands in a field: a number or a known word as the language has it."""
+    if value.isascii() and value.isdigit():
+        return words.numbers.count(int(value))
+    return words.label(value) if value in LABELS else value
+
+
+@cache
+def _pattern(sentence: str) -> re.Pattern[str]:
+    """What the sentence is whatever stands in its fields."""
+    parts = re.split(r"{(\w+)}", sentence)
+    fixed = [re.escape(part) if i % 2 == 0 else f"(?P<{part}>.+?)" for i, part in enumerate(parts)]
+    return re.compile("".join(fixed), re.DOTALL)
+
+
+def _counted(text: str, k: int | None) -> str:
+    return text if k is None else re.sub(r"\bk (people|personnes)\b", rf"{k} \1", text)

@@ -272,6 +272,12 @@ def test_table_one_as_a_journal_sets_it(result: dict[str, Any]) -> None:
     ]
 
 
+def test_a_mark_of_0_or_1_is_shown_as_people(result: dict[str, Any]) -> None:
+    records = result["analyses"][2]["tables"]["table1"]
+    records[0] |= {"percent": 25.0, "n": 80, "mean": 0.25, "missing": 0}
+    assert printed(result, 2, "table1")[1:4] == [["age", "", ""], ["0", "60 (75.0%)", ""], ["1", "20 (25.0%)", ""]]
+
+
 def test_a_bare_number_of_a_group_bears_the_name_of_its_variable(result: dict[str, Any]) -> None:
     for record in result["analyses"][2]["tables"]["table1"]:
         record["group"] = 1

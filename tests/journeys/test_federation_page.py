@@ -36,8 +36,9 @@ def script() -> str:
     """The page's commands, on ports that are free here, waiting until the coordinator answers."""
     port, api = free()
     text = "\n".join(BASH.findall(PAGE.read_text(encoding="utf-8")))
-    ready = f"for i in $(seq 240); do curl -sk https://localhost:{api}/health > /dev/null && break; sleep 0.5; done\n"
-    text = text.replace("confrere connect", f"{ready}confrere connect")
+    connect = next(line for line in text.splitlines() if line.startswith("confrere connect"))
+    ready = f"for i in $(seq 120); do {connect} > said.connect 2>&1 && break; sleep 0.5; done\n"
+    text = text.replace(connect, ready + connect)
     return "set -e\n" + text.replace("8102", str(port)).replace("8443", str(api))
 
 

@@ -18,6 +18,7 @@ from confrere.coordinator.home import Home
 from confrere.hospital.home import Home as Hospital
 from engines.inprocess import STUDY, InProcess, found
 
+pytestmark = pytest.mark.filterwarnings("default")  # the engine's own, of its clients in this process
 NOISE = "# {}\n"  # makes a study of another hash, so that each test has a run of its own
 
 
@@ -81,13 +82,13 @@ def flare(place: Path) -> Iterator[World]:
     machines = Machines(place)
     home = Home(machines.home("coordinator"))
     engine = Flare(home.path, home.path / "engine" / "server.log")
-    engine.serve(ROUND)
-    until(lambda: engine.up, "the engine's server is not up")
-    for name in HOSPITALS:
-        machines.start(name)
     world = World(engine, home, {name: Hospital(machines.home(name)) for name in HOSPITALS})
     world.lose, world.back = machines.kill, machines.start
     try:
+        engine.serve(ROUND)
+        until(lambda: engine.up, "the engine's server is not up")
+        for name in HOSPITALS:
+            machines.start(name)
         world.until(lambda: set(engine.hospitals()) == set(HOSPITALS), 180)
         yield world
     finally:

@@ -188,6 +188,39 @@ def test_changed_data_are_noticed_and_nothing_is_mixed(place: Path) -> None:
     assert "changed since" in (place / "curie" / "log.jsonl").read_text()
 
 
+def test_the_first_rounds_sums_are_of_one_cut_too(place: Path) -> None:
+    rounds = 0
+
+    def stop(name: str, number: int, answered: bool) -> None:
+        nonlocal rounds
+        rounds = max(rounds, number)
+        if name == "lyon" and number == 6:  # the first round is answered and settled; nobody has learned it yet
+            raise Waiting("lyon did not answer")
+
+    with pytest.raises(Waiting):
+        once(place, stop)
+    assert not Journal(place / "curie" / "runs" / HASH / "journal").records
+    csv = place / "curie" / "breast.csv"
+    csv.write_text("\n".join(csv.read_text().splitlines()[:-1]) + "\n")
+    with pytest.raises(Refused):
+        once(place)
+    assert "changed since" in (place / "curie" / "log.jsonl").read_text()
+
+
+def test_a_yes_that_is_taken_back_holds_before_the_next_round(place: Path) -> None:
+    from confrere.hospital.home import Home
+
+    def refuse(name: str, number: int, answered: bool) -> None:
+        if name == "curie" and number == 20 and answered:
+            Home(place / "delft").refuse(HASH)
+
+    with pytest.raises(Refused) as caught:
+        once(place, refuse)
+    assert str(caught.value) == Refused.uniform
+    assert "not approved" in (place / "delft" / "log.jsonl").read_text()
+    assert len(Journal(place / "curie" / "runs" / HASH / "journal").records) < 20
+
+
 def test_an_epoch_is_never_used_twice(place: Path) -> None:
     from confrere.hospital.home import Home
 

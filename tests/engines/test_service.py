@@ -45,6 +45,16 @@ def engine_of(service: Service) -> InProcess:
     return engine
 
 
+def slowly(service: Service) -> str:
+    """A run that takes its time, in its fifth round or later."""
+    engine_of(service)._pace = 0.01
+    run = service.submit(STUDY, "ada").run
+    service.step()
+    while service.home.folder(run).progress.get("round", 0) < 5:
+        time.sleep(0.01)
+    return run
+
+
 def test_two_studies_run_and_are_found(service: Service) -> None:
     runs = [service.submit(text, "ada").run for text in (STUDY, OTHER)]
     assert len(set(runs)) == 2
@@ -83,12 +93,7 @@ def test_a_run_waits_for_its_hospitals_and_says_for_whom(service: Service) -> No
 
 
 def test_a_hospital_that_is_lost_is_waited_for_and_the_run_goes_on(service: Service) -> None:
-    engine = engine_of(service)
-    engine._pace = 0.01
-    run = service.submit(STUDY, "ada").run
-    service.step()
-    while service.home.folder(run).progress.get("round", 0) < 5:
-        time.sleep(0.01)
+    engine, run = engine_of(service), slowly(service)
     engine.down.add("delft")
     waiting = until(service, run, "waiting")
     assert "delft" in str(waiting["why"])
@@ -126,12 +131,7 @@ def test_a_cancelled_run_asks_nothing_more_and_can_be_submitted_again(service: S
 
 
 def test_a_coordinator_that_was_killed_takes_its_runs_up_again(service: Service) -> None:
-    engine = engine_of(service)
-    engine._pace = 0.01
-    run = service.submit(STUDY, "ada").run
-    service.step()
-    while service.home.folder(run).progress.get("round", 0) < 5:
-        time.sleep(0.01)
+    engine, run = engine_of(service), slowly(service)
     restarted = Service(service.home, engine, Book(service.home.database))
     restarted.recover()
     assert restarted.status(run)["state"] == "waiting"

@@ -138,7 +138,7 @@ def refuse(
     study: Annotated[str, typer.Argument(help="The study file, or its hash.")],
     home: At = HERE,
 ) -> None:
-    """Take back an approval: nothing more is answered under the study from the next start on."""
+    """Take back an approval: nothing more is answered under the study, effective before the next round."""
     from confrere.hospital.home import Home
     from confrere.study.file import read
 

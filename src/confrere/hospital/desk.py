@@ -52,6 +52,9 @@ class Desk:
                 return wire.pack(self._start(asked))
             if asked["do"] == "hello":
                 self._renew(int(asked["epoch"]))
+            if asked["do"] == "round" and self._run is not None:
+                self.home.approved(self._hash)  # a yes that was taken back holds before the next round
+                _asked(self.home.run(self._hash)).touch()
         except OSError as reason:
             self._log("unable", reason)
             return wire.pack({"unable": True})
@@ -61,8 +64,6 @@ class Desk:
         if self._run is None:
             self._log("refused", ProtocolError(f"{asked['do']} before a study was started"))
             return wire.pack({"refused": True})
-        if asked["do"] == "round":
-            (self.home.run(self._hash) / "asked").touch()
         reply = self._run.answer(message)
         for note in self._run.notes[self._told :]:
             self._log("unable" if isinstance(note.reason, OSError) else "refused", note.reason, round=note.round)
@@ -96,7 +97,7 @@ class Desk:
         self._study = study
         self._without = _members(folder, tuple(asked["without"]))
         known = Journal(folder / "journal")
-        _frozen(folder / "cut", self._table, fresh=not known.records)
+        _frozen(folder, self._table)
         self.home.log("started", study=study.hash, rounds=len(known.records))
         return {"version": wire.release(), "rounds": len(known.records), "epoch": _epoch(folder)}
 
@@ -123,7 +124,7 @@ class Desk:
     def _log(self, event: str, reason: Exception, **facts: Any) -> None:
         # only our own errors speak in words that are known to hold no patient's value; DataErrors may name one
         ours = isinstance(reason, ConfrereError) and type(reason).__name__ != "DataError"
-        why = str(reason) if ours and not (isinstance(reason, Refused) and not str(reason)) else ""
+        why = str(reason) if ours else ""
         self.home.log(event, study=self._hash, error=type(reason).__name__, why=why, **facts)
 
 
@@ -139,12 +140,21 @@ def _claimed(path: Path, linger: float) -> FileAttempts:
             time.sleep(0.2)
 
 
-def _frozen(file: Path, table: Table, fresh: bool) -> None:
-    """Hold the records against those that the run began with: a run is about one cut of the data."""
+def _asked(folder: Path) -> Path:
+    """Stands from the first round that was asked: hospitals and records are the same from then on."""
+    return folder / "asked"
+
+
+def _frozen(folder: Path, table: Table) -> None:
+    """Hold the records against those that the run began with: a run is about one cut of the data.
+
+    From the first round asked, not learned: whoever ends runs there would see the same sums of two cuts, and who came.
+    """
     import pandas as pd
 
+    file = folder / "cut"
     now = hashlib.sha256(pd.util.hash_pandas_object(table.frame, index=False).to_numpy().tobytes()).hexdigest()
-    if fresh or not file.is_file():
+    if not _asked(folder).exists():
         file.write_text(now, encoding="utf-8")
     elif file.read_text(encoding="utf-8") != now:
         raise Refused(
@@ -155,7 +165,7 @@ def _frozen(file: Path, table: Table, fresh: bool) -> None:
 def _members(folder: Path, without: tuple[str, ...]) -> tuple[str, ...]:
     """Who of the roster takes no part: what is said first holds from the first round on."""
     file = folder / "without"
-    if (folder / "asked").exists():
+    if _asked(folder).exists():
         if set(file.read_text(encoding="utf-8").split()) != set(without):
             raise Refused("this study was begun with other hospitals; a sum less one hospital would show its part")
     else:

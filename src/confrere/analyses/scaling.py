@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from confrere.errors import ModelError
-from confrere.rounds import Array, Bools, Flow, People, Sum
+from confrere.rounds import Array, Bools, People, Sum
 
 BLOCK = 160_000  # numbers at a time
 RAW = 40  # power of two of raw sums: up to 1e25, steps of 1e-12
@@ -110,6 +110,3 @@ def standard(s: Scales, names: Sequence[str]) -> Standard:
 def indicators(s: Scales) -> Bools:
     """Which columns (p,) are 0 or 1 for everybody: those equal to their squares."""
     return np.asarray(np.abs(s.first.value - s.second.value) <= 1e-11 * np.abs(s.second.value))
-
-
-Scaled = Flow[Standard]

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 TIMES = 3_650  # distinct event times: ten years in days
 FEDECA_ROUNDS = 10
+LAST_PASS = {"cox: confrere": "curve", "cox: confrere, one baseline": "firsts", "logistic: confrere": "last"}
 
 
 class Layout(NamedTuple):
@@ -45,7 +46,7 @@ def traffic(rows: list[dict[str, Any]], terms: int) -> dict[str, Any]:
 
 def _ours(row: dict[str, Any]) -> dict[str, Any]:
     """Numbers and bytes; the last pass is the one that asks for the full information, by which SEs are exact."""
-    full = "firsts" if row["label"].endswith("one baseline") else "curve"
+    full = LAST_PASS[row["name"]]
     steps = [step for step, _, _, _ in row["left"]]
     last = len(steps) - 1 - steps[::-1].index(full)
     first = next(i for i in range(last, -1, -1) if steps[i] != full) + 1

@@ -42,7 +42,20 @@ FILES = {"contributing": "CONTRIBUTING.md", "changes": "CHANGELOG.md"}  # pages 
 CONTENTS = {  # the side bar: appended to the first page, where a code host need not show it
     "Start": ("researcher", "tutorial", "results", "missing"),
     "Methods": ("methods/*",),
-    "Hospitals": ("federation", "scale", "steward", "En français <steward.fr>", "Avertissements <warnings.fr>"),
+    "Hospitals": (
+        "federation",
+        "upgrading",
+        "identity",
+        "scale",
+        "steward",
+        "ledger",
+        "airlock",
+        "differencing",
+        "opposition",
+        "En français <steward.fr>",
+        "Oppositions <opposition.fr>",
+        "Avertissements <warnings.fr>",
+    ),
     "Reference": (
         "reference/commands",
         "reference/settings",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from confrere.analyses.logistic import Logistic
     from confrere.analyses.logrank import LogRank
     from confrere.analyses.poisson import Poisson
+    from confrere.analyses.worklist import Screening
     from confrere.console.client import Remote, connect
     from confrere.console.fit import Fit, Results
     from confrere.console.local import Local, local
@@ -38,7 +39,8 @@ _WHERE = {
     "Impute": "study.imputation", "KaplanMeier": "analyses.kaplan_meier", "Linear": "analyses.linear",
     "Local": "console.local", "LogRank": "analyses.logrank", "Logistic": "analyses.logistic",
     "Poisson": "analyses.poisson", "Remote": "console.client", "Results": "console.fit", "Schema": "study.schema",
-    "Study": "study.file", "connect": "console.client", "local": "console.local", "read": "study.file",
+    "Screening": "analyses.worklist", "Study": "study.file", "connect": "console.client", "local": "console.local",
+    "read": "study.file",
 }  # fmt: skip
 
 
@@ -54,5 +56,5 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "Column", "CompetingRisks", "Cox", "Describe", "Fit", "Glm", "Ground", "Impute", "KaplanMeier", "Linear", "Local",
-    "LogRank", "Logistic", "Poisson", "Remote", "Results", "Schema", "Study", "connect", "local", "read",
+    "LogRank", "Logistic", "Poisson", "Remote", "Results", "Schema", "Screening", "Study", "connect", "local", "read",
 ]  # fmt: skip

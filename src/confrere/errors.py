@@ -7,12 +7,14 @@
     │   ├── DataError       a file, a column, a value
     │   └── ModelError      the people do not determine the model: separation, collinear, no events
     ├── Refused             a hospital or its gate refused; uniform, the reason stays there exit code 3
+    ├── LedgerError         a ledger does not verify, or cannot be continued                exit code 3
     ├── ProtocolError       what arrived is not what was agreed                             exit code 3
     │   ├── WireError       bytes that are not a message of ours, or too many of them
     │   ├── KeysError       a forged, swapped or replayed key or message
     │   ├── MaskReuse       a mask would have been used a second time
     │   └── RangeError      a number does not fit the fixed point: overflow, underflow, not finite
     └── Waiting             hospitals did not answer before the deadline, or the run was cancelled   exit code 4
+        └── Paused          a steward paused the study, or a hospital answers at other hours
 
 A user's error names the value, the rule and the next thing to do. No message that may leave a hospital
 holds a patient's value: messages that do name one are `DataError`s, raised where a file is read, and
@@ -72,6 +74,16 @@ class Refused(ConfrereError):
         super().__init__(message, about=about)
 
 
+class LedgerError(ConfrereError):
+    """A ledger is not as it was written, or what is to be written is no plain data. `entry`: the first bad number."""
+
+    exit_code = 3
+
+    def __init__(self, message: str, *, entry: int | None = None) -> None:
+        super().__init__(message)
+        self.entry = entry
+
+
 class ProtocolError(ConfrereError):
     """What arrived is not what was agreed."""
 
@@ -98,3 +110,7 @@ class Waiting(ConfrereError):
     """Hospitals did not answer before the deadline, or the run was cancelled. Says whom it waited for."""
 
     exit_code = 4
+
+
+class Paused(Waiting):
+    """A steward paused the study, or the hospital answers at other hours. The run goes on once it may."""

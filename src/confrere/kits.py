@@ -34,6 +34,7 @@ HOSPITAL_CLASSES: Final = (  # all that a job may load at a hospital: ours, and 
     "confrere.hospital.flare.Hospital",
     "nvflare.collab.runtime.executor.CollabExecutor",
 )
+VITALS: Final = "confrere_vitals"  # what a hospital says of its machine, in the engine's heartbeats
 SAFE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,30}")
 DAYS: Final = 1095
 

@@ -23,6 +23,7 @@ import hashlib
 import time
 from collections.abc import Callable, Generator, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.metadata import entry_points
 from typing import Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar, cast, get_type_hints
 
@@ -183,7 +184,7 @@ class Ask:
             "group": self.group,
         }
 
-    @property
+    @cached_property
     def key(self) -> Hashable:
         """Equal for equal asks of one process; the arguments by value."""
         return (self.analysis, self.step, self.kind, self.group, _hashable(self.args))
@@ -562,12 +563,15 @@ def drive(
 # Plain data ---------------------------------------------------------------------------------------------------
 
 
+_FLOATS = frozenset([float])  # the types of many numbers, such as coefficients, which are then taken at once
+
+
 def _plain(value: Any) -> Any:
     """Dataclasses as dicts, sequences as tuples; numbers, strings and arrays as they are."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, (tuple, list)):
-        return tuple(_plain(v) for v in value)
+        return tuple(value) if _FLOATS.issuperset(map(type, value)) else tuple(_plain(v) for v in value)
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
     return value
@@ -577,7 +581,7 @@ def _hashable(value: Any) -> Hashable:
     if isinstance(value, np.ndarray):
         return (value.dtype.str, value.shape, value.tobytes())
     if isinstance(value, (tuple, list)):
-        return tuple(_hashable(v) for v in value)
+        return tuple(value) if _FLOATS.issuperset(map(type, value)) else tuple(_hashable(v) for v in value)
     if isinstance(value, Mapping):
         return tuple(sorted((k, _hashable(v)) for k, v in value.items()))
     return cast(Hashable, value)
@@ -588,6 +592,8 @@ def same(a: Any, b: Any, tolerance: float = 1e-7) -> bool:
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         return a.keys() == b.keys() and all(same(a[k], b[k], tolerance) for k in a)
     if isinstance(a, (tuple, list)) and isinstance(b, (tuple, list)):
+        if _FLOATS.issuperset(map(type, (*a, *b))) and tuple(a) == tuple(b):  # mostly, and at once
+            return True
         return len(a) == len(b) and all(same(x, y, tolerance) for x, y in zip(a, b, strict=True))
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
         return a.shape == b.shape and a.dtype == b.dtype and bool(np.all(_near(a, b, tolerance)))

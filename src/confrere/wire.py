@@ -7,9 +7,9 @@ text keys. An array stands in it as an extension (type 1: a byte for the dtype, 
 each), and its bytes follow the header, in the order in which the arrays stand in it. Offsets are not
 written, so they cannot be wrong, overlap or leave gaps. All numbers are little-endian.
 
-Canonical: a value has one form, and `unpack` refuses every other (it packs the header again and
-compares), so a digest of bytes is a digest of the value. True, 1 and 1.0 differ. A list is the same
-value as a tuple. Only data come out: no classes, no code.
+Canonical: a value has one form, and `unpack` refuses every other (it encodes the header again and
+compares, and checks what that leaves open), so a digest of bytes is a digest of the value. True, 1 and
+1.0 differ. A list is the same value as a tuple. Only data come out: no classes, no code.
 
 Bounded: whole message, header, depth, arrays and dimensions; and no array is larger than the bytes
 that are there. Whatever the bytes, `unpack` returns a value or raises WireError.
@@ -20,6 +20,7 @@ from __future__ import annotations
 import hashlib
 import math
 import struct
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -41,6 +42,8 @@ _PREFIX: Final = struct.Struct("<8sII")  # magic, version, header length
 _ALIGNMENT: Final = 8
 _ARRAY: Final = 1  # MessagePack extension type
 _DTYPES: Final = tuple(np.dtype(name) for name in ("<f8", "<i8", "<u8", "?", "u1"))  # place = code on the wire
+_FLOATS: Final = frozenset([float])
+_NAN: Final = struct.pack("<d", math.nan)
 _NAMES: Final = "float64, int64, uint64, bool, uint8"
 
 Array = NDArray[Any]
@@ -75,11 +78,11 @@ def unpack(data: bytes, *, limit: int = LIMIT) -> Any:
         raise WireError(f"the message has {len(data)} bytes, and {limit} are allowed")
     data = bytes(data)
     header, at = _read_header(data)
-    reader = _Reader(data, at)
-    value = reader.value(_decode(header), 0)
+    reader, tree = _Reader(data, at), _decode(header)
+    value = reader.value(tree, 0)
     if reader.at != len(data):
         raise WireError(f"{len(data) - reader.at} bytes follow the last array of the message")
-    if _encode(value)[0] != header:
+    if msgspec.msgpack.encode(tree) != header:
         raise WireError("the header is not in canonical form (order of keys, shortest numbers, one NaN)")
     return value
 
@@ -113,6 +116,8 @@ def _tree(value: object, arrays: list[Array], depth: int) -> object:
     if type(value) is float:
         return value if value == value else math.nan  # one NaN: sign and payload mean nothing
     if isinstance(value, tuple | list):
+        if _FLOATS.issuperset(map(type, value)):  # many numbers, such as coefficients, at once
+            return [one if one == one else math.nan for one in value]
         return [_tree(item, arrays, depth + 1) for item in value]
     if type(value) is dict:
         if not all(type(key) is str for key in value):
@@ -182,6 +187,12 @@ def _decode(header: bytes) -> object:
         raise WireError(f"the header is not MessagePack: {error}") from error
 
 
+def _check_nan(numbers: Sequence[float]) -> None:
+    """WireError for a NaN that `pack` does not write: it is kept as it is when it is encoded again."""
+    if any(one != one and struct.pack("<d", one) != _NAN for one in numbers):
+        raise WireError("the header is not in canonical form (one NaN)")
+
+
 class _Reader:
     """Turns a decoded header into values, taking arrays from the bytes behind it in order."""
 
@@ -195,6 +206,9 @@ class _Reader:
         if depth > DEPTH_LIMIT:
             raise WireError(f"values are nested deeper than {DEPTH_LIMIT}")
         if isinstance(tree, list):
+            if _FLOATS.issuperset(map(type, tree)):
+                _check_nan(tree)
+                return tuple(tree)
             return tuple(self.value(item, depth + 1) for item in tree)
         if isinstance(tree, dict):
             if not all(type(key) is str for key in tree):
@@ -205,7 +219,10 @@ class _Reader:
             return {key: self.value(item, depth + 1) for key, item in tree.items()}
         if isinstance(tree, msgspec.msgpack.Ext):
             return self._array(tree)
-        if tree is None or type(tree) in (bool, int, float, str, bytes):
+        if type(tree) is float:
+            _check_nan((tree,))
+            return tree
+        if tree is None or type(tree) in (bool, int, str, bytes):
             return tree
         raise WireError(f"a {type(tree).__name__} in the header is not plain data")
 

@@ -19,6 +19,7 @@ import pandas as pd
 
 from attacks.people import Table, pooled
 from attacks.view import View
+from confrere.testing.membership import Auc, membership_auc
 
 STEP = 2e-4  # standard deviations; times lie a day apart, which is more
 CUT = 1e-8  # relative singular values that still count
@@ -194,7 +195,7 @@ def _right(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 # Membership ---------------------------------------------------------------------------------------------------
 
 
-def membership(view: View, fresh: pd.DataFrame, sample: int = 60, worlds: int = 40) -> float:
+def membership(view: View, fresh: pd.DataFrame, sample: int = 60, worlds: int = 40) -> Auc:
     """AUC of telling members from others of the same population, to one who knows the whole row of a person.
 
     The attacker draws hospitals from `fresh` to learn what the view is expected to be and how a person moves it,
@@ -215,8 +216,7 @@ def membership(view: View, fresh: pd.DataFrame, sample: int = 60, worlds: int = 
     covariance = (spread / unit).T @ (spread / unit) / len(spread) * len(members)
     scorer = np.linalg.solve(covariance + 0.1 * len(members) * np.eye(len(unit)), deviation / unit)
     scores = [((p - push[1].mean(axis=0)) / unit) @ scorer for p in push]
-    above = scores[0][:, None] > scores[1][None, :]
-    return float(above.mean() + (scores[0][:, None] == scores[1][None, :]).mean() / 2)
+    return membership_auc(-scores[0], -scores[1])
 
 
 def _drawn(view: View, fresh: pd.DataFrame, names: Sequence[str], rng: np.random.Generator) -> np.ndarray:

@@ -26,6 +26,7 @@ from confrere.console.result import as_dict
 from confrere.coordinator.conduct import OVER, Folder
 from confrere.hospital.home import Home
 from confrere.kits import Profile
+from engines.inprocess import told
 
 HOSPITALS = ("delft", "gouda", "rotterdam")
 ROUND = 8.0  # seconds to wait for an answer
@@ -244,8 +245,7 @@ class Machines:
 
     def logged(self, name: str) -> list[dict[str, Any]]:
         """What a hospital wrote for its steward."""
-        lines = (self.home(name) / "log.jsonl").read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines]
+        return [json.loads(line) for line in told(self.home(name)).splitlines()]
 
     def epoch(self, name: str, run: str) -> int:
         """The last epoch of keys of a run at a hospital."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -12,11 +13,14 @@ import pandas as pd
 from confrere.console.demo import load
 from confrere.coordinator import roster
 from confrere.coordinator.conduct import conduct, ended
+from confrere.coordinator.engine import Vitals
 from confrere.coordinator.federation import Link
 from confrere.coordinator.home import Home as CoordinatorHome
 from confrere.errors import Waiting
+from confrere.hospital.chain import read
 from confrere.hospital.desk import Desk
 from confrere.hospital.home import Home
+from confrere.hospital.vitals import vitals
 
 FOUR = ("curie", "delft", "lyon", "paris")
 STUDY = """
@@ -59,9 +63,10 @@ def found(place: Path, text: str = STUDY, names: tuple[str, ...] = NAMES) -> tup
     for name, frame in tables(names).items():
         (place / name).mkdir(parents=True)
         frame.to_csv(place / name / "breast.csv", index=False)
-        made = Home.make(place / name, name, {"breast": "breast.csv"})
+        records = place / name / "breast.csv"
+        made = Home.make(place / name, name, {"breast": str(records)})
         settings = made.path / "hospital.toml"  # relative to it: a copy of the folder has records of its own
-        settings.write_text(settings.read_text().replace(str(Path("breast.csv").absolute()), "breast.csv"))
+        settings.write_text(settings.read_text().replace(str(records.absolute()), "breast.csv"))
         homes[name] = Home(made.path)
     listed = place / "roster.json"
     roster.assemble([h.card() for h in homes.values()], listed)
@@ -73,6 +78,11 @@ def found(place: Path, text: str = STUDY, names: tuple[str, ...] = NAMES) -> tup
     coordinator = CoordinatorHome.make(place / "coordinator")
     roster.pin(listed, coordinator.path)
     return coordinator, homes
+
+
+def told(home: Path) -> str:
+    """A hospital's ledger, as lines of JSON."""
+    return "\n".join(json.dumps({"event": e.event, **e.facts}) for e in read(home / "ledger.sqlite"))
 
 
 def links(homes: Mapping[str, Home], fault: Fault = lambda name, number, answered: None) -> dict[str, Link]:
@@ -117,6 +127,11 @@ class InProcess:
     def hospitals(self) -> dict[str, float]:
         """See `Engine`."""
         return {name: time.time() for name in self._homes if name not in self.down}
+
+    def vitals(self) -> dict[str, Vitals]:
+        """See `Engine`."""
+        said = {name: Vitals.of(vitals(self._homes[name].path), time.time()) for name in self.hospitals()}
+        return {name: one for name, one in said.items() if one is not None}
 
     def start(self, run: str, hospitals: tuple[str, ...]) -> str:
         """See `Engine`."""

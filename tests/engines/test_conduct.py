@@ -15,7 +15,7 @@ from confrere.errors import ProtocolError, Refused, StudyError, Waiting
 from confrere.hospital.desk import Desk
 from confrere.journal import Journal
 from confrere.study.file import parse
-from engines.inprocess import FOUR, NAMES, STUDY, Fault, found, let_go, links, tables
+from engines.inprocess import FOUR, NAMES, STUDY, Fault, found, let_go, links, tables, told
 
 HASH = parse(STUDY).hash
 START = {"do": "start", "study": HASH, "version": wire.release(), "without": ()}
@@ -169,8 +169,8 @@ def test_a_study_that_is_not_approved_is_refused_alike_and_the_reason_stays(plac
     with pytest.raises(Refused) as caught:
         once(place)
     assert str(caught.value) == Refused.uniform
-    assert "not approved" in (place / "lyon" / "log.jsonl").read_text()
-    assert "not approved" not in "".join((place / n / "log.jsonl").read_text() for n in ("curie", "delft"))
+    assert "not approved" in told(place / "lyon")
+    assert "not approved" not in "".join(told(place / n) for n in ("curie", "delft"))
 
 
 def test_changed_data_are_noticed_and_nothing_is_mixed(place: Path) -> None:
@@ -185,7 +185,7 @@ def test_changed_data_are_noticed_and_nothing_is_mixed(place: Path) -> None:
     csv.write_text("\n".join(rows[:-30]) + "\n")
     with pytest.raises(Refused):
         once(place)
-    assert "changed since" in (place / "curie" / "log.jsonl").read_text()
+    assert "changed since" in told(place / "curie")
 
 
 def test_the_first_rounds_sums_are_of_one_cut_too(place: Path) -> None:
@@ -204,7 +204,7 @@ def test_the_first_rounds_sums_are_of_one_cut_too(place: Path) -> None:
     csv.write_text("\n".join(csv.read_text().splitlines()[:-1]) + "\n")
     with pytest.raises(Refused):
         once(place)
-    assert "changed since" in (place / "curie" / "log.jsonl").read_text()
+    assert "changed since" in told(place / "curie")
 
 
 def test_a_yes_that_is_taken_back_holds_before_the_next_round(place: Path) -> None:
@@ -217,7 +217,7 @@ def test_a_yes_that_is_taken_back_holds_before_the_next_round(place: Path) -> No
     with pytest.raises(Refused) as caught:
         once(place, refuse)
     assert str(caught.value) == Refused.uniform
-    assert "not approved" in (place / "delft" / "log.jsonl").read_text()
+    assert "not approved" in told(place / "delft")
     assert len(Journal(place / "curie" / "runs" / HASH / "journal").records) < 20
 
 
@@ -278,7 +278,7 @@ def test_a_study_starts_without_a_hospital_and_stays_without_it(tmp_path: Path) 
     with pytest.raises(Refused):
         conduct(Folder.make(path, STUDY), given)
     let_go(given)
-    assert "begun with other hospitals" in (tmp_path / "curie" / "log.jsonl").read_text()
+    assert "begun with other hospitals" in told(tmp_path / "curie")
     given = links(three)
     result = conduct(Folder.make(path, STUDY, ["paris"]), given)
     let_go(given)

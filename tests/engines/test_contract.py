@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from confrere import wire
 from confrere.coordinator.conduct import OVER, Folder, Found
 from confrere.coordinator.engine import Engine
 from confrere.coordinator.home import Home
@@ -110,6 +111,15 @@ def test_it_says_who_is_there(world: World) -> None:
     seen = world.engine.hospitals()
     assert set(seen) == set(world.hospitals)
     assert all(abs(time.time() - at) < 60 for at in seen.values())
+
+
+def test_it_says_how_the_machines_are(world: World) -> None:
+    world.until(lambda: set(world.engine.vitals()) == set(world.hospitals))
+    for said in world.engine.vitals().values():
+        assert said.version == wire.release()
+        assert abs(time.time() - said.heard) < 60
+        assert abs(said.ahead) < 10
+        assert said.free > 0
 
 
 def test_it_conducts_a_run_to_its_end(world: World) -> None:

@@ -18,7 +18,8 @@ PRIVATE = ("startup", "local", "runs", "snapshots", "transfer")
 def logs(home: Path) -> list[Path]:
     """Everything at a machine that reads like a log; not its settings, and not what it keeps of runs."""
     found = [p for p in home.rglob("*") if p.is_file() and LOGS.search(p.name)]
-    return [p for p in found if not set(PRIVATE) & set(p.relative_to(home).parts)]
+    found = [p for p in found if not set(PRIVATE) & set(p.relative_to(home).parts)]
+    return [*found, *home.glob("runs/*/log.jsonl")]
 
 
 @pytest.mark.slow

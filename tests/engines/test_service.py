@@ -14,7 +14,9 @@ from confrere.coordinator.book import Book
 from confrere.coordinator.conduct import OVER, STATES
 from confrere.coordinator.service import Service
 from confrere.errors import StudyError
-from engines.inprocess import STUDY, InProcess, found
+from confrere.hospital.home import Home
+from confrere.study.file import parse
+from engines.inprocess import NAMES, STUDY, InProcess, found
 
 OTHER = STUDY.replace("engine-test", "engine-test-2").replace("hormon + age + nodes", "hormon + age")
 
@@ -154,10 +156,29 @@ def test_an_attempt_that_died_without_a_word_is_taken_up_again(
 
 
 def test_a_refusal_ends_the_run_and_says_nothing(service: Service) -> None:
-    run = service.submit(STUDY.replace("engine-test", "not-approved"), "ada").run
+    text = STUDY.replace("engine-test", "refused-here")
+    run = service.submit(text, "ada").run
+    homes = [Home(service.home.path.parent / name) for name in NAMES]
+    status = until(service, run, "waiting")
+    assert str(status["why"]) == "waiting for the stewards of curie, delft, lyon to decide"
+    for home in homes[:2]:
+        home.approve(home.studies.text(parse(text, "").hash))
+    homes[2].refuse(parse(text, "").hash)
     status = until(service, run, *OVER)
     assert status["state"] == "refused"
     assert "steward" in str(status["why"])
+
+
+def test_a_study_that_comes_unannounced_waits_in_the_inbox_and_runs_once_all_said_yes(service: Service) -> None:
+    text = STUDY.replace("engine-test", "unannounced")
+    run = service.submit(text, "ada").run
+    until(service, run, "waiting")
+    for name in NAMES:
+        home = Home(service.home.path.parent / name)
+        (record,) = home.studies.all(["submitted"])
+        assert home.studies.text(record.study) == text
+        home.approve(text)
+    until(service, run, "done")
 
 
 def test_what_is_over_can_be_erased(service: Service) -> None:
@@ -230,6 +251,10 @@ def test_the_face_to_researchers(service: Service) -> None:
     client = testing.TestClient(web(service, "0"))
     assert client.get("/runs").status_code == 401
     assert client.get("/runs", headers={"Authorization": "Bearer nobody"}).status_code == 401
+    reads = {"Authorization": f"Bearer {service.book.token('ada', scopes=('read',))}"}
+    assert client.get("/runs", headers=reads).status_code == 200
+    refused = client.post("/runs", content=STUDY.encode(), headers=reads)
+    assert (refused.status_code, "may not submit" in refused.text) == (401, True)
     said = client.post("/runs", content=b"nonsense", headers=ada)
     assert (said.status_code, said.json()["error"]) == (422, "StudyError")
     assert client.post("/runs", content=b"\xff\xfe", headers=ada).status_code == 422

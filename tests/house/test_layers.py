@@ -17,14 +17,15 @@ MAY: dict[str, set[str]] = {
     "wire": {"errors", "rounds"},
     "journal": {"errors", "rounds", "wire"},
     "kits": {"errors"},
+    "metrics": {"errors"},
     "sums": {"errors", "rounds"},
     "study": {"errors", "rounds"},
     "data": {"errors", "study"},
     "analyses": {"errors", "rounds", "study"},
-    "hospital": {"errors", "journal", "kits"} | BELOW,
-    "coordinator": {"errors", "journal", "kits"} | BELOW,
+    "hospital": {"errors", "journal", "kits", "metrics"} | BELOW,
+    "coordinator": {"errors", "journal", "kits", "metrics"} | BELOW,
     "report": {"errors", "study", "analyses"},
-    "console": {"errors", "hospital", "coordinator", "report", "kits", "__version__"} | BELOW - {"sums"},
+    "console": {"errors", "hospital", "coordinator", "report", "kits", "metrics", "__version__"} | BELOW - {"sums"},
     "testing": {"errors", "hospital", "console", "journal"} | BELOW - {"sums", "wire"},  # for tests of methods
     "__main__": {"console"},
     "__init__": {"analyses", "console", "study"},  # names on first use

@@ -10,7 +10,9 @@ from federate import ROOT
 
 PACKAGE = ROOT / "src" / "confrere"
 TOP = ("src", "tests", "docs", "scripts", "benchmarks", ".ci")  # beside the files at the top
-WRITTEN = {".py", ".md", ".toml", ".R", ".j2", ".css", ".json", ".csv", ".svg", ".txt", "", ".gitignore"}
+WRITTEN = {
+    ".py", ".md", ".toml", ".R", ".j2", ".css", ".json", ".csv", ".svg", ".txt", ".html", ".po", "", ".gitignore",
+}  # fmt: skip
 
 
 @lru_cache

@@ -10,8 +10,8 @@ import pytest
 
 import confrere as cf
 from confrere.console.demo import DEMOS, load
-from confrere.console.manifest import Entry, Manifest, manifest
 from confrere.coordinator.federation import Left
+from confrere.hospital.manifest import Entry, Manifest, manifest
 from confrere.rounds import installed
 from confrere.study.file import Study, parse
 
@@ -65,13 +65,15 @@ TABLES: Settings = [
     {"method": "describe", "variables": ["age", "size", "nodes", "er", "recur"], "by": "treated"},
     {"method": "describe", "variables": ["age", "pgr"], "by": "grade", "quantiles": [0.1, 0.9]},
     {"method": "describe", "variables": ["treated", "age"]},
+    {"method": "worklist", "title": "Seen", "criteria": ["age > 60 or nodes > 9", "size == '>50'", "er > 10"]},
 ]
 METHODS: dict[str, Settings] = {"survival": SURVIVAL, "causes": CAUSES, "outcomes": OUTCOMES, "tables": TABLES}
 
 
 def study(analyses: Settings, data: str = "", allow: str = "") -> Study:
     """A study of these analyses, named a0, a1, ..."""
-    blocks = [HEAD.format(data=data, allow=allow)]
+    listing = any(settings["method"] == "worklist" for settings in analyses)  # a list names people
+    blocks = [HEAD.format(data=data + ('\nperson = "pid"' if listing else ""), allow=allow)]
     for i, settings in enumerate(analyses):
         lines = [f"{key} = {str(v).lower() if isinstance(v, bool) else repr(v)}" for key, v in settings.items()]
         blocks.append("\n".join(["[[analysis]]", f'name = "a{i}"', *lines]) + "\n")

@@ -85,6 +85,8 @@ CASES = (
     _imputed("one column imputed", "linear", "y ~ x1 + x2", ("x1", "x2"), Impute(5), robust=True),
     _imputed("columns of two kinds imputed", "logistic", f"ill ~ {TERMS}", ("x1", "x2", "treated"), Impute(2, 2)),
     _imputed("levels imputed", "glm", "visits ~ x1 + C(stage)", ("x1",), Impute(2), family="poisson"),
+    Case(find("worklist")("To be seen", ("x1 > -1", "treated == 1 or stage == 'III'", "not x2 > 5"), order_by="-x1",
+                          ground=KNOWN), "three criteria", ("x1", "x2"), people=gaps),
     _imputed("imputed, shared", "cox", f"{SURV} ~ x1 + x2", ("x1", "x2"), Impute(2), baseline="shared",
              ground=replace(KNOWN, step=365.0)),
 )

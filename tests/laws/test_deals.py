@@ -20,7 +20,7 @@ deals = st.lists(st.integers(0, len(HOSPITALS) - 1), min_size=PEOPLE, max_size=P
 @given(deal=deals, seed=st.integers(1, 4))
 @settings(max_examples=3, deadline=None, derandomize=True)
 def test_any_deal_gives_the_pooled_finding(case: Case, deal: np.ndarray, seed: int) -> None:
-    agree(case, patients(PEOPLE, seed), deal)
+    agree(case, case.people(PEOPLE, seed), deal)
 
 
 @pytest.mark.slow
@@ -28,4 +28,5 @@ def test_any_deal_gives_the_pooled_finding(case: Case, deal: np.ndarray, seed: i
 @given(deal=deals, seed=st.integers(1, 50))
 @settings(max_examples=60, deadline=None, derandomize=True)
 def test_many_deals(case: Case, deal: np.ndarray, seed: int) -> None:
-    agree(case, patients(PEOPLE, seed), deal)
+    # nobody misses a value: of a few imputed tables that hardly vary, rhat is rounding, and differs
+    agree(case, patients(PEOPLE, seed).assign(pid=[f"p{i}" for i in range(PEOPLE)]), deal)

@@ -34,6 +34,26 @@ DESCRIBE = {
     "smd": {"value": 1 / sqrt(35 / 3), "stage": sqrt(18 / 41)},
 }  # fmt: skip
 
+# --- worklist ---------------------------------------------------------------------------------
+# Criterion 1: age >= 65. Criterion 2: grade == '3' or nodes > 4. Each person's answers, and where they lead:
+# a: yes; yes (grade)                     eligible       e: no (60)                      ruled out at 1
+# b: yes; yes (nodes 5)                   eligible       f: unknown; no or no            ruled out at 2
+# c: yes; no or unknown is unknown        to be checked  g: yes; unknown or yes is yes   eligible
+# d: unknown; yes                         to be checked  h: no (50)                      ruled out at 1
+# So 8 are screened, 6 left after the first, 5 after the second, of whom 3 are known to meet both.
+WORKLIST = {
+    "data": {
+        "pid": list("abcdefgh"),
+        "age": [70, 71, 72, None, 60, None, 75, 50],
+        "grade": ["3", "2", "2", "3", "3", "2", None, None],
+        "nodes": [0, 5, None, 1, 9, 1, 9, None],
+    },
+    "criteria": ("age >= 65", "grade == '3' or nodes > 4"),
+    "n": [8, 6, 5, 3],
+    "listed": {"a": ("met", "met"), "b": ("met", "met"), "c": ("met", "unknown"), "d": ("unknown", "met"),
+               "g": ("met", "met")},
+}  # fmt: skip
+
 # --- Kaplan-Meier -----------------------------------------------------------------------------
 # Events at 1, 3, 5; censored at 2, 5, 6 (the one at 5 is still at risk at 5).
 # At risk 6, 4, 3: S = 5/6, then x 3/4 = 5/8, then x 2/3 = 5/12.

@@ -690,10 +690,31 @@ make_predict <- function() {
     shared_strata = curves_predicted(monthly(Surv(rtime, recur) ~ hormon + age + nodes + strata(size), "efron"), newcomers, c(6, 12, 36, 60)))
 }
 
+# ---- worklist -------------------------------------------------------------------------------------
+
+# R's &, | and ! are Kleene's: NA & FALSE is FALSE. ruled_out: at the first criterion that somebody fails.
+funnel_of <- function(data, criteria) {
+  met <- sapply(criteria, function(text) with(data, eval(parse(text = text))))
+  first <- apply(met, 1, function(row) c(which(!row), NA)[1])
+  left <- vapply(seq_along(criteria), function(j) sum(is.na(first) | first > j), 0)
+  list(criteria = criteria, screened = one(nrow(data)), not_ruled_out = left,
+       meet_all = one(sum(rowSums(met) == length(criteria), na.rm = TRUE)),
+       listed = which(is.na(first)), unknown = lapply(which(is.na(first)), function(i) unname(as.integer(is.na(met[i, ])))))
+}
+
+make_worklist <- function() {
+  lung$ph.ecog <- factor(lung$ph.ecog)
+  save_oracle("worklist", list(lung = one("lung.csv, 228 rows"), listed = one("numbers of rows, from 1"),
+      unknown = one("1 for each criterion that is NA, of each row listed")),
+    funnel = funnel_of(lung, c("age >= 60", "ph.ecog == '0' | pat.karno >= 80", "!(meal.cal < 1000 & wt.loss > 10)",
+                               "log(time) > 5")))
+}
+
 # ---- all of it ------------------------------------------------------------------------------------
 
 makers <- list(cox_breast = make_cox_breast, cox_breast_baseline = make_cox_breast_baseline, cox_lung = make_cox_lung,
   splines = make_splines, km_breast = make_km_breast, km_lung = make_km_lung, logrank = make_logrank, glm_breast = make_glm_breast,
-  competing_myeloma = make_competing_myeloma, describe = make_describe, predict = make_predict)
+  competing_myeloma = make_competing_myeloma, describe = make_describe, predict = make_predict,
+  worklist = make_worklist)
 wanted <- commandArgs(trailingOnly = TRUE)
 for (name in if (length(wanted)) wanted else names(makers)) makers[[name]]()

@@ -11,6 +11,7 @@ import pytest
 
 from confrere.coordinator.conduct import Folder, conduct
 from confrere.errors import StudyError, Waiting
+from confrere.hospital.chain import read
 from confrere.hospital.home import Home
 from confrere.study.file import parse
 from confrere.sums.keys import verify
@@ -76,9 +77,9 @@ def test_erasing_leaves_a_signed_proof_and_nothing_else(tmp_path: Path) -> None:
     let_go(given)
     proof = homes["curie"].erase(HASH)
     assert not (tmp_path / "curie" / "runs" / HASH).exists()
-    assert not list((tmp_path / "curie" / "approved").iterdir())
+    assert not list((tmp_path / "curie" / "runs").iterdir())
     signature = bytes.fromhex(proof.pop("signature"))
     verify(homes["curie"].identity.public, signature, "erasure", *(v.encode() for v in proof.values()))
-    assert json.loads((tmp_path / "curie" / "log.jsonl").read_text().splitlines()[-1])["event"] == "erased"
+    assert [e.event for e in read(tmp_path / "curie" / "ledger.sqlite")][-1] == "erased"
     with pytest.raises(StudyError, match="keeps nothing"):
         homes["curie"].erase(HASH)

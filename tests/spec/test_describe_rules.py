@@ -39,7 +39,7 @@ LEVELS = {"arm": ("a", "b"), "stage": ("I", "II", "III"), "centre": ("x", "y", "
 GROUND = Ground(
     Schema({n: Column(n, v) for n, v in LEVELS.items()} | {"age": Column("age", range=(18.0, 100.0), unit="years")})
 )
-LOOSE = Policy(k=0, pairs=0, effective=0.0, effective_here=0.0, hospitals=1, share=1e9)
+LOOSE = Policy(k=0, pairs=0, effective=0.0, effective_here=0.0, hospitals=1, share=1e9, parameters=1e9)
 VARIABLES = ("age", "pgr", "ill", "loss", "stage")
 
 

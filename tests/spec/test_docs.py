@@ -73,6 +73,7 @@ VARIANTS = {
     "logrank": {"formula": "Surv(rtime, recur) ~ hormon"},
     "logrank per hospital": {"formula": "Surv(rtime, recur) ~ hormon", "baseline": "per hospital"},
     "poisson": {"formula": "recur ~ hormon + offset(log(rtime))"},
+    "worklist": {"title": "Large", "criteria": ["age >= 65", "size == '>50'", "nodes < 40"]},
 }
 
 
@@ -184,7 +185,7 @@ def test_a_method_has_a_page_with_every_setting(method: str) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_page_names_what_the_manifest_lists_and_how_often(method: str) -> None:
-    from confrere.console.manifest import manifest
+    from confrere.hospital.manifest import manifest
     from confrere.study import file
 
     page = DOCS / "methods" / f"{method}.md"

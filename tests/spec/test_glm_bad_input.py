@@ -213,7 +213,11 @@ def test_nobody_with_the_outcome() -> None:
 def test_more_terms_than_people() -> None:
     for kind in (Linear, Logistic, Poisson):
         with pytest.raises(ModelError, match="3 people cannot determine 3 coefficients"):
-            run(kind("recur ~ age + dose"), people().iloc[:3], Policy(k=1, pairs=0, effective=0, hospitals=1))
+            run(
+                kind("recur ~ age + dose"),
+                people().iloc[:3],
+                Policy(k=1, pairs=0, effective=0, hospitals=1, parameters=9),
+            )
 
 
 def test_terms_that_determine_the_outcome() -> None:

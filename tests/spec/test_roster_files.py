@@ -156,16 +156,19 @@ def test_a_wrong_hospital_toml_is_explained(tmp_path: Path, line: str, message: 
         Home(tmp_path)
 
 
-def test_a_hospital_may_be_stricter_and_no_study_laxer(homes: dict[str, Home], tmp_path: Path) -> None:
-    from engines.inprocess import STUDY
+def test_a_hospital_may_be_stricter_and_no_study_laxer(tmp_path: Path) -> None:
+    from confrere.study.file import parse
+    from engines.inprocess import NAMES, STUDY, tables
 
-    home = homes["curie"]
+    tables(NAMES)["curie"].to_csv(tmp_path / "people.csv", index=False)
+    Home.make(tmp_path / "curie-2", "curie-2", {"people": str(tmp_path / "people.csv")})
+    home = Home(tmp_path / "curie-2")
     text = STUDY.replace('table = "breast"', 'table = "people"')
-    with pytest.raises(StudyError, match="has no 'breast'"):
+    with pytest.raises(StudyError, match="`columns` of the table breast does not name"):
         home.approve(STUDY)
     home.approve(text)
     with pytest.raises(StudyError, match="does not name"):
         home.approve(text + '[disclosure]\nallow = ["fine_times"]\n')
-    settings = (tmp_path / "curie" / "hospital.toml").read_text()
-    (tmp_path / "curie" / "hospital.toml").write_text(settings.replace("k = 11", "k = 20"))
-    assert Home(tmp_path / "curie").k == 20
+    settings = home.path / "hospital.toml"
+    settings.write_text(settings.read_text().replace("k = 11", "k = 20"))
+    assert Home(home.path).rules.gate(parse(text, "")).k == 20

@@ -54,7 +54,7 @@ from confrere.rounds import (
     within,
 )
 
-OPEN = Policy(k=0, pairs=0, effective=0, effective_here=0, hospitals=1, share=1e9)
+OPEN = Policy(k=0, pairs=0, effective=0, effective_here=0, hospitals=1, share=1e9, parameters=1e9)
 
 
 @dataclass(frozen=True)

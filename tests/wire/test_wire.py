@@ -286,6 +286,7 @@ def test_another_version_is_named() -> None:
         (b"\xcd\x00\x01", b"", "canonical"),  # 1 in more bytes than it needs
         (b"\xca\x3f\x80\x00\x00", b"", "canonical"),  # 1.0 in 32 bits
         (b"\xcb\xff\xf8" + bytes(6), b"", "canonical"),  # another NaN
+        (b"\x92\xcb" + bytes(8) + b"\xcb\xff\xf8" + bytes(6), b"", "canonical"),  # the same among numbers
         (b"\xd9\x01a", b"", "canonical"),
         (b"\xd6\xff\x00\x00\x00\x00", b"", "datetime in the header"),
         (b"\xa1\xff", b"", "not MessagePack"),

@@ -21,7 +21,7 @@ import numpy as np
 from confrere.analyses import cautions, concordance
 from confrere.analyses.causes import cause_number, no_events, one_cause
 from confrere.analyses.finding import Caution, Citation, Finding, Record, attrition, chi_square, coefficients
-from confrere.analyses.newton import Curve, Peak, Slope, maximise
+from confrere.analyses.newton import Curve, Objective, Peak, Slope, maximise
 from confrere.analyses.risksets import RiskSets, Tied, risk_sets, tied
 from confrere.analyses.scaling import RAW, Scales, Standard, indicators, scales, standard
 from confrere.errors import FormulaError, ModelError, StudyError
@@ -239,10 +239,7 @@ class Cox:
         sd = np.array(z.sd)
         peak = yield from maximise(
             np.zeros(len(self.names)),
-            lambda b: ask(self.slope, b, z),
-            lambda b: self._first(b, z),
-            self.names,
-            self.ridge / sd**2,
+            Objective(lambda b: ask(self.slope, b, z), lambda b: self._first(b, z), self.names, self.ridge / sd**2),
         )
         beta = tuple(peak.beta.tolist())
         meat = (yield from ask(self.meat, beta, z)).meat.value if self.robust else None

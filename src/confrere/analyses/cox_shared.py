@@ -5,7 +5,8 @@ With R(t) = S0 - f D0 as in `risksets`, three kinds of sums are enough (Efron's 
 1. per cell of time, the sums of r = w exp(x b) of those who leave with and without the event (and who enter): from
    them everybody computes S0, D0, the weights a_t and c_t, and the log-likelihood;
 2. a and c being public then, the score and the q-weighted second moments: p and p x p numbers;
-3. for the Hessian alone, S1 and D1: at the first point averaged over blocks of cells, in full once, at the last.
+3. for the Hessian alone, S1 and D1: at the first point averaged over blocks of cells, in full once, at the last (as
+   slopes of S0 and D0 they give these at the maximum too, a step of 1e-9 further).
 
 Never (cells, p, p). A cell holds at least k events and k people without (or none), unless `fine_times` is approved.
 Equals R survival::coxph on times rounded up to the cells. Sources: those of `cox`; basehaz by Efron's hazard.
@@ -33,7 +34,7 @@ from confrere.analyses.cox import (
 from confrere.analyses.cox import Drift as FullDrift
 from confrere.analyses.finding import Finding, Record
 from confrere.analyses.ladder import cell_of, check_on_grid, horizon_of, ladder, span_cells
-from confrere.analyses.newton import Curve, Peak, Slope, maximise
+from confrere.analyses.newton import Curve, Objective, Peak, Slope, maximise
 from confrere.analyses.ranks import Ranks
 from confrere.analyses.risksets import RiskSets, Tied, tied
 from confrere.analyses.scaling import Scales, Standard, indicators, scales, standard
@@ -121,6 +122,14 @@ class Hazard(NamedTuple):
 
     ties: Tied
     loglik: float
+
+
+class Summit(NamedTuple):
+    """What is known at the maximum: of the risks (S T,), and S1 and D1 (S T, p)."""
+
+    ties: Tied
+    s1: Array
+    d1: Array
 
 
 @register("_cox_shared")
@@ -211,7 +220,7 @@ class SharedBaseline:
         residual = w * self._dead(people) - r * self._sets(people, *more).exposed(a, c)
         return Score(people.derived(z.sums(people.design.data.rows.x, residual)))
 
-    @local(on="grid", repeats=2)
+    @local(on="grid", repeats=3)
     def second(self, people: People, beta: Beta, z: Standard, a: Array, c: Array, *more: Array) -> Second:
         """Second moments weighted by q."""
         _, r, w = _weights(people, beta, z)
@@ -309,26 +318,19 @@ class SharedBaseline:
         cox, names = self.cox, self.cox.names
         raw = Scales(start.total, start.first, start.second)
         z = standard(raw, names)
-        sd = np.array(z.sd)
-        peak = yield from maximise(
-            np.zeros(len(names)),
-            lambda b: self._slope(b, z, known),
-            lambda b: self._curve(b, z, known),
-            names,
-            cox.ridge / sd**2,
-        )
-        beta = tuple(peak.beta.tolist())
-        hazard = yield from self._hazard(beta, z, known)
-        peak = peak._replace(loglik=hazard.loglik)
-        meat, extra, means = yield from self._after(peak, beta, z, hazard, known, times)
+        ridge = cox.ridge / np.array(z.sd) ** 2
+        objective = Objective(lambda b: self._slope(b, z, known), lambda b: self._curve(b, z, known), names, ridge)
+        peak = yield from maximise(np.zeros(len(names)), objective)
+        summit = yield from self._summit(peak, z, known)
+        meat, extra, means = yield from self._after(peak, z, summit, known, times)
         events = round(start.events.value.sum())
         facts: dict[str, Any] = {"cells": int(start.events.value.shape[1])}
-        facts |= yield from self._concordance(beta, z, edges, verdict)
+        facts |= yield from self._concordance(tuple(peak.beta.tolist()), z, edges, verdict)
         finding = fitted(cox, peak, z, events, verdict, Beside(extra, facts, indicators(raw), meat))
-        base = baseline(hazard.ties, peak.beta, z, known.events, times, means)
+        base = baseline(summit.ties, peak.beta, z, known.events, times, means)
         levels = model_of(cox.formula, cox.ground).strata_levels or ("all",)
         tables = {**finding.tables, "baseline": baseline_records(base, known.events, levels)}
-        if hazard.ties.a.size > 2 * BLOCKS:  # the information at 0 was averaged over blocks
+        if summit.ties.a.size > 2 * BLOCKS:  # the information at 0 was averaged over blocks
             tables["tests"] = [t for t in tables["tests"] if t["test"] != "score"]
         arrays = {**finding.arrays, "baseline": base}
         return replace(finding, tables=tables, arrays=arrays, notes=(shared_note(cox.ground),))
@@ -368,10 +370,19 @@ class SharedBaseline:
 
     def _hazard(self, beta: Beta, z: Standard, known: Known) -> Flow[Hazard]:
         got = yield from ask(self.risks, beta, z)
-        s0 = self._at_risk(got, known)
-        weight, count = known.weight.ravel(), known.events.ravel()
-        ties = tied(s0.ravel(), got.dead.value.ravel(), weight, np.round(count), self.cox.ties == "efron")
+        ties = self._tied(self._at_risk(got, known).ravel(), got.dead.value.ravel(), known)
         return Hazard(ties, float(got.linear.value - ties.log.sum()))
+
+    def _tied(self, s0: Array, d0: Array, known: Known) -> Tied:
+        return tied(s0, d0, known.weight.ravel(), np.round(known.events.ravel()), self.cox.ties == "efron")
+
+    def _summit(self, peak: Peak, z: Standard, known: Known) -> Flow[Summit]:
+        """What is known at the maximum, from what was asked where its information was: nothing leaves for it."""
+        before, step = tuple(peak.asked.tolist()), peak.beta - peak.asked
+        got = yield from ask(self.risks, before, z)
+        s1, d1 = yield from self._first_moments(before, z, known)
+        s0, d0 = self._at_risk(got, known).ravel() + s1 @ step, got.dead.value.ravel() + d1 @ step
+        return Summit(self._tied(s0, d0, known), s1, d1)
 
     def _at_risk(self, got: Risks | Firsts, known: Known) -> Array:
         """At risk per cell from sums of those who leave and enter per cell, (strata, cells, ...)."""
@@ -412,15 +423,14 @@ class SharedBaseline:
         return s1.reshape(-1, p), got.dead.value.reshape(-1, p)
 
     def _after(
-        self, peak: Peak, beta: Beta, z: Standard, hazard: Hazard, known: Known, times: Array
+        self, peak: Peak, z: Standard, summit: Summit, known: Known, times: Array
     ) -> Flow[tuple[Array | None, Tables, Array | None]]:
         """At the maximum: robust variance, tests of proportional hazards, and means over the risk sets (S T, p)."""
-        cox, t = self.cox, hazard.ties
+        cox, beta, (t, s1, d1) = self.cox, tuple(peak.beta.tolist()), summit
         meat: Array | None = None
         extra: Tables = {}
         if not (cox.robust or cox.diagnostics):
             return meat, extra, None
-        s1, d1 = yield from self._first_moments(beta, z, known)
         b = s1 * t.a2[:, None] - d1 * t.c2[:, None]
         if cox.robust:
             weight = np.maximum(known.weight.ravel(), 1e-300)

@@ -255,7 +255,7 @@ class Equation:
         """Log-likelihood and score, missing predictors at their mean."""
         return Slope(*self._curve(people, theta)[:2])
 
-    @local(on="design", repeats=2)
+    @local(on="design", repeats=3)
     def hessian(self, people: People, theta: tuple[float, ...]) -> Curve:
         """The same, and the information."""
         return self._curve(people, theta)

@@ -26,69 +26,79 @@ LEAST = 1e-300  # keeps quotients of a mean, or of one minus a mean, finite
 
 
 class Mean(NamedTuple):
-    """What a link makes of linear predictors, each (n,): the mean, one minus it without rounding, its derivatives."""
+    """What a link makes of linear predictors, each (n,): the mean, one minus it without rounding, its derivative."""
 
     mu: Array
     other: Array
-    slope: Array  # first
-    bend: Array  # second
+    slope: Array
 
 
 class Link(NamedTuple):
-    """`of` takes a mean to the linear predictor, `mean` takes linear predictors (n,) back."""
+    """`of` takes a mean to the linear predictor, `mean` takes linear predictors (n,) back.
+
+    `bend` is the second derivative of the mean (n,), from linear predictors and what `mean` made of them.
+    """
 
     name: str
     of: Callable[[float], float]
     mean: Callable[[Array], Mean]
+    bend: Callable[[Array, Mean], Array]
 
 
 def _identity(eta: Array) -> Mean:
-    return Mean(eta, 1 - eta, np.ones_like(eta), np.zeros_like(eta))
+    return Mean(eta, 1 - eta, np.ones_like(eta))
 
 
 def _log(eta: Array) -> Mean:
     mu = np.exp(eta)
-    return Mean(mu, -np.expm1(eta), mu, mu)
+    return Mean(mu, -np.expm1(eta), mu)
 
 
 def _inverse(eta: Array) -> Mean:
-    return Mean(1 / eta, 1 - 1 / eta, -1 / eta**2, 2 / eta**3)
+    return Mean(1 / eta, 1 - 1 / eta, -1 / eta**2)
 
 
 def _sqrt(eta: Array) -> Mean:
     # below 0 the square root would name the same mean twice: no mean there
     mu = np.where(eta > 0, eta**2, np.nan)
-    return Mean(mu, 1 - mu, 2 * eta, np.full_like(eta, 2.0))
+    return Mean(mu, 1 - mu, 2 * eta)
 
 
 def _logit(eta: Array) -> Mean:
-    small = np.exp(-np.abs(eta))  # one exponential, never too large
-    near, far = 1 / (1 + small), small / (1 + small)
-    mu, other = np.where(eta >= 0, near, far), np.where(eta >= 0, far, near)
-    return Mean(mu, other, mu * other, mu * other * (other - mu))
+    small = np.abs(eta)
+    np.exp(np.negative(small, out=small), out=small)  # one exponential, never too large
+    near = 1 / (1 + small)
+    far = small * near
+    above = eta >= 0
+    return Mean(np.where(above, near, far), np.where(above, far, near), near * far)
 
 
 def _probit(eta: Array) -> Mean:
     slope = np.exp(-(eta**2) / 2) / np.sqrt(2 * np.pi)
-    return Mean(special.ndtr(eta), special.ndtr(-eta), slope, -eta * slope)
+    return Mean(special.ndtr(eta), special.ndtr(-eta), slope)
 
 
 def _cloglog(eta: Array) -> Mean:
     rate = np.exp(eta)
     other = np.exp(-rate)
-    return Mean(-np.expm1(-rate), other, rate * other, rate * other * (1 - rate))
+    return Mean(-np.expm1(-rate), other, rate * other)
 
 
 LINKS = {
     link.name: link
     for link in (
-        Link("identity", float, _identity),
-        Link("log", lambda mu: float(np.log(mu)), _log),
-        Link("inverse", lambda mu: 1 / mu, _inverse),
-        Link("sqrt", lambda mu: float(np.sqrt(mu)), _sqrt),
-        Link("logit", lambda mu: float(special.logit(mu)), _logit),
-        Link("probit", lambda mu: float(special.ndtri(mu)), _probit),
-        Link("cloglog", lambda mu: float(np.log(-np.log1p(-mu))), _cloglog),
+        Link("identity", float, _identity, lambda eta, m: np.zeros_like(eta)),
+        Link("log", lambda mu: float(np.log(mu)), _log, lambda eta, m: m.mu),
+        Link("inverse", lambda mu: 1 / mu, _inverse, lambda eta, m: 2 / eta**3),
+        Link("sqrt", lambda mu: float(np.sqrt(mu)), _sqrt, lambda eta, m: np.full_like(eta, 2.0)),
+        Link("logit", lambda mu: float(special.logit(mu)), _logit, lambda eta, m: m.slope * (m.other - m.mu)),
+        Link("probit", lambda mu: float(special.ndtri(mu)), _probit, lambda eta, m: -eta * m.slope),
+        Link(
+            "cloglog",
+            lambda mu: float(np.log(-np.log1p(-mu))),
+            _cloglog,
+            lambda eta, m: m.slope * (1 - np.exp(eta)),
+        ),
     )
 }
 
@@ -132,6 +142,10 @@ class Family(ABC):
     def unit(self, mean: float, variance: float) -> float:
         """V at the mean of the outcome: dividing by it makes sums of the order of n."""
         return 1.0
+
+    def everywhere(self, link: str) -> bool:
+        """Whether every linear predictor has a mean under this link."""
+        return link in ("log", "logit", "probit", "cloglog")
 
 
 class Gaussian(Family):
@@ -180,13 +194,16 @@ class Binomial(Family):
             )
 
     def inside(self, m: Mean) -> bool:
-        return bool(((m.mu > 0) & (m.other > 0)).all())
+        return bool(m.mu.min(initial=1.0) > 0 and m.other.min(initial=1.0) > 0)
 
     def variance(self, m: Mean) -> Array:
         return np.maximum(m.mu, LEAST) * np.maximum(m.other, LEAST)
 
     def variance_slope(self, m: Mean) -> Array:
         return m.other - m.mu
+
+    def everywhere(self, link: str) -> bool:
+        return link != "log" and super().everywhere(link)
 
     def half_deviance(self, y: Array, m: Mean) -> Array:
         if ((y == 0) | (y == 1)).all():  # of no shares, one logarithm

@@ -1,12 +1,12 @@
 """Generalised linear models, the maximum of the pooled likelihood.
 
 A first ask gives the frame (terms standardised, linear predictor counted from the mean outcome). Then `newton`: the
-information at the first and at the last point, gradients between. At the first it is the expected one, as in Fisher
-scoring, which never is indefinite; at the last the observed one, so that the coefficients are the maximum. Where the
-link is not canonical these differ, and the expected one is asked once more for the standard errors, as R has them.
-What is sent is divided by the variance of the
-outcome at its mean, so that no number depends on the unit of the outcome. A trial step at which a hospital's means
-cannot be (an overflow, a mean of a Poisson variable below 0) is answered by `NOWHERE` and halved.
+information at the first and at the last point, gradients between, `curvature` saying what to expect of them. At the
+first it is the expected one, as in Fisher scoring, which never is indefinite; at the last the observed one, so that the
+coefficients are the maximum. Where the link is not canonical these differ, and the expected one is asked once more for
+the standard errors, as R has them. What is sent is divided by the variance of the outcome at its mean, so that no
+number depends on the unit of the outcome. A trial step at which a hospital's means cannot be (an overflow, a mean of a
+Poisson variable below 0) is answered by `NOWHERE` and halved.
 
 The null model has a closed form; with an offset it is fitted beside the other in the same rounds. Dispersion is
 Pearson's chi-squared over the residual degrees of freedom (gaussian, gamma) or 1. The robust variance is HC0.
@@ -23,10 +23,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from confrere.analyses import cautions
-from confrere.analyses.families import Family, Link, Mean, family_of
+from confrere.analyses.curvature import gaussian
+from confrere.analyses.families import family_of
 from confrere.analyses.finding import Caution, Citation, Finding, Record, attrition, chi_square, coefficients
+from confrere.analyses.likelihood import At, least_weight, likelihood, predictor
 from confrere.analyses.linear import WHITE, Meat
-from confrere.analyses.newton import FAR, Curve, Peak, Slope, check_collinear, maximise
+from confrere.analyses.newton import FAR, Curve, Objective, Peak, Slope, check_collinear, maximise
 from confrere.analyses.outcomes import (
     INTERCEPT,
     Cases,
@@ -45,7 +47,7 @@ from confrere.analyses.outcomes import (
     started,
     terms_of,
 )  # fmt: skip
-from confrere.analyses.scaling import Scales, indicators
+from confrere.analyses.scaling import Scales, indicators, products_of
 from confrere.analyses.separation import NOWHERE, Watch, check_levels
 from confrere.errors import ModelError
 from confrere.rounds import Array, Design, Flow, People, Sum, Verdict, ask, local, register, support, together
@@ -74,32 +76,27 @@ class Fisher(NamedTuple):
     information: Sum  # (q, q), symmetric
 
 
-class Chi(NamedTuple):
-    """Pearson's chi-squared."""
+class Last(NamedTuple):
+    """Log-likelihood, score, observed information, and Pearson's chi-squared over the unit of the frame."""
 
+    loglik: Sum  # ()
+    score: Sum  # (q,)
+    information: Sum  # (q, q), symmetric
     pearson: Sum  # ()
-
-
-class At(NamedTuple):
-    """The likelihood of people at coefficients: its value, and derivatives by eta per person (n,)."""
-
-    loglik: float
-    score: Array
-    expected: Array  # information
-    information: Array  # the observed one, or the expected
-    contribution: Array  # weights of the people in sums of scores
 
 
 class Local(NamedTuple):
     """The likelihood of a hospital at coefficients: its value, score (q,) and information (q, q).
 
     `weights` (2, n) are those of the people: their contribution to sums of scores, and their expected information.
+    `pearson` is Pearson's chi-squared over the unit of the frame, 0 unless the information is wanted.
     """
 
     loglik: float
     score: Array
     information: Array
     weights: Array
+    pearson: float = 0.0
 
 
 @register("glm")
@@ -176,10 +173,17 @@ class Glm:
         """Log-likelihood and score."""
         return _slope(people, self._local(people.design.data, beta, frame))
 
+    @local(on="design")
+    def curve(self, people: People, beta: Beta, frame: Frame) -> Curve:
+        """The same, and the expected information."""
+        return _curve(people, self._local(people.design.data, beta, frame, "expected"), False)
+
     @local(on="design", repeats=2)
-    def curve(self, people: People, beta: Beta, frame: Frame, observed: bool) -> Curve:
-        """The same, and the expected or the observed information."""
-        return _curve(people, self._local(people.design.data, beta, frame, _kind(observed)), observed)
+    def last(self, people: People, beta: Beta, frame: Frame) -> Last:
+        """The same at the maximum: the observed information, and Pearson's chi-squared."""
+        observed = not self.canonical
+        got = self._local(people.design.data, beta, frame, _kind(observed))
+        return Last(*_curve(people, got, observed), people.derived(np.asarray(got.pearson), got.weights[0]))
 
     @local(on="design")
     def fisher(self, people: People, beta: Beta, frame: Frame) -> Fisher:
@@ -192,21 +196,10 @@ class Glm:
         """`slope` of the model of an intercept and the offset."""
         return _slope(people, self._local(*_null(people.design.data, beta, frame)))
 
-    @local(on="design", repeats=2)
+    @local(on="design", repeats=3)
     def null_curve(self, people: People, beta: Beta, frame: Frame, observed: bool) -> Curve:
         """`curve` of the model of an intercept and the offset."""
         return _curve(people, self._local(*_null(people.design.data, beta, frame), _kind(observed)), observed)
-
-    @local(on="design")
-    def pearson(self, people: People, beta: Beta, frame: Frame) -> Chi:
-        """Pearson's chi-squared: sum of w (y - mu)^2 / V(mu), over the unit of the frame."""
-        cases: Cases = people.design.data
-        family, link = family_of(self.family, self.link)
-        total = 0.0
-        for _, z, part in cases.blocks(frame):
-            m = link.mean(_eta(part, z, beta, frame))
-            total += float((part.w / frame.unit * (part.y - m.mu) ** 2 / family.variance(m)).sum())
-        return Chi(people.derived(np.asarray(total), cases.w))
 
     @local(on="design")
     def meat(self, people: People, beta: Beta, frame: Frame) -> Meat:
@@ -218,13 +211,12 @@ class Glm:
                 total += scores.T @ scores
         return Meat(people.derived(total, symmetric=True))
 
-    def _at(self, cases: Cases, z: Array, beta: Beta, frame: Frame, observed: bool = False) -> At | None:
+    def _at(self, cases: Cases, z: Array, beta: Beta, frame: Frame, wanted: str = "") -> At | None:
         """The likelihood of people at coefficients of the frame; None if a mean cannot be there."""
-        family, link = family_of(self.family, self.link)
         # numbers may overflow on a trial step; that is what is looked for
         with np.errstate(all="ignore"):
-            got = _likelihood(cases, link.mean(_eta(cases, z, beta, frame)), frame, (family, link), observed)
-        return got if got is not None and np.isfinite(got.loglik) and np.isfinite(got.expected).all() else None
+            got = likelihood(cases, predictor(cases, z, beta, frame), frame, family_of(self.family, self.link), wanted)
+            return got if got is not None and np.isfinite(got.loglik) and np.isfinite(got.expected.sum()) else None
 
     def _local(self, cases: Cases, beta: Beta, frame: Frame, wanted: str = "") -> Local:
         """The likelihood of a hospital, with the information if `wanted` ("expected" or "observed").
@@ -232,17 +224,20 @@ class Glm:
         A log-likelihood of `NOWHERE`, and no derivatives, if a mean cannot be there.
         """
         q, n = len(beta), len(cases.y)
-        loglik, score, information, weights = 0.0, np.zeros(q), np.zeros((q, q)), np.empty((2, n))
+        loglik, score, information, weights, pearson = 0.0, np.zeros(q), np.zeros((q, q)), np.empty((2, n)), 0.0
+        least = least_weight(frame, family_of(self.family, self.link))
         for rows, z, part in cases.blocks(frame):
-            at = self._at(part, z, beta, frame, wanted == "observed")
+            at = self._at(part, z, beta, frame, wanted)
             if at is None or loglik + at.loglik <= NOWHERE:
                 return Local(NOWHERE, np.zeros(q), np.zeros((q, q)), np.array([cases.w, np.zeros(n)]))
             loglik += at.loglik
             score += at.score @ z
+            weights[0, rows] = at.expected + (at.expected if least is None else least * at.weight)
+            weights[1, rows] = at.expected
+            pearson += at.pearson
             if wanted:
-                information += (z * at.information[:, None]).T @ z
-            weights[:, rows] = at.contribution, at.expected
-        return Local(loglik, score, information, weights)
+                information += products_of(z, at.information)
+        return Local(loglik, score, information, weights, pearson)
 
     # sums only
 
@@ -259,14 +254,14 @@ class Glm:
         start = np.zeros(len(self.names))
         if not frame.intercept:
             start = yield from self._anchored(s, frame)
-        peak, null = yield from self._climbs(start, s, frame)
+        peak, chi, null = yield from self._climbs(start, s, frame)
         beta = tuple(peak.beta.tolist())
-        more: dict[str, Flow[Any]] = {"pearson": ask(self.pearson, beta, frame)}
-        more |= {} if self.canonical else {"information": ask(self.fisher, beta, frame)}
+        more: dict[str, Flow[Any]] = {} if self.canonical else {"information": ask(self.fisher, beta, frame)}
         more |= {"meat": ask(self.meat, beta, frame)} if self.robust else {}
         sums = yield from together(*more.values())
         got = {name: s[0].value for name, s in zip(more, sums, strict=True)}
-        return fitted(self, Fit(s, frame, peak, null, **{"information": peak.information, "meat": None} | got), verdict)
+        kinds = {"information": peak.information, "pearson": chi, "meat": None}
+        return fitted(self, Fit(s, frame, peak, null, **kinds | got), verdict)
 
     def _frame(self, s: Start, n: int) -> Frame:
         family, link = family_of(self.family, self.link)
@@ -294,69 +289,63 @@ class Glm:
         check_collinear(got.xtx.value, self.names)
         return np.asarray(np.linalg.solve(got.xtx.value, got.xt1.value)) * target / frame.reach
 
-    def _climbs(self, start: Array, s: Start, frame: Frame) -> Flow[tuple[Peak, float | None]]:
-        """The fit, and the log-likelihood (in the frame) of the null model, None where it has none."""
+    def _climbs(self, start: Array, s: Start, frame: Frame) -> Flow[tuple[Peak, Array, float | None]]:
+        """The fit, its chi-squared, and the log-likelihood of the null model, None where it has none; in the frame."""
         full = self._maximise(start, s, frame)
         if not frame.intercept:
-            peak = yield from full
+            peak, chi = yield from full
             at_zero = yield from ask(self.slope, (0.0,) * len(start), frame)
             value = float(at_zero.loglik.value)
-            return peak, value if value > NOWHERE else None
+            return peak, chi, value if value > NOWHERE else None
         if not model_of(self.formula, self.ground).offsets:
-            peak = yield from full
-            return peak, float(peak.null.loglik.value)
+            peak, chi = yield from full
+            return peak, chi, float(peak.null.loglik.value)
         watch = Watch((INTERCEPT,), False, np.inf, [])
         null = maximise(
             np.zeros(1),
-            lambda b: ask(self.null_slope, b, frame),
-            lambda b: watch.curve(lambda last: ask(self.null_curve, b, frame, last and not self.canonical)),
-            (INTERCEPT,),
-            far=np.inf,
+            Objective(
+                lambda b: ask(self.null_slope, b, frame),
+                lambda b: watch.curve(lambda last: ask(self.null_curve, b, frame, last and not self.canonical)),
+                (INTERCEPT,),
+                far=np.inf,
+            ),
         )
-        peak, least = yield from together(full, null)
-        return peak, least.loglik
+        (peak, chi), least = yield from together(full, null)
+        return peak, chi, least.loglik
 
-    def _maximise(self, start: Array, s: Start, frame: Frame) -> Flow[Peak]:
-        family, _ = family_of(self.family, self.link)
+    def _maximise(self, start: Array, s: Start, frame: Frame) -> Flow[tuple[Peak, Array]]:
+        """The fit, and Pearson's chi-squared where its last information was asked."""
+        family, link = family_of(self.family, self.link)
         watch = Watch(self.names, family.separable and not self.ridge, _perfect(s, self), [])
-        return maximise(
-            start,
+        chi = np.zeros(())
+
+        def curve(beta: Beta, last: bool) -> Flow[Curve]:
+            nonlocal chi
+            if not last:
+                return (yield from ask(self.curve, beta, frame))
+            loglik, score, information, pearson = yield from ask(self.last, beta, frame)
+            chi = pearson.value
+            return Curve(loglik, score, information)
+
+        objective = Objective(
             lambda b: watch.slope(ask(self.slope, b, frame)),
-            lambda b: watch.curve(lambda last: ask(self.curve, b, frame, last and not self.canonical)),
+            lambda b: watch.curve(lambda last: curve(b, last)),
             self.names,
             penalty(frame, self.ridge),
             FAR if watch.separable else np.inf,
         )
+        if frame.intercept and family.everywhere(link.name):
+            objective = objective._replace(model=gaussian(family, link, frame))
+        peak = yield from maximise(start, objective)
+        return peak, chi
 
 
 # Inside a hospital --------------------------------------------------------------------------------------------
 
 
-def _eta(cases: Cases, z: Array, beta: Beta, frame: Frame) -> Array:
-    return np.asarray(frame.base + frame.reach * (z @ np.array(beta)) + cases.offset)
-
-
 def _null(cases: Cases, beta: Beta, frame: Frame) -> tuple[Cases, Beta, Frame]:
     """The arguments of `_local` for the model of an intercept and the offset."""
     return cases._replace(x=cases.x[:, :0]), beta, frame._replace(mean=(), sd=())
-
-
-def _likelihood(cases: Cases, m: Mean, frame: Frame, model: tuple[Family, Link], observed: bool) -> At | None:
-    """The likelihood at means over the unit of the frame, None outside of those that the family can have."""
-    family, link = model
-    if not family.inside(m):
-        return None
-    w, variance = cases.w / frame.unit, family.variance(m)
-    pull = w * frame.reach * m.slope / variance
-    expected = information = pull * m.slope * frame.reach
-    if observed:
-        turn = (m.bend - m.slope**2 * family.variance_slope(m) / variance) / variance
-        information = expected - w * frame.reach**2 * (cases.y - m.mu) * turn
-    loglik = -float((w * family.half_deviance(cases.y, m)).sum())
-    # how much a person can move a slope: like the information, but never less than at the mean
-    middle = link.mean(np.array([frame.base]))
-    least = w * (frame.reach * middle.slope) ** 2 / family.variance(middle) if frame.intercept else expected
-    return At(loglik, pull * (cases.y - m.mu), expected, information, expected + least)
 
 
 def _kind(observed: bool) -> str:

@@ -30,7 +30,7 @@ from confrere.analyses.equations import About, Differing, Equation, Known, Obser
 from confrere.analyses.finding import Finding
 from confrere.analyses.follow_up import FollowUp, Table
 from confrere.analyses.ladder import horizon_of, ladder
-from confrere.analyses.newton import LONGEST, Curve, Slope, maximise
+from confrere.analyses.newton import LONGEST, Curve, Objective, Slope, maximise
 from confrere.errors import ModelError
 from confrere.rounds import Array, Flow, Sum, Verdict, ask, name_of, support, together
 from confrere.study.factors import Basis, Category, Number
@@ -374,7 +374,7 @@ def anchored(e: Equation) -> Flow[Mode]:
         )  # fmt: skip
 
     names = tuple(f"{e.field.name}: {i}" for i in range(e.size))
-    peak = yield from maximise(np.zeros(e.size), slope, curve, names, 0.0, np.inf)
+    peak = yield from maximise(np.zeros(e.size), Objective(slope, curve, names, far=np.inf))
     squares = np.full(e.chains, max(-2 * peak.loglik, 1e-10 * verdict.n))
     return Mode(np.tile(peak.beta, (e.chains, 1)), peak.information, squares, verdict.n)
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from confrere.analyses.finding import Record
-from confrere.analyses.scaling import RAW, Scales, blocks, squares, standard
+from confrere.analyses.scaling import RAW, Scales, blocks, standard, stretches
 from confrere.errors import FormulaError, ModelError, StudyError
 from confrere.rounds import Array, Design, People, Sum
 from confrere.study.ground import Ground, Rows, design_of, model_of, narrowed
@@ -142,12 +142,19 @@ def started(people: People, y: Array, constant: float) -> Start:
     """The body of the first step: moments of the terms and of the outcome y (n,)."""
     cases: Cases = people.design.data
     w, x = cases.w, cases.x
-    moments = np.array([w @ y, w @ y**2, w @ cases.offset, constant])
+    wy = w * y
+    moments = np.array([w @ y, wy @ y, w @ cases.offset, constant])
+    first, second, cross = (np.zeros(x.shape[1]) for _ in range(3))
+    for rows in stretches(*x.shape):  # once through the memory
+        part = x[rows]
+        first += w[rows] @ part
+        cross += wy[rows] @ part
+        second += w[rows] @ np.square(part)
     return Start(
         people.derived(w.sum(), w, scale=RAW),
-        people.derived(w @ x, w, scale=RAW),
-        people.derived(squares(x, w), w, scale=RAW),
-        people.derived((w * y) @ x, w, scale=RAW),
+        people.derived(first, w, scale=RAW),
+        people.derived(second, w, scale=RAW),
+        people.derived(cross, w, scale=RAW),
         people.derived(moments, w, dims=("moments",), scale=RAW),
         people.count(cases.y > 0),
     )

@@ -46,6 +46,7 @@ WHY = {
     "competing_risks": "its weights of censoring and the other causes make no simple prediction; read its tables",
     "logrank": "it is a test",
     "describe": "it describes",
+    "worklist": "it counts, and its rows stay in the hospitals",
 }
 
 

@@ -54,25 +54,41 @@ class Standard(NamedTuple):
         """z'Wz (p, p) of raw terms x (n, p) and weights w (n,)."""
         total = np.zeros((x.shape[1], x.shape[1]))
         for rows, z in blocks(x, self.mean, self.sd):
-            total += (z * w[rows, None]).T @ z
+            total += products_of(z, w[rows])
         return total
 
 
 def blocks(x: Array, mean: Sequence[float], sd: Sequence[float], ones: int = 0) -> Iterator[tuple[slice, Array]]:
     """Blocks of people, with their standardised terms (b, p), `ones` columns of ones before them.
 
-    Each is overwritten by the next: a pass over a processor's cache instead of the memory, and no second table.
+    Each is overwritten by the next: a pass over a processor's cache instead of the memory, and no second table. Who
+    gets a block may change it.
     """
     p, centre, scale = x.shape[1], np.array(mean), 1 / np.array(sd)
-    size = max(64, min(len(x), BLOCK // (p + ones + 1)))
-    buffer = np.ones((size, ones + p), order="F")
-    for low in range(0, len(x), size):
-        rows = slice(low, min(low + size, len(x)))
-        block = buffer[: rows.stop - low]
+    buffer: Array | None = None
+    for rows in stretches(len(x), ones + p):
+        if buffer is None:
+            buffer = np.empty((rows.stop, ones + p), order="F")
+        block = buffer[: rows.stop - rows.start]
+        block[:, :ones] = 1.0
         z = block[:, ones:]
         np.subtract(x[rows], centre, out=z)
         np.multiply(z, scale, out=z)
         yield rows, block
+
+
+def stretches(n: int, width: int) -> Iterator[slice]:
+    """The rows of n people in stretches of which tables as wide as this stay in a processor's cache."""
+    size = max(64, min(n, BLOCK // (width + 1)))
+    return (slice(low, min(low + size, n)) for low in range(0, n, size))
+
+
+def products_of(z: Array, w: Array) -> Array:
+    """z'Wz (p, p) of a block z (b, p), which it changes, and weights w (b,)."""
+    if w.min(initial=0.0) < 0:
+        return np.asarray((z * w[:, None]).T @ z)
+    z *= np.sqrt(w)[:, None]  # a product with itself is symmetric, and takes half the time
+    return np.asarray(z.T @ z)
 
 
 def scales(people: People) -> Scales:

@@ -2,12 +2,13 @@
 
     POST   /runs                 a study file (text); ?deadline=SECONDS&without=A,B   -> the run
     GET    /runs                 all runs of this researcher
-    GET    /runs/{run}           state, round, for whom it waits
+    GET    /runs/{run}           state, round, for whom it waits; once done, where the airlock has it
     POST   /runs/{run}/cancel
-    GET    /runs/{run}/found     the findings, packed by `wire`
-    GET    /health               hospitals, runs, methods
+    GET    /runs/{run}/found     the findings, packed by `wire`, once the airlock has released them
+    GET    /health               hospitals (last seen, release, clock, free disk), runs, methods
+    GET    /metrics              the same and more, for Prometheus; needs the extra `observability`
 
-Every call but /health needs `Authorization: Bearer TOKEN`; a researcher sees the own runs alone. Errors are
+Every call but the last two needs `Authorization: Bearer TOKEN`; a researcher sees the own runs alone. Errors are
 `{"error": class, "message": text}`, so that the client raises what a local run would.
 """
 
@@ -17,8 +18,10 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Respons
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from confrere.coordinator.metrics import Collector
 from confrere.coordinator.service import Service
 from confrere.errors import ConfrereError, StudyError
+from confrere.metrics import TYPE, Page, installed
 from confrere.study.file import LARGEST
 
 _STATUS = {2: 422, 3: 403, 4: 503}  # of HTTP, by our exit codes
@@ -29,6 +32,7 @@ def web(service: Service, version: str) -> FastAPI:
     """The application over a service."""
     app = FastAPI(title="Confrere coordinator", version=version, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.service = service
+    app.state.metrics = Page(Collector(service)) if installed() else None
     app.include_router(_routes)
     app.add_exception_handler(ConfrereError, _failed)
     return app
@@ -43,10 +47,13 @@ Over = Annotated[Service, Depends(_service)]
 Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
 
 
-def _researcher(service: Over, given: Bearer) -> str:
-    name = service.book.researcher(given.credentials) if given else None
+def _researcher(request: Request, service: Over, given: Bearer) -> str:
+    scope = "read" if request.method == "GET" else "submit"
+    name = service.book.researcher(given.credentials, scope) if given else None
     if name is None:
-        raise HTTPException(401, "this token is not known; ask whoever runs the coordinator for one")
+        raise HTTPException(
+            401, f"this token is not known, has expired, or may not {scope}; ask whoever runs the coordinator for one"
+        )
     return name
 
 
@@ -109,13 +116,20 @@ def cancel(run: Own, service: Over) -> dict[str, Any]:
 
 @_routes.get("/runs/{run}/found")
 def found(run: Own, service: Over) -> Response:
-    """What a run found, packed."""
-    folder = service.home.folder(run)
-    _ = folder.found  # StudyError before the run is over
-    return Response((folder.path / "found").read_bytes(), media_type="application/octet-stream")
+    """What a run found, packed; `Waiting` while the airlock holds it, Refused where it was rejected."""
+    return Response(service.airlock.fetch(run), media_type="application/octet-stream")
 
 
 @_routes.get("/health")
 def health(request: Request, service: Over) -> dict[str, Any]:
     """Hospitals, runs and methods; nothing that needs a token."""
     return {"version": request.app.version, **service.health()}
+
+
+@_routes.get("/metrics")
+def metrics(request: Request) -> Response:
+    """Metrics in the text form of Prometheus; nothing that needs a token."""
+    page: Page | None = request.app.state.metrics
+    if page is None:
+        raise HTTPException(404, "metrics need what is not installed: pip install 'confrere[observability]'")
+    return Response(page.text(), media_type=TYPE)

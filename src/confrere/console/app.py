@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from confrere.console import coordinator, researcher
+from confrere.console import coordinator, ledger, opposition, researcher, worklist
 from confrere.console.hospital import app as hospital_app
 from confrere.errors import ConfrereError, StudyError
 
 if TYPE_CHECKING:
     from confrere.rounds import Round
+    from confrere.study.file import Study
 
 app = typer.Typer(
     name="confrere", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -59,7 +60,10 @@ Version = Annotated[
 ]
 
 
+hospital_app.add_typer(opposition.app, name="opposition")
+hospital_app.add_typer(worklist.app, name="worklist")
 app.add_typer(hospital_app, name="hospital")
+app.add_typer(ledger.app, name="ledger")
 app.add_typer(coordinator.app, name="coordinator")
 app.add_typer(coordinator.authority, name="authority")
 app.add_typer(coordinator.roster, name="roster")
@@ -143,14 +147,19 @@ def run(
 @app.command()
 def manifest(study: StudyFile) -> None:
     """Say what would leave each hospital under a study, before anything runs. No data are read."""
-    from confrere.console.manifest import manifest as manifest_of
-    from confrere.console.output import terminal
-    from confrere.console.show import listed
     from confrere.study.file import read
 
-    parsed = read(study)
+    shown(read(study))
+
+
+def shown(study: Study) -> None:
+    """Print what would leave each hospital under a study."""
+    from confrere.console.output import terminal
+    from confrere.console.show import listed
+    from confrere.hospital.manifest import manifest as manifest_of
+
     console = terminal()
-    for line in listed(parsed, manifest_of(parsed)):
+    for line in listed(study, manifest_of(study)):
         console.print(line, highlight=False, soft_wrap=isinstance(line, str) and line.startswith("  "))
 
 

@@ -21,6 +21,8 @@ At = Annotated[
     Path, typer.Option("--home", metavar="DIR", help="The coordinator's folder.", envvar="CONFRERE_COORDINATOR")
 ]
 AuthorityAt = Annotated[Path, typer.Option("--home", metavar="DIR", help="The authority's folder.")]
+RunName = Annotated[str, typer.Argument(help="A run that is held.", metavar="RUN")]
+ReaderName = Annotated[str, typer.Option("--reader", metavar="NAME", help="Who has read it.")]
 HERE, AUTHORITY = Path("confrere-coordinator"), Path("confrere-authority")
 Out = Annotated[Path, typer.Option("--out", metavar="FILE", help="The roster to write.")]
 
@@ -165,6 +167,53 @@ def erase(run: Annotated[str, typer.Argument(help="A run that is over.")], home:
     from confrere.console.serving import erased
 
     typer.echo(json.dumps(erased(home, run)))
+
+
+@app.command()
+def airlock(
+    run: Annotated[str, typer.Argument(help="A run to be read; without it, all that are held.", metavar="[RUN]")] = "",
+    reader: Annotated[str, typer.Option("--reader", metavar="NAME", help="Who reads it, which is written down.")] = "",
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder for the report, to be read there.")
+    ] = None,
+    home: At = HERE,
+) -> None:
+    """List what the airlock holds, or read one run's findings with their output checks and SHA-256."""
+    from confrere.console.airlock import listed, shown
+
+    for line in shown(home, run, reader, out) if run else listed(home):
+        typer.echo(line)
+
+
+@app.command()
+def release(
+    run: RunName,
+    reader: ReaderName,
+    accept: Annotated[
+        list[str], typer.Option("--accept", metavar="CHECK", help="A check that did not pass and is let through.")
+    ] = [],  # noqa: B006 - Typer copies it
+    comment: Annotated[
+        str, typer.Option("--comment", metavar="TEXT", help="Why; needed where a check is accepted.")
+    ] = "",
+    home: At = HERE,
+) -> None:
+    """Let the findings go that this reader has read; as often as coordinator.toml asks for readers."""
+    from confrere.console.airlock import let_go
+
+    typer.echo(let_go(home, run, reader, accept, comment))
+
+
+@app.command()
+def reject(
+    run: RunName,
+    reader: ReaderName,
+    comment: Annotated[str, typer.Option("--comment", metavar="TEXT", help="Why: the researcher reads it.")],
+    home: At = HERE,
+) -> None:
+    """Keep the findings of a run for good, and tell the researcher why."""
+    from confrere.console.airlock import kept_back
+
+    typer.echo(kept_back(home, run, reader, comment))
 
 
 @app.command()

@@ -114,38 +114,97 @@ def rotate(home: At = HERE) -> None:
     typer.echo(f"Send {file} to whoever assembles the roster; every hospital signs the new roster, and pins it.")
 
 
+Chosen = Annotated[str, typer.Argument(help="The study file, or its hash.", metavar="STUDY")]
+By = Annotated[str, typer.Option("--by", metavar="NAME", help="Who decides; the ledger keeps the name.")]
+Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="Why; it stays in this hospital.")]
+STEWARD = "steward"
+
+
 @app.command()
-def approve(
+def check(
     study: Annotated[Path, typer.Argument(help="The study file.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; the manifest was read before.")] = False,
     home: At = HERE,
 ) -> None:
-    """Show what would leave under a study, and write down the steward's yes to exactly these bytes."""
-    from confrere.console.app import manifest
-    from confrere.hospital.home import Home
-
-    here = Home(home)
-    if not yes:
-        manifest(study)
-        if not typer.confirm(f"\nDoes {here.name} approve this study?"):
-            raise typer.Exit(3)
-    found = here.approve(study.read_text(encoding="utf-8"))
-    typer.echo(f"{here.name} approves {found.id}, {found.hash[:16]}.")
-
-
-@app.command()
-def refuse(
-    study: Annotated[str, typer.Argument(help="The study file, or its hash.")],
-    home: At = HERE,
-) -> None:
-    """Take back an approval: nothing more is answered under the study, effective before the next round."""
+    """Say whether this hospital would answer a study, and if not, every reason why. Nothing is decided."""
     from confrere.hospital.home import Home
     from confrere.study.file import read
 
     here = Home(home)
-    chosen = read(study).hash if Path(study).exists() else study
-    here.refuse(chosen)
-    typer.echo(f"{here.name} refuses {chosen[:16]}.")
+    if why := here.check(read(study)):
+        typer.echo(f"{here.name} would not answer {study}:")
+        for reason in why:
+            typer.echo(f"  - {reason}")
+        raise typer.Exit(3)
+    typer.echo(f"{here.name} would answer {study}, once its steward approves it.")
+
+
+@app.command()
+def studies(home: At = HERE) -> None:
+    """List the studies that are known here: those that wait for a decision, and the state of all others."""
+    from confrere.hospital.home import Home
+
+    here = Home(home)
+    for record in here.studies.all():
+        found = here.studies.study(record.study)
+        why = f" ({record.why})" if record.why else ""
+        typer.echo(f"{record.study[:16]}  {record.state:<9}  {found.id}: {found.title}{why}")
+
+
+@app.command()
+def approve(
+    study: Chosen,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; the manifest was read before.")] = False,
+    by: By = STEWARD,
+    home: At = HERE,
+) -> None:
+    """Show what would leave under a study, and write down the steward's yes to exactly these bytes."""
+    from confrere.console.app import shown
+    from confrere.hospital.home import Home
+    from confrere.study.file import parse
+
+    here = Home(home)
+    text = _text(here, study)
+    if not yes:
+        shown(parse(text, study))
+        if not typer.confirm(f"\nDoes {here.name} approve this study?"):
+            raise typer.Exit(3)
+    found = here.approve(text, by)
+    typer.echo(f"{here.name} approves {found.id}, {found.hash[:16]}.")
+
+
+@app.command()
+def refuse(study: Chosen, by: By = STEWARD, why: Why = "", home: At = HERE) -> None:
+    """Say no, or take back a yes: nothing more is answered under the study, effective before the next round."""
+    from confrere.hospital.home import Home
+
+    here = Home(home)
+    if Path(study).exists():
+        here.studies.submit(_text(here, study), by)
+    _decide(here, study, "refuse", by, why)
+
+
+@app.command()
+def pause(study: Chosen, by: By = STEWARD, why: Why = "", home: At = HERE) -> None:
+    """Stop answering under a study before its next round, until it is resumed: the run waits."""
+    from confrere.hospital.home import Home
+
+    _decide(Home(home), study, "pause", by, why)
+
+
+@app.command()
+def resume(study: Chosen, by: By = STEWARD, home: At = HERE) -> None:
+    """Go on with a study that was paused, by its steward or by the gate after three refused messages."""
+    from confrere.hospital.home import Home
+
+    _decide(Home(home), study, "resume", by, "")
+
+
+@app.command()
+def revoke(study: Chosen, by: By = STEWARD, why: Why = "", home: At = HERE) -> None:
+    """End a study here for good: a run under way stops before its next round."""
+    from confrere.hospital.home import Home
+
+    _decide(Home(home), study, "revoke", by, why)
 
 
 @app.command()
@@ -178,9 +237,9 @@ def erase(
 ) -> None:
     """Remove what is kept of a study's run; prints a signed proof of what was removed."""
     from confrere.hospital.home import Home
-    from confrere.study.file import read
 
-    typer.echo(json.dumps(Home(home).erase(read(study).hash if Path(study).exists() else study)))
+    here = Home(home)
+    typer.echo(json.dumps(here.erase(_hash(here, study))))
 
 
 @app.command()
@@ -192,14 +251,15 @@ def serve(home: At = HERE) -> None:
     from confrere.hospital.flare import serve as keep
     from confrere.hospital.flare import site, tidy
     from confrere.hospital.home import Home
+    from confrere.hospital.vitals import exposed
 
     here = Home(home)
     process = site(here)
-    with stopped() as stop:
+    with stopped() as stop, exposed(here):
         try:
             for turn in cycle(range(1800)):
                 if keep(here, process):
-                    typer.echo(f"{here.name} is serving; its log is {here.path / 'log.jsonl'}")
+                    typer.echo(f"{here.name} is serving; its ledger is {here.path / 'ledger.sqlite'}")
                 if turn == 0:  # once an hour
                     tidy(here)
                 if stop.wait(2.0):
@@ -216,3 +276,28 @@ def _tables(given: list[str]) -> dict[str, str]:
             raise StudyError(f"--table {item!r} must be NAME=FILE, such as --table breast=breast.csv")
         tables[name] = path
     return tables
+
+
+def _text(here: Any, study: str) -> str:
+    """A study's file, from a path or from the studies that came here."""
+    if Path(study).exists():
+        return Path(study).read_text(encoding="utf-8")
+    return str(here.studies.text(_hash(here, study)))
+
+
+def _hash(here: Any, study: str) -> str:
+    """A study's hash, from its file, the hash or the beginning of it. StudyError if none or several fit."""
+    from confrere.study.file import read
+
+    if Path(study).exists():
+        return read(study).hash
+    fitting = [r.study for r in here.studies.all() if len(study) >= 8 and r.study.startswith(study)]
+    if len(fitting) != 1:
+        raise StudyError(f"{study!r} is no file and no study that {here.name} knows; `hospital studies` lists them")
+    return str(fitting[0])
+
+
+def _decide(here: Any, study: str, action: str, by: str, why: str) -> None:
+    chosen = _hash(here, study)
+    here.decide(chosen, action, by, why)
+    typer.echo(f"{here.name}: {chosen[:16]} is {here.studies.record(chosen).state}.")

@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import BoundedSemaphore
@@ -23,6 +21,7 @@ from typing import Any, cast
 from threadpoolctl import threadpool_limits
 
 from confrere.analyses.finding import Caution, Finding
+from confrere.console.arguments import in_python
 from confrere.console.fit import Results
 from confrere.coordinator.federation import Federation, Link
 from confrere.data import sources
@@ -40,17 +39,6 @@ from confrere.study.ground import Ground
 from confrere.study.schema import Column, Schema
 
 Progress = Callable[[int, Round], None]
-
-_LEVELS = r"levels={'\1': [...]} in cf.local"
-_ARGUMENTS = (  # (what a study file holds, what Python is given instead); the first that fit go first
-    (r"^\[\[analysis\]\] \w+(?=: )|^analysis '\w+' \(\w+\)(?=: )", "METHOD"),
-    (r"levels = \[\.\.\.\] under \[data\.columns\.([^]]+)\]", _LEVELS),
-    (r"(?:under )?\[data\.columns\.([^]]+)\] levels = \[\.\.\.\]", _LEVELS),
-    (r"levels in \[data\.columns\.([^]]+)\]", _LEVELS),
-    (r"under \[data\.columns\.([^]]+)\]", rf"to {_LEVELS}"),
-    (r"\[data\.columns\.([^]]+)\]: levels", r"levels of '\1'"),
-    (r'person = "\.\.\." under \[data\]', 'person="..." in cf.local'),
-)
 
 
 def _silent(number: int, asks: Round) -> None:
@@ -95,7 +83,7 @@ class Local:
             return self._run(study, deadline, cancelled, progress)
         one = build.single(study, self.ground_for(study, allow), allow, k)
         one = replace(one, person=self.person or one.person)
-        with _in_python(type(study).__name__):
+        with in_python(type(study).__name__):
             self._check_declared(one)
             results = self._run(one, deadline, cancelled, progress)
             return results[one.analyses[0].name]
@@ -115,8 +103,7 @@ class Local:
 
     def ground_for(self, analysis: Any, allow: Sequence[str]) -> Ground:
         """The ground of an analysis: its own, or this federation's."""
-        ground = analysis.ground if analysis.ground != Ground() else self.ground
-        return replace(ground, fine=ground.fine or "fine_times" in allow)
+        return build.grounded(analysis, self.ground, allow)
 
     def _run(self, study: Study, deadline: float | None, cancelled: Callable[[], bool], progress: Progress) -> Results:
         start = time.monotonic()
@@ -182,21 +169,9 @@ def local(
     `levels` declares the values of text columns, in order, the first being the reference; `time_unit`, `time_step` and
     `horizon` the ladder of times; `person` the column that names the person.
     """
-    with _in_python("cf.local"):
+    with in_python("cf.local"):
         schema = Schema({name: Column(name, tuple(str(v) for v in values)) for name, values in (levels or {}).items()})
     return Local(sources, Ground(schema, time_unit, time_step, horizon), person)
-
-
-@contextmanager
-def _in_python(method: str) -> Iterator[None]:
-    """Messages name what a study file holds; from Python they name the arguments instead."""
-    try:
-        yield
-    except UserError as error:
-        text = str(error)
-        for pattern, argument in _ARGUMENTS:
-            text = re.sub(pattern, argument.replace("METHOD", method), text)
-        raise type(error)(text, about=error.about) from None
 
 
 def _links(runs: Mapping[str, Run]) -> dict[str, Link]:

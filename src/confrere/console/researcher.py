@@ -1,10 +1,10 @@
-"""`confrere submit`, `status`, `fetch` and `cancel`: the researcher's side of a federation."""
+"""`confrere connect`, `health`, `submit`, `status`, `fetch` and `cancel`: the researcher's side of a federation."""
 
 from __future__ import annotations
 
 import json
 import sys
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,7 +34,7 @@ def connect(
     ],
     connection: At = CONNECTION,
 ) -> None:
-    """Try a coordinator, and remember how to reach it for submit, status, fetch and cancel."""
+    """Try a coordinator, and remember how to reach it for health, submit, status, fetch and cancel."""
     from confrere.console.output import federated
 
     federated()
@@ -45,13 +45,17 @@ def connect(
     word = (sys.stdin.read() if str(token) == "-" else token.read_text(encoding="utf-8")).strip()
     remote = Remote(url, word, authority)
     remote.runs()
-    health = remote.health()["hospitals"]
     said = {"url": url, "token": word, "authority": str(authority.absolute())}
     connection.touch(mode=0o600)
     connection.chmod(0o600)
     connection.write_text(json.dumps(said) + "\n", encoding="utf-8")
-    for name, seen in health.items():
-        typer.echo(f"{name}: {'connected' if seen['connected'] else 'not connected'}")
+    health(connection)
+
+
+def health(connection: At = CONNECTION) -> None:
+    """Say of every hospital when it was last seen, its release, its clock and its free disk."""
+    for name, said in _remote(connection).health()["hospitals"].items():
+        typer.echo(_state(name, said))
 
 
 def submit(
@@ -107,7 +111,7 @@ def cancel(run: RunName, connection: At = CONNECTION) -> None:
 
 def add(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (connect, submit, status, fetch, cancel):
+    for command in (connect, health, submit, status, fetch, cancel):
         app.command()(command)
 
 
@@ -123,10 +127,27 @@ def _remote(connection: Path) -> Remote:
         raise StudyError(f"{connection} is no connection; `confrere connect URL` makes it") from None
 
 
+def _state(name: str, said: dict[str, Any]) -> str:
+    """One line on a hospital's machine."""
+    if said["connected"]:
+        seen = "connected"
+    else:
+        ago = said["seconds_ago"]
+        seen = "not connected" + (", never seen" if ago is None else f", last seen {timedelta(seconds=round(ago))} ago")
+    if said["version"] is None:
+        return f"{name}: {seen}"
+    behind = "behind" if said["clock_ahead"] < 0 else "ahead"
+    clock = f"clock {abs(said['clock_ahead']):.1f} s {behind}"
+    return f"{name}: {seen}, Confrere {said['version']}, {clock}, {said['disk_free'] / 1e9:.1f} GB free"
+
+
 def _line(said: dict[str, Any]) -> str:
     """One line on a run: state, round, whom it waits for, until when."""
     at = f", round {said['round']}: {said['what']}" if said.get("what") else ""
+    released = said.get("release", {"state": "", "why": ""})
     why = f" ({said['why']})" if said["why"] else ""
+    why += f", {released['state']}" if released["state"] else ""
+    why += f" ({released['why']})" if released.get("why") else ""
     until = datetime.fromtimestamp(said["deadline"]).astimezone().isoformat(timespec="minutes")
     ends = f", until {until}" if said["state"] in ("queued", "running", "waiting") else ""
     return f"{said['run']}  {said['state']}{at}{why}{ends}  {said['title']}"

@@ -40,6 +40,7 @@ def as_dict(results: Results) -> dict[str, Any]:
             }
             for name, found in results.findings.items()
         ],
+        "release": plain(results.released),
         "left": left(results.left),
         "rounds": results.rounds,
         "bytes": results.bytes,

@@ -41,15 +41,17 @@ def coordinate(home: Path, say: Callable[[str], Any]) -> None:
     from confrere.coordinator.flare import Flare
     from confrere.coordinator.home import Home
     from confrere.coordinator.service import Service
+    from confrere.coordinator.watch import sent
     from confrere.kits import Profile
 
     here = Home(home)
+    sent(str(here.settings["traces"]))  # an extra that is missing is said before anything starts
     startup = here.path / "engine" / "site" / "startup"
     if not (startup / "server.key").is_file():
         raise StudyError("the coordinator has no certificate yet: `confrere coordinator install` lays it in")
     here.members  # noqa: B018 - a roster that is missing or not signed is said before anything starts
     profile = Profile.read(here.path / "federation.json")
-    engine = Flare(here.path, here.path / "engine" / "server.log")
+    engine = Flare(here.path, here.path / "engine" / "server.log", str(here.settings["traces"]))
     service = Service(here, engine, Book(here.database))
     config = uvicorn.Config(
         web(service, __version__), host=str(here.settings["listen"]), port=profile.api_port, log_level="warning",
@@ -70,9 +72,9 @@ def coordinate(home: Path, say: Callable[[str], Any]) -> None:
 
 
 def _look(service: Any, engine: Any, patience: float, stop: threading.Event) -> None:
-    """Look at the queue every half second; keep the engine's server up."""
+    """Look at the queue five times a second; keep the engine's server up."""
     recovered = tidied = 0.0
-    while not stop.wait(0.5):
+    while not stop.wait(0.2):
         if engine.serve(patience):
             recovered = 0.0
         with suppress(Waiting):  # the engine's server does not answer just now: looked at again

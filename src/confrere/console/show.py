@@ -17,7 +17,7 @@ from confrere.hospital.gate import CLASSES, Policy
 
 if TYPE_CHECKING:
     from confrere.console.fit import Fit, Results
-    from confrere.console.manifest import Entry, Manifest
+    from confrere.hospital.manifest import Entry, Manifest
     from confrere.study.file import Study
 
 Line = str | Text | Table
@@ -27,8 +27,8 @@ RATIOS = {
     "rate_ratio": ("rate ratio", "rr"),
     "risk_ratio": ("risk ratio", "risk_ratio"),
 }
-SHOWN = ("coefficients", "survival", "median", "test", "at_times", "effects")
-WORDS = {"group", "test", "cause", "variable", "level"}
+SHOWN = ("coefficients", "survival", "median", "test", "at_times", "effects", "funnel")
+WORDS = {"group", "test", "cause", "variable", "level", "step", "criterion"}
 LONGEST = 40  # records of a table on the terminal
 
 
@@ -47,6 +47,7 @@ def findings(results: Results) -> Iterator[Line]:
     for name, finding in results.findings.items():
         yield from tables(name, finding, study.time_unit)
     yield from _warnings(results.findings)
+    yield from _checks(results)
 
 
 def whole(results: Results) -> Iterator[Line]:
@@ -88,6 +89,19 @@ def _warnings(found: Mapping[str, Finding]) -> Iterator[Line]:
         where = f"{', '.join(names)}: " if len(found) > 1 else ""
         yield Text(f"{'' if i else chr(10)}{where}{caution.text}", style="yellow")
         yield more(caution.page)
+
+
+def _checks(results: Results) -> Iterator[Line]:
+    """What the output checks say: each one that did not pass, or that all did."""
+    release = results.released
+    open_ = [check for check in release["checks"] if check["verdict"] != "pass"]
+    who = f"{release['state']} by {', '.join(release['by'])}" if release["by"] else release["state"]
+    count = len(release["checks"])
+    said = f"{len(open_)} of {count} output checks did not pass" if open_ else f"{count} output checks passed"
+    yield Text(f"\n{said} ({who})", style="yellow" if open_ else "dim")
+    for check in open_:
+        where = f"{check['analysis']}, " if check["analysis"] else ""
+        yield Text(f"{where}{check['check']} ({check['verdict']}): {check['reason']}", style="yellow")
 
 
 def _taking(hospitals: int, asked: int) -> str:
@@ -223,6 +237,7 @@ def listed(study: Study, found: Manifest) -> Iterator[Line]:
         "the most there can be."
     )
     yield f"Study {study.hash}"
+    yield from _stated(study)
     groups = {s.name: s.group for s in study.analyses}
     for name, entries in itertools.groupby(found.entries, key=lambda e: e.analysis):
         asked = f"; asked of {', '.join(groups[name])} alone" if groups.get(name) else ""
@@ -238,11 +253,21 @@ def listed(study: Study, found: Manifest) -> Iterator[Line]:
     yield from _terms(study, found)
 
 
+def _stated(study: Study) -> Iterator[Line]:
+    """What a study says of itself: what it is for, on which basis, who reads it, until when."""
+    yield escape(f"Purpose: {study.purpose}. Legal basis: {study.legal_basis or 'not stated'}.")
+    until = f"Hospitals answer until {study.ends}." if study.ends else "No end date."
+    yield escape(f"Read by: {', '.join(study.people) or 'not stated'}. {until}")
+
+
 def _arrays(entries: Iterable[Entry]) -> Iterator[Line]:
     """The arrays of one analysis, by step: shape, how often, and bytes each time."""
     for (method, step), arrays in itertools.groupby(entries, key=lambda e: (e.method, e.step)):
         held = list(arrays)
         yield Text(f"  {method} {step}: ").append(held[0].does, style="italic")
+        if held[0].kind == "keep":
+            yield "    the rows stay in each hospital; nothing leaves"
+            continue
         for e in held:
             shape = " x ".join(f"{d} {b}" for d, b in zip(e.dims, e.bounds, strict=True)) or "one number"
             shape = f"{shape}, blinded" if e.kind == "support" else shape
@@ -257,7 +282,10 @@ def _terms(study: Study, found: Manifest) -> Iterator[Line]:
         "\nA support counts the people behind cells, columns and pairs. The coordinator cannot read it: the hospitals "
         "judge it, and only the verdict goes on."
     )
-    yield f"If everything is asked as often as it may be, {found.numbers:,} numbers leave each hospital."
+    yield (
+        f"If everything is asked as often as it may be, {found.numbers:,} numbers leave each hospital in "
+        f"{found.rounds:,} rounds."
+    )
     yield (
         f"The gate ends a run before it has answered more than {share:g} numbers per person and column. "
         f"Columns read ({len(found.columns)}): {escape(', '.join(found.columns))}."

@@ -5,6 +5,7 @@ What this process knows lives in the run's folder, so that it may be killed at a
 
     study.toml     the bytes that the stewards approved
     journal        every round's asks and answers
+    log.jsonl      a line for every round: seconds and bytes
     progress.json  where the run is, for whoever looks
     found          the findings, once it is over
 """
@@ -25,6 +26,7 @@ from confrere import errors, wire
 from confrere.analyses.finding import Finding
 from confrere.analyses.plain import frozen, thawed
 from confrere.coordinator.federation import Federation, Left, Link
+from confrere.coordinator.watch import Watch
 from confrere.errors import ConfrereError, StudyError, UserError, Waiting
 from confrere.journal import Journal, recorded
 from confrere.rounds import Round, drive, name_of, supported
@@ -167,11 +169,19 @@ def conduct(folder: Folder, links: Mapping[str, Link], *, cancelled: Callable[[]
     `Waiting` where a hospital did not answer: call again once all are back. `Refused`, and whatever else is not
     `Waiting`, ends the run.
     """
-    began, study = time.monotonic(), folder.study
-    built = build.analyses(study)
-    federation = Federation(links, build.groups_of(study, list(links)))
+    study, watch = folder.study, Watch(folder.path / "log.jsonl", folder.path.name)
+    with watch.attempt(study.hash):
+        return _conducted(folder, study, watch, links, cancelled)
+
+
+def _conducted(
+    folder: Folder, study: Study, watch: Watch, links: Mapping[str, Link], cancelled: Callable[[], bool]
+) -> Found:  # fmt: skip
+    """One attempt, watched."""
+    began, built = time.monotonic(), build.analyses(study)
+    federation = Federation(watch.links(links), build.groups_of(study, list(links)))
     folder.say("running", round=0, what="reading the records")
-    started = federation.start(study.hash, folder.without)
+    started = federation.start(study.hash, folder.without, folder.text)
     here = len(Journal(folder.journal).records)
     rounds = min(here, *(s["rounds"] for s in started.values()))
     federation.open(1 + max(s["epoch"] for s in started.values()), rounds)
@@ -181,9 +191,10 @@ def conduct(folder: Folder, links: Mapping[str, Link], *, cancelled: Callable[[]
         nonlocal number
         number = at
         what = ", ".join(dict.fromkeys(f"{name_of(a.analysis).lstrip('_')} {a.step}" for a in asks))
+        watch.round = (at, what)
         folder.say("running", round=at, what=what)
 
-    answer = recorded(federation.answer, folder.journal, rounds=rounds, book=federation)
+    answer = recorded(watch.rounds(federation.answer), folder.journal, rounds=rounds, book=federation)
     flow = supported(build.flow_of(study, built))
     results = drive(flow, answer, cancelled=cancelled, progress=shown)
     federation.close()

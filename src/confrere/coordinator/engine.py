@@ -6,8 +6,29 @@ hospitals, says whether that still lives, and ends it. One suite of tests (tests
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
+
+
+class Vitals(NamedTuple):
+    """What a hospital last said of its machine. Its own word: it decides nothing here."""
+
+    heard: float  # clock time at the coordinator, seconds since 1970
+    version: str  # the release that runs there
+    ahead: float  # seconds by which its clock is ahead of the coordinator's, less the time that its word took
+    free: int  # bytes of its folder's disk
+
+    @classmethod
+    def of(cls, said: Any, heard: float) -> Vitals | None:
+        """The vitals of what a hospital said (`version`, `clock`, `free`); None where it is nothing of the kind."""
+        try:
+            version, clock, free = str(said["version"]), float(said["clock"]), int(said["free"])
+        except (TypeError, ValueError, KeyError, OverflowError):
+            return None
+        if not (math.isfinite(clock) and version.isascii() and version.isprintable() and 0 <= free < 1 << 63):
+            return None
+        return cls(heard, version[:40], clock - heard, free)
 
 
 class Engine(Protocol):
@@ -15,6 +36,10 @@ class Engine(Protocol):
 
     def hospitals(self) -> Mapping[str, float]:
         """The hospitals that are connected now, and the clock time at which each was last heard of."""
+        ...
+
+    def vitals(self) -> Mapping[str, Vitals]:
+        """What the hospitals last said of their machines, also those that are not connected now."""
         ...
 
     def start(self, run: str, hospitals: tuple[str, ...]) -> str:

@@ -47,18 +47,22 @@ class Federation:
         self.left: list[Left] = []
         self.bytes = 0  # that left one hospital, the largest
 
-    def start(self, study: str, without: tuple[str, ...] = ()) -> dict[str, Any]:
+    def start(self, study: str, without: tuple[str, ...] = (), text: str = "") -> dict[str, Any]:
         """Have every hospital open its approved study: `rounds` it has learned, its last `epoch` of keys.
 
-        `without` names hospitals of the roster that take no part, from the first sum to the last. ProtocolError where
-        a hospital runs another release.
+        `without` names hospitals of the roster that take no part, from the first sum to the last; `text` is the study
+        file, for the stewards who have not seen it yet. ProtocolError where a hospital runs another release, Waiting
+        where a steward has not decided.
         """
-        replies = self._all({"do": "start", "study": study, "version": wire.release(), "without": without})
+        message = {"do": "start", "study": study, "version": wire.release(), "without": without, "text": text}
+        replies = self._all(message)
         if other := {n: r["version"] for n, r in replies.items() if r["version"] != wire.release()}:
             theirs = ", ".join(f"{name} runs {version}" for name, version in other.items())
             raise ProtocolError(
                 f"{theirs}, the coordinator runs Confrere {wire.release()}; install the same release everywhere"
             )
+        if undecided := [name for name, r in replies.items() if "undecided" in r]:
+            raise Waiting(f"waiting for the stewards of {', '.join(undecided)} to decide")
         return replies
 
     def open(self, epoch: int = 1, rounds: int = 0) -> bytes:

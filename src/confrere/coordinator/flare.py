@@ -19,12 +19,16 @@ from contextvars import copy_context
 from pathlib import Path
 from typing import Any, Final
 
+from nvflare.apis.event_type import EventType
+from nvflare.apis.fl_component import FLComponent
 from nvflare.collab import collab
 
 from confrere.coordinator.conduct import Folder, conduct, ended
+from confrere.coordinator.engine import Vitals
 from confrere.coordinator.federation import Link
+from confrere.coordinator.watch import WHERE, exported
 from confrere.errors import Waiting
-from confrere.kits import RUNNER, Process, hospital_job, prune
+from confrere.kits import RUNNER, SAFE, VITALS, Process, hospital_job, prune
 
 HOME: Final = "CONFRERE_COORDINATOR"  # the environment variable with the coordinator's folder
 ROUND: Final = 600.0  # seconds to wait for an answer, unless the environment says otherwise
@@ -46,6 +50,10 @@ class Coordinator:
     @collab.main
     def conduct(self) -> None:
         """Conduct the run; whatever happens is written into its folder."""
+        with exported():
+            self._conduct()
+
+    def _conduct(self) -> None:
         links = {proxy.name: _link(proxy) for proxy in collab.clients}
         stop = self._folder.path / "cancel"
         try:
@@ -58,6 +66,28 @@ class Coordinator:
                 self._folder.say("waiting", why=str(reason))
         except Exception as error:  # noqa: BLE001 - the boundary: what happened is told in the run's folder
             ended(self._folder, error)
+
+
+class Listener(FLComponent):  # type: ignore[misc]
+    """Writes down what hospitals say of their machines with their heartbeats, in the server's process."""
+
+    def handle_event(self, event_type: str, fl_ctx: Any) -> None:
+        """Take the word of a heartbeat; what is not of its form is passed over."""
+        if event_type != EventType.CLIENT_HEARTBEAT_RECEIVED or (peer := fl_ctx.get_peer_context()) is None:
+            return
+        name, said = str(peer.get_identity_name()), Vitals.of(peer.get_prop(VITALS), time.time())
+        if said is not None and SAFE.fullmatch(name):
+            folder = heard(Path(os.environ[HOME]))
+            with suppress(OSError):  # a full disk is told elsewhere
+                folder.mkdir(exist_ok=True)
+                fresh = folder / f".{name}"
+                fresh.write_text(json.dumps(said), encoding="utf-8")
+                fresh.replace(folder / f"{name}.json")
+
+
+def heard(home: Path) -> Path:
+    """Where the last word of every hospital on its machine lies."""
+    return home / "engine" / "heard"
 
 
 def _link(proxy: Any) -> Link:
@@ -108,6 +138,7 @@ def harden(kit: Path, state: Path) -> None:
             one["args"]["uri_root"] = str(state / "jobs")
         if one["id"] == "job_scheduler":
             one["args"] |= {"max_jobs": 4, "min_schedule_interval": 1.0, "max_schedule_interval": 5.0}
+    resources["components"].append({"id": "listener", "path": "confrere.coordinator.flare.Listener", "args": {}})
     (local / "resources.json").write_text(json.dumps(resources, indent=2) + "\n", encoding="utf-8")
     default = json.loads((local / "authorization.json.default").read_text(encoding="utf-8"))
     permissions: Mapping[str, Any] = default["permissions"]
@@ -122,9 +153,10 @@ def harden(kit: Path, state: Path) -> None:
 class Flare:
     """The engine's server, as a process of ours, and a session with it as the user who submits jobs."""
 
-    def __init__(self, home: Path, log: Path) -> None:
-        """`home` has the kits in engine/; what the server prints goes to `log`."""
+    def __init__(self, home: Path, log: Path, traces: str = "") -> None:
+        """`home` has the kits in engine/; what the server prints goes to `log`, spans of runs to the URL `traces`."""
         self._home = home
+        self._environment = {HOME: str(home), **({WHERE: traces} if traces else {})}
         self._site, self._runner = home / "engine" / "site", home / "engine" / "runner"
         self._session: Any = None
         self._lock = threading.RLock()  # the queue and researchers' requests share one session
@@ -136,7 +168,7 @@ class Flare:
             return False
         self._drop()
         harden(self._site, self._home / "engine")
-        self._server.start(command(self._site), {HOME: str(self._home), PATIENCE: str(patience)})
+        self._server.start(command(self._site), {**self._environment, PATIENCE: str(patience)})
         return True
 
     @property
@@ -151,6 +183,14 @@ class Flare:
         """Hospitals that are connected, and when each was last heard of."""
         found = {c.name: float(c.last_connect_time) for c in self._ask(lambda s: s.get_system_info().client_info)}
         return {name: heard for name, heard in found.items() if time.time() - heard < LOST}
+
+    def vitals(self) -> dict[str, Vitals]:
+        """What each hospital last said of its machine with its heartbeat."""
+        found = {}
+        for file in heard(self._home).glob("*.json"):
+            with suppress(OSError, ValueError, TypeError):
+                found[file.stem] = Vitals(*json.loads(file.read_bytes()))
+        return found
 
     def start(self, run: str, hospitals: tuple[str, ...]) -> str:
         """Submit the job of a run; its id."""

@@ -2,7 +2,7 @@
 
 coordinator.toml   where it serves; written by `confrere coordinator init`, edited by whoever runs it
 roster.json        the hospitals, signed by every one of them: here only to know their names
-runs/RUN/          study, journal, progress and findings of every run
+runs/RUN/          study, journal, progress, log and findings of every run
 engine/            certificates and settings of the transport, its jobs and its state
 state.db           runs and tokens, unless coordinator.toml names another database
 """
@@ -25,7 +25,9 @@ _DEFAULTS: Mapping[str, Any] = {
     "runs": 4,  # at once
     "round_seconds": 600.0,  # to wait for one answer of one hospital
     "deadline_hours": 168.0,  # of a run, unless the researcher gives another
+    "release.readers": 0,  # people who must read findings before the researcher does: 0 where all checks pass, 1 or 2
     "keep_days": 365.0,  # after which findings and journals of runs that are over are removed
+    "traces": "",  # URL of an OpenTelemetry collector (OTLP over HTTP); "" is none, unless the environment names one
 }
 
 
@@ -41,6 +43,7 @@ class Home:
             given = tomllib.loads(file.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise StudyError(f"{file}: {error}") from None
+        given = _flat(given)
         for key, value in given.items():
             if key not in _DEFAULTS:
                 raise StudyError(f"{file}: {key} is not known; {meant(key, _DEFAULTS)}")
@@ -49,6 +52,8 @@ class Home:
             ):
                 raise StudyError(f"{file}: {key} must be a {type(_DEFAULTS[key]).__name__}, not {value!r}")
         self.settings: dict[str, Any] = {**_DEFAULTS, **given}
+        if self.readers not in (0, 1, 2):
+            raise StudyError(f"{file}: release.readers is {self.readers}; it must be 0, 1 or 2")
 
     @classmethod
     def make(cls, path: Path) -> Home:
@@ -68,6 +73,11 @@ class Home:
         return str(self.settings["database"]) or f"sqlite:///{self.path / 'state.db'}"
 
     @property
+    def readers(self) -> int:
+        """People who must read findings before they leave the airlock."""
+        return int(self.settings["release.readers"])
+
+    @property
     def members(self) -> tuple[str, ...]:
         """The hospitals of the roster."""
         file = self.path / "roster.json"
@@ -77,9 +87,22 @@ class Home:
         roster.verify()
         return roster.names
 
+    @property
+    def logs(self) -> list[Path]:
+        """The logs of all runs."""
+        return sorted((self.path / "runs").glob("*/log.jsonl"))
+
     def folder(self, run: str) -> Folder:
         """The folder of a run."""
         return Folder(self.path / "runs" / run)
+
+
+def _flat(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by name, those of a table after its name and a point: `[release] readers` is `release.readers`."""
+    tables = {
+        f"{table}.{key}": v for table, inner in given.items() if isinstance(inner, dict) for key, v in inner.items()
+    }
+    return {key: value for key, value in given.items() if not isinstance(value, dict)} | tables
 
 
 def _written(value: Any) -> str:

@@ -1,8 +1,8 @@
 """The coordinator as a service: runs wait in a queue, several go at once, and a fault is taken up again by itself.
 
-`step` is one look at everything, asked twice a second: it starts what can start, sees what ended, and starts again what
-waits once all hospitals are back. It keeps nothing in memory that a restart would miss: runs stand in the `Book`, their
-progress in their folders. An attempt that the engine lists but that says nothing, such as the ghost that a killed
+`step` is one look at everything, asked five times a second: it starts what can start, sees what ended, and starts again
+what waits once all hospitals are back. It keeps nothing in memory that a restart would miss: runs stand in the `Book`,
+their progress in their folders. An attempt that the engine lists but that says nothing, such as the ghost that a killed
 server leaves behind, is stopped and taken up again.
 """
 
@@ -11,12 +11,14 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from confrere.coordinator.book import Book, Entry
 from confrere.coordinator.conduct import OVER, STATES, Folder
 from confrere.coordinator.engine import Engine
 from confrere.coordinator.home import Home
+from confrere.coordinator.release import Airlock
 from confrere.errors import ConfrereError, StudyError
 from confrere.rounds import installed
 from confrere.study import build
@@ -36,6 +38,7 @@ class Service:
         self.home = home
         self._engine = engine
         self.book = book
+        self.airlock = Airlock(home, book)
 
     def recover(self) -> None:
         """After a restart: every attempt that was under way is a ghost; its run waits for another."""
@@ -82,8 +85,16 @@ class Service:
         return {
             "run": entry.run, "study": entry.study, "title": entry.title, "researcher": entry.researcher,
             "submitted": entry.submitted, "deadline": entry.deadline, "state": entry.state, "why": entry.why,
-            "attempts": entry.attempts, **live,
+            "attempts": entry.attempts, **live, **self._release(entry),
         }  # fmt: skip
+
+    def _release(self, entry: Entry) -> dict[str, Any]:
+        """Where the findings of a run that is done are; all that is known of them once they are released."""
+        if entry.state != "done":
+            return {}
+        standing = self.airlock.standing(entry.run)
+        said = standing.record if standing.state == "released" else {"state": standing.state, "why": standing.why}
+        return {"release": said}
 
     def cancel(self, run: str) -> None:
         """Stop a run before its next round. StudyError if it is over."""
@@ -95,16 +106,26 @@ class Service:
             self._change(entry, "cancelled", "cancelled by the researcher")
 
     def health(self) -> dict[str, Any]:
-        """Who is connected, what runs, which methods are installed."""
-        now, seen = time.time(), self._seen()
+        """Who is connected and how its machine is, what runs, which methods are installed."""
         return {
-            "hospitals": {
-                name: {"connected": name in seen, "seconds_ago": round(now - seen[name], 1) if name in seen else None}
-                for name in self.home.members
-            },
+            "hospitals": self._hospitals(),
             "runs": {state: sum(e.state == state for e in self.book.all()) for state in STATES},
             "methods": installed(),
         }
+
+    def _hospitals(self) -> dict[str, dict[str, Any]]:
+        """Every hospital: last seen, its release, seconds by which its clock is ahead, free bytes of its disk."""
+        now, seen, vitals = time.time(), self._seen(), self._engine.vitals()
+        found = {}
+        for name in self.home.members:
+            said = vitals.get(name)
+            at = max((at for at in (seen.get(name), said.heard if said else None) if at is not None), default=None)
+            found[name] = {
+                "connected": name in seen, "seconds_ago": None if at is None else round(max(0.0, now - at), 1),
+                "version": said.version if said else None, "clock_ahead": round(said.ahead, 3) if said else None,
+                "disk_free": said.free if said else None,
+            }  # fmt: skip
+        return found
 
     def erase(self, run: str) -> None:
         """Remove a run that is over with all that was kept of it."""
@@ -183,6 +204,9 @@ class Service:
 
     def _change(self, entry: Entry, state: str, why: str) -> None:
         self.book.change(entry.run, state=state, why=why[:_SAID], handle="")
+        if state == "done":
+            with suppress(ConfrereError):  # looked at again, and said, when somebody asks for it
+                self.airlock.standing(entry.run)
 
     def _halt(self, handle: str) -> None:
         if handle:
@@ -217,5 +241,6 @@ def erase(home: Home, book: Book, run: str) -> None:
         raise StudyError(f"no run is called {run!r}")
     if entry.state not in OVER:
         raise StudyError(f"the run {run} is not over ({entry.state}); cancel it first")
+    Airlock(home, book).forget(run)
     shutil.rmtree(home.folder(run).path, ignore_errors=True)
     book.forget(run)

@@ -19,7 +19,7 @@ import io
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -30,6 +30,7 @@ import numpy as np
 
 from confrere.data.table import Table
 from confrere.data.unreadable import safely
+from confrere.data.without import MISSING, Without, text
 from confrere.errors import DataError
 from confrere.study.schema import Column, Schema
 
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 ENCODINGS = ("utf-8", "latin-1", "utf-16")
 SEPARATORS = (",", ";", "\t", "|")
-MISSING = ("", "NA")
 TEXTS = (".csv", ".tsv", ".txt")  # also with .gz
 PARQUET = (".parquet", ".pq")
 DUCKDB = (".duckdb", ".ddb", ".db")
@@ -60,6 +60,7 @@ class Source:
     encoding   of a CSV: utf-8, latin-1 or utf-16
     separator  of a CSV; None: the one that splits its header into the named columns
     decimal    "." or ","; None: "," is read too where the separator is ";" (Excel in most of Europe)
+    person     the column that names the person, by which oppositions are matched
     """
 
     path: str | Path
@@ -67,6 +68,7 @@ class Source:
     encoding: str = "utf-8"
     separator: str | None = None
     decimal: str | None = None
+    person: str | None = None
 
 
 @dataclass(frozen=True)
@@ -77,17 +79,18 @@ class _Opened:
     where: str
     comma: bool = False  # read "3,5" as 3.5
     table: str = ""  # temporary, dropped once it was read
+    person: str | None = None  # by which people were left out: rows without one cannot stay
 
 
 def read(
-    source: str | Path | Source | pd.DataFrame,
+    source: str | Path | Source | pd.DataFrame | Without,
     columns: Sequence[str],
     schema: Schema,
     person: str | None = None,
     hospital: str = "this hospital",
     repeated: bool = False,
 ) -> Table:
-    """The named columns of a hospital's records.
+    """The named columns of a hospital's records; of all people but those whom a `Without` removes.
 
     person    the column that names the person: rows without one are left out and counted, and two rows of one
               person are an error unless `repeated`
@@ -109,7 +112,8 @@ def read(
             frame = pd.DataFrame({name: given.get(name, frame.get(name)) for name in wanted}, copy=False)
     ranged = [schema.column(name) for name in wanted if name != person]
     clamped = {c.name: _clamp(frame, c) for c in ranged if c.range is not None and c.levels is None}
-    left_out = {} if n == len(frame) else {f"no person id in column '{person}'": n - len(frame)}
+    without = f"no person id in column '{source.person if isinstance(source, Without) else person}'"
+    left_out = {} if n == len(frame) else {without: n - len(frame)}
     return Table(frame, n, left_out, clamped, where)
 
 
@@ -142,6 +146,15 @@ def _queried(
         return query.check(repeated), query.fetch(), opened.where
 
 
+def texts(source: Any, columns: Sequence[str], hospital: str = "this hospital") -> dict[str, list[str | None]]:
+    """Columns as trimmed text, None where missing, in the order of the rows. Raises DataError."""
+    with _opening(source, list(columns), hospital) as opened:
+        found: dict[str, list[str | None]] = (
+            opened.rows.select(**{c: text(opened.rows[c]) for c in columns}).to_pyarrow().to_pydict()
+        )
+        return found
+
+
 def check(source: Any, columns: Sequence[str], hospital: str) -> None:
     """That a hospital's records have these columns; their values are not read. Raises DataError."""
     import pandas as pd
@@ -156,10 +169,12 @@ def check(source: Any, columns: Sequence[str], hospital: str) -> None:
 @contextmanager
 def _opening(source: Any, wanted: list[str], hospital: str) -> Iterator[_Opened]:
     """The wanted columns, not read yet; what was made for them is dropped afterwards."""
+    without, source = (source, source.source) if isinstance(source, Without) else (None, source)
+    wanted = list(dict.fromkeys([without.person, *wanted])) if without else wanted
     with _ONE, _explained(source, hospital):
         opened = _open(source, wanted, hospital)
         try:
-            yield opened
+            yield replace(opened, rows=without.less(opened.rows), person=without.person) if without else opened
         finally:
             if opened.table:
                 _memory().drop_table(opened.table, force=True)
@@ -282,7 +297,7 @@ def _open_csv(source: Source, path: Path, wanted: list[str], where: str) -> _Ope
         )
     if source.decimal not in (None, ".", ","):
         raise DataError(f"{where}: decimal is '.' or ',', not '{source.decimal}'")
-    separator, names = _header(source, path, wanted, where)
+    separator, names = header(source, path, wanted, where)
     _check_columns(names, wanted, where)
     rows = _memory().read_csv(
         glob.escape(str(path)),
@@ -296,7 +311,7 @@ def _open_csv(source: Source, path: Path, wanted: list[str], where: str) -> _Ope
     return _Opened(rows, where, comma)
 
 
-def _header(source: Source, path: Path, wanted: list[str], where: str) -> tuple[str, list[str]]:
+def header(source: Source, path: Path, wanted: list[str], where: str) -> tuple[str, list[str]]:
     """(separator, names of columns): the separator is the one that finds most of the wanted columns."""
     encoding = {"utf-8": "utf-8-sig"}.get(source.encoding.lower(), source.encoding)
     # What is not UTF-8 further down is DuckDB's to find, and only in the columns that are read.
@@ -355,14 +370,7 @@ class _Query:
     # --- expressions ---
 
     def text(self, name: str) -> Any:
-        """The column as trimmed text, null where missing; 2.0 is '2'."""
-        column = self.rows[name]
-        if column.type().is_floating():
-            whole = (column == column.floor()) & (column.abs() < 1e15)
-            text = whole.ifelse(column.try_cast("int64").cast("string"), column.cast("string"))
-            return column.isnan().ifelse(None, text)
-        text = column.cast("string").strip()
-        return text.isin(list(MISSING)).ifelse(None, text)
+        return text(self.rows[name])
 
     def spelt(self, name: str) -> Any:
         """A text column as the spelling of a number: true and false are 1 and 0, a decimal comma a point."""
@@ -451,7 +459,8 @@ class _Query:
         """The columns: float64, categorical with the declared levels, and the person as text."""
         import pandas as pd
 
-        rows = self.rows.filter(self.text(self.person).notnull()) if self.person else self.rows
+        keys = [self.text(name).notnull() for name in (self.person, self.opened.person) if name]
+        rows = self.rows.filter(*keys) if keys else self.rows
         picked = {column.name: self.number(column.name) for column in self.numbers}
         picked |= {column.name: self.code(column) for column in self.levels}
         if self.person is not None:

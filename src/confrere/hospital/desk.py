@@ -1,30 +1,34 @@
 """What answers at a hospital: the desk opens runs of approved studies, and hands every message to its run.
 
 `start` names a study by its hash; the desk says how many rounds of it this hospital has learned and which epoch of keys
-was its last. `hello` begins the next epoch. All the rest is the run's. A refusal is uniform; its reason goes into the
-hospital's own log, never to the coordinator.
+was its last; a study that no steward here has decided about goes into the inbox. `hello` begins the next epoch. All the
+rest is the run's. Every ask is in the ledger before it is answered, every answer before it goes. A refusal is uniform;
+its reason goes into the ledger, never to the coordinator.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 from confrere import wire
-from confrere.data import sources
-from confrere.data.table import Table
-from confrere.errors import ConfrereError, KeysError, ProtocolError, Refused
-from confrere.hospital.gate import Gate, Policy
+from confrere.errors import ConfrereError, KeysError, Paused, ProtocolError, Refused
+from confrere.hospital.gate import Gate, Violation
 from confrere.hospital.home import Home
+from confrere.hospital.manifest import Manifest
+from confrere.hospital.records import Records
 from confrere.hospital.run import Memory, Run
+from confrere.hospital.studies import STRIKES, Record, software
 from confrere.journal import Journal
 from confrere.rounds import Site, supported
 from confrere.study import build
-from confrere.study.file import Study
+from confrere.study.file import LARGEST, Study
+from confrere.study.life import ANSWERED, LIFE
 from confrere.sums import FileAttempts, Session
 from confrere.sums.files import write_private
 
@@ -39,39 +43,31 @@ class Desk:
         self._linger = linger
         self._study: Study | None = None
         self._attempts: FileAttempts | None = None
-        self._table: Table | None = None
+        self._records: Records | None = None
         self._without: tuple[str, ...] = ()
         self._run: Run | None = None
-        self._told = 0  # notes of the run that stand in the log
+        self._told = 0  # notes of the run that stand in the ledger
+        self._doing = ""  # what the message at hand asks for
 
     def answer(self, message: bytes) -> bytes:
         """Answer one message; whatever goes wrong, the answer is the same."""
+        asked: Mapping[str, Any] = {}
         try:
             asked = wire.unpack(message)
+            self._doing = str(asked["do"])[:20]
             if asked["do"] == "start":
                 return wire.pack(self._start(asked))
             if asked["do"] == "hello":
                 self._renew(int(asked["epoch"]))
-            if asked["do"] == "round" and self._run is not None:
-                self.home.approved(self._hash)  # a yes that was taken back holds before the next round
-                _asked(self.home.run(self._hash)).touch()
-        except OSError as reason:
-            self._log("unable", reason)
-            return wire.pack({"unable": True})
+            if asked["do"] == "round":
+                self._before(asked)
+            if self._run is None:
+                raise ProtocolError(f"{self._doing} before a study was started")
+            return self._after(asked, self._run.answer(message))
+        except (OSError, Paused) as reason:
+            return self._said("unable", reason)
         except Exception as reason:  # noqa: BLE001 - the boundary: no error may carry a value out
-            self._log("refused", reason)
-            return wire.pack({"refused": True})
-        if self._run is None:
-            self._log("refused", ProtocolError(f"{asked['do']} before a study was started"))
-            return wire.pack({"refused": True})
-        reply = self._run.answer(message)
-        for note in self._run.notes[self._told :]:
-            self._log("unable" if isinstance(note.reason, OSError) else "refused", note.reason, round=note.round)
-        self._told = len(self._run.notes)
-        if asked["do"] == "close" and self._run.done:
-            self.home.log("done", study=self._hash)
-            self.close()
-        return reply
+            return self._said("refused", reason)
 
     def close(self) -> None:
         """Let go of the run: its file of attempts is free for the next process."""
@@ -83,28 +79,151 @@ class Desk:
     def _hash(self) -> str:
         return self._study.hash if self._study else ""
 
+    # a message of a run
+
+    def _before(self, asked: Mapping[str, Any]) -> None:
+        """What must hold before each round: a yes, an open hour, no new opposition, rounds left. Written down first."""
+        if self._run is None or self._study is None or self._records is None:
+            raise ProtocolError("a round was asked before a study was started")
+        self.home.approved(self._hash)
+        self._open_hours()
+        if self.home.oppositions.digest(self._study.purpose) != self._records.opposed:
+            raise Refused("the register of oppositions changed since this run began; approve the study anew")
+        number = int(asked["round"])
+        if number > self.home.rules.rounds:
+            raise Violation(f"round {number} was asked; [policy] rounds allows {self.home.rules.rounds}")
+        folder = self.home.run(self._hash)
+        if not _asked(folder).exists():
+            self._records.answered(self.home, self._study)
+            _asked(folder).touch()
+        self.home.log("asked", study=self._hash, round=number, asks=_named(asked["asks"]))
+
+    def _after(self, asked: Mapping[str, Any], reply: bytes) -> bytes:
+        """Write down what an answer holds before it goes, or why there is none."""
+        run, told = self._run, self._told
+        if run is None:
+            return reply
+        self._told = len(run.notes)
+        for note in run.notes[told:]:
+            kind = "unable" if isinstance(note.reason, OSError) else "refused"
+            reply = self._said(kind, note.reason, round=note.round)
+        if self._told == told and asked["do"] == "round":
+            self._within(run, len(reply))
+            self.home.log("answered", study=self._hash, round=int(asked["round"]), bytes=len(reply), left=run.left)
+        if asked["do"] == "close" and run.done:
+            self.home.studies.move(self._hash, "finish", "coordinator", "coordinator")
+            self.home.log("done", study=self._hash, numbers=run.spent)
+            self.close()
+        return reply
+
+    def _within(self, run: Run, size: int) -> None:
+        """The bytes of a study stay within what the hospital allows, over all attempts."""
+        file = self.home.run(self._hash) / "bytes"
+        sent = (int(file.read_bytes()) if file.is_file() else 0) + size
+        if sent > self.home.rules.megabytes * 1e6:
+            raise Violation(f"{sent} bytes would have left; [policy] megabytes allows {self.home.rules.megabytes:g}")
+        write_private(file, str(sent).encode())
+
+    def _said(self, event: str, reason: Exception, **facts: Any) -> bytes:
+        """The uniform answer. The reason stays in the ledger; three refusals of a study's asks pause it."""
+        # only our own errors speak in words that are known to hold no patient's value; DataErrors may name one
+        ours = isinstance(reason, ConfrereError) and type(reason).__name__ != "DataError"
+        why = str(reason) if ours else ""
+        with suppress(OSError, ConfrereError):  # a full disk, a broken ledger: nothing is answered anyway
+            self.home.log(event, study=self._hash, error=type(reason).__name__, why=why, **facts)
+            if isinstance(reason, Violation | ProtocolError) and self._doing in ("round", "settle"):
+                self._strike()
+        return wire.pack({event: True})
+
+    def _strike(self) -> None:
+        """Count a refused ask. The third pauses the study until the steward has looked."""
+        if not self._hash:
+            return
+        if self.home.studies.strike(self._hash) < STRIKES:
+            return
+        record = self.home.studies.record(self._hash)
+        if record is not None and "pause" in LIFE[record.state]:
+            why = f"{STRIKES} refused messages; the ledger has the reasons"
+            self.home.studies.move(self._hash, "pause", "gate", "gate", why=why)
+            self.home.log("paused", study=self._hash, by="gate", why=why)
+
+    # the start of a run
+
     def _start(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Open an approved study: its records are read, and what was learned of it before is found again."""
         self.close()
+        self._study = None
         if asked["version"] != wire.release():
             return {"version": wire.release()}
-        study = self.home.approved(str(asked["study"]))
+        if self._undecided(asked):
+            return {"version": wire.release(), "undecided": True}
+        study = self._study = self.home.approved(str(asked["study"]))
+        self._still(study)
+        self._open_hours()
         folder = self.home.run(study.hash)
         self._attempts = _claimed(folder / "attempts", self._linger)
-        built = build.analyses(study)
-        source = self.home.source(study.table)
-        self._table = sources.read(source, build.columns_of(built), study.schema, study.person, self.home.name)
-        self._study = study
         self._without = _members(folder, tuple(asked["without"]))
+        self._records = self.home.records(study, self._without)
+        if self._records.why and not _asked(folder).exists():
+            raise Refused("; ".join(self._records.why))
         known = Journal(folder / "journal")
-        _frozen(folder, self._table)
-        self.home.log("started", study=study.hash, rounds=len(known.records))
+        _frozen(folder, self._records.cut)
+        self.home.studies.move(study.hash, "start", "coordinator", "coordinator")
+        self.home.log("started", study=study.hash, rounds=len(known.records), cut=self._records.cut)
         return {"version": wire.release(), "rounds": len(known.records), "epoch": _epoch(folder)}
+
+    def _undecided(self, asked: Mapping[str, Any]) -> bool:
+        """Whether a steward has yet to decide. A study that nobody here knows goes into the inbox."""
+        record = self.home.studies.record(str(asked["study"]))
+        if record is None:
+            text = str(asked.get("text", ""))
+            if not text:
+                raise Refused(f"the study {str(asked['study'])[:16]} is not approved here")
+            if len(text.encode()) > LARGEST:
+                raise ProtocolError(f"a study file has at most {LARGEST} bytes")
+            study = self.home.studies.submit(text, "the coordinator")
+            self.home.log("submitted", study=study.hash, id=study.id)
+            return bool(study.hash == asked["study"])
+        if record.state in ANSWERED and (why := self._other(record)):
+            self.home.log("approval needed", study=record.study, why=why)
+            return True
+        return record.state == "submitted"
+
+    def _other(self, record: Record) -> str:
+        """What is another one since the steward said yes: then the yes was to something else."""
+        approval = record.approval
+        if approval is None:
+            return "there is no approval"
+        now = {"Confrere or a method": software(self.home.studies.study(record.study))}
+        now |= {"the roster": self.home.roster.hash.hex()}
+        then = {"Confrere or a method": approval.software, "the roster": approval.roster}
+        return ", ".join(f"{what} is another one since the steward approved" for what in now if now[what] != then[what])
+
+    def _still(self, study: Study) -> None:
+        """That the study has not ended, and that the hospital's rules, which may have changed, allow it."""
+        if study.ends is not None and study.ends < date.today():
+            self.home.studies.move(study.hash, "expire", "clock", "clock", why=f"it ended on {study.ends}")
+            self.home.log("expired", study=study.hash)
+            raise Refused(f"the study ended on {study.ends}")
+        self.home.note_rules()
+        if why := self.home.rules.against(study, self._listed(study), date.today()):
+            raise Refused("; ".join(why))
+
+    def _listed(self, study: Study) -> Manifest:
+        """The manifest that the steward approved."""
+        record = self.home.studies.record(study.hash)
+        if record is None or record.approval is None:
+            raise Refused(f"the study {study.hash[:16]} is not approved here")
+        return Manifest.of(record.approval.manifest)
+
+    def _open_hours(self) -> None:
+        if not self.home.rules.open(datetime.now()):
+            raise Paused(f"asks are answered here {self.home.rules.hours}")
 
     def _renew(self, epoch: int) -> None:
         """A run of the study under way with new keys. The epoch is written down before its keys are made."""
-        study = self._study
-        if study is None or self._attempts is None:
+        study, records = self._study, self._records
+        if study is None or self._attempts is None or records is None:
             raise ProtocolError("keys were asked for before a study was started")
         folder = self.home.run(study.hash)
         if epoch <= _epoch(folder):
@@ -112,20 +231,22 @@ class Desk:
         write_private(folder / "epoch", str(epoch).encode())
         built, roster = build.analyses(study), self.home.roster
         groups = build.groups_of(study, [n for n in roster.names if n not in self._without])
-        policy = Policy(k=max(study.k, self.home.k), allow=frozenset(study.allow))
         session = Session(
             self.home.identity, self.home.name, roster, bytes.fromhex(study.hash), epoch, self._attempts
         )  # fmt: skip
-        gate = Gate(policy, len(build.columns_of(built)))
+        gate = Gate(self.home.rules.gate(study), len(build.columns_of(built)), self._listed(study))
         flow = supported(build.flow_of(study, built))
-        memory = Memory(Journal(folder / "journal"), _seed(folder), self._without)
-        self._run, self._told = Run(flow, Site(self._table), gate, session, groups, memory), 0
+        lists = self.home.worklists
+        memory = Memory(
+            Journal(folder / "journal"), _seed(folder), self._without,
+            lambda rows: lists.keep(study.hash, study.purpose, rows),
+        )  # fmt: skip
+        self._run, self._told = Run(flow, Site(records.table), gate, session, groups, memory), 0
 
-    def _log(self, event: str, reason: Exception, **facts: Any) -> None:
-        # only our own errors speak in words that are known to hold no patient's value; DataErrors may name one
-        ours = isinstance(reason, ConfrereError) and type(reason).__name__ != "DataError"
-        why = str(reason) if ours else ""
-        self.home.log(event, study=self._hash, error=type(reason).__name__, why=why, **facts)
+
+def _named(asks: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Asks as the ledger has them: which step of which analysis, never an argument."""
+    return [f"{a['analysis']}.{a['step']}" for a in asks]
 
 
 def _claimed(path: Path, linger: float) -> FileAttempts:
@@ -145,18 +266,15 @@ def _asked(folder: Path) -> Path:
     return folder / "asked"
 
 
-def _frozen(folder: Path, table: Table) -> None:
+def _frozen(folder: Path, cut: str) -> None:
     """Hold the records against those that the run began with: a run is about one cut of the data.
 
     From the first round asked, not learned: whoever ends runs there would see the same sums of two cuts, and who came.
     """
-    import pandas as pd
-
     file = folder / "cut"
-    now = hashlib.sha256(pd.util.hash_pandas_object(table.frame, index=False).to_numpy().tobytes()).hexdigest()
     if not _asked(folder).exists():
-        file.write_text(now, encoding="utf-8")
-    elif file.read_text(encoding="utf-8") != now:
+        file.write_text(cut, encoding="utf-8")
+    elif file.read_text(encoding="utf-8") != cut:
         raise Refused(
             "the records changed since this run began; refuse the study, or restore the cut that it began with"
         )

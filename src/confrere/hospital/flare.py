@@ -10,17 +10,21 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any, Final
 
 from nvflare.apis.app_validation import AppValidator
+from nvflare.apis.event_type import EventType
+from nvflare.apis.fl_component import FLComponent
 from nvflare.collab import collab
 
 from confrere import wire
 from confrere.errors import StudyError
 from confrere.hospital.desk import Desk
 from confrere.hospital.home import Home
-from confrere.kits import HOSPITAL_CLASSES, Process, hospital_job, prune
+from confrere.hospital.vitals import answered, vitals
+from confrere.kits import HOSPITAL_CLASSES, VITALS, Process, hospital_job, prune
 
 HOME: Final = "CONFRERE_HOSPITAL"  # the environment variable with the hospital's folder
 FILES: Final = {  # of a job, all that it may bring: its two configurations, and the submitter's signatures on them
@@ -39,13 +43,25 @@ class Hospital:
     def answer(self, message: bytes) -> bytes:
         """Answer one message of the coordinator; errors are the desk's, and uniform."""
         try:
+            began = time.perf_counter()
             if self._desk is None:
                 self._desk = Desk(Home(Path(os.environ[HOME])))
-            return self._desk.answer(message)
+            reply = self._desk.answer(message)
+            answered(self._desk.home, message, reply, time.perf_counter() - began)
+            return reply
         except OSError:  # also its log could not be written
             return wire.pack({"unable": True})
         except Exception:  # noqa: BLE001 - the engine would send its traceback
             return wire.pack({"refused": True})
+
+
+class Pulse(FLComponent):  # type: ignore[misc]
+    """What goes with every heartbeat of the hospital's process: release, clock and free disk, nothing of a patient."""
+
+    def handle_event(self, event_type: str, fl_ctx: Any) -> None:
+        """Lay them into the heartbeat that is about to be sent."""
+        if event_type == EventType.BEFORE_CLIENT_HEARTBEAT:
+            fl_ctx.set_prop(VITALS, vitals(Path(os.environ[HOME])), private=False, sticky=False)
 
 
 class OnlyOurs(AppValidator):  # type: ignore[misc]
@@ -82,6 +98,7 @@ def harden(kit: Path) -> None:
     resources["app_validator"] = {"path": "confrere.hospital.flare.OnlyOurs", "args": {}}
     resources["allow_log_streaming"] = False
     resources["components"] = [c for c in resources["components"] if c["id"] != "site_log_streamer"]
+    resources["components"].append({"id": "pulse", "path": "confrere.hospital.flare.Pulse", "args": {}})
     (local / "resources.json").write_text(json.dumps(resources, indent=2) + "\n", encoding="utf-8")
     nothing = dict.fromkeys(RIGHTS, "none")
     permissions = {role: dict(nothing) for role in ("project_admin", "org_admin", "lead", "member")}

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -53,6 +53,8 @@ class Policy:
     hospitals: int = 3  # that take part
     days: float = 30.0  # finest step of a ladder of times
     share: float = 0.25  # distinct numbers per people x columns
+    parameters: float = 1 / 3  # columns of a design per person, network-wide
+    own: bool = False  # the stricter scope: cells of this hospital alone rest on 0 or at least k people too
     allow: frozenset[str] = field(default_factory=frozenset)  # disclosure classes approved for this study
 
     def few(self, count: Array | float) -> Bools:
@@ -67,7 +69,7 @@ class Policy:
 class Support(NamedTuple):
     """Counts of one design; hospitals add them, blinded from the coordinator. Shapes are public."""
 
-    here: Array  # (2,) people; 1 if this hospital takes part
+    here: Array  # (3,) people; 1 if this hospital takes part; 1 if its own cells are too small for its own rule
     columns: Array  # (5, p) people: not 0; neither 0 nor 1; off the median here; of rarer values here. Hospitals
     flags: Array  # (q,) people with the mark
     pairs: Array  # (p + q, p + q) people with both
@@ -76,23 +78,43 @@ class Support(NamedTuple):
     left_out: Array  # (reasons,) people
 
 
-def support_of(design: Design) -> Support:
-    """What a design rests on in this hospital."""
+def support_of(design: Design, policy: Policy | None = None) -> Support:
+    """What a design rests on in this hospital; with a `policy` of the stricter scope, whether it objects."""
     x, n = design.x.reshape(design.n, len(design.names)), design.n
     flags = [np.asarray(design.flags[f], dtype=bool) for f in sorted(design.flags)]
     weights = design.weights
     columns = [_column(np.ascontiguousarray(column), weights) for column in x.T]
     marked = [_sizes(mark.astype(float), weights) for mark in flags]
     counts = [np.bincount(c.index[c.index >= 0], minlength=int(np.prod(c.shape))) for _, c in ordered(design)]
+    about = np.array([about for about, _ in columns]).reshape(-1, 5).T
+    marks = np.array([float(np.count_nonzero(mark)) for mark in flags])
+    objects = policy is not None and policy.own and _objects(design, about, marks, counts, policy)
     return Support(
-        np.array([n, 1.0 if n else 0.0]),
-        np.array([about for about, _ in columns]).reshape(-1, 5).T,
-        np.array([float(np.count_nonzero(mark)) for mark in flags]),
+        np.array([n, 1.0 if n else 0.0, float(objects)]),
+        about,
+        marks,
         _meetings(x, flags),
         np.array([*(size for _, size in columns), *marked, _sizes(np.ones(n), weights)]).T,
         np.concatenate([*counts, []]).astype(float),
         np.array([float(design.left_out[r]) for r in sorted(design.left_out)]),
     )
+
+
+def _objects(design: Design, columns: Array, marks: Array, counts: Sequence[Ints], policy: Policy) -> bool:
+    """Whether a cell of this hospital alone rests on 1 to k-1 people. Cells that merge are looked at whole."""
+    n = design.n
+    sides = [_sides(n, *column[:4]) for column in columns.T] + [(mark, n - mark) for mark in marks]
+    cells = [
+        np.reshape(count, c.shape).sum(axis=1) if c.rule in ("merge", "align", "fine") else count
+        for (_, c), count in zip(ordered(design), counts, strict=True)
+        if c.rule != "require"  # whom analyses differ by is a matter of the network
+    ]
+    return bool(policy.few(n)) or any(policy.few(np.asarray(part)).any() for part in (*sides, *cells))
+
+
+def _sides(n: float, present: float, other: float, off: float, rarer: float) -> tuple[float, ...]:
+    """People on each side of a column: of three values, n, the sum and the sum of squares give how many have each."""
+    return (present, n - present) if other == 0 else (present, off, rarer)
 
 
 def _column(column: Array, weights: Array | None) -> tuple[tuple[float, ...], tuple[float, float]]:
@@ -167,6 +189,16 @@ def judge(design: Design, total: Support, policy: Policy) -> Verdict:
         )
     if policy.few(n):
         raise Violation(f"the design rests on fewer than {policy.k} people")
+    if total.here[2]:
+        raise Violation(
+            f"a hospital of the network asks that its own cells rest on {policy.k} people too, and one does not. "
+            f"Merge levels, or ask about more people"
+        )
+    if len(design.names) > policy.parameters * n > 0:
+        raise Violation(
+            f"{len(design.names)} columns for {n} people; a hospital allows {policy.parameters:.2g} per person. "
+            f"Ask for fewer terms"
+        )
     _columns(design, total, policy)
     _flags(design, total, policy)
     _pairs(design, total, policy)
@@ -187,9 +219,7 @@ def judge(design: Design, total: Support, policy: Policy) -> Verdict:
 def _columns(design: Design, total: Support, policy: Policy) -> None:
     n = total.here[0]
     for name, (present, other, off, rarer, hospitals) in zip(design.names, total.columns.T, strict=True):
-        # of three values, n, the sum and the sum of squares give how many people have each
-        sides = (present, n - present) if other == 0 else (present, off, rarer)
-        if any(policy.few(side) for side in sides):
+        if any(policy.few(side) for side in _sides(n, present, other, off, rarer)):
             raise Violation(
                 f"column {name!r} rests on fewer than {policy.k} people on one side. Leave it out or merge its levels"
             )
@@ -367,15 +397,25 @@ def _numbered(edges: Sequence[int], size: int) -> Ints:
     return np.cumsum(steps) - 1
 
 
+class Manifest(Protocol):
+    """What a steward approved, as the gate asks it."""
+
+    def may(self, method: str, step: str, name: str, s: Sum | None = None) -> bool:
+        """Whether an array may leave: of this name, shape and names of dimensions. Without one, a support."""
+        ...
+
+
 # Every answer -------------------------------------------------------------------------------------------------
 
 
 class Gate:
     """One hospital's gate during one run: remembers what was asked how often, and how many numbers left."""
 
-    def __init__(self, policy: Policy, columns: int) -> None:
+    def __init__(self, policy: Policy, columns: int, listed: Manifest | None = None) -> None:
+        """`listed` is the manifest that a steward approved: nothing that it does not list is answered."""
         self.policy = policy
         self.columns = columns
+        self._listed = listed
         self.people = 0
         self._spent: Counter[int] = Counter()  # distinct numbers by how many people they are about
         self._about: dict[tuple[object, str, str], int] = {}
@@ -383,6 +423,8 @@ class Gate:
 
     def settle(self, a: Ask, design: Design, total: Support) -> Verdict:
         """Judge a design on the network's totals, and open it for values if it stands."""
+        if self._listed is not None and not self._listed.may(name_of(a.analysis), a.step, "support"):
+            raise Violation(f"{name_of(a.analysis)}.{a.step} is not in the manifest that the steward approved")
         verdict = judge(design, total, self.policy)
         people = self._about[a.analysis, a.step, a.group] = int(total.here[0])
         self.people = max(self.people, people)
@@ -398,6 +440,10 @@ class Gate:
         if self._asked[a.analysis, a.step, a.group] > step.repeats:
             raise Violation(f"{name_of(a.analysis)}.{a.step} was asked more than {step.repeats} times")
         for name, s in leaves(a, sums):
+            if self._listed is not None and not self._listed.may(name_of(a.analysis), a.step, name, s):
+                raise Violation(
+                    f"{name_of(a.analysis)}.{a.step}.{name} is not in the manifest that the steward approved"
+                )
             self._one(f"{name_of(a.analysis)}.{a.step}.{name}", s, people)
             new = 0 if s.needs or s.known else s.numbers().size
             self._spend(new, self._about[a.analysis, step.on, a.group])
@@ -411,6 +457,11 @@ class Gate:
             raise Violation(f"{name} has an effective number of {s.effective:.1f} here: a few people carry it")
         if s.needs and s.needs not in self.policy.allow:
             raise Violation(f"{name} needs the disclosure class {s.needs!r}")
+
+    def about(self, a: Ask) -> int:
+        """How many people of the network an answer is about; 0 before its design was judged."""
+        on = a.step if a.kind == "support" else step_of(a).on
+        return self._about.get((a.analysis, on, a.group), 0)
 
     @property
     def spent(self) -> int:

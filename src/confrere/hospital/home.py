@@ -1,10 +1,13 @@
 """A hospital's folder: who it is, which tables it has, whom it runs with, what its steward approved, what it has run.
 
-hospital.toml          name, tables, policy; written by `confrere hospital init`, edited by the hospital
+hospital.toml          name, tables, policy; written by `confrere hospital init`, edited by the hospital's steward
 identity.key           the long-term key: born here, never leaves, readable by its owner alone
 roster.json            the pinned list of hospitals, signed by every one
-approved/HASH.toml     the bytes of every study that the steward said yes to
-runs/HASH/             journal, attempts and seed of a run; log.jsonl: what was refused, and why
+studies/HASH.*         the bytes of every study that came here, its state, and what the steward said yes to
+runs/HASH/             journal, attempts and seed of a run
+ledger.sqlite          every ask, answer, refusal, decision and change of policy, in a chain
+oppositions.sqlite     which patients opposed, to what; answered.sqlite: whom earlier answers were about
+worklists.sqlite       lists of patients for this hospital's clinicians
 engine/                certificates and settings of the transport
 """
 
@@ -12,29 +15,51 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import secrets
 import shutil
+import sqlite3
 import tarfile
 import tempfile
 import tomllib
 from collections.abc import Mapping
+from contextlib import closing
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from confrere.data.columns import columns
+from confrere.data.opposition import Register
 from confrere.data.sources import Source
-from confrere.errors import KeysError, Refused, StudyError
-from confrere.study.file import K, Study, meant, parse
+from confrere.errors import DataError, KeysError, Paused, Refused, StudyError
+from confrere.hospital.chain import ROTATED
+from confrere.hospital.check import reasons
+from confrere.hospital.differencing import Answered
+from confrere.hospital.ledger import Ledger
+from confrere.hospital.manifest import manifest
+from confrere.hospital.records import Records, records
+from confrere.hospital.rules import Rules, written
+from confrere.hospital.studies import Approval, Studies
+from confrere.hospital.worklists import Worklists
+from confrere.rounds import installed
+from confrere.study.file import Study, meant
+from confrere.study.life import ANSWERED, LIFE
 from confrere.sums import Identity, Roster, rotate
 from confrere.sums.files import read_roster, write_private, write_roster, write_rotation
 
 _KEYS: Mapping[str, tuple[str, ...]] = {
     "hospital": ("name",),
     "tables": (),
-    "policy": ("k", "allow"),
+    "policy": (),
+    "metrics": ("port",),
+    "identity": (),
 }
-KEPT = ("hospital.toml", "identity.key", "roster.json", "federation.json", "approved", "runs", "log.jsonl", "engine")
-_TABLE = ("path", "table", "encoding")
+KEPT = (
+    "hospital.toml", "identity.key", "roster.json", "federation.json", "studies", "runs", "ledger.sqlite",
+    "oppositions.sqlite", "answered.sqlite", "worklists.sqlite", "members.key", "engine",
+)  # fmt: skip
+_TABLE = ("path", "table", "encoding", "person")
+_DONE = {"refuse": "refused", "pause": "paused", "resume": "resumed", "revoke": "revoked"}
 
 
 class Home:
@@ -49,24 +74,31 @@ class Home:
             )
         self._config = _read(file)
         self.name: str = self._config["hospital"]["name"]
+        self.rules = Rules.of(self._config["policy"], str(file))
+        if (self.path / "identity.new").exists():
+            self._take_over()
 
     @classmethod
     def make(cls, path: Path, name: str, tables: Mapping[str, str]) -> Home:
-        """A new folder with a new identity. StudyError where there is a hospital already."""
+        """A new folder with a new identity, and rules that name the methods installed and the columns of its tables.
+
+        StudyError where there is a hospital already. A table that cannot be read yet has no columns to allow.
+        """
         if (path / "hospital.toml").exists():
             raise StudyError(f"{path} is a hospital's folder already; its key is not made anew. Choose another folder")
-        for folder in (path, path / "approved", path / "runs"):
+        for folder in (path, path / "studies", path / "runs"):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_private(path / "identity.key", Identity.generate().to_bytes())
+        files = {table: str(Path(file).absolute()) for table, file in tables.items()}
         lines = [
             "[hospital]",
             f"name = {json.dumps(name)}",
             "",
             "[tables]  # what studies call a table, and where it is",
         ]
-        lines += [f"{json.dumps(table)} = {json.dumps(str(Path(file).absolute()))}" for table, file in tables.items()]
-        lines += ["", "[policy]", f"k = {K}  # people behind every number that leaves, or more"]
-        lines += ["allow = []  # disclosure classes that studies may ask for here", ""]
+        lines += [f"{json.dumps(table)} = {json.dumps(file)}" for table, file in files.items()]
+        columns = {table: _columns(file) for table, file in files.items()}
+        lines += ["", *written(columns, tuple(installed()))]
         (path / "hospital.toml").write_text("\n".join(lines), encoding="utf-8")
         return cls(path)
 
@@ -113,9 +145,20 @@ class Home:
         file = self.path / f"{self.name}.rotation.json"
         write_rotation(file, rotate(self.name, old, new))
         write_private(self.path / "identity.old", old.to_bytes())
-        write_private(self.path / "identity.key", new.to_bytes())
-        self.log("rotated", fingerprint=new.fingerprint)
+        write_private(self.path / "identity.new", new.to_bytes())  # the ledger's next key is never lost
+        self.ledger.rotate(new)
+        self._take_over()
         return file
+
+    def _take_over(self) -> None:
+        """Finish a rotation that the ledger knows of; forget one that was interrupted before."""
+        fresh = self.path / "identity.new"
+        new = Identity.from_bytes(fresh.read_bytes())
+        last = next(self.ledger.entries(event=ROTATED, newest=True, limit=1), None)
+        if last is not None and last.facts["key"] == new.public.hex():
+            write_private(self.path / "identity.key", new.to_bytes())
+            self.__dict__.pop("ledger", None)
+        fresh.unlink()
 
     # what
 
@@ -130,44 +173,100 @@ class Home:
         return Source(str(path if path.is_absolute() else self.path / path), **given)
 
     @property
-    def k(self) -> int:
-        """People behind every number that leaves: the hospital's own word, where it is stricter than the study's."""
-        return int(self._config["policy"].get("k", K))
+    def identity_settings(self) -> dict[str, Any]:
+        """[identity] of hospital.toml: who signs in to the pages, and how."""
+        return dict(self._config.get("identity", {}))
 
     @property
-    def allow(self) -> frozenset[str]:
-        """Disclosure classes that studies may ask for at this hospital."""
-        return frozenset(self._config["policy"].get("allow", ()))
+    def metrics_port(self) -> int | None:
+        """The port of 127.0.0.1 on which the hospital's own IT reads metrics; None for nowhere."""
+        port = self._config.get("metrics", {}).get("port")
+        if not (port is None or (type(port) is int and 0 < port < 65536)):
+            file = self.path / "hospital.toml"
+            raise StudyError(f"{file}: [metrics] port must be a number, such as 9464, not {port!r}")
+        return port
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The chain of everything that happened here."""
+        return Ledger(self.path / "ledger.sqlite", self.identity, self.name)
+
+    @cached_property
+    def oppositions(self) -> Register:
+        """Who opposed, and to what."""
+        return Register(self.path / "oppositions.sqlite")
+
+    @cached_property
+    def answered(self) -> Answered:
+        """Whom earlier answers were about."""
+        file = self.path / "members.key"
+        if not file.is_file():
+            write_private(file, secrets.token_bytes(32))
+        return Answered(self.path / "answered.sqlite", file.read_bytes())
+
+    @cached_property
+    def worklists(self) -> Worklists:
+        """The lists of patients for this hospital's clinicians."""
+        return Worklists(self.path / "worklists.sqlite", self.log, self.rules.worklist_days)
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The hospitals of the pinned roster; this one alone before there is one."""
+        return self.roster.names if (self.path / "roster.json").is_file() else (self.name,)
+
+    def records(self, study: Study, without: tuple[str, ...] = ()) -> Records:
+        """The records that a study would see here."""
+        return records(self, study, without)
+
+    @cached_property
+    def studies(self) -> Studies:
+        """The studies that are known here."""
+        return Studies(self.path / "studies")
 
     # studies
 
-    def approve(self, text: str) -> Study:
-        """Write down the steward's yes to the bytes of a study. StudyError where the hospital's policy forbids it."""
-        study = parse(text, "study.toml")
-        if strange := sorted(set(study.allow) - self.allow):
-            raise StudyError(
-                f"the study asks for {', '.join(strange)}, which [policy] allow of {self.name} does not name; "
-                f"add the word there if you accept what it means"
-            )
-        self.source(study.table)
-        (self.path / "approved" / f"{study.hash}.toml").write_text(text, encoding="utf-8")
-        self.log("approved", study=study.hash, id=study.id)
+    def check(self, study: Study, *, data: bool = True) -> list[str]:
+        """Every reason why this hospital would not answer a study; none if it would. `data`: its records too."""
+        return reasons(self, study, manifest(study), data=data)
+
+    def approve(self, text: str, by: str = "steward") -> Study:
+        """Write down the steward's yes to a study and its manifest. StudyError where the rules here forbid it."""
+        study = self.studies.submit(text, by)
+        listed = manifest(study)
+        self.note_rules()
+        if why := reasons(self, study, listed):
+            raise StudyError(f"{self.name} cannot approve {study.id}: {'; '.join(why)}")
+        roster = self.roster.hash.hex() if (self.path / "roster.json").is_file() else ""
+        approval = Approval.of(study, listed, roster, self.rules.digest)
+        self.studies.move(study.hash, "approve", "steward", by, approval=approval, strikes=0)
+        self.log("approved", study=study.hash, id=study.id, by=by, manifest=listed.digest, roster=roster)
         return study
 
-    def refuse(self, study: str) -> None:
-        """Take back the steward's yes, if there was one: nothing more is answered under the study."""
-        (self.path / "approved" / f"{study}.toml").unlink(missing_ok=True)
-        self.log("refused", study=study)
+    def decide(self, study: str, action: str, by: str = "steward", why: str = "") -> None:
+        """Refuse, pause, resume or revoke a study: effective before the next round. StudyError where it cannot be."""
+        self.studies.move(study, action, "steward", by, why=why, strikes=0)
+        self.log(_DONE[action], study=study, by=by, why=why)
+
+    def refuse(self, study: str, by: str = "steward", why: str = "") -> None:
+        """Take back the steward's yes, or say no: nothing more is answered under the study."""
+        self.decide(study, "refuse", by, why)
 
     def approved(self, study: str) -> Study:
-        """The approved study of a hash. Refused where the steward has not said yes to exactly these bytes."""
-        file = self.path / "approved" / f"{study}.toml"
-        if not (study.isalnum() and file.is_file()):
+        """The study of a hash, if asks under it may be answered now. Refused with the reason, which stays here."""
+        record = self.studies.record(study)
+        if record is None or record.approval is None or record.state in ("submitted", "refused"):
             raise Refused(f"the study {study[:16]} is not approved here")
-        found = parse(file.read_text(encoding="utf-8"), file.name)
-        if found.hash != study:
-            raise Refused(f"{file.name} was changed since it was approved")
-        return found
+        if record.state == "paused":
+            raise Paused(f"the study {study[:16]} is paused: {record.why or 'by its steward'}")
+        if record.state not in ANSWERED:
+            raise Refused(f"the study {study[:16]} is {record.state} here")
+        return self.studies.study(study)
+
+    def note_rules(self) -> None:
+        """Write a change of the rules into the ledger."""
+        last = next(self.ledger.entries(event="policy", newest=True, limit=1), None)
+        if last is None or last.facts["digest"] != self.rules.digest:
+            self.log("policy", digest=self.rules.digest, rules=self.rules.to_dict())
 
     def run(self, study: str) -> Path:
         """The folder of a study's run."""
@@ -182,11 +281,13 @@ class Home:
         """
         if file.exists():
             raise StudyError(f"{file} is there already; a backup overwrites nothing")
-        with tempfile.TemporaryFile() as whole:
+        with tempfile.TemporaryFile() as whole, tempfile.TemporaryDirectory(dir=self.path) as place:
             with tarfile.open(fileobj=whole, mode="w:gz") as tar:
                 for name in KEPT:
-                    if (self.path / name).exists():
-                        tar.add(self.path / name, arcname=name, filter=_plain)
+                    found = self.path / name
+                    if found.exists():
+                        copy = _copied(found, Path(place)) if found.suffix == ".sqlite" else found
+                        tar.add(copy, arcname=name, filter=_plain)
             whole.seek(0)
             write_private(file, whole.read())
         self.log("backed up", file=file.name)
@@ -217,17 +318,29 @@ class Home:
             "journal_sha256": hashlib.sha256(journal.read_bytes()).hexdigest() if journal.is_file() else "",
         }  # fmt: skip
         shutil.rmtree(folder)
-        self.refuse(study)
+        if (record := self.studies.record(study)) and "refuse" in LIFE[record.state]:
+            self.refuse(study, why="erased")
         self.log("erased", **proof)
         return {**proof, "signature": self.identity.sign("erasure", *(v.encode() for v in proof.values())).hex()}
 
     def log(self, event: str, **facts: Any) -> None:
-        """Add a line to log.jsonl, which stays here. No patient's value is ever among the facts."""
-        line = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **facts}
-        with (self.path / "log.jsonl").open("a", encoding="utf-8") as handle:
-            handle.write(json.dumps(line, ensure_ascii=False) + "\n")
-            handle.flush()
-            os.fsync(handle.fileno())
+        """Add an entry to the ledger, which stays here. No patient's value is ever among the facts."""
+        self.ledger.write(event, facts)
+
+
+def _columns(file: str) -> tuple[str, ...]:
+    """The columns of a table that is there; none of one that cannot be read yet."""
+    try:
+        return columns(file)
+    except DataError:
+        return ()
+
+
+def _copied(database: Path, place: Path) -> Path:
+    """A whole copy of a database that others may be writing."""
+    with closing(sqlite3.connect(database)) as one, closing(sqlite3.connect(place / database.name)) as other:
+        one.backup(other)
+    return place / database.name
 
 
 def _plain(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:

@@ -12,14 +12,15 @@ them (`open` says how many rounds all have) and goes on; nobody's word is needed
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 from confrere import wire
 from confrere.errors import ProtocolError
 from confrere.hospital.gate import Gate, Support, Violation, support_of
 from confrere.journal import Journal
-from confrere.rounds import Answers, Ask, Design, Flow, Round, Site, Sums, Verdict, same
+from confrere.rounds import Answers, Ask, Design, Flow, Round, Site, Sums, Verdict, leaves, name_of, same
+from confrere.study.worklist import Worklist
 from confrere.sums import Answer, Session, fixed
 from confrere.sums.agreement import derive
 
@@ -68,6 +69,7 @@ class Memory(NamedTuple):
     journal: Journal
     seed: bytes  # (32,)
     without: tuple[str, ...] = ()  # hospitals of the roster that take no part
+    keep: Callable[[Worklist], object] | None = None  # where rows go that stay here
 
 
 class Run:
@@ -147,6 +149,26 @@ class Run:
         return {"done": self.done}
 
     @property
+    def left(self) -> list[dict[str, Any]]:
+        """What this hospital's answer to the last round holds: names, shapes and how many people; no value."""
+        found: list[dict[str, Any]] = []
+        for i, a in enumerate(self._follower.asks):
+            what, own = f"{name_of(a.analysis).lstrip('_')}.{a.step}", self._given.get(i)
+            if a.kind == "support":
+                sizes = [part.size for part in self._supports.get(i, ())]
+                found.append({"what": f"{what}.support", "shape": [sum(sizes)], "people": None})
+            elif a.kind == "ask" and own is not None:
+                shapes = {name: list(s.value.shape) for name, s in leaves(a, own)}
+                people = self._gate.about(a)
+                found += [{"what": f"{what}.{name}", "shape": shapes[name], "people": people} for name in shapes]
+        return found
+
+    @property
+    def spent(self) -> int:
+        """Distinct numbers answered in this run."""
+        return self._gate.spent
+
+    @property
     def done(self) -> bool:
         """Whether the study is over: the own copy of the flow has come to its finding."""
         return self._follower.done
@@ -172,13 +194,23 @@ class Run:
         """What this hospital has to say to one ask, once its gate has let it; nothing if it stays here."""
         if a.kind == "support":
             self._designs[i] = self.site.design(a, self._gate.policy.k, self._session.name in self._groups[a.group])
-            self._supports[i] = support_of(self._designs[i])
+            self._supports[i] = support_of(self._designs[i], self._gate.policy)
             return self._supports[i]
-        sums = self._given[i] = self.site.run(a)
         if a.kind == "keep":
+            self._keep(a)
             return None
+        sums = self._given[i] = self.site.run(a)
         self._gate.admit(a, sums, self.site.people(a))
         return cast(Sums, sums)
+
+    def _keep(self, a: Ask) -> None:
+        """Run a step whose result stays here, if this hospital is asked; a worklist goes to its clinicians."""
+        if self._session.name not in self._groups[a.group]:
+            return
+        self.site.run(a)
+        value = self.site.kept[name_of(a.analysis), a.step]
+        if self._memory and self._memory.keep and isinstance(value, Worklist):
+            self._memory.keep(value)
 
     def _part(self, i: int, a: Ask) -> dict[str, Any]:
         """This hospital's part of one ask: masked rings and their public form; nothing outside the group."""
@@ -248,10 +280,10 @@ class Run:
         """Advance the own copy of the flow with the totals of this round."""
         answers = []
         for i, a in enumerate(self._follower.asks):
-            own = self._given[i]
+            own = self._given.get(i)
             if a.kind == "ask":
                 self._transcript.update(fixed.to_bytes(self._totals[i]))
-                own = filled(own, self._totals[i])
+                own = filled(cast(Sums, own), self._totals[i])
             answers.append(own)
         self._follower.learn(tuple(answers))
         self._learned = self._number

@@ -62,6 +62,10 @@ SENTENCES = (
         "that of complete rows."
     ),
     "Nobody misses a value of a term: nothing was imputed, and the result is that of complete rows.",
+    (
+        "Only this table left the hospitals. The rows of the people who are not ruled out stay in each hospital, as a "
+        "worklist for its clinicians."
+    ),
     "with n - 1",
     "type 7, interpolated within cells",
     "ladder of {cells} cells up to {end} {unit}, merged to {merged}",

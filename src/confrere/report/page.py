@@ -12,6 +12,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from confrere.report import prose
+from confrere.report.checks import released
 from confrere.report.figures import Drawing, Figure, draw, figures, fitted_model
 from confrere.report.files import csv_bytes, stems
 from confrere.report.notes import Told, told
@@ -156,6 +157,7 @@ def set_page(result: Result, shown: list[Part], drawn: dict[str, Drawing], words
         where_from=prose.where_from(result, words),
         contributed=prose.contributed(result, words),
         taking=prose.taking_part(result),
+        released=released(result, words),
         versions=sorted({"confrere": result["confrere"], **result["versions"]}.items()),
         references=cited,
         cited=lambda part: [n for n, (_, names) in enumerate(cited, start=1) if part.name in names],

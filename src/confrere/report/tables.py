@@ -327,6 +327,15 @@ def _attrition(name: str, records: list[Record], setting: Setting) -> Table:
     return Table(name, words.title(name), columns, rows, records, _withheld(records, setting))
 
 
+def _funnel(name: str, records: list[Record], setting: Setting) -> Table:
+    words = setting.words
+    columns = (Column(words("Step"), False), Column(words.title("criterion"), False), Column(words("People")))
+    rows = tuple(
+        Row((words.title(record["step"]), record["criterion"], _cell("n", record, setting))) for record in records
+    )
+    return Table(name, words.title(name), columns, rows, records, _withheld(records, setting))
+
+
 def _reason(reason: str | None, words: Words) -> str:
     """Why people are left out; the commonest reason in the language of the page."""
     column = (reason or "").removeprefix("missing ")
@@ -447,6 +456,7 @@ def _missing_row(records: list[Record], blank: tuple[str, ...], words: Words) ->
 
 BUILDERS: dict[str, Callable[[str, list[Record], Setting], Table]] = {
     "attrition": _attrition,
+    "funnel": _funnel,
     "table1": _table1,
     "coefficients": _coefficients,
     "median": _median,

@@ -92,6 +92,7 @@ METHODS = {
     "logistic": ("logistic regression", "régression logistique"),
     "poisson": ("Poisson regression", "régression de Poisson"),
     "glm": ("generalised linear model", "modèle linéaire généralisé"),
+    "worklist": ("eligibility screening", "présélection des patients éligibles"),
 }
 
 LABELS = {
@@ -179,4 +180,14 @@ LABELS = {
     "concordance_se": ("SE of concordance", "erreur type de la concordance"),
     "rounds_of_the_fit": ("rounds of the fit", "tours de l’ajustement"),
     "variables": ("variables", "variables"),
+    "title": ("title", "titre"),
+    "purpose": ("purpose", "finalité"),
+    "criteria": ("criteria", "critères"),
+    "criterion": ("criterion", "critère"),
+    "show": ("columns shown", "colonnes montrées"),
+    "order_by": ("ordered by", "ordonné par"),
+    "funnel": ("funnel of the criteria", "entonnoir des critères"),
+    "screened": ("screened", "examinés"),
+    "not ruled out": ("not ruled out", "non exclus"),
+    "meet all criteria": ("meet all criteria", "remplissent tous les critères"),
 }

@@ -85,6 +85,23 @@ def columns_of(built: Sequence[Analysis]) -> list[str]:
     return sorted({c for a in built for c in reads(a)})
 
 
+def grounded(analysis: Any, ground: Ground, allow: Sequence[str]) -> Ground:
+    """The ground of an analysis: its own, or else this one."""
+    own: Ground = analysis.ground if analysis.ground != Ground() else ground
+    return dataclasses.replace(own, fine=own.fine or "fine_times" in allow)
+
+
+def shortest(study: Study) -> Study:
+    """The study without the settings that its methods have anyway: what a person would write."""
+
+    def short(spec: Spec) -> Spec:
+        defaults = {f.name: f.default for f in dataclasses.fields(find(spec.method))}
+        said = {key: value for key, value in spec.settings.items() if value != defaults.get(key, dataclasses.MISSING)}
+        return dataclasses.replace(spec, settings=said)
+
+    return dataclasses.replace(study, analyses=tuple(short(spec) for spec in study.analyses))
+
+
 def single(analysis: Any, ground: Ground, allow: Sequence[str] = (), k: int = 11) -> Study:
     """A study of one analysis, as Python users run it."""
     fields = {f.name: getattr(analysis, f.name) for f in dataclasses.fields(analysis) if f.name != "ground"}

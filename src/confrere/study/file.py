@@ -16,6 +16,7 @@ import re
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ SMALLEST_GROUP = 3
 
 _KEYS: Mapping[str, tuple[str, ...]] = {
     "": ("study", "data", "disclosure", "groups", "analysis"),
-    "study": ("id", "title", "purpose"),
+    "study": ("id", "title", "purpose", "legal_basis", "people", "ends"),
     "data": ("table", "person", "time_unit", "time_step", "horizon", "missing", "columns"),
     "data.columns": ("levels", "range", "unit"),
     "disclosure": ("allow", "k"),
@@ -62,6 +63,9 @@ class Study:
     time_step  width of a cell of the public ladder of times, in `time_unit`; None is 30 days (a month)
     horizon    where the ladder ends, in `time_unit`; None: the hospitals find a round one
     k          people behind every published number
+    legal_basis  what the law asks a study to stand on: in France an MR-004 number or an authorisation of the CNIL
+    people     who will read the findings
+    ends       the last day on which hospitals answer
     """
 
     id: str
@@ -77,12 +81,17 @@ class Study:
     schema: Schema = field(default_factory=Schema)
     allow: tuple[str, ...] = ()
     k: int = K
+    legal_basis: str = ""
+    people: tuple[str, ...] = ()
+    ends: date | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Canonical plain content: what the hash is over. Blanks, comments and order of keys do not count."""
         data = {key: getattr(self, key) for key in ("table", "person", "time_unit", "time_step", "horizon")}
+        stated = {"legal_basis": self.legal_basis, "people": list(self.people), "ends": str(self.ends or "")}
+        about = {"id": self.id, "title": self.title, "purpose": self.purpose}
         return {
-            "study": {"id": self.id, "title": self.title, "purpose": self.purpose},
+            "study": about | {key: value for key, value in stated.items() if value},
             "data": {**data, "missing": self.missing, "columns": self.schema.to_dict()},
             "disclosure": {"allow": sorted(self.allow), "k": self.k},
             "analysis": [
@@ -177,6 +186,9 @@ class _Reader:
             time_unit=unit, time_step=step, horizon=horizon,
             missing=self.one_of("data", data, "missing", ("complete",), "complete"),
             schema=self.schema(data), allow=allow, k=k,
+            legal_basis=self.value("study", about, "legal_basis", str, ""),
+            people=self.value("study", about, "people", tuple[str, ...], ()),
+            ends=self.value("study", about, "ends", date | None, None),
         )  # fmt: skip
 
     # --- the parts ---

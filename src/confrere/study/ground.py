@@ -14,6 +14,7 @@ import numpy as np
 from confrere.errors import DataError, StudyError
 from confrere.rounds import Array, Bools, Cells, Design, Ints, People
 from confrere.study.imputation import Imputed, completed
+from confrere.study.rows import whole
 from confrere.study.schema import Schema
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ def left_out(table: Any, columns: tuple[str, ...], rows: Bools) -> dict[str, int
     remaining = ~rows
     counts: dict[str, int] = {}
     for name in columns:
-        missing = np.asarray(table.frame[name].isna(), dtype=bool) & remaining
+        missing = np.asarray(table.frame[name].isna(), dtype=bool) & remaining if remaining.any() else remaining
         counts[f"missing {name}"] = int(missing.sum())
         remaining = remaining & ~missing
     counts["not defined by the formula"] = int(remaining.sum())
@@ -158,7 +159,7 @@ def finite(got: Evaluated, weights: Array | None) -> Bools:
     """Rows (N,) in which terms, outcome, offset, strata and weights all have a value."""
     rows = np.ones(len(got.x), dtype=bool)
     for values in (*got.x.T, got.time, got.event, got.entry, got.value, got.offset, weights):
-        if values is not None:
+        if values is not None and not whole(values):
             rows &= np.isfinite(values)
     if got.strata is not None:
         rows &= got.strata >= 0

@@ -15,14 +15,14 @@ so that no total can leave the signed range.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from confrere.errors import ProtocolError, RangeError
-from confrere.sums.frames import frames
+from confrere.sums.frames import number
 
 Ring: TypeAlias = NDArray[np.uint64]  # (n, limbs), least significant limb first
 Floats: TypeAlias = NDArray[np.float64]
@@ -129,9 +129,15 @@ def subtract_into(result: Ring, other: Ring) -> None:
 
 def to_bytes(rings: Sequence[Ring]) -> bytes:
     """Ring arrays as bytes that say their limbs and lengths: what is signed and written down."""
+    return b"".join(pieces(rings))
+
+
+def pieces(rings: Sequence[Ring]) -> Iterator[bytes | memoryview]:
+    """The bytes of `to_bytes` piece by piece, those of an array as they lie in memory."""
     for ring in rings:
         check_ring(ring)
-    return frames(*(bytes([ring.shape[1]]) + ring.astype("<u8", copy=False).tobytes() for ring in rings))
+        yield number(1 + ring.nbytes) + bytes([ring.shape[1]])  # as `frames` has it
+        yield np.ascontiguousarray(ring, dtype="<u8").reshape(-1).view(np.uint8).data
 
 
 def check_ring(ring: Ring) -> None:

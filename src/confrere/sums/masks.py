@@ -14,22 +14,26 @@ ChaCha20 from a key used for nothing else, hence the constant nonce.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Final, NamedTuple
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
+from numpy.typing import NDArray
 
 from confrere.errors import KeysError
 from confrere.sums.agreement import derive
-from confrere.sums.fixed import Ring, add_into, check_ring, subtract_into
+from confrere.sums.fixed import Ring, add_into, check_ring
 from confrere.sums.frames import frames, number
 
 SUM: Final = "sum"
 BLINDED: Final = "blinded sum"
 _NONCE: Final = bytes(16)
 _ZEROS: Final = bytes(1 << 16)  # enciphered, they are the stream
+_PIECE: Final = 1 << 14  # elements of a ring at a time
 
 
 class Context(NamedTuple):
@@ -58,7 +62,8 @@ def masked(rings: Sequence[Ring], context: Context, me: str, secrets: Mapping[st
     """
     if me not in context.members:
         raise KeysError(f"{me!r} is not among the members {list(context.members)} of round {context.round}")
-    result, bound = _copies(rings), context.encoded()
+    bound = context.encoded()
+    streams = []
     for other in context.members:
         if other == me:
             continue
@@ -66,22 +71,18 @@ def masked(rings: Sequence[Ring], context: Context, me: str, secrets: Mapping[st
             raise KeysError(f"{me!r} shares no secret with {other!r} in this run")
         first, second = sorted((me, other))
         key = derive(secrets[other], "mask", bound, first.encode(), second.encode())
-        _apply(result, key, adding=me == first)
-    return result
+        streams.append((Stream(key), me == first))
+    return _with_streams(rings, streams)
 
 
 def blind(rings: Sequence[Ring], context: Context, group_secret: bytes) -> list[Ring]:
     """Arrays plus the group's stream; exactly one member does this to its part before masking."""
-    result = _copies(rings)
-    _apply(result, derive(group_secret, "blind", context.encoded()), adding=True)
-    return result
+    return _with_streams(rings, [(Stream(derive(group_secret, "blind", context.encoded())), True)])
 
 
 def unblind(totals: Sequence[Ring], context: Context, group_secret: bytes) -> list[Ring]:
     """Totals minus the group's stream: undoes `blind`, for those who hold the group secret."""
-    result = _copies(totals)
-    _apply(result, derive(group_secret, "blind", context.encoded()), adding=False)
-    return result
+    return _with_streams(totals, [(Stream(derive(group_secret, "blind", context.encoded())), False)])
 
 
 def add_masked(answers: Sequence[Sequence[Ring]]) -> list[Ring]:
@@ -91,7 +92,9 @@ def add_masked(answers: Sequence[Sequence[Ring]]) -> list[Ring]:
     """
     if not answers:
         raise KeysError("there are no answers to add")
-    totals = _copies(answers[0])
+    for ring in answers[0]:
+        check_ring(ring)
+    totals = [np.array(ring, dtype=np.uint64, order="C") for ring in answers[0]]
     for rings in answers[1:]:
         if len(rings) != len(totals):
             raise KeysError(f"one hospital sent {len(totals)} arrays and another {len(rings)}")
@@ -100,31 +103,54 @@ def add_masked(answers: Sequence[Sequence[Ring]]) -> list[Ring]:
     return totals
 
 
-def key_stream(key: bytes, count: int) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
-    """The first `count` words of 64 bits of the ChaCha20 stream of a key."""
-    encryptor = Cipher(ChaCha20(key, _NONCE), mode=None).encryptor()
-    words = np.empty(count, dtype="<u8")
-    out = words.view(np.uint8).data
-    for at in range(0, len(out), len(_ZEROS)):  # in place: new memory would cost more than the cipher
-        part = out[at : at + len(_ZEROS)]
-        encryptor.update_into(_ZEROS[: len(part)], part)
-    return words.astype(np.uint64, copy=False)
+class Stream:
+    """The ChaCha20 stream of a key, in words of 64 bits."""
+
+    def __init__(self, key: bytes) -> None:
+        self._encryptor = Cipher(ChaCha20(key, _NONCE), mode=None).encryptor()
+
+    def fill(self, words: NDArray[np.uint64]) -> None:
+        """Write the next words into an array that is contiguous."""
+        out = words.reshape(-1).view(np.uint8).data
+        for at in range(0, len(out), len(_ZEROS)):  # in place: new memory would cost more than the cipher
+            part = out[at : at + len(_ZEROS)]
+            self._encryptor.update_into(_ZEROS[: len(part)], part)
+        if sys.byteorder == "big":
+            words.byteswap(inplace=True)
 
 
-def _apply(rings: Sequence[Ring], key: bytes, *, adding: bool) -> None:
-    """Add or subtract one stream, running on from array to array, in place."""
-    words = key_stream(key, sum(ring.size for ring in rings))
-    at = 0
-    for ring in rings:
-        part = words[at : at + ring.size].reshape(ring.shape)
-        if adding:
-            add_into(ring, part)
-        else:
-            subtract_into(ring, part)
-        at += ring.size
-
-
-def _copies(rings: Sequence[Ring]) -> list[Ring]:
+def _with_streams(rings: Sequence[Ring], streams: Sequence[tuple[Stream, bool]]) -> list[Ring]:
+    """New arrays with streams added (True) or subtracted (False), each running on from array to array."""
     for ring in rings:
         check_ring(ring)
-    return [np.array(ring, dtype=np.uint64, order="C") for ring in rings]
+    result: list[Ring] = []
+    for _, group in groupby(rings, lambda ring: ring.shape[1]):
+        parts = list(group)
+        whole = np.concatenate(parts)  # arrays of a round are many and small, or few and large
+        for at in range(0, len(whole), _PIECE):
+            _mix(whole[at : at + _PIECE], streams)
+        result += np.split(whole, np.cumsum([len(part) for part in parts[:-1]]))
+    return result
+
+
+def _mix(ring: Ring, streams: Sequence[tuple[Stream, bool]]) -> None:
+    """Add and subtract the next words of streams, in place; all that it touches fits a processor's cache.
+
+    Limbs are added apart, and the carries of all streams together, as numbers, at the end.
+    """
+    words, limbs = np.empty(ring.shape, dtype=np.uint64), [np.array(limb) for limb in ring.T]
+    low, carries, carry = limbs[0], np.zeros(len(ring), dtype=np.int16), np.empty(len(ring), dtype=bool)
+    for stream, adding in streams:
+        stream.fill(words)
+        if adding:
+            for limb, word in zip(limbs, words.T, strict=True):
+                limb += word
+            carries += np.less(low, words[:, 0], out=carry)
+        else:
+            carries -= np.less(low, words[:, 0], out=carry)
+            for limb, word in zip(limbs, words.T, strict=True):
+                limb -= word
+    for limb in limbs[1:]:
+        limb += carries.astype(np.int64).view(np.uint64)
+    for j, limb in enumerate(limbs):
+        ring[:, j] = limb

@@ -292,13 +292,17 @@ def add_answers(roster: Roster, context: Context, answers: Mapping[str, Answer])
     """The totals of one attempt, each answer verified. KeysError unless exactly the members' are there."""
     if set(answers) != set(context.members):
         raise KeysError(f"answers are needed of {list(context.members)}, not of {sorted(answers)}")
+    bound = context.encoded()
     for name in context.members:
         rings, signature = answers[name]
-        parts = (context.encoded(), name.encode(), _message(rings))
+        parts = (bound, name.encode(), _message(rings))
         verify(roster.keys[name], signature, "answer", *parts)
     return masks.add_masked([answers[name].rings for name in context.members])
 
 
 def _message(rings: Sequence[Ring]) -> bytes:
     """SHA-256 (32,) of masked arrays with their shapes: what is written down and signed."""
-    return hashlib.sha256(fixed.to_bytes(rings)).digest()
+    hashed = hashlib.sha256()
+    for piece in fixed.pieces(rings):
+        hashed.update(piece)
+    return hashed.digest()

@@ -26,9 +26,9 @@ from numpy.typing import ArrayLike
 
 from confrere.analyses.finding import Finding
 from confrere.console.fit import Results
-from confrere.console.manifest import manifest
 from confrere.errors import DataError, UserError
 from confrere.hospital.gate import Policy, Violation
+from confrere.hospital.manifest import manifest
 from confrere.journal import recorded, replay
 from confrere.rounds import Answers, Round, drive, leaves, name_of
 from confrere.testing.people import HOSPITALS, patients, placed

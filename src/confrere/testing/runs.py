@@ -24,7 +24,8 @@ from confrere.study.schema import Schema
 GATE = Policy()  # what a hospital asks of every study
 EXACT = Policy(allow=frozenset(["fine_times"]))
 LOOSE = Policy(
-    k=0, pairs=0, effective=0, effective_here=0, hospitals=0, days=0, share=1e12, allow=frozenset(CLASSES)
+    k=0, pairs=0, effective=0, effective_here=0, hospitals=0, days=0, share=1e12, parameters=1e9,
+    allow=frozenset(CLASSES),
 )  # fmt: skip
 
 

@@ -9,8 +9,10 @@ steps that were not reached are listed by name.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, get_type_hints
 
@@ -28,6 +30,7 @@ from confrere.rounds import (
     Flow,
     Round,
     Step,
+    Sum,
     Verdict,
     clear,
     drive,
@@ -46,7 +49,7 @@ from confrere.study.pooled import with_pooled
 HOSPITALS = 3
 NUMBER = 16  # bytes
 STEPS = 200  # of a ladder that is short enough to run over
-ALL = Policy(k=0, pairs=0, effective=0, effective_here=0, days=0, share=1e9, allow=frozenset(CLASSES))
+ALL = Policy(k=0, pairs=0, effective=0, effective_here=0, days=0, share=1e9, parameters=1e9, allow=frozenset(CLASSES))
 PEOPLE = "whom the study is about"  # what is asked before the analyses
 
 
@@ -84,10 +87,58 @@ class Manifest(NamedTuple):
     columns: tuple[str, ...]
     unreached: tuple[Unreached, ...]
 
+    def may(self, method: str, step: str, name: str, s: Sum | None = None) -> bool:
+        """Whether an array is listed with its dimensions, and fits; of a support the name is enough."""
+        method = method.lstrip("_")
+        for e in self.entries:
+            if (e.method, e.step, e.name) == (method, step, name):
+                if s is None:
+                    return True
+                shape = s.value.shape
+                fits = len(e.bounds) == len(shape) and all(n <= most for n, most in zip(shape, e.bounds, strict=True))
+                if fits and tuple(s.dims) == e.dims:
+                    return True
+        # what dummy people could not reach is listed by its steps alone: `step (names)`
+        return any(one.split(" (")[0] == step for u in self.unreached for one in u.steps)
+
     @property
     def numbers(self) -> int:
         """How many numbers leave if everything that has a bound is asked as often as it may be."""
         return sum(e.bytes // NUMBER * max(1, e.repeats) for e in self.entries)
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes these are."""
+        return NUMBER * self.numbers
+
+    @property
+    def rounds(self) -> int:
+        """Rounds at most: every step as often as it may be asked, one at a time."""
+        steps: dict[tuple[str, ...], int] = {}
+        for e in self.entries:
+            at = (e.analysis, e.method, e.step)
+            steps[at] = max(steps.get(at, 1), e.repeats)
+        return sum(steps.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain content: what an approval is of, beside the study."""
+        return {
+            "entries": [dict(e._asdict()) for e in self.entries], "columns": list(self.columns),
+            "unreached": [dict(u._asdict()) for u in self.unreached], "rounds": self.rounds, "bytes": self.bytes,
+        }  # fmt: skip
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> Manifest:
+        """The manifest that `to_dict` gave."""
+        entries = (e | {"dims": tuple(e["dims"]), "bounds": tuple(e["bounds"])} for e in plain["entries"])
+        missed = (u | {"steps": tuple(u["steps"])} for u in plain["unreached"])
+        return cls(tuple(Entry(**e) for e in entries), tuple(plain["columns"]), tuple(Unreached(**u) for u in missed))
+
+    @property
+    def digest(self) -> str:
+        """sha256 over `to_dict`, 64 hexadecimal digits."""
+        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 def manifest(study: Study) -> Manifest:
@@ -227,10 +278,11 @@ def _whole(analysis: Any) -> Flow[Any]:
 
 
 def _sums(name: str, a: Ask, got: Any) -> Iterator[Entry]:
-    """The arrays of an answer; what is kept does not leave."""
-    if a.kind != "ask":
-        return
+    """The arrays of an answer; of what is kept a line without any, since it does not leave."""
     does = _first_line(getattr(type(a.analysis), a.step))
+    if a.kind == "keep":
+        yield Entry(name, _method(a), a.step, "rows that stay", a.kind, (), (), step_of(a).repeats, 0, does)
+        return
     for field, s in leaves(a, got):
         numbers = math.prod(s.bounds) if not s.symmetric else s.bounds[0] * (s.bounds[0] + 1) // 2
         yield Entry(

@@ -1,0 +1,164 @@
+"""Atoms of sets of people, and which sets hang on others once small atoms are left out.
+
+Every person is in some of the sets and not in others; people with the same pattern are an *atom*. A combination of
+sums over the sets is worth the same for all people of an atom, so that a table sets x atoms of 0 and 1 says all there
+is to say about what combinations rest on. A combination that is 0 on every large atom rests on people of small ones
+alone.
+
+Atoms are found by hashing (Zobrist): each set has a random word of 64 bits, a person's pattern is the exclusive or of
+the words of its sets. That costs the people of the sets once, not 2^sets; two patterns of a million collide with
+probability 3e-8. Ranks are over the field of 2^31 - 1 elements: products fit in 64 bits and nothing is rounded. A
+table of more atoms than sets is multiplied by a random matrix first, which keeps every rank but for a chance under
+1e-6 (Schwartz-Zippel; Saunders, Storjohann & Villard, JSC 2004;37:71).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pyroaring import BitMap
+
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+PRIME = 2**31 - 1
+SPARE = 32  # columns more than rows, so that a random matrix keeps the rank
+AT_ONCE = 4096  # atoms multiplied at a time: sums of 2^12 numbers under 2^31 are exact in float64
+
+
+class Atoms(NamedTuple):
+    """The distinct patterns: how many people each has (a,), and one of them (a,)."""
+
+    sizes: Ints
+    one: Ints
+
+
+class Hanging(NamedTuple):
+    """Rows that are combinations of rows before them, and these combinations.
+
+    rows          places of the rows, ascending
+    combinations  (len(rows), all rows) modulo PRIME: each times the table is 0; empty unless they were asked for
+    """
+
+    rows: Ints
+    combinations: Ints
+
+
+def members(people: BitMap) -> NDArray[np.uint32]:
+    """The people of a set, ascending."""
+    return np.frombuffer(people.to_array(), dtype=np.uint32) if len(people) else np.empty(0, dtype=np.uint32)
+
+
+def atoms(sets: Sequence[BitMap], everyone: int) -> Atoms:
+    """The atoms of the sets among people 0 to everyone - 1; who is in no set is an atom too."""
+    words = np.random.default_rng().integers(0, 2**64, len(sets), dtype=np.uint64)
+    pattern = np.zeros(everyone, dtype=np.uint64)
+    for people, word in zip(sets, words, strict=True):
+        # who is in it, or who is not: the same two sides, and one of them is cheaper to go through
+        side = people if 2 * len(people) <= everyone else people.flip(0, everyone)
+        pattern[members(side)] ^= word
+    _, one, sizes = np.unique(pattern, return_index=True, return_counts=True)
+    return Atoms(sizes.astype(np.int64), one.astype(np.int64))
+
+
+def table(sets: Sequence[BitMap], one: Ints) -> Bools:
+    """(sets, atoms) who is in what; `one` names a person of each atom."""
+    order = np.argsort(one)
+    some, ascending = BitMap(one[order].astype(np.uint32)), one[order]
+    made = np.zeros((len(sets), len(one)), dtype=bool)
+    for row, people in zip(made, sets, strict=True):
+        row[order[np.searchsorted(ascending, members(people & some))]] = True
+    return made
+
+
+def narrowed(made: Bools) -> Ints:
+    """A table of the same ranks, of any of its rows, with no more columns than rows and some to spare."""
+    n, width = made.shape
+    if width <= n + SPARE:
+        return made.astype(np.int64)
+    rng, total = np.random.default_rng(), np.zeros((n, n + SPARE), dtype=np.int64)
+    for low in range(0, width, AT_ONCE):
+        part = made[:, low : low + AT_ONCE].astype(np.float64)
+        dealt = rng.integers(0, PRIME, (part.shape[1], n + SPARE)).astype(np.float64)
+        total = (total + (part @ dealt).astype(np.int64)) % PRIME
+    return total
+
+
+def hanging(made: Ints, combinations: bool = False) -> Hanging:
+    """Which rows (n, width) hang on those before them, modulo PRIME. Gaussian elimination; the order of rows stays."""
+    n, width = made.shape
+    work = np.hstack([made % PRIME, np.eye(n, n if combinations else 0, dtype=np.int64)])
+    found: list[int] = []
+    done = 0  # columns that have had their turn, moved to the left
+    for i in range(n):
+        left = np.flatnonzero(work[i, done:width])
+        if not left.size:
+            found.append(i)
+            continue
+        work[:, [done, done + left[0]]] = work[:, [done + left[0], done]]
+        factors = work[i + 1 :, done] * pow(int(work[i, done]), -1, PRIME) % PRIME
+        below = i + 1 + np.flatnonzero(factors)
+        done += 1
+        times = factors[below - i - 1, None]
+        work[below, done:] = (work[below, done:] - times * work[i, done:]) % PRIME
+    rows = np.array(found, dtype=np.int64)
+    return Hanging(rows, work[rows, width:])
+
+
+def resting(sets: Sequence[BitMap], combinations: Ints, everyone: int) -> Bools:
+    """(everyone,) on whom some of the combinations (t, sets) rest: one random mix of them, modulo PRIME, is not 0."""
+    worth = np.zeros(everyone, dtype=np.int64)
+    mix = np.random.default_rng().integers(1, PRIME, len(combinations))
+    weights = (
+        sum((m * c % PRIME for m, c in zip(mix, combinations, strict=True)), np.zeros(len(sets), np.int64)) % PRIME
+    )
+    for people, weight in zip(sets, weights, strict=True):
+        if weight:
+            worth[members(people)] += weight
+    return np.asarray(worth % PRIME != 0)
+
+
+class Crossing(NamedTuple):
+    """What a new study adds to earlier ones. `rows` (c,) marks the earlier cohorts concerned, where it is refused."""
+
+    refused: bool
+    rows: Bools
+
+
+def crossing(sets: Sequence[BitMap], shared: int, old: int, k: int, strict: bool = False) -> Crossing:
+    """Whether new sets make a small combination with old ones that neither have by themselves (`differencing`).
+
+    sets    (c,) the `shared` ones, asked earlier and again; up to `old` those asked earlier alone; then the new
+    k       people in a large atom
+    strict  whether the new study may not make such a combination by itself either
+    """
+    everyone, nobody = 1 + max((people.max() for people in sets if people), default=-1), np.zeros(len(sets), dtype=bool)
+    found = atoms(sets, everyone)
+    made = narrowed(table(sets, found.one[found.sizes >= k]))
+    again = np.r_[0:shared, old : len(sets)]
+    rows, alone = hanging(made).rows, hanging(made[again], combinations=True)
+    fresh = alone.combinations[alone.rows >= shared]
+    crossed = np.count_nonzero(rows >= old) > len(fresh)
+    if not crossed and not len(fresh):
+        return Crossing(False, nobody)
+    both = hanging(made, combinations=True)  # twice the work, for the few studies that need it
+    late, earlier = both.combinations[rows >= old], both.combinations[rows < old]
+    if crossed:
+        return Crossing(True, late[np.argmin(_touched(late, shared, old))] != 0)
+    own = np.zeros((len(fresh), len(sets)), dtype=np.int64)
+    own[:, again] = fresh
+    here = resting(sets, own, everyone)
+    if (here & resting(sets, earlier, everyone)).any():
+        return Crossing(True, (earlier != 0).any(axis=0))
+    if strict and here.any():
+        return Crossing(True, (own != 0).any(axis=0))
+    return Crossing(False, nobody)
+
+
+def _touched(combinations: Ints, shared: int, old: int) -> Ints:
+    """(t,) how many earlier sets a combination has; those without any last."""
+    many = (combinations[:, shared:old] != 0).sum(axis=1)
+    return np.asarray(np.where(many, many, combinations.shape[1] + 1))

@@ -1,0 +1,211 @@
+"""Whom the analyses of a study are about at this hospital, and what selects these people.
+
+**A cohort** is the people of one analysis: complete in the columns that it needs, of positive case weight. Columns
+which it reads without needing everybody to have them (a description; what is imputed) make cohorts of their own.
+Terms select nobody: where an expression does not exist for a person, that is an error.
+
+**What a definition is.** The table, its dated cut, the columns that may select people, whether case weights of 0 do.
+A column that nobody in this hospital's table misses cannot select people, and is no part of it; else the second study
+of a table without gaps would always be refused. What a refusal can still tell by this is whether anybody at all
+misses a column: one fact of a table and its cut, the same for every study. No choice of analyses can aim it at a
+person, and attrition tells as much (0, or at least k). Columns that anybody misses count, however few do.
+
+**Not settled yet.** Analyses of one study that are 1 to k-1 people apart in the network are made equal there
+(`study.cohorts.agreed`). Where two are fewer than k people apart here, it is open which people will be answered for.
+Their definitions then belong to their study alone: no later study can claim that it asks the same again.
+
+**Cuts in formulas**, `I(age > 60)`, are sets of people too: who wrote 60 and then 61 would know who is 60. They are a
+family of their own with all cuts of the same columns, on everybody whose columns are known.
+
+Fewer than k people take part with nothing (the gate's rule): such a cohort is nobody.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from confrere.data.table import Table
+from confrere.errors import DataError
+from confrere.rounds import Analysis, Array, Bools
+from confrere.study.cohorts import needed, reads
+from confrere.study.expressions import Expression, compute
+from confrere.study.factors import Basis, Number
+from confrere.study.file import Spec, Study
+from confrere.study.formulas import Model
+from confrere.study.ground import complete, model_of
+from confrere.study.rows import TableRows
+
+Texts = NDArray[np.object_]
+
+
+@dataclass(frozen=True, eq=False)
+class Cohort:
+    """Some people of one analysis at this hospital. Stays in the hospital.
+
+    analysis    its name in the study; for a column or a cut also that
+    definition  what selects these people: public words alone, no value of a patient
+    family      cohorts are combined with those of their family: "" for people of analyses, else the columns of a cut
+    hospitals   who is asked, sorted
+    cut         the dated cut of the table
+    who, rows   (N,) texts of the persons, or of their places in the table; (N,) which of them
+    """
+
+    analysis: str
+    definition: str
+    family: str
+    hospitals: tuple[str, ...]
+    cut: str
+    who: Texts = field(repr=False)
+    rows: Bools = field(repr=False)
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of the definition and the hospitals, 64 hexadecimal digits."""
+        return hashlib.sha256(json.dumps([self.definition, self.hospitals]).encode()).hexdigest()
+
+
+class Here(NamedTuple):
+    """Where a study is asked.
+
+    hospital  this hospital's name: analyses of groups without it are not about its people
+    members   names of the hospitals that take part; an analysis with a group is asked of that alone
+    cut       which dated cut of the whole table this is: the same word for all studies that read it
+    k         people behind every number: the stricter of the study's and the hospital's
+    ids       (N,) texts, who the rows of the table are, by the column that the hospital's own settings name (a study
+              could name another column, and would be compared with nothing); None for a row without. Rows without
+              that were not read may be among them. () where the hospital names none: people are places then
+    """
+
+    hospital: str
+    members: tuple[str, ...]
+    cut: str
+    k: int
+    ids: Sequence[str | None] = ()
+
+
+def cohorts_of(study: Study, built: Sequence[Analysis], table: Table, here: Here) -> list[Cohort]:
+    """The cohorts of a study at this hospital, and the cuts that its formulas make.
+
+    `table` is this hospital's, as `sources.read` gave it for the study.
+    Raises DataError where a cut in a formula does not exist for somebody, or nothing tells who the rows are.
+    """
+    who, found = _who(study, table, here), list[Cohort]()
+    for spec, analysis in zip(study.analyses, built, strict=True):
+        hospitals = tuple(sorted(set(spec.group or here.members)))
+        if here.hospital not in hospitals:
+            continue
+        for name, about, family, rows in (
+            *_complete(spec.name, analysis, table, here.k),
+            *_cuts(study, spec, analysis, table),
+        ):
+            definition = json.dumps({**about, "table": study.table, "cut": here.cut}, sort_keys=True)
+            found.append(Cohort(name, definition, family, hospitals, here.cut, who, rows))
+    return _unsettled(study, found, here.k)
+
+
+def _who(study: Study, table: Table, here: Here) -> Texts:
+    """Persons are the same in every table; places in a table are its own."""
+    n = len(table.frame)
+    ids = here.ids if len(here.ids) == n else [i for i in here.ids if i is not None]
+    if not here.ids and not any(table.left_out.values()):
+        ids = [None] * n
+    if len(ids) != n:
+        raise DataError(
+            f"{table.source}: {sum(table.left_out.values())} rows were left out, and nothing tells who the {n} others "
+            f"are; name the column of person ids in hospital.toml, [tables] {study.table} = "
+            '{path = "...", person = "COLUMN"}, and have the study name the same column or none'
+        )
+    return np.array([f"\0{study.table}\0{row}" if i is None else i for row, i in enumerate(ids)], dtype=object)
+
+
+Made = tuple[str, Mapping[str, object], str, Bools]  # name, definition, family, rows
+
+
+def _complete(name: str, analysis: Any, table: Table, k: int) -> Iterator[Made]:
+    """The people of an analysis, and who of them has each column that not everybody needs to have."""
+    weights = getattr(analysis, "weights", "")
+    base = {*needed(analysis), *analysis.ground.complete}
+    extra = sorted(set(reads(analysis)) - base)
+    for column in ("", *extra):
+        columns = tuple(sorted(base | {column} - {""}))
+        rows, about = complete(table.frame, columns), {"columns": _gaps(table, columns)}
+        if weights and bool((table.frame[weights] == 0).any()):
+            rows, about = rows & np.asarray(table.frame[weights] > 0), {**about, "weights": [weights]}
+        few = rows.sum() < k
+        yield f"{name}: {column}" if column else name, about, "", rows & (not few)
+
+
+def _gaps(table: Table, columns: Sequence[str]) -> list[str]:
+    """The columns that somebody misses."""
+    return [name for name in columns if bool(table.frame[name].isna().any())]
+
+
+def _cuts(study: Study, spec: Spec, analysis: Any, table: Table) -> Iterator[Made]:
+    """Both what the comparisons in the formula select, and of whom: everybody whose columns are known."""
+    for text, selecting, who in analysis.selected(table.frame) if hasattr(analysis, "selected") else ():
+        family = f"cuts of {', '.join(selecting)} in {study.table}"  # of a worklist's criteria, on everybody
+        yield f"{spec.name}: {text}", {"selects": text}, family, who
+        yield f"{spec.name}: everybody", {"columns": []}, family, np.ones(len(who), dtype=bool)
+    if not getattr(analysis, "formula", ""):
+        return
+    model = model_of(analysis.formula, analysis.ground)
+    means = {text: _standing(values) for text, values in model.inner(table.frame).items()}
+    rows = TableRows(table.frame, analysis.ground.schema, means)
+    for part in _comparisons(model):
+        columns = sorted(set(part.sources()))
+        family = f"cuts of {', '.join(columns)} in {study.table}"
+        # a mean over the network is not known yet: whom such a cut selects is this study's own
+        alone = {"study": study.hash} if any(text in part.text for text in model.pooled) else {}
+        yield f"{spec.name}: {part.text}", {"selects": part.text, **alone}, family, compute(part, rows) == 1
+        known = complete(table.frame, tuple(columns))
+        yield f"{spec.name}: {', '.join(columns)}", {"columns": _gaps(table, columns)}, family, known
+
+
+def _comparisons(model: Model) -> list[Expression]:
+    """The comparisons in a formula, each once."""
+    whole = [f.expression if isinstance(f, Number) else f.inner for f in model.factors if isinstance(f, Number | Basis)]
+    whole += [*model.offsets, *(model.outcome.expressions() if model.outcome else ())]
+    parts = [e.part(node) for e in whole for node in ast.walk(e.tree) if isinstance(node, ast.Compare)]
+    return list({part.text: part for part in parts}.values())
+
+
+def _standing(values: Array) -> tuple[float, float]:
+    """Mean and SD here, which stand for those of the network."""
+    known = values[np.isfinite(values)]
+    return (float(known.mean()), float(known.std()) or 1.0) if known.size else (0.0, 1.0)
+
+
+def _unsettled(study: Study, found: list[Cohort], k: int) -> list[Cohort]:
+    """Cohorts of analyses that the network may yet make equal, by no more than k-1 people here, are their study's own.
+
+    What is made equal is complete in the columns of all: their common people, who may then be near to another's.
+    """
+    groups = [([i], c.rows) for i, c in enumerate(found) if c.family == ""]
+    while (pair := _near([rows for _, rows in groups], k)) is not None:
+        (ones, rows), (others, more) = groups[pair[0]], groups.pop(pair[1])
+        groups[pair[0]] = (ones + others, rows & more)
+    own = {i for places, rows in groups if any((found[j].rows != rows).any() for j in places) for i in places}
+    return [_owned(c, study) if i in own else c for i, c in enumerate(found)]
+
+
+def _owned(cohort: Cohort, study: Study) -> Cohort:
+    """The cohort under a definition that no other study has."""
+    definition = {**json.loads(cohort.definition), "study": study.hash}
+    return replace(cohort, definition=json.dumps(definition, sort_keys=True))
+
+
+def _near(rows: Sequence[Bools], k: int) -> tuple[int, int] | None:
+    """The first two that fewer than k people tell apart; the later place second."""
+    for j, other in enumerate(rows):
+        for i in range(j):
+            if np.count_nonzero(rows[i] ^ other) < k:
+                return i, j
+    return None

@@ -1,0 +1,107 @@
+"""The records that a study would see here: oppositions applied, the cut they are of, and what was answered before."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from confrere.data import sources
+from confrere.data.opposition import Left, patients
+from confrere.data.sources import Source
+from confrere.data.table import Table
+from confrere.data.without import Without
+from confrere.errors import Refused
+from confrere.hospital.populations import Cohort, Here, cohorts_of
+from confrere.study import build
+from confrere.study.file import Study
+
+if TYPE_CHECKING:
+    from confrere.hospital.home import Home
+
+
+@dataclass(frozen=True)
+class Records:
+    """What a study sees of a hospital. Stays in the hospital.
+
+    cut      what was read, as a hash: a run is about one cut
+    opposed  digest of the register for the study's purpose: another one stops a run
+    ids      patients whose records are read; none where the hospital does not say which column names them
+    cohorts  whom its analyses are about
+    why      reasons against answering; none if the guard has no objection
+    """
+
+    table: Table
+    cut: str
+    opposed: str
+    k: int
+    ids: tuple[str, ...] = field(repr=False)
+    cohorts: list[Cohort] = field(repr=False)
+    why: tuple[str, ...] = ()
+
+    def answered(self, home: Home, study: Study) -> None:
+        """Write down, before the first value leaves, whom the answers are about."""
+        home.oppositions.answered(study.table, study.purpose, self.ids, self.k)
+        today = datetime.now(UTC).date().isoformat()
+        home.oppositions.used(study.hash, study.title, study.purpose, self.ids, today)
+        judged = home.answered.admit(study.hash, self.cohorts, self.k, strict=home.rules.scope == "own")
+        if not judged.ok:
+            raise Refused(judged.why)
+
+
+def records(home: Home, study: Study, without: Sequence[str] = ()) -> Records:
+    """Read a study's records as they are now. DataError names what is wrong, and stays in the hospital.
+
+    `without` names hospitals of the roster that take no part.
+    """
+    built, source = build.analyses(study), home.source(study.table)
+    k = max(study.k, home.rules.k)
+    opposed = home.oppositions.digest(study.purpose)  # before anybody is looked up: who opposes meanwhile stops the run
+    left, ids = _left(home, study, source, k)
+    given = Without(source, source.person, left.everyone) if source.person else source
+    table = sources.read(given, build.columns_of(built), study.schema, study.person, home.name)
+    members = tuple(n for n in home.members if n not in without)
+    who = sources.texts(given, [source.person], home.name)[source.person] if source.person else ()
+    cohorts = cohorts_of(study, built, table, Here(home.name, members, _cut(Path(source.path)), k, tuple(who)))
+    judged = home.answered.judge(cohorts, k, strict=home.rules.scope == "own")
+    return Records(table, _hash(table), opposed, k, ids, cohorts, () if judged.ok else (judged.why,))
+
+
+def _left(home: Home, study: Study, source: Source, k: int) -> tuple[Left, tuple[str, ...]]:
+    """Whom to leave out, and whose records remain. DataError where somebody opposes and nobody can be told apart."""
+    register = home.oppositions
+    if source.person is None and not register.history() and not register.consents():
+        return Left(frozenset(), frozenset()), ()
+    everybody = patients(source, home.name)
+    if not register.known(study.table) and _unnamed(home, study.table):
+        register.answered(study.table, study.purpose, everybody, k)
+    left = register.eligible(study.table, study.purpose, everybody, k)
+    return left, tuple(i for i in everybody if i not in left.everyone)
+
+
+def _unnamed(home: Home, table: str) -> bool:
+    """Whether studies of a table were answered before anybody said which column names the person.
+
+    Then everybody who is there when it is said counts as answered: the first opposition must be covered too.
+    """
+    begun = (r.study for r in home.studies.all() if (home.path / "runs" / r.study / "asked").exists())
+    return any(home.studies.study(study).table == table for study in begun)
+
+
+def _hash(table: Table) -> str:
+    """sha256 over what was read, in its order."""
+    import pandas as pd
+
+    return hashlib.sha256(pd.util.hash_pandas_object(table.frame, index=False).to_numpy().tobytes()).hexdigest()
+
+
+def _cut(path: Path) -> str:
+    """sha256 over the bytes of a table, a file or the files of a folder: the same for every study that reads it."""
+    digest = hashlib.sha256()
+    for file in sorted(f for f in path.rglob("*") if f.is_file()) if path.is_dir() else [path]:
+        with file.open("rb") as handle:
+            digest.update(hashlib.file_digest(handle, "sha256").digest())
+    return digest.hexdigest()

@@ -1,0 +1,55 @@
+"""A study as the text of its file: what `file.parse` reads back, written so that a steward can read it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from confrere.study.file import K, Spec, Study
+
+
+def written(study: Study) -> str:
+    """The study file (TOML): `file.parse` makes the same study of it, of the same hash."""
+    data = {key: getattr(study, key) for key in ("table", "person", "time_unit", "time_step", "horizon")}
+    if data["time_unit"] == "days":
+        del data["time_unit"]
+    parts = [
+        _table("[study]", {"id": study.id, "title": study.title, "purpose": study.purpose}),
+        _table("[data]", data),
+    ]
+    parts += [_table(f"[data.columns.{_word(name)}]", said) for name, said in study.schema.to_dict().items()]
+    asked = {"allow": list(study.allow) or None, "k": None if study.k == K else study.k}
+    if any(asked.values()):
+        parts.append(_table("[disclosure]", asked))
+    parts += [_table("[[analysis]]", _analysis(spec)) for spec in study.analyses]
+    return "\n".join(parts)
+
+
+def _analysis(spec: Spec) -> dict[str, Any]:
+    return {"name": spec.name, "method": spec.method, "group": list(spec.group) or None, **spec.settings}
+
+
+def _table(header: str, content: Mapping[str, Any]) -> str:
+    lines = [f"{_word(key)} = {_value(value)}" for key, value in content.items() if value is not None]
+    return "\n".join([header, *lines, ""])
+
+
+def _word(key: str) -> str:
+    """A key, quoted where TOML wants it."""
+    return key if key.isascii() and key.replace("_", "").replace("-", "").isalnum() else _value(key)
+
+
+def _value(value: Any) -> str:
+    """A value in TOML, whose strings are JSON's but for one sign."""
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, bool | int | float):
+        return str(value).lower()
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_word(k)} = {_value(v)}" for k, v in value.items() if v is not None) + "}"
+    if isinstance(value, Iterable):
+        return "[" + ", ".join(_value(v) for v in value) + "]"
+    return _value(msgspec.to_builtins(value))

@@ -95,7 +95,7 @@ class Entry(NamedTuple):
 
 
 class Act(NamedTuple):
-    """What happened to a run in the airlock: `arrived`, `read`, `released`, `rejected` or `erased`.
+    """What happened to a run in the airlock: `arrived`, `asked`, `read`, `released`, `rejected` or `erased`.
 
     `person` is who did it, "" where nobody did; `sha256` is that of the findings as they then were, and `details` is
     JSON. `link` is the SHA-256 over the link before and all of this.

@@ -27,6 +27,10 @@ _DEFAULTS: Mapping[str, Any] = {
     "deadline_hours": 168.0,  # of a run, unless the researcher gives another
     "release.readers": 0,  # people who must read findings before the researcher does: 0 where all checks pass, 1 or 2
     "keep_days": 365.0,  # after which findings and journals of runs that are over are removed
+    "pages.listen": "127.0.0.1",  # address of the pages
+    "pages.port": 0,  # of the pages; 0 is 8444 where there is an [identity], and no pages where there is none
+    "pages.certificate": "",  # file of the pages' certificate with its chain; "" is none: plain, behind a proxy
+    "pages.key": "",  # file of its key
     "traces": "",  # URL of an OpenTelemetry collector (OTLP over HTTP); "" is none, unless the environment names one
 }
 
@@ -43,6 +47,10 @@ class Home:
             given = tomllib.loads(file.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise StudyError(f"{file}: {error}") from None
+        identity = given.pop("identity", {})
+        if not isinstance(identity, dict):
+            raise StudyError(f"{file}: write [identity] as a table, in single brackets")
+        self.identity: dict[str, Any] = identity  # who signs in to the pages, and how: read by the console
         given = _flat(given)
         for key, value in given.items():
             if key not in _DEFAULTS:
@@ -76,6 +84,14 @@ class Home:
     def readers(self) -> int:
         """People who must read findings before they leave the airlock."""
         return int(self.settings["release.readers"])
+
+    @property
+    def certificate(self) -> tuple[Path, Path] | None:
+        """Files of the pages' certificate and its key; None where there is none. StudyError for one alone."""
+        chain, key = str(self.settings["pages.certificate"]), str(self.settings["pages.key"])
+        if bool(chain) != bool(key):
+            raise StudyError(f"{self.path / 'coordinator.toml'}: [pages] needs both certificate and key, or neither")
+        return (self.path / chain, self.path / key) if chain else None
 
     @property
     def members(self) -> tuple[str, ...]:

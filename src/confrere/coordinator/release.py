@@ -3,6 +3,7 @@
     arrived -> (checks pass, no reader asked for) -> released
     arrived -> read by a person -> released by that person -> ... as many as coordinator.toml asks for
                                 -> rejected, with a comment
+    meanwhile the researcher may leave a word for the readers
 
 What is released is exactly what was read: reading writes down the SHA-256 of the findings, releasing compares it, and
 so does every fetch. Nobody releases what they asked for themselves, and no two readers are the same person. A check
@@ -15,13 +16,15 @@ import hashlib
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from confrere.coordinator.airlock import Check, Rule, checks
 from confrere.coordinator.book import Act, Book
 from confrere.coordinator.conduct import found_of
 from confrere.coordinator.home import Home
 from confrere.errors import Refused, StudyError, Waiting
+
+LONGEST: Final = 2000  # characters of a researcher's word
 
 
 class Standing(NamedTuple):
@@ -45,6 +48,15 @@ class Standing(NamedTuple):
         return tuple(act.person for act in self.acts if act.act == "released" and act.person)
 
     @property
+    def asked(self) -> tuple[Act, ...]:
+        """What the researcher told the readers."""
+        return tuple(act for act in self.acts if act.act == "asked")
+
+    def has_read(self, reader: str) -> bool:
+        """Whether a person has read exactly these findings."""
+        return any(a.act == "read" and a.sha256 == self.sha256 and _same(reader, [a.person]) for a in self.acts)
+
+    @property
     def record(self) -> dict[str, Any]:
         """What `result.json` says of a release: who, when, of what, in spite of which checks."""
         last = self.acts[-1] if self.acts else None
@@ -53,7 +65,7 @@ class Standing(NamedTuple):
             "by": list(self.readers),
             "at": None if last is None else datetime.fromtimestamp(last.at, UTC).isoformat(timespec="seconds"),
             "sha256": self.sha256,
-            "comment": "; ".join(act.comment for act in self.acts if act.comment),
+            "comment": "; ".join(act.comment for act in self.acts if act.comment and act.act != "asked"),
             "checks": [check._asdict() for check in self.checks],
         }
 
@@ -77,12 +89,26 @@ class Airlock:
         ended = [e.run for e in self._book.all() if e.state == "done"]
         return [standing for standing in map(self.standing, ended) if standing.state == "held"]
 
+    def ask(self, run: str, researcher: str, word: str) -> Standing:
+        """The researcher's word for the readers. StudyError where it is none, or the findings are not held."""
+        if not word.strip() or len(word) > LONGEST:
+            raise StudyError(f"a word for the readers has 1 to {LONGEST:,} characters")
+        self._book.write(run, "asked", self._open(run).sha256, person=researcher, comment=word.strip())
+        return self.standing(run)
+
     def read(self, run: str, reader: str) -> tuple[Standing, bytes]:
         """The findings, for a named reader: that they were read, and their hash, is written down."""
-        self._reader(run, reader)
+        self.reader(run, reader)
         data = self._bytes(run)
         self._book.write(run, "read", _sha256(data), person=reader.strip())
         return self.standing(run), data
+
+    def again(self, run: str, reader: str) -> tuple[Standing, bytes]:
+        """The findings once more, for a person who has read exactly these. Refused for anybody else."""
+        standing, name = self.standing(run), self.reader(run, reader)
+        if not standing.has_read(name):
+            raise Refused(f"{name} has not read {run}")
+        return standing, self._bytes(run)
 
     def release(self, run: str, reader: str, *, accept: Sequence[str] = (), comment: str = "") -> Standing:
         """Let the findings go, as far as this reader is concerned.
@@ -90,11 +116,11 @@ class Airlock:
         `accept` names every check that did not pass, and needs a comment. Refused where the reader may not, has not
         read exactly these findings, or leaves a check unsaid; StudyError where the run is not held.
         """
-        standing, name = self._open(run), self._reader(run, reader)
+        standing, name = self._open(run), self.reader(run, reader)
         sha256 = _sha256(self._bytes(run))
         if _same(name, standing.readers):
             raise Refused(f"{name} has released {run} already; another person must read it")
-        if not any(a.act == "read" and a.sha256 == sha256 and _same(name, [a.person]) for a in standing.acts):
+        if not standing.has_read(name):
             raise Refused(f"{name} has not read {run}: `confrere coordinator airlock {run} --reader NAME` shows it")
         failing = {check.check for check in standing.failing}
         if strange := sorted(set(accept) - failing):
@@ -109,7 +135,7 @@ class Airlock:
 
     def reject(self, run: str, reader: str, comment: str) -> Standing:
         """Keep the findings for good, and tell the researcher why. StudyError without a comment."""
-        name = self._reader(run, reader)
+        name = self.reader(run, reader)
         if not comment.strip():
             raise StudyError("say in a comment why: the researcher reads it")
         sha256 = self._open(run).sha256
@@ -175,7 +201,7 @@ class Airlock:
             )
         return data
 
-    def _reader(self, run: str, reader: str) -> str:
+    def reader(self, run: str, reader: str) -> str:
         """Who reads. StudyError without a name, Refused where it is the researcher."""
         entry, name = self._book.get(run), reader.strip()
         if entry is None:

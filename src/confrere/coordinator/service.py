@@ -61,6 +61,8 @@ class Service:
         run = study.hash[:16]
         now = time.time()
         known = self.book.get(run)
+        if known is not None and known.researcher != researcher:
+            raise StudyError("the same study is run for another researcher; ask whoever runs the coordinator")
         if known is not None and known.state not in ("cancelled", "expired", "failed", "refused"):
             return known
         if known is not None:

@@ -1,4 +1,4 @@
-"""The pages under docs/reference that are made from the program: commands, settings of methods, the result.
+"""What of the documentation is made from the program: commands, settings of methods, the result, the life of a study.
 
 `python docs/generated.py` writes them; tests/spec/test_reference.py fails where they are out of step.
 """
@@ -13,6 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import life_diagram
 from typer.main import get_command
 
 from confrere.console.app import app
@@ -162,13 +163,17 @@ def kind(said: Mapping[str, Any], parts: Mapping[str, Any]) -> str:
     return " or ".join(types)
 
 
+LIFE = re.compile(r"(## Who may do what\n).*?(?=^## )", re.MULTILINE | re.DOTALL)  # a section of rules.md
 PAGES = {"commands": commands, "settings": settings, "result": result}
 
 
 def pages() -> Iterator[tuple[Path, str]]:
-    """Every page that is made, and its text."""
+    """Every page that is made, and its text; of a page that is written by hand, with the part that is made in it."""
     for name, make in PAGES.items():
         yield DOCS / "reference" / f"{name}.md", make().rstrip("\n") + "\n"
+    yield DOCS / "life.svg", life_diagram.drawing()
+    rules = DOCS / "rules.md"
+    yield rules, LIFE.sub(f"\\1\n{life_diagram.table()}\n\n", rules.read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

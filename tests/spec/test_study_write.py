@@ -60,7 +60,7 @@ def test_a_file_is_written_back(text: str) -> None:
     assert written(again) == written(study)
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", CASES, ids=[c.label for c in CASES])
 def test_an_analysis_of_python_is_written_whole(case: Case) -> None:
     study = build.single(case.analysis, case.analysis.ground)
     again = parse(written(build.shortest(study)))

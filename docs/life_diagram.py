@@ -154,13 +154,15 @@ def _frames() -> Iterator[str]:
         kind = {"may be paused": "box inner", "after a no": "box no"}.get(name, "box")
         yield f'<rect class="{kind}" x="{x}" y="{y}" width="{width}" height="{height}" rx="8"/>'
     x, y, width, height = FRAMES["after a yes"]
-    yield f'<text class="title" x="{x + width - 10}" y="{y + height - 10}" text-anchor="end">after the steward’s yes</text>'
+    at = f'x="{x + width - 10}" y="{y + height - 10}"'
+    yield f'<text class="title" {at} text-anchor="end">after the steward’s yes</text>'
 
 
 def _states() -> Iterator[str]:
     width, height = SIZE
     for state, (x, y) in PLACES.items():
-        yield f'<rect class="state" x="{x - width // 2}" y="{y - height // 2}" width="{width}" height="{height}" rx="6"/>'
+        at = f'x="{x - width // 2}" y="{y - height // 2}"'
+        yield f'<rect class="state" {at} width="{width}" height="{height}" rx="6"/>'
         yield f'<text class="state" x="{x}" y="{y + 5}" text-anchor="middle">{state}</text>'
 
 

@@ -15,7 +15,7 @@ from attacks.people import dealt, patients, pooled
 from attacks.view import record, refused
 from confrere.hospital.gate import CLASSES, Policy
 
-BLIND = Policy(k=1, pairs=0, effective=0, effective_here=0, share=1e9, allow=frozenset(CLASSES))
+BLIND = Policy(k=1, pairs=0, effective=0, effective_here=0, share=1e9, parameters=1e9, allow=frozenset(CLASSES))
 
 
 def webdisco(n: int) -> tuple[np.ndarray, str]:

@@ -39,7 +39,9 @@ SCHEMA = Schema({
 GROUND = Ground(SCHEMA, unit="months", step=1, horizon=430)
 FINE = Ground(SCHEMA, unit="months", step=1, horizon=430, fine=True)
 EXACT = Policy(allow=frozenset(["fine_times"]))
-LOOSE = Policy(k=0, pairs=0, effective=0, effective_here=0, hospitals=1, days=0, share=1e9, allow=EXACT.allow)
+LOOSE = Policy(
+    k=0, pairs=0, effective=0, effective_here=0, hospitals=1, days=0, share=1e9, parameters=1e9, allow=EXACT.allow
+)
 TERMS = "Surv(etime, event) ~ age + male + mspike"
 CAUSES = ("progression", "death")
 TIES = [("efron", ""), ("breslow", "_breslow")]

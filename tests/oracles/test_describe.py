@@ -29,7 +29,7 @@ LEVELS = {
 GROUND = Ground(Schema({name: Column(name, levels) for name, levels in LEVELS.items()}))
 SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
 FIELDS = {0.05: "q5", 0.25: "q25", 0.5: "median", 0.75: "q75", 0.95: "q95"}
-LOOSE = Policy(k=0, pairs=0, effective=0.0, effective_here=0.0, hospitals=1, share=1e9)
+LOOSE = Policy(k=0, pairs=0, effective=0.0, effective_here=0.0, hospitals=1, share=1e9, parameters=1e9)
 
 TABLES = ("breast_by_hormon", "breast_by_size", "breast_by_hospital", "lung_by_sex")  # in describe.json
 

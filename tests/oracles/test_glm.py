@@ -33,7 +33,7 @@ SHARED = Path(os.environ.get("CONFRERE_DATA", ROOT.parent / "shared" / "data")) 
 SIZES = ("<=20", "20-50", ">50")
 HOSPITALS = ("delft", "dordrecht", "gouda", "rotterdam")
 GROUND = Ground(Schema({"size": Column("size", SIZES), "hospital": Column("hospital", HOSPITALS)}))
-LOOSE = Policy(k=1, pairs=0, effective=0.0, effective_here=0.0, hospitals=1, share=1e9)
+LOOSE = Policy(k=1, pairs=0, effective=0.0, effective_here=0.0, hospitals=1, share=1e9, parameters=1e9)
 
 NODES = "nodes ~ age + meno + C(size) + grade"
 RECUR = "recur ~ hormon + age + meno + C(size) + grade + nodes"

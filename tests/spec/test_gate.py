@@ -524,3 +524,19 @@ def test_a_small_design_has_a_small_budget_beside_a_large_one():
 def test_a_refusal_says_the_same_whatever_the_reason():
     assert str(Refused()) == Refused.uniform
     assert not issubclass(Violation, Refused)
+
+
+def test_one_hospital_that_objects_stops_the_sum() -> None:
+    few = first(30)  # ten in each hospital: enough in the network, too few in one alone
+    assert passes(few).n == N
+    made = designs(few)
+    supports = [support_of(d, replace(GATE, own=i == 1)) for i, d in enumerate(made)]
+    total = Support(*(np.sum([getattr(p, f) for p in supports], axis=0) for f in Support._fields))
+    with pytest.raises(Violation, match="its own cells rest on 11 people too"):
+        judge(made[0], total, GATE)
+
+
+def test_a_model_has_at_most_so_many_columns_per_person() -> None:
+    design = designs(np.random.default_rng(1).normal(size=N))
+    with pytest.raises(Violation, match=r"1 columns for .* people; a hospital allows 0.0001 per person"):
+        judge_clear(design, replace(GATE, parameters=0.0001))

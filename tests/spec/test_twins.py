@@ -47,9 +47,23 @@ def slow_support(design: Design) -> list[Array]:
     about = [(x != 0).sum(0), ((x != 0) & (x != 1)).sum(0), (x != middle).sum(0), rarer, (x != 0).any(0)]
     cells = [np.bincount(c.index[c.index >= 0], minlength=c.shape[0] * c.shape[1]) for c in design.cells.values()]
     return [
-        np.array([n, n > 0]), np.array(about, dtype=float), flags.sum(0), marks.T @ marks,
+        np.array([n, n > 0, False]), np.array(about, dtype=float), flags.sum(0), marks.T @ marks,
         np.array([np.abs(sized).sum(0), np.square(sized).sum(0)]), np.concatenate([*cells, []]), np.empty(0),
     ]  # fmt: skip
+
+
+def slow_objects(design: Design, k: int) -> bool:
+    """Whether anything of this hospital alone rests on 1 to k-1 people: its people, sides of a mark, cells, values."""
+    x, n, sizes = design.x, design.n, [design.n]
+    for column in x.T:
+        zero = int((column == 0).sum())
+        two = set(np.unique(column)) <= {0.0, 1.0}
+        sizes += [zero, n - zero] if two else [n - zero, int((column != np.median(column)).sum()), slow_rarer(column)]
+    for mark in design.flags.values():
+        sizes += [int(mark.sum()), int((~mark).sum())]
+    for c in design.cells.values():
+        sizes += np.bincount(c.index[c.index >= 0], minlength=c.shape[0] * c.shape[1]).tolist()
+    return any(0 < size < k for size in sizes)
 
 
 def slow_rarer(column: Array) -> int:
@@ -77,6 +91,14 @@ def test_support(seed: int, n: int, p: int, block: int) -> None:
     for ours, wanted in zip(got, slow_support(design), strict=True):
         assert ours.shape == wanted.shape
         assert np.allclose(ours, wanted, rtol=1e-13, atol=1e-13)
+
+
+@given(SEEDS, st.integers(1, 120), st.integers(0, 3), st.integers(2, 12))
+@settings(max_examples=150, deadline=None)
+def test_a_hospital_of_the_stricter_scope_objects(seed: int, n: int, p: int, k: int) -> None:
+    design = drawn_design(seed, n, p)
+    assert support_of(design, gate.Policy(k=k, own=True)).here[2] == slow_objects(design, k)
+    assert support_of(design, gate.Policy(k=k)).here[2] == 0
 
 
 def test_a_column_of_many_values_is_a_measurement() -> None:

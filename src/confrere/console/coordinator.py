@@ -148,17 +148,22 @@ def pin(
 def token(
     researcher: Annotated[str, typer.Argument(help="Who gets it.")],
     revoke: Annotated[bool, typer.Option("--revoke", help="Take back every token of this researcher.")] = False,
+    scope: Annotated[
+        list[str], typer.Option("--scope", metavar="SCOPE", help="What it may do: read or submit; both, unless said.")
+    ] = [],  # noqa: B006 - Typer copies it
+    days: Annotated[float, typer.Option("--days", metavar="N", help="How long it holds, 365 at most.")] = 365.0,
+    label: Annotated[str, typer.Option("--label", metavar="TEXT", help="What will use it.")] = "",
     home: At = HERE,
 ) -> None:
     """Make a researcher's token; it is shown once."""
-    from confrere.coordinator.book import Book
+    from confrere.coordinator.book import SCOPES, Book
     from confrere.coordinator.home import Home
 
     book = Book(Home(home).database)
     if revoke:
         typer.echo(f"{book.revoke(researcher)} tokens of {researcher} are taken back.")
     else:
-        typer.echo(book.token(researcher))
+        typer.echo(book.token(researcher, label, tuple(dict.fromkeys(scope)) or SCOPES, days))
 
 
 @app.command()
@@ -222,6 +227,19 @@ def serve(home: At = HERE) -> None:
     from confrere.console.serving import coordinate
 
     coordinate(home, typer.echo)
+
+
+@app.command()
+def pages(
+    port: Annotated[
+        int, typer.Option("--port", metavar="N", help="Port; else what coordinator.toml says, or 8444.")
+    ] = 0,
+    home: At = HERE,
+) -> None:
+    """Show the pages alone, until stopped; what they submit runs while `confrere coordinator serve` does."""
+    from confrere.console.serving import show_pages
+
+    show_pages(home, port, typer.echo)
 
 
 # roster

@@ -268,6 +268,27 @@ def serve(home: At = HERE) -> None:
             process.stop()
 
 
+@app.command()
+def pages(
+    host: Annotated[str, typer.Option("--host", metavar="HOST", help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", metavar="N", help="Port.")] = 8480,
+    certificate: Annotated[
+        Path | None, typer.Option("--certificate", metavar="FILE", help="The chain of certificates (PEM), for https.")
+    ] = None,
+    key: Annotated[Path | None, typer.Option("--key", metavar="FILE", help="The key of the certificate (PEM).")] = None,
+    home: At = HERE,
+) -> None:
+    """Show the hospital's pages to its stewards, clinicians and IT, until stopped."""
+    from confrere.console.serving import show_hospital
+
+    if (certificate is None) != (key is None):
+        raise StudyError("--certificate and --key belong together: give both, or neither behind a reverse proxy")
+    for file in (certificate, key):
+        if file is not None and not file.is_file():
+            raise StudyError(f"{file} is not there; give --certificate and --key as files in PEM")
+    show_hospital(home, (host, port), (certificate, key) if certificate and key else None, typer.echo)
+
+
 def _tables(given: list[str]) -> dict[str, str]:
     tables: dict[str, Any] = {}
     for item in given:

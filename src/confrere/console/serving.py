@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import signal
+import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +34,12 @@ def stopped() -> Iterator[threading.Event]:
 
 
 def coordinate(home: Path, say: Callable[[str], Any]) -> None:
-    """The coordinator's service: the engine's server, the queue, and HTTPS for researchers, until stopped."""
+    """The service: the engine's server, the queue, HTTPS for researchers, and their pages, until stopped."""
     import uvicorn
 
     from confrere import __version__
     from confrere.console.api import web
-    from confrere.coordinator.book import Book
-    from confrere.coordinator.flare import Flare
     from confrere.coordinator.home import Home
-    from confrere.coordinator.service import Service
     from confrere.coordinator.watch import sent
     from confrere.kits import Profile
 
@@ -51,24 +50,104 @@ def coordinate(home: Path, say: Callable[[str], Any]) -> None:
         raise StudyError("the coordinator has no certificate yet: `confrere coordinator install` lays it in")
     here.members  # noqa: B018 - a roster that is missing or not signed is said before anything starts
     profile = Profile.read(here.path / "federation.json")
-    engine = Flare(here.path, here.path / "engine" / "server.log", str(here.settings["traces"]))
-    service = Service(here, engine, Book(here.database))
+    service, engine = _service(here)
     config = uvicorn.Config(
         web(service, __version__), host=str(here.settings["listen"]), port=profile.api_port, log_level="warning",
         ssl_certfile=str(startup / "server.crt"), ssl_keyfile=str(startup / "server.key"), timeout_graceful_shutdown=2,
     )  # fmt: skip
-    server = _Quiet(config)
+    configs = [config]
+    if here.identity or here.settings["pages.port"]:
+        configs.append(_paged(service, profile.name, say))
     with stopped() as stop:
-        thread = threading.Thread(target=server.run, daemon=True)
         try:
             engine.serve(float(here.settings["round_seconds"]))
-            thread.start()
-            say(f"the coordinator is serving researchers at https://{profile.host}:{profile.api_port}")
-            _look(service, engine, float(here.settings["round_seconds"]), stop)
+            with _answering(configs):
+                say(f"the coordinator is serving researchers at https://{profile.host}:{profile.api_port}")
+                _look(service, engine, float(here.settings["round_seconds"]), stop)
         finally:
+            engine.close()
+
+
+def show_pages(home: Path, port: int, say: Callable[[str], Any]) -> None:
+    """The coordinator's pages alone, until stopped: what they submit runs while the service does."""
+    from confrere.coordinator.home import Home
+    from confrere.kits import Profile
+
+    here = Home(home)
+    service, _ = _service(here)
+    file = here.path / "federation.json"
+    config = _paged(service, Profile.read(file).name if file.is_file() else here.path.name, say, port)
+    with stopped() as stop, _answering([config]):
+        stop.wait()
+
+
+def _service(here: Any) -> tuple[Any, Any]:
+    """The service of a coordinator's folder, and its engine."""
+    from confrere.coordinator.book import Book
+    from confrere.coordinator.flare import Flare
+    from confrere.coordinator.service import Service
+
+    engine = Flare(here.path, here.path / "engine" / "server.log", str(here.settings["traces"]))
+    return Service(here, engine, Book(here.database)), engine
+
+
+def _paged(service: Any, place: str, say: Callable[[str], Any], port: int = 0) -> Any:
+    """The pages over a service. StudyError where what they need is not installed."""
+    _pages_installed()
+    from confrere.console.pages.research import serving
+
+    return serving(service, place, say, port)
+
+
+def show_hospital(
+    home: Path, listen: tuple[str, int], certificate: tuple[Path, Path] | None, say: Callable[[str], Any]
+) -> None:
+    """A hospital's pages, until stopped. `listen`: host and port; `certificate`: files of the chain and its key.
+
+    StudyError where what they need is not installed, or where they cannot listen.
+    """
+    _pages_installed()
+    from confrere.console.pages.hospital import made
+    from confrere.console.pages.hospital_folder import Hospital
+    from confrere.console.pages.laptop import Link, listening
+    from confrere.console.pages.settings import IdentitySettings
+
+    here, (host, port) = Hospital(home), listen
+    identity = IdentitySettings.from_mapping(here.home.identity_settings, here.home.path / "hospital.toml")
+    link = Link(say, port) if identity.alone else None
+    config = listening(made(here, identity, link), identity, host, port, certificate)
+    try:
+        socket.create_server((host, port)).close()
+    except OSError as error:
+        raise StudyError(
+            f"the pages cannot listen on {host}, port {port} ({error.strerror}); choose another --port"
+        ) from None
+    if not identity.alone:
+        say(f"the pages are at {identity.address}")
+    with stopped() as stop, _answering([config]):
+        stop.wait()
+
+
+def _pages_installed() -> None:
+    """StudyError where what pages need is not installed."""
+    missing = [name for name in ("babel", "joserfc", "python_multipart") if find_spec(name) is None]
+    if missing:
+        raise StudyError(f"{', '.join(missing)} is not installed; pages need: pip install 'confrere[console]'")
+
+
+@contextmanager
+def _answering(configs: Sequence[Any]) -> Iterator[None]:
+    """Servers in threads, for as long as the block runs."""
+    servers = [_Quiet(config) for config in configs]
+    threads = [threading.Thread(target=server.run, daemon=True) for server in servers]
+    try:
+        for thread in threads:
+            thread.start()
+        yield
+    finally:
+        for server, thread in zip(servers, threads, strict=True):
             server.should_exit = True
             thread.join(10)
-            engine.close()
 
 
 def _look(service: Any, engine: Any, patience: float, stop: threading.Event) -> None:

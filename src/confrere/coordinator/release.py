@@ -86,8 +86,13 @@ class Airlock:
 
     def held(self) -> list[Standing]:
         """All findings that wait for somebody, the oldest first."""
+        acts: dict[str, list[Act]] = {}
+        for act in self._book.acts():
+            acts.setdefault(act.run, []).append(act)
         ended = [e.run for e in self._book.all() if e.state == "done"]
-        return [standing for standing in map(self.standing, ended) if standing.state == "held"]
+        known = {run: _since(acts.get(run, [])) for run in ended}
+        standings = (_standing(r, a, self._needed) if a else self.standing(r) for r, a in known.items())
+        return [standing for standing in standings if standing.state == "held"]
 
     def ask(self, run: str, researcher: str, word: str) -> Standing:
         """The researcher's word for the readers. StudyError where it is none, or the findings are not held."""
@@ -175,13 +180,7 @@ class Airlock:
             self._book.write(run, "released", sha256, details=json.dumps({"accepted": [], "last": True}))
 
     def _since(self, run: str) -> tuple[Act, ...]:
-        """What happened to a run's findings since they arrived; nothing where they did not."""
-        found: list[Act] = []
-        for act in self._book.acts(run):  # verified before anything is given out
-            if act.act in ("arrived", "erased"):
-                found = []
-            found += [] if act.act == "erased" else [act]
-        return tuple(found)
+        return _since(self._book.acts(run))  # verified before anything is given out
 
     def _open(self, run: str) -> Standing:
         standing = self.standing(run)
@@ -211,6 +210,16 @@ class Airlock:
         if _same(name, [entry.researcher]):
             raise Refused(f"{name} asked for {run}: somebody else must read it")
         return name
+
+
+def _since(acts: Sequence[Act]) -> tuple[Act, ...]:
+    """What happened to a run's findings since they arrived; nothing where they did not."""
+    found: list[Act] = []
+    for act in acts:
+        if act.act in ("arrived", "erased"):
+            found = []
+        found += [] if act.act == "erased" else [act]
+    return tuple(found)
 
 
 def _standing(run: str, acts: Sequence[Act], needed: int) -> Standing:

@@ -44,7 +44,6 @@ _POLICY = (
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 _HEADERS = {
-    "Content-Security-Policy": _POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
@@ -198,8 +197,13 @@ class Guard:
 
 
 def seal(headers: MutableHeaders, settings: IdentitySettings, path: str) -> None:
-    """Put the security headers on an answer; nothing but what is static may be kept by a cache."""
+    """Put the security headers on an answer; nothing but what is static may be kept by a cache.
+
+    A content policy that a route has set itself, as that of reports does, stays.
+    """
+    own = headers.get("content-security-policy")
     headers.update(_HEADERS)
+    headers["Content-Security-Policy"] = own or _POLICY
     if settings.https:
         headers["Strict-Transport-Security"] = "max-age=31536000"
     headers["Cache-Control"] = "public, max-age=3600" if path.startswith("/static/") else "no-store"

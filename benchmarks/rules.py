@@ -1,0 +1,287 @@
+"""The figures that a hospital's rules are held against: `python -m benchmarks.rules --write docs/figures-rules.md`.
+
+Attacks are counted by running `tests/attacks`; a control (an attack on what has no protection) is counted apart, and
+what is known to succeed counts as succeeded. The gate is timed in whole runs over three hospitals' folders in this
+process, with approvals, rules, oppositions and ledger as in a federation, and no network: of a real round it is less.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import datetime
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import xml.etree.ElementTree as ET
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+ROOT = Path(__file__).parents[1]
+KINDS = {  # the files of tests/attacks, and what their attacks are
+    "test_active": "hostile asks, forged totals, replays",
+    "test_cases": "whole views: differences, rows solved for",
+    "test_merging": "cells and unions of cells",
+    "test_opposition": "runs before and after an opposition",
+    "test_small": "rare levels, few people, adjacent analyses",
+    "test_trackers": "trackers over several studies",
+}
+CONTROL = ("test_controls", "control", "is_caught", "is_measured", "is_attacked")  # in names of what is no attack on us
+MEASURED = "test_membership_is_measured"
+
+
+class Attacks(NamedTuple):
+    """Attacks by kind as (tried, succeeded), controls as (tried, caught), what succeeded, membership by study."""
+
+    kinds: dict[str, tuple[int, int]]
+    controls: tuple[int, int]
+    succeeded: list[str]
+    auc: dict[str, str]
+
+
+# Attacks ------------------------------------------------------------------------------------------------------
+
+
+def attacks(slow: bool) -> Attacks:
+    """Run all attacks; `slow` also those that take minutes. RuntimeError where they cannot be run."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "attacks.xml"
+        marks = ["-m", "slow or not slow"] if slow else []
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/attacks", *marks]
+        subprocess.run(
+            [*command, "-o", "junit_family=xunit1", f"--junitxml={report}"], cwd=ROOT, check=False, capture_output=True
+        )
+        if not report.is_file():
+            raise RuntimeError("tests/attacks could not be run: try `pytest tests/attacks`")
+        return counted(report)
+
+
+def counted(report: Path) -> Attacks:
+    """What a report of pytest (JUnit XML) says of the attacks."""
+    tried: Counter[str] = Counter()
+    won: Counter[str] = Counter()
+    succeeded, auc = [], {}
+    for case in ET.parse(report).getroot().iter("testcase"):
+        file, name = str(case.get("classname")).split(".")[-1], str(case.get("name"))
+        said = case.find("skipped")
+        known = said is not None and said.get("type") == "pytest.xfail"
+        if said is not None and not known:
+            continue
+        for one in case.iter("property"):
+            key = ast.literal_eval(str(one.get("name"))) if str(one.get("name")).startswith("(") else ("",)
+            if key[0] == "attack" and key[2] == "AUC":
+                auc[key[1]] = str(one.get("value"))
+        kind = "control" if any(word in f"{file}.{name}" for word in CONTROL) else KINDS.get(file, file)
+        tried[kind] += 1
+        if known or case.find("failure") is not None or case.find("error") is not None:
+            won[kind] += 1
+            succeeded.append(f"`{name}`: {said.get('message') if said is not None else 'failed'}")
+    kinds = {kind: (tried[kind], won[kind]) for kind in tried if kind != "control"}
+    return Attacks(kinds, (tried["control"], tried["control"] - won["control"]), succeeded, auc)
+
+
+# The gate -----------------------------------------------------------------------------------------------------
+
+
+class Clock:
+    """Adds up how long named functions take: seconds of the processor, or of the clock where a disk is waited for."""
+
+    def __init__(self) -> None:
+        self.spent: Counter[str] = Counter()
+        self.calls: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def over(self, name: str, owner: Any, function: str, now: Callable[[], float]) -> Iterator[None]:
+        """Time a function of a class or module while this is open."""
+        inner = getattr(owner, function)
+
+        def timed(*args: Any, **named: Any) -> Any:
+            begin = now()
+            try:
+                return inner(*args, **named)
+            finally:
+                with self._lock:
+                    self.spent[name] += now() - begin
+                    self.calls[name] += 1
+
+        with patch.object(owner, function, timed):
+            yield
+
+
+def gate(times: int) -> dict[str, float]:
+    """Medians over runs: milliseconds per ask of the gate, of the desk with its ledger, and of a support; shares."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    from confrere.hospital import run as runs
+    from confrere.hospital.desk import Desk
+    from confrere.hospital.gate import Gate
+
+    made: list[dict[str, float]] = []
+    for _ in range(times):
+        clock = Clock()
+        with ExitStack() as stack, tempfile.TemporaryDirectory() as folder:
+            for name, owner, function, now in (
+                ("gate", Gate, "settle", time.thread_time), ("gate", Gate, "admit", time.thread_time),
+                ("support", runs, "support_of", time.thread_time), ("desk", Desk, "_before", time.perf_counter),
+            ):  # fmt: skip
+                stack.enter_context(clock.over(name, owner, function, now))
+            found, ledger = conducted(Path(folder), stack, clock)
+        asks, hospitals = clock.calls["gate"], len(found.hospitals)
+        whole = found.seconds * hospitals  # hospitals answer one beside the other
+        spent, calls, rounds = clock.spent, clock.calls, found.rounds
+        made.append({
+            "gate_ms": 1000 * spent["gate"] / asks, "gate_share": spent["gate"] / whole,
+            "support_ms": 1000 * spent["support"] / calls["support"], "support_share": spent["support"] / whole,
+            "desk_ms": 1000 * spent["desk"] / calls["desk"], "ledger_ms": 1000 * ledger / rounds / hospitals,
+            "round_ms": 1000 * found.seconds / rounds, "rounds": float(rounds),
+        })  # fmt: skip
+    return {key: statistics.median(one[key] for one in made) for key in made[0]}
+
+
+def conducted(place: Path, stack: ExitStack, clock: Clock) -> tuple[Any, float]:
+    """One run over three hospitals' folders, and the seconds that their ledgers took during it."""
+    from confrere.coordinator.conduct import Folder, conduct
+    from confrere.hospital.ledger import Ledger
+    from engines.inprocess import STUDY, found, let_go, links
+
+    coordinator, homes = found(place)
+    stack.enter_context(clock.over("ledger", Ledger, "write", time.perf_counter))
+    given = links(homes)
+    try:
+        ended = conduct(Folder.make(coordinator.path / "runs" / "one", STUDY), given)
+    finally:
+        let_go(given)
+    return ended, clock.spent["ledger"]
+
+
+# The page -----------------------------------------------------------------------------------------------------
+
+
+def page(told: Attacks, slow: bool, took: dict[str, float], rest: dict[str, Any]) -> str:
+    """The Markdown page of all figures."""
+    lines = [
+        "# Figures of the rules", "",
+        f"Made by `python -m benchmarks.rules` on {datetime.datetime.now(datetime.UTC):%Y-%m-%d}, on a machine with "
+        f"{os.cpu_count()} cores of a server, shared with other work (load {os.getloadavg()[0]:.1f} at the end). Read "
+        "ratios and orders of size: seconds on a machine of your own are others.", "",
+        *_table(("figure", "goal", "measured"), list(_all(told, took, rest))),
+        *_attacks(told, slow), *_gate(took), *_others(rest["pages"]),
+    ]  # fmt: skip
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _all(told: Attacks, took: dict[str, float], rest: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """A row for each figure: its goal, and what was measured."""
+    tried, won = (sum(one[i] for one in told.kinds.values()) for i in (0, 1))
+    ledger, guard = rest["ledger"], rest["differencing"]
+    yield "attacks tried, succeeded", "all, 0", f"{tried}, {won} ([which](#attacks))"
+    yield "controls tried, caught", "all, all", f"{told.controls[0]}, {told.controls[1]}"
+    yield "membership, area under the curve", "printed", f"{_range(told.auc)} ([by study](#membership))"
+    yield "the gate, for an ask", "under 1 ms", f"{took['gate_ms']:.2f} ms of processor"
+    yield "the gate, share of a round without a network", "under 2 %", f"{took['gate_share']:.1%}"
+    several, one = ledger["sixteen_threads_per_second"], ledger["one_writer_per_second"]
+    yield "durable entries of the ledger in a second, sixteen threads", "1,000", f"{several:,.0f}"
+    yield "the same, one writer", "", f"{one:,.0f}"
+    yield "the disk alone, waits for it in a second", "", f"{ledger['fsync_per_second']:,.0f}"
+    yield f"to verify {ledger['entries']:,} entries", "10 s for 1,000,000", f"{ledger['verify_seconds']:.1f} s"
+    yield f"refused by the differencing guard, of {guard['studies']} studies", "printed", f"{guard['refused']:.1f}"
+    yield "histories that single out 1 to 10 people, without the guard", "printed", f"{guard['unguarded']:.0%}"
+    yield "the same, with the guard", "0 %", f"{guard['open']:.0%}"
+
+
+def _attacks(told: Attacks, slow: bool) -> list[str]:
+    which = (
+        "all of `tests/attacks`" if slow else "those of `tests/attacks` that take seconds; the slow ones are not in it"
+    )
+    rows = [(kind, str(tried), str(won)) for kind, (tried, won) in sorted(told.kinds.items())]
+    lines = ["## Attacks", "", f"Run: {which}.", "", *_table(("attack", "tried", "succeeded"), rows)]
+    if told.succeeded:
+        lines += ["What succeeded, in the words of the test:", "", *(f"- {one}" for one in told.succeeded), ""]
+    rows = [(study, value) for study, value in sorted(told.auc.items())]
+    text = (
+        "Who knows a person's whole row guesses from the released sums whether the person took part; 0.5 is a coin. "
+        "It is measured and not promised, since no differential privacy is on."
+    )
+    return [*lines, "## Membership", "", text, "", *_table(("study", "area under the curve"), rows)]
+
+
+def _gate(took: dict[str, float]) -> list[str]:
+    each = f"{took['gate_ms']:.2f} ms for an ask, {took['gate_share']:.1%} of the run"
+    before = f"{took['desk_ms']:.2f} ms for a round, waiting for the disk included"
+    rows = [
+        ("the gate: judging a design, letting an answer pass", each),
+        (
+            "counting what a design rests on, once",
+            f"{took['support_ms']:.2f} ms, {took['support_share']:.1%} of the run",
+        ),
+        ("before a round: approval, hours, oppositions, an entry of the ledger", before),
+        ("entries of the ledger, for a round at one hospital", f"{took['ledger_ms']:.2f} ms"),
+        ("a round, of which there were " + f"{took['rounds']:.0f}", f"{took['round_ms']:.1f} ms"),
+    ]
+    text = "Three hospitals of about 1,000 people, in one process, with a Cox, a logistic and a descriptive analysis."
+    return ["## What the gate costs", "", text, "", *_table(("part", "median"), rows)]
+
+
+def _others(pages: list[str]) -> list[str]:
+    text = "`python -m benchmarks.pages` measures the pages" + (":" if pages else "; it was not run for this page.")
+    return ["## Pages", "", text, "", *pages]
+
+
+def _table(head: tuple[str, ...], rows: list[Any]) -> list[str]:
+    lines = [head, ["---"] * len(head), *rows]
+    return [f"| {' | '.join(line)} |" for line in lines] + [""]
+
+
+def _range(auc: dict[str, str]) -> str:
+    values = [float(value.split()[0]) for value in auc.values()]
+    return (
+        f"{min(values):.2f} to {max(values):.2f}, median {statistics.median(values):.2f}" if values else "not measured"
+    )
+
+
+def main() -> None:
+    """Measure, and write or print the page."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.rules", description=__doc__)
+    parser.add_argument("--slow", action="store_true", help="also attacks that take minutes")
+    parser.add_argument("--entries", type=int, default=1_000_000, help="of the ledger that is verified")
+    parser.add_argument("--histories", type=int, default=100, help="of studies, for the differencing guard")
+    parser.add_argument("--times", type=int, default=5, help="runs in which the gate is timed")
+    parser.add_argument("--write", type=Path, help="the page, such as docs/figures-rules.md")
+    given = parser.parse_args()
+    took = gate(given.times)
+    text = page(attacks(given.slow), given.slow, took, others(given.entries, given.histories))
+    print(text)
+    if given.write:
+        given.write.write_text(text, encoding="utf-8")
+
+
+def others(entries: int, histories: int) -> dict[str, Any]:
+    """The figures of the benchmarks beside this one: ledger, differencing guard, and the pages where they have one."""
+    from benchmarks import differencing, ledger
+
+    with tempfile.TemporaryDirectory() as folder:
+        book = ledger.ledger(Path(folder), entries, min(3_000, entries // 4))
+    studies = 25
+    rules = differencing.histories(histories, studies, 2_000)
+    guard, none = rules["rank, alike (this guard)"], rules["nothing"]
+    pages: list[str] = []
+    if find_spec("benchmarks.pages"):
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.pages"], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        pages = [line for line in done.stdout.splitlines() if line.startswith("|")]
+    known = {"studies": studies, "refused": guard[0], "open": guard[2], "unguarded": none[2]}
+    return {"ledger": book, "differencing": known, "pages": pages}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""What a hospital's pages call things: states, actions, events of the ledger, disclosure classes, kinds of arrays."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from confrere.console.pages.languages import N_, Tongue
+
+STATES: Final[Mapping[str, str]] = {
+    "draft": N_("draft"), "submitted": N_("waits for your decision"), "approved": N_("approved"),
+    "refused": N_("refused"), "running": N_("running"), "waiting": N_("waits for other hospitals"), "done": N_("done"),
+    "paused": N_("paused"), "revoked": N_("revoked"), "expired": N_("expired"),
+}  # fmt: skip
+
+EVENTS: Final[Mapping[str, str]] = {
+    "began": N_("ledger begun"), "head": N_("signed daily head"), "rotated": N_("key changed"),
+    "submitted": N_("study arrived"), "approved": N_("study approved"), "refused": N_("refusal"),
+    "paused": N_("study paused"), "resumed": N_("study resumed"), "revoked": N_("study revoked"),
+    "expired": N_("study expired"), "approval needed": N_("new approval needed"), "started": N_("run started"),
+    "asked": N_("round asked"), "answered": N_("round answered"), "unable": N_("unable to answer"),
+    "done": N_("run done"), "policy": N_("rules changed"), "pinned": N_("roster pinned"),
+    "opposition recorded": N_("opposition recorded"), "oppositions imported": N_("oppositions imported"),
+    "consent needed": N_("consent needed"), "consent not needed": N_("consent no longer needed"),
+    "receipt given": N_("receipt given to a patient"), "worklist kept": N_("worklist kept"),
+    "worklist shown": N_("worklist shown"), "worklist exported": N_("worklist exported"),
+    "worklist status": N_("status on a worklist"), "worklist granted": N_("worklist granted"),
+    "worklist withdrawn": N_("worklist withdrawn"), "worklist erased": N_("worklist erased"),
+    "worklist rows erased": N_("rows of worklists erased"), "backed up": N_("backup made"),
+    "restored": N_("restored from a backup"), "erased": N_("run erased"), "sign-in": N_("sign-in"),
+    "sign-out": N_("sign-out"), "sign-in refused": N_("sign-in refused"), "locked out": N_("address locked out"),
+}  # fmt: skip
+
+RISKS: Final[Mapping[str, str]] = {  # as `hospital.gate.CLASSES`
+    "fine_times": N_("exact event times of the network leave: who knows a patient's date of death may recognise it"),
+    "small_cells": N_("counts of fewer than k people leave: a rare patient may be recognised in a table"),
+    "histograms": N_("sums over fine cells leave at every split of a tree: a person alone in a cell may be read off"),
+    "model_weights": N_(
+        "the weights of a network leave each round: parts of training records can be rebuilt from them"
+    ),
+    "per_hospital": N_("a result of this hospital alone leaves, after its steward has seen it"),
+}
+
+DIMS: Final[Mapping[str, str]] = {
+    "counts": N_("counts"), "terms": N_("terms"), "moments": N_("moments"), "kinds": N_("kinds"),
+    "groups": N_("groups"), "cells": N_("cells"), "variables": N_("variables"),
+    "groups and levels": N_("groups and levels"), "groups and cells": N_("groups and cells"),
+    "blocks and groups": N_("blocks and groups"),
+}  # fmt: skip
+
+STATUSES: Final[Mapping[str, str]] = {
+    "todo": N_("to do"), "contacted": N_("contacted"), "done": N_("done"), "declined": N_("declined"),
+    "ineligible": N_("not eligible"),
+}  # fmt: skip
+
+SAID: Final[Mapping[str, str]] = {"opposed": N_("opposed"), "consented": N_("consented"), "withdrawn": N_("withdrawn")}
+
+REASONS: Final = (  # of `hospital.rules`, whose words are English; a reason that is not here is shown as it is
+    (
+        r"the study does not state (?P<key>\w+) under \[study\], which `require` asks for",
+        N_("the study does not state {key} under [study], which `require` asks for"),
+    ),
+    (r"the study ended on (?P<day>\S+)", N_("the study ended on {day}")),
+    (
+        r"it asks for (?P<words>.+), which `allow` does not name; add the word there if you accept what it means",
+        N_("it asks for {words}, which `allow` does not name; add the word there if you accept what it means"),
+    ),
+    (r"`methods` does not name (?P<names>.+)", N_("`methods` does not name {names}")),
+    (
+        r"`columns` of the table (?P<table>.+?) does not name (?P<names>.+)",
+        N_("`columns` of the table {table} does not name {names}"),
+    ),
+    (
+        r"it may take (?P<rounds>\d+) rounds; `rounds` allows (?P<most>\d+)",
+        N_("it may take {rounds} rounds; `rounds` allows {most}"),
+    ),
+    (
+        r"up to (?P<size>[\d.]+) megabytes may leave; `megabytes` allows (?P<most>\S+)",
+        N_("up to {size} megabytes may leave; `megabytes` allows {most}"),
+    ),
+    (
+        r"\[tables\] of (?P<hospital>\S+) has no '(?P<table>.+?)'; .*",
+        N_("[tables] of {hospital} does not name the table {table}"),
+    ),
+)
+
+
+def reason(text: str, tongue: Tongue) -> str:
+    """A reason of the hospital's rules in a language; as it is where it is none of them."""
+    for pattern, known in REASONS:
+        if tongue.lang != "en" and (found := re.fullmatch(pattern, text)):
+            return tongue(known, **found.groupdict())
+    return text

@@ -29,18 +29,18 @@ from unittest.mock import patch
 ROOT = Path(__file__).parents[1]
 KINDS = {  # the files of tests/attacks, and what their attacks are
     "test_active": "hostile asks, forged totals, replays",
+    "test_deny": "asks that no manifest lists",
     "test_cases": "whole views: differences, rows solved for",
     "test_merging": "cells and unions of cells",
     "test_opposition": "runs before and after an opposition",
     "test_small": "rare levels, few people, adjacent analyses",
     "test_trackers": "trackers over several studies",
 }
-CONTROL = ("test_controls", "control", "is_caught", "is_measured", "is_attacked")  # in names of what is no attack on us
-MEASURED = "test_membership_is_measured"
+CONTROL = ("test_controls", "control", "is_caught", "is_measured", "is_attacked", "is_answered")  # of what is no attack
 
 
 class Attacks(NamedTuple):
-    """Attacks by kind as (tried, succeeded), controls as (tried, caught), what succeeded, membership by study."""
+    """Attacks by kind as (tried, succeeded), controls as (tried, right), what succeeded, membership by study."""
 
     kinds: dict[str, tuple[int, int]]
     controls: tuple[int, int]
@@ -51,11 +51,14 @@ class Attacks(NamedTuple):
 # Attacks ------------------------------------------------------------------------------------------------------
 
 
-def attacks(slow: bool) -> Attacks:
-    """Run all attacks; `slow` also those that take minutes. RuntimeError where they cannot be run."""
+def attacks(but: str) -> Attacks:
+    """Run all attacks, also those that take minutes, `but` those with this word in their names.
+
+    RuntimeError where they cannot be run.
+    """
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "attacks.xml"
-        marks = ["-m", "slow or not slow"] if slow else []
+        marks = ["-m", "slow or not slow", *(["-k", f"not {but}"] if but else [])]
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/attacks", *marks]
         subprocess.run(
             [*command, "-o", "junit_family=xunit1", f"--junitxml={report}"], cwd=ROOT, check=False, capture_output=True
@@ -166,7 +169,7 @@ def conducted(place: Path, stack: ExitStack, clock: Clock) -> tuple[Any, float]:
 # The page -----------------------------------------------------------------------------------------------------
 
 
-def page(told: Attacks, slow: bool, took: dict[str, float], rest: dict[str, Any]) -> str:
+def page(told: Attacks, but: str, took: dict[str, float], rest: dict[str, Any]) -> str:
     """The Markdown page of all figures."""
     lines = [
         "# Figures of the rules", "",
@@ -174,7 +177,7 @@ def page(told: Attacks, slow: bool, took: dict[str, float], rest: dict[str, Any]
         f"{os.cpu_count()} cores of a server, shared with other work (load {os.getloadavg()[0]:.1f} at the end). Read "
         "ratios and orders of size: seconds on a machine of your own are others.", "",
         *_table(("figure", "goal", "measured"), list(_all(told, took, rest))),
-        *_attacks(told, slow), *_gate(took), *_others(rest["pages"]),
+        *_attacks(told, but), *_gate(took), *_others(rest["pages"]),
     ]  # fmt: skip
     return "\n".join(lines).rstrip("\n") + "\n"
 
@@ -184,7 +187,7 @@ def _all(told: Attacks, took: dict[str, float], rest: dict[str, Any]) -> Iterato
     tried, won = (sum(one[i] for one in told.kinds.values()) for i in (0, 1))
     ledger, guard = rest["ledger"], rest["differencing"]
     yield "attacks tried, succeeded", "all, 0", f"{tried}, {won} ([which](#attacks))"
-    yield "controls tried, caught", "all, all", f"{told.controls[0]}, {told.controls[1]}"
+    yield "controls tried, as they must come out", "all, all", f"{told.controls[0]}, {told.controls[1]}"
     yield "membership, area under the curve", "printed", f"{_range(told.auc)} ([by study](#membership))"
     yield "the gate, for an ask", "under 1 ms", f"{took['gate_ms']:.2f} ms of processor"
     yield "the gate, share of a round without a network", "under 2 %", f"{took['gate_share']:.1%}"
@@ -198,10 +201,9 @@ def _all(told: Attacks, took: dict[str, float], rest: dict[str, Any]) -> Iterato
     yield "the same, with the guard", "0 %", f"{guard['open']:.0%}"
 
 
-def _attacks(told: Attacks, slow: bool) -> list[str]:
-    which = (
-        "all of `tests/attacks`" if slow else "those of `tests/attacks` that take seconds; the slow ones are not in it"
-    )
+def _attacks(told: Attacks, but: str) -> list[str]:
+    known = "which take long; what is known of them stands in `LEAKS` of `tests/attacks/test_cases.py`"
+    which = "all of `tests/attacks`" + (f", but for those with {but!r} in their names, {known}" if but else "")
     rows = [(kind, str(tried), str(won)) for kind, (tried, won) in sorted(told.kinds.items())]
     lines = ["## Attacks", "", f"Run: {which}.", "", *_table(("attack", "tried", "succeeded"), rows)]
     if told.succeeded:
@@ -251,14 +253,18 @@ def _range(auc: dict[str, str]) -> str:
 def main() -> None:
     """Measure, and write or print the page."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.rules", description=__doc__)
-    parser.add_argument("--slow", action="store_true", help="also attacks that take minutes")
+    parser.add_argument("--but", default="", help="leave out attacks with this word in their names, such as imputed")
+    parser.add_argument(
+        "--report", type=Path, help="of the attacks, run already: pytest --junitxml, junit_family=xunit1"
+    )
     parser.add_argument("--entries", type=int, default=1_000_000, help="of the ledger that is verified")
     parser.add_argument("--histories", type=int, default=100, help="of studies, for the differencing guard")
     parser.add_argument("--times", type=int, default=5, help="runs in which the gate is timed")
     parser.add_argument("--write", type=Path, help="the page, such as docs/figures-rules.md")
     given = parser.parse_args()
     took = gate(given.times)
-    text = page(attacks(given.slow), given.slow, took, others(given.entries, given.histories))
+    rest = others(given.entries, given.histories)
+    text = page(counted(given.report) if given.report else attacks(given.but), given.but, took, rest)
     print(text)
     if given.write:
         given.write.write_text(text, encoding="utf-8")

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from confrere.console.pages.hospital import made
 from confrere.console.pages.hospital_folder import Hospital
 from confrere.console.pages.sessions import Person
+from confrere.data.opposition import Said
 from confrere.hospital.home import Home
 from confrere.study.file import Study
 from confrere.study.worklist import Worklist
@@ -109,3 +110,8 @@ def at(home: Home, issuer: str = "http://127.0.0.1:9") -> Iterator[tuple[str, Fa
     app = app_of(home, address, issuer)
     with served(app, app.state.front.identity, port):
         yield address, app
+
+
+def said(person: str, status: str = "opposed") -> Said:
+    """What a patient said."""
+    return Said(person, "*", status, "2026-03-01", "letter")

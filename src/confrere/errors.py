@@ -1,4 +1,4 @@
-"""Every exception of Confrere, as a tree.
+"""Every exception of Confrere, as a tree::
 
     ConfrereError
     ├── UserError           the study or the data is wrong; says what, where, what to do    exit code 2

@@ -115,7 +115,7 @@ def test_a_clock_that_is_wrong_and_a_hospital_that_left_are_told(
     hospitals = service.health()["hospitals"]
     assert hospitals["delft"] == {
         "connected": False, "seconds_ago": pytest.approx(100, abs=5), "version": "0.0.9", "clock_ahead": -3900.0,
-        "disk_free": 7,
+        "disk_free": 7, "on_worklists": 0,
     }  # fmt: skip
     assert hospitals["curie"]["version"] is None
 

@@ -84,7 +84,7 @@ def test_a_translation_has_the_fields_of_its_text(file: str, message: Message) -
 def test_french_is_french() -> None:
     """No text stands in both catalogues alike, but for words that are the same in both languages."""
     same = {key_of(m) for _, m in translated() if forms(m.id)[0] == forms(m.string)[0]}
-    assert same <= {"Pages"}
+    assert same <= {"Pages", "Oppositions", "Patient", "Patients", "moments", "variables", "{count} patient"}
 
 
 def test_a_colon_never_begins_a_line() -> None:

@@ -66,9 +66,10 @@ def test_every_key_of_the_result_says_what_it_is() -> None:
     assert not silent, f"give these keys of result.schema.json a description: {silent}"
 
 
-def test_the_same_sections_in_both_languages() -> None:
-    """The French page for stewards has the sections, rows and points of the English one, in its order."""
-    english, french = (shape((DOCS / name).read_text(encoding="utf-8")) for name in ("steward.md", "steward.fr.md"))
+@pytest.mark.parametrize("page", ["steward", "dpia"])
+def test_the_same_sections_in_both_languages(page: str) -> None:
+    """The French page has the sections, rows and points of the English one, in its order."""
+    english, french = (shape((DOCS / f"{page}{end}").read_text(encoding="utf-8")) for end in (".md", ".fr.md"))
     assert english == french
 
 

@@ -122,3 +122,70 @@ def test_a_file_that_is_not_there_is_seen(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(sys.modules[__name__], "DOCS", tmp_path)
     with pytest.raises(AssertionError, match="test_that_is_not_there"):
         test_every_file_and_test_that_is_named_is_there("p.md")
+
+
+# figures ------------------------------------------------------------------------------------------------------
+
+REPORT = """<testsuites><testsuite>
+<testcase classname="tests.attacks.test_active" name="test_hostile[a]" />
+<testcase classname="tests.attacks.test_active" name="test_hostile[b]"><failure message="no" /></testcase>
+<testcase classname="tests.attacks.test_small" name="test_holes">
+<skipped type="pytest.xfail" message="known" /></testcase>
+<testcase classname="tests.attacks.test_small" name="test_not_run">
+<skipped type="pytest.skip" message="slow" /></testcase>
+<testcase classname="tests.attacks.test_controls" name="test_it_is_caught" />
+<testcase classname="tests.attacks.test_cases" name="test_membership_is_measured[cox]">
+<properties><property name="('attack', 'cox, ranges', 'AUC')" value="0.58 (0.53 to 0.64)" /></properties></testcase>
+</testsuite></testsuites>"""
+
+
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The benchmark of the rules, which is beside the package and not in it."""
+    monkeypatch.syspath_prepend(str(ROOT))
+    return import_module("benchmarks.rules")
+
+
+def test_what_is_known_to_succeed_counts_as_succeeded(figures: Any, tmp_path: Path) -> None:
+    (tmp_path / "attacks.xml").write_text(REPORT)
+    told = figures.counted(tmp_path / "attacks.xml")
+    assert sorted(told.kinds.values()) == [(1, 1), (2, 1)]
+    assert told.controls == (2, 2)
+    assert [one.split("`")[1] for one in told.succeeded] == ["test_hostile[b]", "test_holes"]
+    assert told.auc == {"cox, ranges": "0.58 (0.53 to 0.64)"}
+
+
+def test_every_file_of_attacks_has_words(figures: Any) -> None:
+    files = {path.stem for path in (ROOT / "tests" / "attacks").glob("test_*.py")}
+    assert files == {*figures.KINDS, "test_controls"}
+
+
+def test_the_gate_is_timed_in_a_whole_run_and_the_page_has_it(figures: Any, tmp_path: Path) -> None:
+    took = figures.gate(1)
+    assert all(value > 0 for value in took.values())
+    assert took["gate_share"] < 1
+    (tmp_path / "attacks.xml").write_text(REPORT)
+    book = dict.fromkeys(("sixteen_threads_per_second", "one_writer_per_second", "fsync_per_second"), 1234.0)
+    rest = {
+        "ledger": book | {"entries": 1000, "verify_seconds": 0.5},
+        "differencing": {"studies": 25, "refused": 5.7, "open": 0.0, "unguarded": 0.75},
+        "pages": ["| a page | 12 ms |"],
+    }
+    made = figures.page(figures.counted(tmp_path / "attacks.xml"), "imputed", took, rest)
+    for line in (
+        "| attacks tried, succeeded | all, 0 | 3, 2 ([which](#attacks)) |",
+        "| membership, area under the curve | printed | 0.58 to 0.58, median 0.58 ([by study](#membership)) |",
+        "- `test_holes`: known",
+        "| the same, with the guard | 0 % | 0% |",
+        "| a page | 12 ms |",
+    ):
+        assert line in made.splitlines()
+    assert "but for those with 'imputed' in their names" in made
+
+
+def test_the_page_of_figures_is_one_that_the_script_wrote(figures: Any) -> None:
+    """Its numbers are of a day; its rows are those of the script."""
+    written = text("figures-rules.md")
+    assert "Made by `python -m benchmarks.rules` on " in written
+    for words in ("attacks tried, succeeded", "the gate, for an ask", "durable entries of the ledger", "to verify "):
+        assert f"\n| {words}" in written

@@ -263,18 +263,26 @@ def test_rows_that_a_list_lost_are_erased_too(lists: Worklists) -> None:
     assert b"patient-2" not in lists.path.read_bytes()
 
 
-def test_who_objects_is_erased_from_the_lists_of_that_purpose(lists: Worklists, entries: list[Entry]) -> None:
+def test_who_opposes_is_erased_from_the_lists_of_that_purpose(tmp_path: Path) -> None:
+    entries: list[Entry] = []
+    opposed: dict[str, set[str]] = {}
+    lists = Worklists(
+        tmp_path / "w.sqlite", lambda event, **facts: entries.append((event, facts)),
+        opposed=lambda purpose, people: opposed.get(purpose, set()) & set(people),
+    )  # fmt: skip
     care, other = kept(lists), lists.keep("b" * 64, "research", made(), now=NOW)
-    lists.grant(other, "dr-a")
-    assert lists.forget(["patient-1", "nobody"], "research") == 1
-    assert entries[-1] == ("worklist rows erased", {"rows": 1})
+    for name in (care, other):
+        lists.grant(name, "dr-a")
+    opposed["research"] = {"patient-1", "nobody"}
     assert [line.person for line in lists.show(other, "dr-a").lines] == ["patient-0", "patient-2"]
+    assert ("worklist rows erased", {"rows": 1}) in entries
     assert len(lists.show(care, "dr-a").lines) == 3
-    assert lists.forget(["patient-1"]) == 1
+    opposed["care"] = {"patient-1"}
+    assert lists.told(2, NOW) == 2
     assert b"patient-1" not in lists.path.read_bytes()
-    before = len(entries)
-    assert lists.forget(["patient-1"]) == 0
-    assert len(entries) == before
+    before = entries.count(("worklist rows erased", {"rows": 1}))
+    lists.heads()
+    assert entries.count(("worklist rows erased", {"rows": 1})) == before
 
 
 def test_a_file_that_is_none_is_an_error_without_content(lists: Worklists) -> None:

@@ -18,17 +18,19 @@ class Vitals(NamedTuple):
     version: str  # the release that runs there
     ahead: float  # seconds by which its clock is ahead of the coordinator's, less the time that its word took
     free: int  # bytes of its folder's disk
+    worklists: int = 0  # people on its worklists: one number a month, floored to a multiple of k
 
     @classmethod
     def of(cls, said: Any, heard: float) -> Vitals | None:
         """The vitals of what a hospital said (`version`, `clock`, `free`); None where it is nothing of the kind."""
         try:
             version, clock, free = str(said["version"]), float(said["clock"]), int(said["free"])
-        except (TypeError, ValueError, KeyError, OverflowError):
+            worklists = max(0, int(said.get("worklists", 0)))
+        except (AttributeError, TypeError, ValueError, KeyError, OverflowError):
             return None
         if not (math.isfinite(clock) and version.isascii() and version.isprintable() and 0 <= free < 1 << 63):
             return None
-        return cls(heard, version[:40], clock - heard, free)
+        return cls(heard, version[:40], clock - heard, free, worklists)
 
 
 class Engine(Protocol):

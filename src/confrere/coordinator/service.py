@@ -116,7 +116,7 @@ class Service:
         }
 
     def _hospitals(self) -> dict[str, dict[str, Any]]:
-        """Every hospital: last seen, its release, seconds by which its clock is ahead, free bytes of its disk."""
+        """Every hospital: last seen, release, seconds by which its clock is ahead, free disk, people on worklists."""
         now, seen, vitals = time.time(), self._seen(), self._engine.vitals()
         found = {}
         for name in self.home.members:
@@ -125,7 +125,7 @@ class Service:
             found[name] = {
                 "connected": name in seen, "seconds_ago": None if at is None else round(max(0.0, now - at), 1),
                 "version": said.version if said else None, "clock_ahead": round(said.ahead, 3) if said else None,
-                "disk_free": said.free if said else None,
+                "disk_free": said.free if said else None, "on_worklists": said.worklists if said else None,
             }  # fmt: skip
         return found
 

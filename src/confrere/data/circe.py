@@ -34,7 +34,7 @@ class Made(NamedTuple):
     reached: Any
 
 
-@dataclass
+@dataclass(eq=False)
 class _Stages:
     """What `ohdsi-circepy` takes for a backend: the tables of a source, and temporary ones."""
 

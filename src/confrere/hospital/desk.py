@@ -32,6 +32,7 @@ from confrere.study.life import ANSWERED, LIFE
 from confrere.sums import FileAttempts, Session
 from confrere.sums.files import write_private
 
+LONGEST = 2000  # characters of a reason in the ledger
 LINGER = 30.0  # seconds to wait for an earlier process of this run that is on its way out
 
 
@@ -59,6 +60,8 @@ class Desk:
                 return wire.pack(self._start(asked))
             if asked["do"] == "hello":
                 self._renew(int(asked["epoch"]))
+            if asked["do"] in ("round", "settle"):
+                self._still_may()
             if asked["do"] == "round":
                 self._before(asked)
             if self._run is None:
@@ -81,14 +84,20 @@ class Desk:
 
     # a message of a run
 
-    def _before(self, asked: Mapping[str, Any]) -> None:
-        """What must hold before each round: a yes, an open hour, no new opposition, rounds left. Written down first."""
+    def _still_may(self) -> None:
+        """What must hold before a number or a verdict leaves: a yes, no end, an open hour, no new opposition."""
         if self._run is None or self._study is None or self._records is None:
-            raise ProtocolError("a round was asked before a study was started")
+            raise ProtocolError(f"a {self._doing} was asked before a study was started")
         self.home.approved(self._hash)
+        self._not_over(self._study)
         self._open_hours()
         if self.home.oppositions.digest(self._study.purpose) != self._records.opposed:
             raise Refused("the register of oppositions changed since this run began; approve the study anew")
+
+    def _before(self, asked: Mapping[str, Any]) -> None:
+        """Before each round: rounds left, and whom it is about. Written down first."""
+        if self._study is None or self._records is None:
+            raise ProtocolError("a round was asked before a study was started")
         number = int(asked["round"])
         if number > self.home.rules.rounds:
             raise Violation(f"round {number} was asked; [policy] rounds allows {self.home.rules.rounds}")
@@ -128,7 +137,7 @@ class Desk:
         """The uniform answer. The reason stays in the ledger; three refusals of a study's asks pause it."""
         # only our own errors speak in words that are known to hold no patient's value; DataErrors may name one
         ours = isinstance(reason, ConfrereError) and type(reason).__name__ != "DataError"
-        why = str(reason) if ours else ""
+        why = str(reason)[:LONGEST] if ours else ""  # a message that fills the ledger would stop the hospital
         with suppress(OSError, ConfrereError):  # a full disk, a broken ledger: nothing is answered anyway
             self.home.log(event, study=self._hash, error=type(reason).__name__, why=why, **facts)
             if isinstance(reason, Violation | ProtocolError) and self._doing in ("round", "settle"):
@@ -200,14 +209,19 @@ class Desk:
         return ", ".join(f"{what} is another one since the steward approved" for what in now if now[what] != then[what])
 
     def _still(self, study: Study) -> None:
-        """That the study has not ended, and that the hospital's rules, which may have changed, allow it."""
+        """That the steward's yes is in the ledger, and that the hospital's rules, which may have changed, allow it."""
+        self._not_over(study)
+        self.home.decided(study.hash)
+        self.home.note_rules()
+        if why := self.home.rules.against(study, self._listed(study), date.today()):
+            raise Refused("; ".join(why))
+
+    def _not_over(self, study: Study) -> None:
+        """That the study has not ended: its last day may come while a run is under way."""
         if study.ends is not None and study.ends < date.today():
             self.home.studies.move(study.hash, "expire", "clock", "clock", why=f"it ended on {study.ends}")
             self.home.log("expired", study=study.hash)
             raise Refused(f"the study ended on {study.ends}")
-        self.home.note_rules()
-        if why := self.home.rules.against(study, self._listed(study), date.today()):
-            raise Refused("; ".join(why))
 
     def _listed(self, study: Study) -> Manifest:
         """The manifest that the steward approved."""
@@ -239,7 +253,7 @@ class Desk:
         lists = self.home.worklists
         memory = Memory(
             Journal(folder / "journal"), _seed(folder), self._without,
-            lambda rows: lists.keep(study.hash, study.purpose, rows),
+            lambda rows: lists.keep(study.hash, study.purpose, rows), Journal(folder / "settled"),
         )  # fmt: skip
         self._run, self._told = Run(flow, Site(records.table), gate, session, groups, memory), 0
 
@@ -284,7 +298,7 @@ def _members(folder: Path, without: tuple[str, ...]) -> tuple[str, ...]:
     """Who of the roster takes no part: what is said first holds from the first round on."""
     file = folder / "without"
     if _asked(folder).exists():
-        if set(file.read_text(encoding="utf-8").split()) != set(without):
+        if set(file.read_text(encoding="utf-8").splitlines()) != set(without):
             raise Refused("this study was begun with other hospitals; a sum less one hospital would show its part")
     else:
         file.write_text("\n".join(sorted(without)), encoding="utf-8")

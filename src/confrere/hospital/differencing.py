@@ -40,7 +40,7 @@ import hashlib
 import json
 import sqlite3
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -312,6 +312,13 @@ def _with_others(memory: _Memory) -> Judgement:
         if after and crossing(sets, len(shared), len(shared) + len(before), HOSPITALS).refused:
             return Judgement(False, "hospitals", tuple(memory.old[row]), HOSPITALS)
     return Judgement(True)
+
+
+def alone(groups: Collection[Sequence[str]]) -> bool:
+    """Whether sums over these groups of hospitals together give the sums of fewer than `HOSPITALS` of them."""
+    place = {name: i for i, name in enumerate(sorted({n for group in groups for n in group}))}
+    sets = [BitMap([place[n] for n in group]) for group in {tuple(sorted(group)) for group in groups}]
+    return crossing(sets, 0, 0, HOSPITALS, strict=True).refused
 
 
 def _ordered(old: Sequence[Any], new: Sequence[Any]) -> tuple[list[Any], list[Any], list[Any]]:

@@ -131,8 +131,10 @@ def serve(home: Home, process: Process) -> bool:
 
 
 def tidy(home: Home) -> None:
-    """Remove what the engine keeps of jobs that are over; the hospital's own log stays."""
+    """Remove what the engine keeps of jobs that are over, and rows of worklists whose days are over."""
     prune(home.path / "engine" / "site")
+    if (home.path / "worklists.sqlite").is_file():
+        home.worklists.expire()
 
 
 def command(kit: Path, name: str) -> list[str]:

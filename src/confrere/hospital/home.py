@@ -31,7 +31,7 @@ from typing import Any
 from confrere.data.columns import columns
 from confrere.data.opposition import Register
 from confrere.data.sources import Source
-from confrere.errors import DataError, KeysError, Paused, Refused, StudyError
+from confrere.errors import DataError, KeysError, LedgerError, Paused, Refused, StudyError
 from confrere.hospital.chain import ROTATED
 from confrere.hospital.check import reasons
 from confrere.hospital.differencing import Answered
@@ -59,7 +59,9 @@ KEPT = (
     "oppositions.sqlite", "answered.sqlite", "worklists.sqlite", "members.key", "engine",
 )  # fmt: skip
 _TABLE = ("path", "table", "encoding", "person")
+_OPPOSED = ("asked", "opposition recorded", "oppositions imported", "consent needed")
 _DONE = {"refuse": "refused", "pause": "paused", "resume": "resumed", "revoke": "revoked"}
+_WORDS = ("approved", *_DONE.values())
 
 
 class Home:
@@ -188,26 +190,37 @@ class Home:
 
     @cached_property
     def ledger(self) -> Ledger:
-        """The chain of everything that happened here."""
-        return Ledger(self.path / "ledger.sqlite", self.identity, self.name)
+        """The chain of everything that happened here. LedgerError where it is gone: another one would hide that."""
+        file = self.path / "ledger.sqlite"
+        if not file.exists() and any(record.approval for record in self.studies.all()):
+            raise _gone(file, "studies were approved here")
+        return Ledger(file, self.identity, self.name)
 
     @cached_property
     def oppositions(self) -> Register:
-        """Who opposed, and to what."""
-        return Register(self.path / "oppositions.sqlite")
+        """Who opposed, and to what. LedgerError where it is gone."""
+        return Register(self._kept("oppositions.sqlite", _OPPOSED))
 
     @cached_property
     def answered(self) -> Answered:
-        """Whom earlier answers were about."""
-        file = self.path / "members.key"
+        """Whom earlier answers were about. LedgerError where it is gone."""
+        known, file = self._kept("answered.sqlite", ("asked",)), self.path / "members.key"
         if not file.is_file():
             write_private(file, secrets.token_bytes(32))
-        return Answered(self.path / "answered.sqlite", file.read_bytes())
+        return Answered(known, file.read_bytes())
+
+    def _kept(self, name: str, events: tuple[str, ...]) -> Path:
+        """A file that is there since one of these events. A new one would have forgotten what must not be forgotten."""
+        file = self.path / name
+        if not file.exists() and any(next(self.ledger.entries(event=event, limit=1), None) for event in events):
+            raise _gone(file, "the ledger says that it was in use")
+        return file
 
     @cached_property
     def worklists(self) -> Worklists:
         """The lists of patients for this hospital's clinicians."""
-        return Worklists(self.path / "worklists.sqlite", self.log, self.rules.worklist_days)
+        opposed = self.oppositions.left_out
+        return Worklists(self.path / "worklists.sqlite", self.log, self.rules.worklist_days, opposed)
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -261,6 +274,13 @@ class Home:
         if record.state not in ANSWERED:
             raise Refused(f"the study {study[:16]} is {record.state} here")
         return self.studies.study(study)
+
+    def decided(self, study: str) -> None:
+        """Hold a study's state against the steward's last word in the ledger, which is signed. Refused if they differ."""
+        words = (e for e in self.ledger.entries(study=study, newest=True) if e.event in _WORDS and "by" in e.facts)
+        last = next(words, None)
+        if last is None or last.event not in ("approved", "resumed"):
+            raise Refused(f"the ledger has no yes to the study {study[:16]}: its state was written by somebody else")
 
     def note_rules(self) -> None:
         """Write a change of the rules into the ledger."""
@@ -326,6 +346,10 @@ class Home:
     def log(self, event: str, **facts: Any) -> None:
         """Add an entry to the ledger, which stays here. No patient's value is ever among the facts."""
         self.ledger.write(event, facts)
+
+
+def _gone(file: Path, why: str) -> LedgerError:
+    return LedgerError(f"{file.name} is gone, and {why}. Nothing is answered; restore it from the hospital's backup")
 
 
 def _columns(file: str) -> tuple[str, ...]:

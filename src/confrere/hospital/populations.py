@@ -14,8 +14,9 @@ person, and attrition tells as much (0, or at least k). Columns that anybody mis
 (`study.cohorts.agreed`). Where two are fewer than k people apart here, it is open which people will be answered for.
 Their definitions then belong to their study alone: no later study can claim that it asks the same again.
 
-**Cuts in formulas**, `I(age > 60)`, are sets of people too: who wrote 60 and then 61 would know who is 60. They are a
-family of their own with all cuts of the same columns, on everybody whose columns are known.
+**Cuts in formulas**, `I(age > 60)`, are sets of people too: who wrote 60 and then 61 would know who is 60. So are products
+of them, `I((age > 60) * (nodes != 7))`, whichever columns they read. They are a family of their own with all cuts of the
+table, on everybody whose columns are known.
 
 Fewer than k people take part with nothing (the gate's rule): such a cohort is nobody.
 """
@@ -27,23 +28,25 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from confrere.data.table import Table
-from confrere.errors import DataError
+from confrere.errors import DataError, StudyError
 from confrere.rounds import Analysis, Array, Bools
 from confrere.study.cohorts import needed, reads
 from confrere.study.expressions import Expression, compute
-from confrere.study.factors import Basis, Number
+from confrere.study.factors import Category, Number
 from confrere.study.file import Spec, Study
 from confrere.study.formulas import Model
 from confrere.study.ground import complete, model_of
 from confrere.study.rows import TableRows
 
 Texts = NDArray[np.object_]
+MOST = 6  # comparisons in one term: their products are 2^6
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +55,7 @@ class Cohort:
 
     analysis    its name in the study; for a column or a cut also that
     definition  what selects these people: public words alone, no value of a patient
-    family      cohorts are combined with those of their family: "" for people of analyses, else the columns of a cut
+    family      cohorts are combined with those of their family: "" for people of analyses, else the cuts of a table
     hospitals   who is asked, sorted
     cut         the dated cut of the table
     who, rows   (N,) texts of the persons, or of their places in the table; (N,) which of them
@@ -104,7 +107,7 @@ def cohorts_of(study: Study, built: Sequence[Analysis], table: Table, here: Here
             continue
         for name, about, family, rows in (
             *_complete(spec.name, analysis, table, here.k),
-            *_cuts(study, spec, analysis, table),
+            *_cuts(study, spec, analysis, table, here.k),
         ):
             definition = json.dumps({**about, "table": study.table, "cut": here.cut}, sort_keys=True)
             found.append(Cohort(name, definition, family, hospitals, here.cut, who, rows))
@@ -148,33 +151,61 @@ def _gaps(table: Table, columns: Sequence[str]) -> list[str]:
     return [name for name in columns if bool(table.frame[name].isna().any())]
 
 
-def _cuts(study: Study, spec: Spec, analysis: Any, table: Table) -> Iterator[Made]:
-    """Both what the comparisons in the formula select, and of whom: everybody whose columns are known."""
-    for text, selecting, who in analysis.selected(table.frame) if hasattr(analysis, "selected") else ():
-        family = f"cuts of {', '.join(selecting)} in {study.table}"  # of a worklist's criteria, on everybody
-        yield f"{spec.name}: {text}", {"selects": text}, family, who
-        yield f"{spec.name}: everybody", {"columns": []}, family, np.ones(len(who), dtype=bool)
+def _cuts(study: Study, spec: Spec, analysis: Any, table: Table, k: int) -> Iterator[Made]:
+    """What the comparisons of an analysis select, alone and multiplied; and of whom: all whose columns are known."""
+    family, own = f"cuts in {study.table}", {"study": study.hash}
+    steps = _steps(analysis, table)
+    # steps that few people tell apart may be told together: which, another study cannot know, nor ask again
+    merged = any(np.count_nonzero(one ^ after) < k for one, after in pairwise(steps.values()))
+    for text, who in steps.items():  # of a worklist's criteria, on everybody
+        about: dict[str, object] = {"selects": text, **(own if merged else {})} if text else {"columns": []}
+        yield f"{spec.name}: {text or 'everybody'}", about, family, who
     if not getattr(analysis, "formula", ""):
         return
     model = model_of(analysis.formula, analysis.ground)
     means = {text: _standing(values) for text, values in model.inner(table.frame).items()}
     rows = TableRows(table.frame, analysis.ground.schema, means)
-    for part in _comparisons(model):
-        columns = sorted(set(part.sources()))
-        family = f"cuts of {', '.join(columns)} in {study.table}"
+    for parts in products(model):
+        columns, text = sorted({c for part in parts for c in part.sources()}), " * ".join(part.text for part in parts)
         # a mean over the network is not known yet: whom such a cut selects is this study's own
-        alone = {"study": study.hash} if any(text in part.text for text in model.pooled) else {}
-        yield f"{spec.name}: {part.text}", {"selects": part.text, **alone}, family, compute(part, rows) == 1
+        alone = own if any(inner in text for inner in model.pooled) else {}
+        who = np.logical_and.reduce([compute(part, rows) == 1 for part in parts])
+        yield f"{spec.name}: {text}", {"selects": text, **alone}, family, who
         known = complete(table.frame, tuple(columns))
         yield f"{spec.name}: {', '.join(columns)}", {"columns": _gaps(table, columns)}, family, known
 
 
-def _comparisons(model: Model) -> list[Expression]:
-    """The comparisons in a formula, each once."""
-    whole = [f.expression if isinstance(f, Number) else f.inner for f in model.factors if isinstance(f, Number | Basis)]
-    whole += [*model.offsets, *(model.outcome.expressions() if model.outcome else ())]
-    parts = [e.part(node) for e in whole for node in ast.walk(e.tree) if isinstance(node, ast.Compare)]
-    return list({part.text: part for part in parts}.values())
+def _steps(analysis: Any, table: Table) -> dict[str, Bools]:
+    """Whom each step of a funnel counts, by the words that select them: "" for everybody; {} where there is none."""
+    if not hasattr(analysis, "selected"):
+        return {}
+    *ruled, (text, columns, met) = analysis.selected(table.frame)
+    known = {} if _gaps(table, columns) == [] else {text: met}  # without gaps, whoever is not ruled out meets all
+    return {"": np.ones(len(met), dtype=bool), **{words: who for words, _, who in ruled}, **known}
+
+
+def products(model: Model) -> list[tuple[Expression, ...]]:
+    """The comparisons of a formula, and of those that stand in one column of the design every product, each once.
+
+    A column is a sum over products of its comparisons, whatever else is in it: it tells about these sets of people.
+    """
+    whole = [(f.expression if isinstance(f, Number) else f.inner,) if not isinstance(f, Category) else ()
+             for f in model.factors]  # fmt: skip
+    columns = [tuple(e for i, _ in parts for e in whole[i]) for parts in model.plan]
+    columns += [(e,) for e in (*model.offsets, *(model.outcome.expressions() if model.outcome else ()))]
+    found: dict[tuple[str, ...], tuple[Expression, ...]] = {}
+    for column in columns:
+        compared = {part.text: part for e in column for part in comparisons(e)}
+        if len(compared) > MOST:
+            raise StudyError(f"{len(compared)} comparisons stand in one term of {model.text!r}; take {MOST} at most")
+        for size in range(1, len(compared) + 1):
+            found |= {texts: tuple(compared[t] for t in texts) for texts in combinations(sorted(compared), size)}
+    return list(found.values())
+
+
+def comparisons(expression: Expression) -> Iterator[Expression]:
+    """The comparisons in an expression."""
+    return (expression.part(node) for node in ast.walk(expression.tree) if isinstance(node, ast.Compare))
 
 
 def _standing(values: Array) -> tuple[float, float]:

@@ -14,7 +14,8 @@ from confrere.data.opposition import Left, patients
 from confrere.data.sources import Source
 from confrere.data.table import Table
 from confrere.data.without import Without
-from confrere.errors import Refused
+from confrere.errors import Refused, StudyError
+from confrere.hospital.differencing import HOSPITALS, alone
 from confrere.hospital.populations import Cohort, Here, cohorts_of
 from confrere.study import build
 from confrere.study.file import Study
@@ -65,6 +66,10 @@ def records(home: Home, study: Study, without: Sequence[str] = ()) -> Records:
     table = sources.read(given, build.columns_of(built), study.schema, study.person, home.name)
     members = tuple(n for n in home.members if n not in without)
     who = sources.texts(given, [source.person], home.name)[source.person] if source.person else ()
+    if members != (home.name,) and alone({spec.group or members for spec in study.analyses}):
+        raise StudyError(
+            f"the study's groups differ by fewer than {HOSPITALS} hospitals: the difference of two sums would be theirs"
+        )
     cohorts = cohorts_of(study, built, table, Here(home.name, members, _cut(Path(source.path)), k, tuple(who)))
     judged = home.answered.judge(cohorts, k, strict=home.rules.scope == "own")
     return Records(table, _hash(table), opposed, k, ids, cohorts, () if judged.ok else (judged.why,))

@@ -70,6 +70,7 @@ class Memory(NamedTuple):
     seed: bytes  # (32,)
     without: tuple[str, ...] = ()  # hospitals of the roster that take no part
     keep: Callable[[Worklist], object] | None = None  # where rows go that stay here
+    settled: Journal | None = None  # what designs rest on, as it was first judged
 
 
 class Run:
@@ -88,6 +89,7 @@ class Run:
         self._memory = memory
         self._number = 0
         self._learned = 0  # rounds whose totals this hospital has
+        self._settled = 0  # rounds before this one in which designs were judged
         self._transcript = hashlib.sha256()
         self._designs: dict[int, Design] = {}  # of this round's support asks, by their place
         self._supports: dict[int, Support] = {}  # what they rest on here
@@ -131,7 +133,9 @@ class Run:
         for record in known[:rounds]:
             self._number += 1
             self._begin()
-            for i, (a, totals) in enumerate(zip(self._follower.asks, record["totals"], strict=True)):
+            asks = self._follower.asks
+            self._once({i: t for i, t in enumerate(record["totals"]) if asks[i].kind == "support"})
+            for i, (a, totals) in enumerate(zip(asks, record["totals"], strict=True)):
                 self._own(i, a)
                 if a.kind == "support":
                     self._judge(i, a, totals)
@@ -238,14 +242,21 @@ class Run:
         """Unblind the totals of this round's supports, judge them, and say the verdict."""
         if asked["round"] != self._number:
             raise ProtocolError(f"round {asked['round']} is not the one under way")
-        verdicts = []
-        for i, a in enumerate(self._follower.asks):
-            if a.kind == "support":
-                totals = self._total(i, a, asked["answers"][i])
-                at = self._number * PLACES + i
-                clear = self._session.unblind(at, self._digest(i), totals, members=self._groups[a.group])
-                verdicts.append(dict(self._judge(i, a, tuple(clear))._asdict()))
-        return {"verdicts": tuple(verdicts)}
+        designs = {i: a for i, a in enumerate(self._follower.asks) if a.kind == "support"}
+        clear = {}
+        for i, a in designs.items():
+            totals, at = self._total(i, a, asked["answers"][i]), self._number * PLACES + i
+            clear[i] = tuple(self._session.unblind(at, self._digest(i), totals, members=self._groups[a.group]))
+        self._once(clear)
+        return {"verdicts": tuple(dict(self._judge(i, a, clear[i])._asdict()) for i, a in designs.items())}
+
+    def _once(self, totals: Mapping[int, tuple[fixed.Ring, ...]]) -> None:
+        """Have what this round's designs rest on be judged once, and as nothing else in any later run of the study.
+
+        A coordinator with one hospital could else try one count after the other, and read the others' off the verdicts.
+        """
+        if totals and self._memory and self._memory.settled:
+            self._memory.settled.write(self._settled, {"totals": tuple(totals.values())})
 
     def _judge(self, i: int, a: Ask, totals: tuple[fixed.Ring, ...]) -> Verdict:
         """The verdict on what a design rests on over the network: only hospitals can know."""
@@ -281,10 +292,12 @@ class Run:
         answers = []
         for i, a in enumerate(self._follower.asks):
             own = self._given.get(i)
-            if a.kind == "ask":
+            if i in self._totals:  # also what designs rest on: two hospitals of two minds must not add up
                 self._transcript.update(fixed.to_bytes(self._totals[i]))
+            if a.kind == "ask":
                 own = filled(cast(Sums, own), self._totals[i])
             answers.append(own)
+        self._settled += any(a.kind == "support" for a in self._follower.asks)
         self._follower.learn(tuple(answers))
         self._learned = self._number
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from confrere import wire
-from confrere.errors import StudyError
+from confrere.errors import ConfrereError, StudyError
 from confrere.hospital.home import Home
 from confrere.metrics import Page, Tally, installed, note
 
@@ -23,8 +23,16 @@ LARGEST: Final = 16 << 20  # bytes of the log of answers, after which it is begu
 
 
 def vitals(home: Path) -> dict[str, Any]:
-    """The release that runs here, the clock (seconds since 1970), and the free bytes of the hospital's folder."""
-    return {"version": wire.release(), "clock": time.time(), "free": shutil.disk_usage(home).free}
+    """The release that runs here, the clock (seconds since 1970), the free bytes of the hospital's folder.
+
+    And how many people are on its worklists: one number a month, floored to a multiple of k.
+    """
+    said = {"version": wire.release(), "clock": time.time(), "free": shutil.disk_usage(home).free, "worklists": 0}
+    with suppress(OSError, ConfrereError):
+        if (home / "worklists.sqlite").is_file():
+            here = Home(home)
+            said["worklists"] = here.worklists.told(here.rules.k)
+    return said
 
 
 def answers(home: Path) -> Path:

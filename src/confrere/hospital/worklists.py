@@ -18,7 +18,7 @@ import os
 import re
 import sqlite3
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,6 +32,7 @@ BUSY = 10.0  # seconds to wait for another process
 STATUSES = ("todo", "contacted", "done", "declined", "ineligible")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a spreadsheet knows a formula
 Log = Callable[..., None]  # log(event, **facts)
+Opposed = Callable[[str, Collection[str]], Collection[str]]  # of a purpose and people: who of them is left out
 
 _TABLES = (
     """CREATE TABLE IF NOT EXISTS lists (
@@ -83,11 +84,17 @@ class Page(NamedTuple):
 class Worklists:
     """The worklists of one hospital. Several processes may open the same file."""
 
-    def __init__(self, path: Path, log: Log, days: int = DAYS) -> None:
-        """`log(event, **facts)` writes an entry of the ledger; `days` is how long rows are kept."""
+    def __init__(
+        self, path: Path, log: Log, days: int = DAYS, opposed: Opposed = lambda purpose, people: ()
+    ) -> None:  # fmt: skip
+        """`log(event, **facts)` writes an entry of the ledger; `days` is how long rows are kept.
+
+        `opposed(purpose, people)` says who of some people is left out of a purpose: their rows are erased first.
+        """
         self.path = path
         self._log = log
         self._days = days
+        self._opposed = opposed
 
     # what studies keep
 
@@ -118,22 +125,8 @@ class Worklists:
             self._log("worklist kept", worklist=name, study=study, rows=len(worklist.rows))
         return name
 
-    def forget(self, people: Iterable[str], purpose: str = "") -> int:
-        """Erase people who object from the lists of studies of a purpose, or from all; how many rows that were."""
-        gone = 0
-        with self._open() as db:
-            for person in people:
-                gone += db.execute(
-                    "DELETE FROM people WHERE person = ? AND (? = '' OR list IN "
-                    "(SELECT name FROM lists WHERE study_purpose = ?))",
-                    (person, purpose, purpose),
-                ).rowcount
-            if gone:
-                self._log("worklist rows erased", rows=gone)
-        return gone
-
     def expire(self, now: datetime | None = None) -> None:
-        """Erase what has expired. Whatever else is asked of the lists does so first."""
+        """Erase what has expired, and who opposes. Whatever else is asked of the lists does so first."""
         with self._open(now):
             pass
 
@@ -226,7 +219,8 @@ class Worklists:
                     for table in _TABLES:
                         db.execute(table)
                     self._expire(db, now or datetime.now(UTC))
-                    db.execute("COMMIT")  # what has expired is erased, whatever becomes of the rest
+                    self._strike(db)
+                    db.execute("COMMIT")  # what must go is erased, whatever becomes of the rest
                     db.execute("BEGIN IMMEDIATE")
                     yield db
                 except BaseException:
@@ -242,6 +236,17 @@ class Worklists:
             (rows,) = db.execute("SELECT COUNT(*) FROM people WHERE list = ?", (name,)).fetchone()
             db.execute("DELETE FROM lists WHERE name = ?", (name,))
             self._log("worklist erased", worklist=name, rows=rows)
+
+    def _strike(self, db: sqlite3.Connection) -> None:
+        """Erase who has opposed since the lists were made."""
+        gone = 0
+        for (purpose,) in db.execute("SELECT DISTINCT study_purpose FROM lists").fetchall():
+            own = "list IN (SELECT name FROM lists WHERE study_purpose = ?)"
+            people = [p for (p,) in db.execute(f"SELECT DISTINCT person FROM people WHERE {own}", (purpose,))]
+            for person in self._opposed(purpose, people):
+                gone += db.execute(f"DELETE FROM people WHERE person = ? AND {own}", (person, purpose)).rowcount
+        if gone:
+            self._log("worklist rows erased", rows=gone)
 
     def _seen(self, db: sqlite3.Connection, name: str, clinician: str, event: str) -> Page:
         """A list that is about to be seen; the ledger has it first."""

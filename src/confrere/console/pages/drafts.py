@@ -8,10 +8,11 @@ import re
 from threading import Lock
 from typing import Any, Final, NamedTuple
 
+from confrere.console.pages.hospital_manifest import shape, times
 from confrere.console.pages.languages import N_, Tongue
 from confrere.console.pages.tables import Column, Table
 from confrere.errors import StudyError, UserError
-from confrere.hospital.manifest import Manifest, manifest
+from confrere.hospital.manifest import PEOPLE, Manifest, manifest
 from confrere.rounds import find
 from confrere.study import build
 from confrere.study.file import LARGEST, Study, parse
@@ -151,16 +152,13 @@ def arrays(found: Manifest, tongue: Tongue) -> Table:
     columns = (
         Column("analysis", _("Analysis")), Column("step", _("Step")), Column("array", _("Array"), "code"),
         Column("shape", _("Shape, at most")), Column("times", _("How often")),
-        Column("bytes", _("Bytes a time"), "size"),
+        Column("bytes", _("Bytes each time"), "size"),
     )  # fmt: skip
     records = [
         {
-            "analysis": e.analysis, "step": f"{e.method} {e.step}", "array": e.name,
-            "shape": _("rows that stay in the hospital") if e.kind == "keep" else
-            " × ".join(f"{d} {b}" for d, b in zip(e.dims, e.bounds, strict=True)) or _("one number"),
-            "times": {0: _("until the hospitals agree"), 1: _("once")}.get(e.repeats)
-            or tongue.plural("{count} time", "{count} times", e.repeats),
-            "bytes": e.bytes,
+            "analysis": "" if e.analysis == PEOPLE else e.analysis, "step": f"{e.method} {e.step}", "array": e.name,
+            "shape": _("rows that stay in the hospital") if e.kind == "keep" else shape(e, _),
+            "times": times(e, _), "bytes": e.bytes,
         }
         for e in found.entries
     ]  # fmt: skip

@@ -54,7 +54,7 @@ class Part(NamedTuple):
     """One page of a long list: its rows, how many there are in all, and the addresses of the pages beside it."""
 
     rows: list[Any]
-    count: int
+    total: int
     first: int  # from 1
     before: str = ""
     after: str = ""

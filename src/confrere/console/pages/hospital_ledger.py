@@ -140,6 +140,8 @@ def _details(facts: dict[str, Any]) -> str:
     for key, value in facts.items():
         if key == "left" and isinstance(value, list):  # the arrays that left: names alone
             value = ", ".join(dict.fromkeys(str(one.get("name", "")) for one in value if isinstance(one, dict)))
+        elif isinstance(value, list) and all(isinstance(one, str) for one in value):
+            value = ", ".join(value)
         plain = isinstance(value, str | int | float) and not isinstance(value, bool)
         text = str(value) if plain else json.dumps(value, ensure_ascii=False)
         short = f"{text[:12]}…" if len(text) >= 40 and " " not in text else text  # a hash, a signature

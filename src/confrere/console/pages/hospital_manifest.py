@@ -50,8 +50,8 @@ def _steps(entries: list[Entry]) -> Iterator[Asked]:
 
 
 def shape(entry: Entry, _: Tongue) -> str:
-    """The shape of an array in words: `10 terms × 10 terms`."""
-    sizes = (f"{_.numbers.count(n)} {_(DIMS.get(d, d))}" for d, n in zip(entry.dims, entry.bounds, strict=True))
+    """The shape of an array in words: `terms 10 × terms 10`."""
+    sizes = (f"{_(DIMS.get(d, d))} {_.numbers.count(n)}" for d, n in zip(entry.dims, entry.bounds, strict=True))
     return " × ".join(sizes) or _("one number")
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from fastapi import APIRouter, File, Form, HTTPException, Query, Request, Response, UploadFile
 from fastapi.responses import RedirectResponse
+from pydantic import BaseModel, Field
 
 from confrere.console.opposition import EVERY, receipt_text
 from confrere.console.pages.frame import page, say, tongue_of
@@ -35,7 +36,35 @@ Text = Annotated[str, Form(max_length=500)]
 KINDS: Final = (".csv", ".txt", ".tsv", *FHIR)
 _NO_LIST = N_("There is no such list of lines to be mended.")
 _NO_FILE = N_("Choose a file with one of these ends: {kinds}.")
+_NOBODY = N_("Give the patient's id, as the hospital's tables have it.")
 _NO_CODE = N_("Write each code on a line of its own, as CODE=purpose.")
+
+
+class Word(BaseModel):
+    """The form of what a patient said."""
+
+    person: Annotated[str, Field(max_length=500)]
+    source: Annotated[str, Field(max_length=500)]
+    purpose: Annotated[str, Field(max_length=500)] = EVERY
+    day: date | Literal[""] = ""
+    status: Literal["opposed", "consented"] = "opposed"
+
+
+class Mended(BaseModel):
+    """The form of mended lines; how FHIR resources name purposes and patients."""
+
+    text: str
+    codes: str = ""
+    identifier: Annotated[str, Field(max_length=500)] = ""
+
+
+class Upload(NamedTuple):
+    """A list that was sent: its name, its bytes, how it names things; the quarantined list that it mends."""
+
+    name: str
+    data: bytes
+    terms: Terms
+    mended: Path | None = None
 
 
 @router.get("", dependencies=[require("steward")])
@@ -51,18 +80,15 @@ def find(request: Request, here: Here, person: Text = "") -> Response:
 
 
 @router.post("")
-def add(
-    request: Request, by: Steward, here: Here, person: Text, source: Text, purpose: Text = EVERY,
-    day: Annotated[date | Literal[""], Form()] = "", status: Annotated[Literal["opposed", "consented"], Form()] = "opposed",
-) -> Response:  # fmt: skip
+def add(request: Request, by: Steward, here: Here, given: Annotated[Word, Form()]) -> Response:
     """Record what a patient said: it holds from the next round on."""
     _, home = tongue_of(request), here.home
-    given = {"person": person, "source": source, "purpose": purpose, "day": str(day), "status": status}
+    day = str(given.day or date.today())
     try:
-        home.oppositions.say(Said(person, purpose, status, str(day or date.today()), source))
+        home.oppositions.say(Said(given.person, given.purpose, given.status, day, given.source))
     except DataError as error:
         return _listed(request, here, 1, fault=str(error), given=given, status=422)
-    home.log("opposition recorded", status=status, purpose=purpose, by=by.id)
+    home.log("opposition recorded", status=given.status, purpose=given.purpose, by=by.id)
     say(request, _("It is recorded, and holds from the next round on."))
     return RedirectResponse("/oppositions", 303)
 
@@ -70,10 +96,10 @@ def add(
 @router.post("/withdraw")
 def withdraw(request: Request, by: Steward, here: Here, person: Text, source: Text, purpose: Text = EVERY) -> Response:
     """Take back what a patient said last on a purpose. The history stays."""
-    home = here.home
+    _, home = tongue_of(request), here.home
     home.oppositions.withdraw(person.strip(), purpose, source)
     home.log("opposition recorded", status="withdrawn", purpose=purpose, by=by.id)
-    say(request, tongue_of(request)("It is withdrawn. The history stays."))
+    say(request, _("It is withdrawn. The history stays."))
     return RedirectResponse("/oppositions", 303)
 
 
@@ -87,7 +113,7 @@ def import_(
     if Path(name).suffix.lower() not in KINDS:
         raise HTTPException(422, tongue_of(request)(_NO_FILE, kinds=", ".join(KINDS)))
     terms = Terms(_codes(codes), identifier.strip() or None)
-    return _imported(request, by, here, safe(name), file.file.read(), terms)
+    return _imported(request, by, here, Upload(safe(name), file.file.read(), terms))
 
 
 @router.get("/quarantine/{name}", dependencies=[require("steward")])
@@ -98,16 +124,13 @@ def quarantine(request: Request, here: Here, name: str) -> Response:
 
 
 @router.post("/quarantine/{name}")
-def mend(
-    request: Request, by: Steward, here: Here, name: str, text: Annotated[str, Form()], codes: Annotated[str, Form()] = "",
-    identifier: Text = "",
-) -> Response:  # fmt: skip
+def mend(request: Request, by: Steward, here: Here, name: str, given: Annotated[Mended, Form()]) -> Response:
     """Import mended lines; what still cannot be read stays."""
     file = _quarantine(here.home, name)
-    terms = Terms(_codes(codes), identifier.strip() or None)
+    terms = Terms(_codes(given.codes), given.identifier.strip() or None)
     stem = file.name.partition(".quarantine")[0]
-    answer = _imported(request, by, here, f"{stem}{file.suffix}", text.encode(), terms, mended=file)
-    return answer
+    sent = Upload(f"{stem}{file.suffix}", given.text.encode(), terms, file)
+    return _imported(request, by, here, sent)
 
 
 @router.post("/receipt")
@@ -116,7 +139,7 @@ def receipt(
 ) -> Response:
     """A page to print for a patient: which studies used the data of this patient."""
     if not person.strip():
-        raise HTTPException(422, tongue_of(request)("Give the patient's id, as the hospital's tables have it."))
+        raise HTTPException(422, _NOBODY)
     title, *lines = receipt_text(here.home, person.strip(), lang).splitlines()
     here.home.log("receipt given", by=by.id)
     return page(request, "hospital_receipt.html", head=title, lines=lines, receipt_lang=lang)
@@ -141,25 +164,23 @@ def _codes(text: str) -> dict[str, str]:
     return {code.strip(): purpose.strip() for code, _, purpose in pairs}
 
 
-def _imported(
-    request: Request, by: Person, here: Hospital, name: str, data: bytes, terms: Terms, mended: Path | None = None
-) -> Response:
+def _imported(request: Request, by: Person, here: Hospital, sent: Upload) -> Response:
     """Carry an import out in the hospital's own folder, where its quarantine stays and the list itself does not."""
     home = here.home
     folder = home.path / "imports"
     folder.mkdir(mode=0o700, exist_ok=True)
-    file = folder / name
+    file = folder / sent.name
     try:
         file.touch(mode=0o600)
-        file.write_bytes(data)
-        done = load(home.oppositions, Source(file), terms)
+        file.write_bytes(sent.data)
+        done = load(home.oppositions, Source(file), sent.terms)
     finally:
         file.unlink(missing_ok=True)
     home.log(
-        "oppositions imported", file=name, new=done.new, known=done.known, quarantined=len(done.problems), by=by.id
+        "oppositions imported", file=sent.name, new=done.new, known=done.known, quarantined=len(done.problems), by=by.id
     )
-    if mended is not None and done.quarantine != mended:
-        mended.unlink(missing_ok=True)
+    if sent.mended is not None and done.quarantine != sent.mended:
+        sent.mended.unlink(missing_ok=True)
     text = done.quarantine.read_text(encoding="utf-8") if done.quarantine else ""
     left = done.quarantine.name if done.quarantine else ""
     return page(request, "hospital_quarantine.html", name=left, text=text, done=done)
@@ -175,7 +196,7 @@ def _listed(
     shown = part(whole.records, number)
     past = _sheet("history", _("All that this patient said"), home.oppositions.history(wanted), _) if wanted else None
     purposes = sorted({listed.purpose for listed in here.studies() if listed.purpose})
-    fresh = {"person": wanted, "source": "", "purpose": EVERY, "day": str(date.today()), "status": "opposed"}
+    fresh = Word.model_construct(person=wanted, source="", day=date.today())
     answer = downloaded(request, whole) if request.method == "GET" else None
     return answer or page(
         request, "hospital_oppositions.html", status, sheet=whole._replace(records=shown.rows), part=shown, past=past,

@@ -54,7 +54,8 @@ def status(
         here.home.worklists.mark(name, by.id, person, what)
     except Refused:
         raise HTTPException(404, NOT_YOURS) from None
-    say(request, tongue_of(request)("The status is noted. It stays in this hospital."))
+    _ = tongue_of(request)
+    say(request, _("The status is noted. It stays in this hospital."))
     return RedirectResponse(f"/worklists/{name}", 303)
 
 
@@ -73,7 +74,8 @@ def export(person: Clinician, here: Here, name: str) -> Response:
 def grant(request: Request, here: Here, name: str, clinician: Name) -> Response:
     """Name a clinician who may see a list."""
     here.home.worklists.grant(name, clinician.strip())
-    say(request, tongue_of(request)("{who} may see the list.", who=clinician.strip()))
+    _ = tongue_of(request)
+    say(request, _("{who} may see the list.", who=clinician.strip()))
     return RedirectResponse("/worklists", 303)
 
 
@@ -81,7 +83,8 @@ def grant(request: Request, here: Here, name: str, clinician: Name) -> Response:
 def withdraw(request: Request, here: Here, name: str, clinician: Name) -> Response:
     """Take a grant back."""
     here.home.worklists.withdraw(name, clinician)
-    say(request, tongue_of(request)("{who} may not see the list any more.", who=clinician))
+    _ = tongue_of(request)
+    say(request, _("{who} may not see the list any more.", who=clinician))
     return RedirectResponse("/worklists", 303)
 
 

@@ -40,7 +40,7 @@ def _hospitals(known: dict[str, dict[str, object]], _: Tongue) -> Table:
     columns = (
         Column("name", _("Hospital")), Column("state", _("Connection")),
         Column("seconds_ago", _("Seconds ago"), "number"),
-        Column("version", _("Release")), Column("clock_ahead", _("Clock ahead, seconds"), "number"),
+        Column("version", _("Release of Confrere")), Column("clock_ahead", _("Clock ahead, seconds"), "number"),
         Column("disk_free", _("Free disk"), "size"),
     )  # fmt: skip
     records = [

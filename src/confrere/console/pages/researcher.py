@@ -195,12 +195,11 @@ def _sheet(service: Service, entries: list[Entry], _: Tongue) -> Table:
     )  # fmt: skip
     records = []
     for entry in entries:
-        status = service.status(entry.run)
-        release = status.get("release", {})
-        known = {
-            "state": _(STATES[release.get("state", entry.state)]), "why": why(release.get("why") or entry.why, _)
-        }  # fmt: skip
-        records.append({"path": f"/studies/{entry.run}", **entry._asdict(), **known})
+        release = service.status(entry.run).get("release", {})
+        state = release.get("state", entry.state)
+        said = str(release["why"]) if state == "rejected" else why(entry.why, _)
+        known = {"state": _(STATES[state]), "why": said, "path": f"/studies/{entry.run}"}
+        records.append({**entry._asdict(), **known})
     return Table("studies", _("My studies"), columns, records, _("You have submitted no study yet."))
 
 

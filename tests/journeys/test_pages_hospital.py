@@ -1,0 +1,328 @@
+"""The console of a hospital as its steward and its clinicians meet it, in a real browser.
+
+Signing in at a provider is `test_pages_frame.py`'s; here sessions are those of people who did. With
+CONFRERE_SHOTS=FOLDER the tests leave pictures there.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+pytest.importorskip("joserfc")
+pytest.importorskip("axe_playwright_python")
+pytest.importorskip("playwright")
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import sync_playwright
+
+import serve_hospital as pages
+from confrere.console.pages.sessions import Person
+from confrere.hospital.home import Home
+from confrere.study.file import Study, parse
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed: apt-get install chromium")
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+
+class Site(NamedTuple):
+    """Pages that are served: where, over which folder and application, with which study and list."""
+
+    url: str
+    home: Home
+    app: Any
+    study: Study
+    worklist: str
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A hospital that has answered one study, and has others in its inbox."""
+    home = pages.hospital(tmp_path_factory.mktemp("hospital"))
+    study = pages.submitted(home)
+    home.approve(pages.text(), "ada")
+    pages.answered(home, study)
+    pages.submitted(home, id="lisbon", title="Grade and age at surgery")
+    home.oppositions.say(pages.said("1017"))
+    name = pages.worklist(home, study, pages.CLINICIAN.id)
+    with pages.at(home) as (url, app):
+        yield Site(url, home, app, study, name)
+
+
+@pytest.fixture
+def visit(chromium: Any, site: Site) -> Iterator[Callable[..., Any]]:
+    """Opens a browser in which somebody is signed in; nothing may be written to its console."""
+    contexts, said = [], list[str]()
+
+    def open_(person: Person = pages.STEWARD, **given: Any) -> Any:
+        context = chromium.new_context(**{"locale": "en-GB", "viewport": {"width": 1100, "height": 760}, **given})
+        contexts.append(context)
+        context.add_cookies([{"name": "confrere", "value": pages.cookie(site.app, person), "url": site.url}])
+        page = context.new_page()
+        page.set_default_timeout(15_000)
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert not [text for text in said if not re.search(r"status of 4\d\d", text)]
+
+
+def shot(page: Any, name: str) -> None:
+    if folder := os.environ.get("CONFRERE_SHOTS"):
+        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
+
+
+def checked(page: Any) -> None:
+    """Nothing that axe finds, nothing wider than the screen."""
+    found = Axe().run(page, options={"runOnly": RULES, "resultTypes": ["violations"]})
+    assert not found.violations_count, found.generate_report()
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def fresh(site: Site, name: str) -> Study:
+    """One more study in the inbox."""
+    return pages.submitted(site.home, id=name, title=f"The study {name}")
+
+
+def last(site: Site, event: str) -> dict[str, Any]:
+    """The facts of the newest entry of an event."""
+    (entry,) = site.home.ledger.entries(event=event, newest=True, limit=1)
+    return entry.facts
+
+
+# A steward and a study ----------------------------------------------------------------------------------------
+
+
+def test_a_steward_reads_a_study_of_the_inbox_and_approves_it(site: Site, visit: Any) -> None:
+    fresh(site, "oslo")
+    page = visit()
+    page.goto(site.url)
+    page.get_by_role("link", name=re.compile("wait for your decision")).click()
+    page.get_by_role("link", name="The study oslo").click()
+    assert page.get_by_text("MR-004, no. 2211", exact=True).is_visible()
+    assert page.get_by_text("Ada <b>Lovelace</b>").first.is_visible()
+    assert page.get_by_text("It asks for no exception from the rules").is_visible()
+    page.get_by_role("link", name="Look at the records too").click()
+    assert page.get_by_text("its records and what it answered before allow this study").is_visible()
+    shot(page, "study-records")
+    page.get_by_text("Approve", exact=True).click()
+    assert page.get_by_text("A changed byte needs a new yes.").is_visible()
+    checked(page)
+    page.get_by_role("button", name="Yes, approve it").click()
+    assert page.get_by_text("The study is approved.").is_visible()
+    study = parse(pages.text(id="oslo", title="The study oslo"))
+    record = site.home.studies.record(study.hash)
+    assert record is not None
+    assert (record.state, record.by) == ("approved", "ada")
+    assert last(site, "approved")["by"] == "ada"
+    assert page.get_by_role("row", name="study approved").get_by_text("ada").is_visible()
+
+
+def test_a_refusal_needs_a_reason_and_no_script(site: Site, visit: Any) -> None:
+    study = fresh(site, "turin")
+    page = visit(java_script_enabled=False)
+    page.goto(f"{site.url}/studies/{study.hash}")
+    page.get_by_text("Refuse", exact=True).click()
+    page.fill("#why-refuse", "no legal basis that our DPO knows")
+    page.get_by_role("button", name="Yes, refuse it").click()
+    assert page.get_by_text("The study is refused.").is_visible()
+    assert page.get_by_text("Reason: no legal basis that our DPO knows").is_visible()
+    facts = last(site, "refused")
+    assert (facts["by"], facts["why"]) == ("ada", "no legal basis that our DPO knows")
+    assert page.get_by_text("Pause", exact=True).count() == 0
+
+
+def test_a_study_is_paused_resumed_and_ended(site: Site, visit: Any) -> None:
+    study = fresh(site, "porto")
+    site.home.approve(pages.text(id="porto", title="The study porto"), "ada")
+    page = visit()
+    page.goto(f"{site.url}/studies/{study.hash}")
+    page.locator("summary", has_text="Pause").click()
+    page.fill("#why-pause", "a question to the researcher")
+    page.get_by_role("button", name="Yes, pause it").click()
+    assert page.get_by_text("Nothing more is answered until you resume it.").first.is_visible()
+    with pytest.raises(Exception, match="paused"):
+        site.home.approved(study.hash)
+    page.locator("summary", has_text="Resume").click()
+    page.get_by_role("button", name="Yes, resume it").click()
+    assert site.home.approved(study.hash).hash == study.hash
+    page.locator("summary", has_text="Revoke").click()
+    page.fill("#why-revoke", "the protocol ended")
+    page.get_by_role("button", name="Yes, revoke it").click()
+    assert page.get_by_text("The study is revoked.").is_visible()
+    events = [e.event for e in site.home.ledger.entries(study=study.hash)]
+    assert events == ["submitted", "approved", "paused", "resumed", "revoked"]
+
+
+# Patients -----------------------------------------------------------------------------------------------------
+
+
+def test_an_opposition_is_recorded_and_the_receipt_printed(site: Site, visit: Any) -> None:
+    page = visit()
+    page.goto(f"{site.url}/oppositions")
+    page.fill("#field-person", "2046")
+    page.fill("#field-source", "letter")
+    page.get_by_role("button", name="Record it").click()
+    assert page.get_by_text("It is recorded, and holds from the next round on.").is_visible()
+    assert site.home.oppositions.last("2046")[0].status == "opposed"
+    page.fill("#find-person", "2046")
+    page.get_by_role("button", name="Find", exact=True).click()
+    assert "2046" not in page.url
+    checked(page)
+    shot(page, "patient")
+    page.select_option("#field-lang", "fr")
+    page.get_by_role("button", name="Make the receipt").click()
+    assert page.get_by_role("heading", name="Études qui ont utilisé vos données à curie").is_visible()
+    assert page.locator("article").get_attribute("lang") == "fr"
+    assert page.get_by_text("Aucune étude n’a utilisé vos données.").is_visible()
+    checked(page)
+    shot(page, "receipt")
+    page.emulate_media(media="print")
+    assert not page.get_by_role("button", name="Sign out").is_visible()
+    assert page.locator("article").is_visible()
+    assert last(site, "receipt given") == {"by": "ada"}
+
+
+def test_a_list_is_imported_and_what_nobody_could_read_is_mended(site: Site, visit: Any) -> None:
+    page = visit()
+    page.goto(f"{site.url}/oppositions")
+    lines = "person,purpose,date,source,status\n3001,*,2026-03-01,letter,opposed\n3002,*,31 March,letter,opposed\n"
+    page.set_input_files("#field-file", {"name": "list.csv", "mimeType": "text/csv", "buffer": lines.encode()})
+    page.get_by_role("button", name="Import", exact=True).click()
+    assert page.get_by_text("1 new word is recorded.").is_visible()
+    assert page.get_by_role("alert").get_by_text("line 3").is_visible()
+    checked(page)
+    shot(page, "quarantine")
+    assert not site.home.oppositions.last("3002")
+    page.fill("#field-text", page.input_value("#field-text").replace("31 March", "2026-03-31"))
+    page.get_by_role("button", name="Import the mended lines").click()
+    assert page.get_by_role("heading", name="The list is imported").is_visible()
+    assert site.home.oppositions.last("3002")[0].status == "opposed"
+    assert not list((site.home.path / "imports").iterdir())
+    facts = last(site, "oppositions imported")
+    assert (facts["by"], facts["new"], facts["quarantined"]) == ("ada", 1, 0)
+
+
+def test_a_clinician_opens_the_worklist_and_the_ledger_has_it(site: Site, visit: Any) -> None:
+    page = visit(pages.CLINICIAN)
+    page.goto(site.url)
+    assert page.get_by_role("link", name="Studies").count() == 0
+    page.get_by_role("link", name="Worklists").first.click()
+    checked(page)
+    shot(page, "worklists-clinician")
+    page.get_by_role("link", name="Old and large").click()
+    assert page.get_by_text("call them for the trial").is_visible()
+    assert page.get_by_role("rowheader", name=pages.PATIENT).is_visible()
+    facts = last(site, "worklist shown")
+    assert (facts["who"], facts["worklist"], facts["rows"]) == ("bones", site.worklist, 3)
+    checked(page)
+    shot(page, "worklist")
+    row = page.get_by_role("row", name=pages.PATIENT)
+    row.get_by_role("combobox").select_option("contacted")
+    row.get_by_role("button").click()
+    assert page.get_by_text("The status is noted.").is_visible()
+    assert page.locator("#status-1").input_value() == "contacted"
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export as CSV").click()
+    rows = list(csv.reader(io.StringIO(Path(download.value.path()).read_text(encoding="utf-8"))))
+    assert rows[1][:2] == [pages.PATIENT, "71.5"]
+    assert last(site, "worklist exported")["who"] == "bones"
+    assert pages.PATIENT not in (site.home.path / "ledger.sqlite").read_bytes().decode("latin-1")
+
+
+def test_a_steward_grants_and_takes_back_and_sees_no_row(site: Site, visit: Any) -> None:
+    page = visit()
+    page.goto(f"{site.url}/worklists")
+    assert page.get_by_text(pages.PATIENT).count() == 0
+    page.fill("#grant-1", "quinn")
+    page.get_by_role("button", name=re.compile("Let see")).click()
+    assert page.get_by_text("quinn may see the list.").is_visible()
+    other = visit(pages.OTHER)
+    assert other.goto(f"{site.url}/worklists/{site.worklist}").status == 200
+    page.get_by_text("Take back from quinn").click()
+    checked(page)
+    shot(page, "worklists-steward")
+    page.get_by_role("button", name="Yes, take it back").last.click()
+    assert page.get_by_text("quinn may not see the list any more.").is_visible()
+    assert other.goto(f"{site.url}/worklists/{site.worklist}").status == 404
+
+
+# The ledger ---------------------------------------------------------------------------------------------------
+
+
+def test_the_ledger_is_filtered_verified_and_exported(site: Site, visit: Any) -> None:
+    page = visit()
+    page.goto(f"{site.url}/ledger")
+    page.select_option("#field-event", "answered")
+    page.wait_for_url(re.compile("event=answered"))
+    page.wait_for_function("document.querySelectorAll('#list tbody tr').length === 3")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="JSON lines").click()
+    lines = Path(download.value.path()).read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["event"] for line in lines] == ["answered"] * 3
+    page.get_by_role("button", name="Verify the whole ledger").click()
+    page.get_by_role("heading", name="The ledger is whole").wait_for()
+    assert page.get_by_role("heading", name="Ledger", exact=True).is_visible()
+    checked(page)
+    shot(page, "ledger-verified")
+
+
+# For everybody ------------------------------------------------------------------------------------------------
+
+HEADS = {
+    "/": ("Overview", "Vue d’ensemble"), "/studies": ("Studies", "Études"), "/policy": ("Rules", "Règles"),
+    "/left": ("What left", "Ce qui est sorti"), "/oppositions": ("Oppositions", "Oppositions"),
+    "/worklists": ("Worklists", "Listes de travail"), "/ledger": ("Ledger", "Registre"),
+    "/connection": ("Connection", "Connexion"),
+}  # fmt: skip
+
+
+def everywhere(site: Site, page: Any, lang: str, name: str) -> None:
+    """Every page of a steward, by axe, with its pictures."""
+    for path, heads in HEADS.items():
+        page.goto(site.url + path)
+        assert page.get_by_role("heading", name=heads[lang == "fr"], level=1).is_visible()
+        checked(page)
+        shot(page, f"{path.strip('/') or 'home'}-{name}")
+    page.goto(f"{site.url}/studies/{site.study.hash}")
+    for summary in page.locator("summary.button").all():
+        summary.click()
+    checked(page)
+    shot(page, f"study-{name}")
+
+
+def test_every_page_on_a_telephone_in_the_dark_in_french(site: Site, visit: Any) -> None:
+    page = visit(color_scheme="dark", locale="fr-FR", viewport={"width": 360, "height": 700})
+    everywhere(site, page, "fr", "dark-fr-360")
+    assert page.get_by_text("Votre décision").is_visible()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("look", ["light", "dark"])
+@pytest.mark.parametrize("lang", ["en", "fr"])
+@pytest.mark.parametrize("width", [360, 1100])
+def test_every_page_is_for_everybody(site: Site, visit: Any, look: str, lang: str, width: int) -> None:
+    locale = {"en": "en-GB", "fr": "fr-FR"}[lang]
+    page = visit(color_scheme=look, locale=locale, viewport={"width": width, "height": 700})
+    everywhere(site, page, lang, f"{look}-{lang}-{width}")

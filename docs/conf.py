@@ -59,6 +59,7 @@ CONTENTS = {  # the side bar: appended to the first page, where a code host need
         "compliance",
         "dpia",
         "En français <steward.fr>",
+        "Règles de l’hôpital <rules.fr>",
         "Oppositions <opposition.fr>",
         "Analyse d’impact <dpia.fr>",
         "Avertissements <warnings.fr>",

@@ -163,7 +163,7 @@ def kind(said: Mapping[str, Any], parts: Mapping[str, Any]) -> str:
     return " or ".join(types)
 
 
-LIFE = re.compile(r"(## Who may do what\n).*?(?=^## )", re.MULTILINE | re.DOTALL)  # a section of rules.md
+RULES = (("rules.md", "## Who may do what", False), ("rules.fr.md", "## Qui peut faire quoi", True))  # page, section
 PAGES = {"commands": commands, "settings": settings, "result": result}
 
 
@@ -172,8 +172,10 @@ def pages() -> Iterator[tuple[Path, str]]:
     for name, make in PAGES.items():
         yield DOCS / "reference" / f"{name}.md", make().rstrip("\n") + "\n"
     yield DOCS / "life.svg", life_diagram.drawing()
-    rules = DOCS / "rules.md"
-    yield rules, LIFE.sub(f"\\1\n{life_diagram.table()}\n\n", rules.read_text(encoding="utf-8"))
+    for page, head, french in RULES:
+        made = f"{head}\n\n{life_diagram.table(french)}\n\n"
+        text = (DOCS / page).read_text(encoding="utf-8")
+        yield DOCS / page, re.sub(rf"^{head}\n.*?(?=^## )", made, text, count=1, flags=re.MULTILINE | re.DOTALL)
 
 
 if __name__ == "__main__":

@@ -166,10 +166,36 @@ def _states() -> Iterator[str]:
         yield f'<text class="state" x="{x}" y="{y + 5}" text-anchor="middle">{state}</text>'
 
 
-def table() -> str:
-    """The same as a Markdown table: a row for each state and action."""
-    rows = ["| a study that is | can | and is then | by |", "| --- | --- | --- | --- |"]
+FRENCH: Final = {
+    "draft": "brouillon", "submitted": "soumise", "approved": "approuvée", "refused": "refusée", "running": "en cours",
+    "waiting": "en attente", "done": "terminée", "paused": "suspendue", "revoked": "révoquée", "expired": "expirée",
+    "submit": "soumettre", "approve": "approuver", "refuse": "refuser", "revoke": "révoquer", "expire": "expirer",
+    "start": "démarrer", "wait": "attendre", "finish": "terminer", "pause": "suspendre", "resume": "reprendre",
+    "researcher": "chercheur", "steward": "responsable", "operator": "exploitant", "gate": "barrière",
+    "clock": "date de fin", "coordinator": "coordinateur",
+    "a study that is": "une étude", "can": "peut", "and is then": "et devient", "by": "par",
+    "nothing more": "plus rien",
+}  # fmt: skip
+
+
+def table(french: bool = False) -> str:
+    """The same as a Markdown table: a row for each state and action; in French with the words of the picture.
+
+    KeyError names a word of the table of states that has no French.
+    """
+
+    def row(*words: str) -> str:
+        return f"| {' | '.join(words)} |"
+
+    def said(word: str) -> str:
+        return f"{FRENCH[word]} (*{word}*)" if french else word
+
+    head = [FRENCH[w] if french else w for w in ("a study that is", "can", "and is then", "by")]
+    rows = [row(*head), row(*["---"] * 4)]
     for state, moves in LIFE.items():
-        rows += [f"| {state} | {action} | {m.to} | {', '.join(m.who)} |" for action, m in moves.items()]
-        rows += [] if moves else [f"| {state} | nothing more | | |"]
+        for action, move in moves.items():
+            who = ", ".join(FRENCH[w] if french else w for w in move.who)
+            rows.append(row(said(state), said(action), FRENCH[move.to] if french else move.to, who))
+        if not moves:
+            rows.append(row(said(state), FRENCH["nothing more"] if french else "nothing more", "", ""))
     return "\n".join(rows)

@@ -67,9 +67,16 @@ class Site(NamedTuple):
 
 
 @contextmanager
-def served(folder: Path, readers: int = 1, first: str = FIRST) -> Iterator[Site]:
-    """A federation whose stewards approved `first`, and whose airlock asks for so many readers."""
-    coordinator, homes = found(folder, first)
+def served(folder: Path, readers: int = 1) -> Iterator[Site]:
+    """A federation whose stewards approved the first study, and whose airlock asks for so many readers."""
+    coordinator, homes = found(folder, FIRST)
+    for home in homes.values():  # says which column names the person
+        file = home.path / "hospital.toml"
+        bound = '"breast" = {path = "breast.csv", person = "pid"}'
+        file.write_text(file.read_text().replace('"breast" = "breast.csv"', bound))
+    homes = {name: Home(home.path) for name, home in homes.items()}
+    for home in homes.values():
+        home.approve(FIRST)
     (coordinator.path / "coordinator.toml").write_text(f"[release]\nreaders = {readers}\n")
     coordinator = CoordinatorHome(coordinator.path)
     port = pages.free()

@@ -98,6 +98,35 @@ def test_where_all_checks_pass_and_nobody_need_read_it_goes_at_once(desk: Desk) 
     assert len(desk.book.acts()) == 2
 
 
+def test_findings_that_arrive_twice_at_once_have_arrived_once(desk: Desk) -> None:
+    """The queue and a page may both ask first; what was read in between stays read."""
+    desk.set(1)
+    desk.airlock.read(RUN, "grace")
+    desk.airlock._enter(RUN)
+    assert [act.act for act in desk.book.acts()] == ["arrived", "read", "arrived"]
+    assert desk.airlock.release(RUN, "grace").state == "released"
+    desk.airlock._enter(RUN)
+    assert desk.airlock.standing(RUN).state == "released"
+
+
+def test_the_researcher_has_a_word_for_the_readers_while_it_is_held(desk: Desk) -> None:
+    desk.set(1)
+    standing = desk.airlock.ask(RUN, "ada", " for the meeting ")
+    assert [(act.person, act.comment) for act in standing.asked] == [("ada", "for the meeting")]
+    for word in (" ", "x" * 2001):
+        with pytest.raises(StudyError, match="1 to 2,000 characters"):
+            desk.airlock.ask(RUN, "ada", word)
+    with pytest.raises(Refused, match="has not read"):
+        desk.airlock.again(RUN, "grace")
+    _, data = desk.airlock.read(RUN, "grace")
+    assert desk.airlock.again(RUN, "grace")[1] == data
+    with pytest.raises(Refused, match="somebody else"):
+        desk.airlock.again(RUN, "Ada")
+    assert desk.airlock.release(RUN, "grace", comment="fine").record["comment"] == "fine"
+    with pytest.raises(StudyError, match="released already"):
+        desk.airlock.ask(RUN, "ada", "too late")
+
+
 def test_a_run_that_is_not_done_has_nothing_to_release(desk: Desk) -> None:
     desk.book.change(RUN, state="running")
     with pytest.raises(StudyError, match="no findings yet"):

@@ -17,7 +17,7 @@ from confrere.study.life import LIFE
 from federate import ROOT
 
 DOCS = ROOT / "docs"
-NAMED = ("threats.md", "five-safes.md", "compliance.md", "dpia.md", "dpia.fr.md", "rules.md")
+NAMED = ("rules.fr.md", "threats.md", "five-safes.md", "compliance.md", "dpia.md", "dpia.fr.md", "rules.md")
 
 
 def text(page: str) -> str:
@@ -43,6 +43,7 @@ def test_every_rule_is_documented_with_an_example(key: str) -> None:
     assert all(row), f"docs/rules.md says nothing of {key}"
     (example,) = re.findall(r"^```toml\n(\[policy\].*?)^```$", page, re.MULTILINE | re.DOTALL)
     assert re.search(rf"^{key}\b", example, re.MULTILINE), f"the example in docs/rules.md has no {key}"
+    assert re.search(rf"^\| `{key}` \| .+ \| .+ \|$", text("rules.fr.md"), re.MULTILINE)
 
 
 def test_the_example_and_the_defaults_of_the_page_are_those_of_the_program() -> None:

@@ -118,6 +118,13 @@ class Screening:
         """The columns that nobody may miss: none, since a missing value makes a criterion unknown."""
         return ()
 
+    @property
+    def selecting(self) -> tuple[str, ...]:
+        """The words for whom the funnel counts after each criterion, and at its end: each within the one before."""
+        texts = [f"({c.canonical})" for c in self.parsed]
+        steps = [" and ".join(texts[: j + 1]) for j in range(len(texts))]
+        return (*(f"not ruled out by {step}" for step in steps), steps[-1])
+
     def check(self) -> None:
         """Settings against the ground, before anything is asked."""
         if not self.ground.person:
@@ -134,11 +141,9 @@ class Screening:
     def selected(self, frame: Any) -> Iterator[tuple[str, tuple[str, ...], Bools]]:
         """Whom the funnel counts: what selects them, the columns of that, and who (N,) they are."""
         met, failed = self._judged(frame)
-        for j in range(1, len(self.criteria) + 1):
-            text = " and ".join(f"({c.canonical})" for c in self.parsed[:j])
-            columns = tuple(sorted({name for c in self.parsed[:j] for name in c.columns}))
-            yield f"not ruled out by {text}", columns, ~np.logical_or.reduce(failed[:j])
-        yield text, columns, np.logical_and.reduce(met)
+        steps = [~np.logical_or.reduce(failed[: j + 1]) for j in range(len(self.criteria))]
+        for j, (text, who) in enumerate(zip(self.selecting, [*steps, np.logical_and.reduce(met)], strict=True), 1):
+            yield text, tuple(sorted({name for c in self.parsed[:j] for name in c.columns})), who
 
     def design(self, people: People) -> Design:
         """Where the criteria lead everybody, and whether at least k people have an answer to each."""

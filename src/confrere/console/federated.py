@@ -28,7 +28,7 @@ from confrere.coordinator.book import Book
 from confrere.coordinator.home import Home as CoordinatorHome
 from confrere.errors import StudyError, Waiting
 from confrere.hospital.home import Home
-from confrere.study.file import parse
+from confrere.study.file import Study, parse
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,8 +70,8 @@ def found(place: Path, hospitals: Mapping[str, pd.DataFrame], text: str) -> str:
     profile = kits.Profile.read(place / "authority" / "federation.json")
     coordinator = CoordinatorHome.make(place / "coordinator")
     profile.write(coordinator.path / "federation.json")
-    table = parse(text).table
-    homes = [_hospital(place / "hospitals" / n, n, table, frame) for n, frame in hospitals.items()]
+    study = parse(text)
+    homes = [_hospital(place / "hospitals" / n, study, frame) for n, frame in hospitals.items()]
     sites = [kits.Ask(h.path, "client", h.name) for h in homes]
     sites += [kits.Ask(coordinator.path, "server", profile.host), kits.Ask(coordinator.path, "runner", kits.RUNNER)]
     signed = kits.approve(place / "authority", *kits.request(profile, *sites))
@@ -87,11 +87,12 @@ def found(place: Path, hospitals: Mapping[str, pd.DataFrame], text: str) -> str:
     return Book(coordinator.database).token("researcher")
 
 
-def _hospital(path: Path, name: str, table: str, frame: pd.DataFrame) -> Home:
+def _hospital(path: Path, study: Study, frame: pd.DataFrame) -> Home:
     """A hospital's folder with its records."""
     path.mkdir(parents=True)
-    frame.to_csv(path / f"{table}.csv", index=False)
-    return Home.make(path, kits.checked(name), {table: str(path / f"{table}.csv")})
+    records = path / f"{study.table}.csv"
+    frame.to_csv(records, index=False)
+    return Home.make(path, kits.checked(path.name), {study.table: str(records)}, study.person or "")
 
 
 @contextmanager

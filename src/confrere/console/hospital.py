@@ -34,6 +34,9 @@ def init(
     table: Annotated[
         list[str], typer.Option("--table", metavar="NAME=FILE", help="What studies call a table, and where it is.")
     ] = [],  # noqa: B006 - Typer copies it
+    person: Annotated[
+        str, typer.Option("--person", metavar="COLUMN", help="The column that names the person, for oppositions.")
+    ] = "",
     home: At = HERE,
 ) -> None:
     """Make the hospital's folder: its identity key, its card, and the request for a certificate."""
@@ -41,7 +44,7 @@ def init(
     from confrere.kits import Ask, Profile, checked, request
 
     profile = Profile.read(federation)
-    made = Home.make(home, checked(name), _tables(table))
+    made = Home.make(home, checked(name), _tables(table), person)
     profile.write(made.path / "federation.json")
     card = made.card()
     (asked,) = request(profile, Ask(made.path, "client", name))

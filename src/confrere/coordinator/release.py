@@ -213,12 +213,16 @@ class Airlock:
 
 
 def _since(acts: Sequence[Act]) -> tuple[Act, ...]:
-    """What happened to a run's findings since they arrived; nothing where they did not."""
+    """What happened to a run's findings since they arrived; nothing where they did not.
+
+    Two who ask at once may both let the same findings arrive: it is the first that counts.
+    """
     found: list[Act] = []
     for act in acts:
-        if act.act in ("arrived", "erased"):
+        if act.act == "erased" or (act.act == "arrived" and found and found[0].sha256 != act.sha256):
             found = []
-        found += [] if act.act == "erased" else [act]
+        if act.act != "erased" and not (act.act == "arrived" and found):
+            found.append(act)
     return tuple(found)
 
 

@@ -162,3 +162,31 @@ def _touched(combinations: Ints, shared: int, old: int) -> Ints:
     """(t,) how many earlier sets a combination has; those without any last."""
     many = (combinations[:, shared:old] != 0).sum(axis=1)
     return np.asarray(np.where(many, many, combinations.shape[1] + 1))
+
+
+def across(owned: Sequence[Bools], large: Bools, few: Bools) -> bool:
+    """Whether sets of several owners make a combination that rests on few people, and that no owner makes alone.
+
+    owned       of each owner (sets, atoms)
+    large, few  (atoms,) which atoms have many people, and which have some, but few
+
+    A set that several owners have is nobody's own: one may tell it where the other merges it. Two owners whose small
+    combinations rest on the same people are refused too, as in `crossing`.
+    """
+    rows = [{row.tobytes() for row in sets} for sets in owned]
+    shared = {row for i, one in enumerate(rows) for other in rows[:i] for row in one & other}
+    own = (sets[[row.tobytes() not in shared for row in sets]] for sets in owned)
+    alone = [_small(sets, large, few) for sets in own]
+    both = _small(np.unique(np.concatenate(owned), axis=0), large, few)
+    if not both.size:
+        return False
+    touched = np.sum([(np.abs(rest) > 1e-6).any(axis=0) for rest in alone], axis=0)
+    return bool(np.linalg.matrix_rank(both) > np.linalg.matrix_rank(np.concatenate(alone)) or (touched > 1).any())
+
+
+def _small(sets: Bools, large: Bools, few: Bools) -> NDArray[np.float64]:
+    """(t, few atoms) what combinations of sets, and of everybody, that are 0 on large atoms are worth on few ones."""
+    rows = np.concatenate([sets, np.ones((1, len(large)), dtype=bool)]).astype(float)
+    u, s, _ = np.linalg.svd(rows[:, large], full_matrices=True)
+    rank = int(np.count_nonzero(s > 1e-9 * max(1.0, s.max(initial=0.0))))
+    return np.asarray(u[:, rank:].T @ rows[:, few])

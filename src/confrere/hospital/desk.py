@@ -73,9 +73,10 @@ class Desk:
             return self._said("refused", reason)
 
     def close(self) -> None:
-        """Let go of the run: its file of attempts is free for the next process."""
+        """Let go of the run: its file of attempts is free for the next process, the ledger is one whole file."""
         if self._attempts is not None:
             self._attempts.close()
+            self.home.ledger.close()
         self._run = self._attempts = None
 
     @property

@@ -23,6 +23,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from confrere.errors import ConfrereError, RangeError
+from confrere.hospital.atoms import across
 from confrere.rounds import Array, Ask, Bools, Cells, Design, Ints, Sum, Sums, Verdict, leaves, name_of, step_of
 
 CLASSES = {
@@ -107,7 +108,7 @@ def _objects(design: Design, columns: Array, marks: Array, counts: Sequence[Ints
     cells = [
         np.reshape(count, c.shape).sum(axis=1) if c.rule in ("merge", "align", "fine") else count
         for (_, c), count in zip(ordered(design), counts, strict=True)
-        if c.rule != "require"  # whom analyses differ by is a matter of the network
+        if c.rule not in ("require", "combine")  # whom analyses differ by is a matter of the network
     ]
     return bool(policy.few(n)) or any(policy.few(np.asarray(part)).any() for part in (*sides, *cells))
 
@@ -170,9 +171,12 @@ def ordered(design: Design) -> Iterator[tuple[str, Cells]]:
 
 
 def spent_on(design: Design, support: Support) -> int:
-    """Distinct numbers in a support: one per column, pair and cell, but for cells that a steward's word frees."""
+    """Distinct numbers in a support: one per column, pair and cell, but for cells that a steward's word frees.
+
+    Of patterns of cuts nothing is told to anybody.
+    """
     p = len(support.pairs)
-    cells = sum(int(np.prod(c.shape)) for _, c in ordered(design) if not c.needs)
+    cells = sum(int(np.prod(c.shape)) for _, c in ordered(design) if not c.needs and c.rule != "combine")
     return p * (p + 1) // 2 + cells + int(support.left_out.size) + 1
 
 
@@ -210,7 +214,7 @@ def judge(design: Design, total: Support, policy: Policy) -> Verdict:
         reason: None if policy.few(count) else int(count)
         for reason, count in zip(sorted(design.left_out), total.left_out, strict=True)
     }
-    if any(c.rule == "require" for _, c in ordered(design)):
+    if any(c.rule in ("require", "combine") for _, c in ordered(design)):
         n = 0  # not yet the people of any answer: some may be left out
     k = 0 if "small_cells" in policy.allow else policy.k
     return Verdict(n, hospitals, grids, left, int(policy.share * n * max(1, len(design.columns))), k)
@@ -288,6 +292,8 @@ def _grids(design: Design, tables: Mapping[str, Array], policy: Policy) -> dict[
         if cells.rule in ("merge", "align"):
             family = {f: tables[f] for f, c in ordered(design) if (c.rule, c.family) == (cells.rule, cells.family)}
             grids |= merged(family, cells.marks, policy, aligned=cells.rule == "align")
+        elif cells.rule == "combine":
+            grids[name] = _combine(cells, tables[name], policy)
         else:
             grids[name] = _RULES[cells.rule](name, tables[name], policy)
     return grids
@@ -336,6 +342,16 @@ def _show(name: str, table: Array, policy: Policy) -> Ints:
 def _require(name: str, table: Array, policy: Policy) -> Ints:
     """(groups, 2) people present and missing: 1 in every cell if any group misses 1 to k-1, else 0."""
     return np.full(table.shape, int(policy.few(table[:, 1]).any()), dtype=np.int64)
+
+
+def _combine(cells: Cells, table: Array, policy: Policy) -> Ints:
+    """Refuse where sets of several analyses, added and subtracted, leave few people. Nothing is told otherwise."""
+    few = np.asarray(policy.few(table[0]))
+    if across(cells.sets, (table[0] > 0) & ~few, few):
+        raise Violation(
+            f"comparisons or criteria of several analyses tell fewer than {policy.k} people apart. Take the same values"
+        )
+    return np.zeros(table.shape, dtype=np.int64)
 
 
 _RULES = {"fine": _fine, "refuse": _refuse, "suppress": _suppress, "drop": _drop, "show": _show, "require": _require}

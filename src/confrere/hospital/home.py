@@ -81,10 +81,11 @@ class Home:
             self._take_over()
 
     @classmethod
-    def make(cls, path: Path, name: str, tables: Mapping[str, str]) -> Home:
+    def make(cls, path: Path, name: str, tables: Mapping[str, str], person: str = "") -> Home:
         """A new folder with a new identity, and rules that name the methods installed and the columns of its tables.
 
-        StudyError where there is a hospital already. A table that cannot be read yet has no columns to allow.
+        `person` is the column of its tables that names the person, by which oppositions are matched. StudyError where
+        there is a hospital already. A table that cannot be read yet has no columns to allow.
         """
         if (path / "hospital.toml").exists():
             raise StudyError(f"{path} is a hospital's folder already; its key is not made anew. Choose another folder")
@@ -98,7 +99,7 @@ class Home:
             "",
             "[tables]  # what studies call a table, and where it is",
         ]
-        lines += [f"{json.dumps(table)} = {json.dumps(file)}" for table, file in files.items()]
+        lines += [f"{json.dumps(table)} = {_binding(file, person)}" for table, file in files.items()]
         columns = {table: _columns(file) for table, file in files.items()}
         lines += ["", *written(columns, tuple(installed()))]
         (path / "hospital.toml").write_text("\n".join(lines), encoding="utf-8")
@@ -276,7 +277,7 @@ class Home:
         return self.studies.study(study)
 
     def decided(self, study: str) -> None:
-        """Hold a study's state against the steward's last word in the ledger, which is signed. Refused if they differ."""
+        """Hold a study's state against the steward's last word in the ledger, which is signed. Refused if it is no yes."""
         words = (e for e in self.ledger.entries(study=study, newest=True) if e.event in _WORDS and "by" in e.facts)
         last = next(words, None)
         if last is None or last.event not in ("approved", "resumed"):
@@ -350,6 +351,12 @@ class Home:
 
 def _gone(file: Path, why: str) -> LedgerError:
     return LedgerError(f"{file.name} is gone, and {why}. Nothing is answered; restore it from the hospital's backup")
+
+
+def _binding(file: str, person: str) -> str:
+    """Where a table is, as hospital.toml has it."""
+    path = json.dumps(file)
+    return f"{{path = {path}, person = {json.dumps(person)}}}" if person else path
 
 
 def _columns(file: str) -> tuple[str, ...]:

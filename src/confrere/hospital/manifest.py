@@ -40,7 +40,7 @@ from confrere.rounds import (
     supported,
 )
 from confrere.study import build
-from confrere.study.cohorts import agreed, reads
+from confrere.study.cohorts import reads
 from confrere.study.file import Study
 from confrere.study.ground import Ground, model_of
 from confrere.study.imputation import imputable, imputing
@@ -167,7 +167,7 @@ def _manifest(study: Study) -> Manifest:
     built = build.analyses(study)
     columns = build.columns_of(built)
     listed = _List(study, {name for a in built for name in reads(a)})
-    listed.drive(PEOPLE, built, lambda: agreed(built))
+    listed.drive(PEOPLE, built, lambda: build.settled(study, built))
     for spec, analysis in zip(study.analyses, built, strict=True):
         listed.drive(spec.name, [analysis], partial(_whole, analysis), ",".join(spec.group))
     person = [study.person] if study.person else []
@@ -245,7 +245,7 @@ class _List:
         counts += len(self.columns)
         repeats = 0 if a.args else 1
         if name == PEOPLE:
-            repeats = max(1, len(a.analysis.sets) - 1)
+            repeats = max(1, len(getattr(a.analysis, "sets", ())) - 1)
         does = _first_line(getattr(type(a.analysis), a.step))
         yield Entry(name, _method(a), a.step, "support", a.kind, ("counts",), (counts,), repeats, NUMBER * counts, does)
 

@@ -14,39 +14,35 @@ person, and attrition tells as much (0, or at least k). Columns that anybody mis
 (`study.cohorts.agreed`). Where two are fewer than k people apart here, it is open which people will be answered for.
 Their definitions then belong to their study alone: no later study can claim that it asks the same again.
 
-**Cuts in formulas**, `I(age > 60)`, are sets of people too: who wrote 60 and then 61 would know who is 60. So are products
-of them, `I((age > 60) * (nodes != 7))`, whichever columns they read. They are a family of their own with all cuts of the
-table, on everybody whose columns are known.
+**Cuts in formulas**, `I(age > 60)`, are sets of people too: who wrote 60 and then 61 would know who is 60. So are their
+products, `I((age > 60) * (nodes != 7))`, whichever columns they read, and the criteria of worklists. They are a family
+of their own with all cuts of the table, on everybody whose columns are known. Cuts of one study are held against each
+other over the network (`study.cuts`).
 
 Fewer than k people take part with nothing (the gate's rule): such a cohort is nobody.
 """
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import combinations, pairwise
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from confrere.data.table import Table
-from confrere.errors import DataError, StudyError
-from confrere.rounds import Analysis, Array, Bools
+from confrere.errors import DataError
+from confrere.rounds import Analysis, Bools
 from confrere.study.cohorts import needed, reads
-from confrere.study.expressions import Expression, compute
-from confrere.study.factors import Category, Number
+from confrere.study.cuts import products, selects
 from confrere.study.file import Spec, Study
-from confrere.study.formulas import Model
 from confrere.study.ground import complete, model_of
-from confrere.study.rows import TableRows
 
 Texts = NDArray[np.object_]
-MOST = 6  # comparisons in one term: their products are 2^6
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,13 +159,10 @@ def _cuts(study: Study, spec: Spec, analysis: Any, table: Table, k: int) -> Iter
     if not getattr(analysis, "formula", ""):
         return
     model = model_of(analysis.formula, analysis.ground)
-    means = {text: _standing(values) for text, values in model.inner(table.frame).items()}
-    rows = TableRows(table.frame, analysis.ground.schema, means)
-    for parts in products(model):
+    for parts, who in zip(products(model), selects(model, table.frame), strict=True):
         columns, text = sorted({c for part in parts for c in part.sources()}), " * ".join(part.text for part in parts)
         # a mean over the network is not known yet: whom such a cut selects is this study's own
         alone = own if any(inner in text for inner in model.pooled) else {}
-        who = np.logical_and.reduce([compute(part, rows) == 1 for part in parts])
         yield f"{spec.name}: {text}", {"selects": text, **alone}, family, who
         known = complete(table.frame, tuple(columns))
         yield f"{spec.name}: {', '.join(columns)}", {"columns": _gaps(table, columns)}, family, known
@@ -182,36 +175,6 @@ def _steps(analysis: Any, table: Table) -> dict[str, Bools]:
     *ruled, (text, columns, met) = analysis.selected(table.frame)
     known = {} if _gaps(table, columns) == [] else {text: met}  # without gaps, whoever is not ruled out meets all
     return {"": np.ones(len(met), dtype=bool), **{words: who for words, _, who in ruled}, **known}
-
-
-def products(model: Model) -> list[tuple[Expression, ...]]:
-    """The comparisons of a formula, and of those that stand in one column of the design every product, each once.
-
-    A column is a sum over products of its comparisons, whatever else is in it: it tells about these sets of people.
-    """
-    whole = [(f.expression if isinstance(f, Number) else f.inner,) if not isinstance(f, Category) else ()
-             for f in model.factors]  # fmt: skip
-    columns = [tuple(e for i, _ in parts for e in whole[i]) for parts in model.plan]
-    columns += [(e,) for e in (*model.offsets, *(model.outcome.expressions() if model.outcome else ()))]
-    found: dict[tuple[str, ...], tuple[Expression, ...]] = {}
-    for column in columns:
-        compared = {part.text: part for e in column for part in comparisons(e)}
-        if len(compared) > MOST:
-            raise StudyError(f"{len(compared)} comparisons stand in one term of {model.text!r}; take {MOST} at most")
-        for size in range(1, len(compared) + 1):
-            found |= {texts: tuple(compared[t] for t in texts) for texts in combinations(sorted(compared), size)}
-    return list(found.values())
-
-
-def comparisons(expression: Expression) -> Iterator[Expression]:
-    """The comparisons in an expression."""
-    return (expression.part(node) for node in ast.walk(expression.tree) if isinstance(node, ast.Compare))
-
-
-def _standing(values: Array) -> tuple[float, float]:
-    """Mean and SD here, which stand for those of the network."""
-    known = values[np.isfinite(values)]
-    return (float(known.mean()), float(known.std()) or 1.0) if known.size else (0.0, 1.0)
 
 
 def _unsettled(study: Study, found: list[Cohort], k: int) -> list[Cohort]:

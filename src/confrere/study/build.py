@@ -9,6 +9,7 @@ from typing import Any, get_type_hints
 from confrere.errors import StudyError, UserError
 from confrere.rounds import Analysis, Flow, find, installed, name_of, one_by_one, within
 from confrere.study.cohorts import agreed, reads
+from confrere.study.cuts import apart
 from confrere.study.file import Spec, Study, meant, settings
 from confrere.study.ground import Ground
 from confrere.study.pooled import with_pooled
@@ -49,9 +50,18 @@ def check(analysis: Any) -> None:
 
 def flow_of(study: Study, built: Sequence[Analysis]) -> Flow[list[Any]]:
     """The one flow of a study: whom it is about, then its analyses after one another, each within its group."""
-    flows = [_noted(a) for a in (yield from agreed(built))]
+    flows = [_noted(a) for a in (yield from settled(study, built))]
     named = [within(",".join(s.group), f) if s.group else f for s, f in zip(study.analyses, flows, strict=True)]
     return (yield from one_by_one(named))
+
+
+def settled(study: Study, built: Sequence[Analysis]) -> Flow[list[Any]]:
+    """The analyses once it is known whom each is about, and that no cuts of several tell few people apart."""
+    found = yield from agreed(built)
+    for group in sorted({spec.group for spec in study.analyses}):
+        flow = apart([a for spec, a in zip(study.analyses, built, strict=True) if spec.group == group])
+        yield from within(",".join(group), flow)
+    return found
 
 
 def _noted(analysis: Any) -> Flow[Any]:

@@ -22,6 +22,7 @@ from confrere.kits import Profile, expires
 router = APIRouter()
 SOON: Final = 30  # days before the certificate ends, from which on the pages say so
 LOW: Final = 1_000_000_000  # free bytes, under which the pages say so
+LOOKED: Final = 5_000  # entries of the ledger among which the last message is looked for
 HEARD: Final = ("asked", "started", "submitted", "approval needed", "refused", "unable")  # what messages leave behind
 
 
@@ -50,7 +51,7 @@ def connection(request: Request, here: Here) -> Response:
     facts = [
         Fact(_("Serving process"), _("runs") if runs else _("does not run"), runs, "" if runs else start),
         Fact(_("Coordinator"), _address(home) or _("not known")),
-        Fact(_("Last message of the coordinator"), _.time(heard) if heard else _("none yet")),
+        Fact(_("Last message of the coordinator"), _.time(heard) if heard else _("none lately")),
         certificate,
         Fact(_("Free disk"), _.numbers.size(vital["free"]), vital["free"] > LOW),
         Fact(_("Clock of this machine"), _.time(vital["clock"])),
@@ -83,8 +84,8 @@ def _runs(home: Home) -> bool:
 
 
 def _heard(home: Home) -> datetime | None:
-    last = [entry for event in HEARD for entry in home.ledger.entries(event=event, newest=True, limit=1)]
-    return max((moment(entry.at) for entry in last), default=None)
+    newest = home.ledger.entries(newest=True, limit=LOOKED)
+    return next((moment(entry.at) for entry in newest if entry.event in HEARD), None)
 
 
 def _address(home: Home) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -29,6 +30,7 @@ from confrere.hospital.studies import Record
 from confrere.study.file import Study
 
 SIZE = 50  # rows of a page
+SETTLED = 100_000_000  # nanoseconds, far more than the step of a file system's clock
 KEPT = 500  # manifests in memory
 ACTING = N_("Say why, in at most 500 characters.")
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -98,6 +100,7 @@ class Hospital:
         self._config = self._stamps()
         self.fault = ""  # why hospital.toml cannot be read any more
         self._listed: dict[str, tuple[Stamp, Listed]] = {}
+        self._sorted: tuple[int, list[Listed]] = (0, [])  # as of this time of the folder
         self._manifests: dict[str, Manifest] = {}
         self._left: dict[tuple[str, str], Left] = {}
         self._after = 0  # the last entry of the ledger that `_left` has
@@ -119,9 +122,16 @@ class Hospital:
     # studies
 
     def studies(self) -> list[Listed]:
-        """All studies, what moved last first."""
+        """All studies, what moved last first.
+
+        Every move replaces a file, which changes the time of the folder; one of this moment may be of the move before.
+        """
         home = self.home
         with self._lock:
+            now = home.studies.path.stat().st_mtime_ns if home.studies.path.is_dir() else 0
+            if now == self._sorted[0]:
+                return self._sorted[1]
+            settled = time.time_ns() - now > SETTLED
             found: dict[str, tuple[Stamp, Listed]] = {}
             for file in os.scandir(home.studies.path) if home.studies.path.is_dir() else ():
                 name = file.name.removesuffix(".json")
@@ -133,7 +143,9 @@ class Hospital:
                 elif (record := home.studies.record(name)) is not None:
                     found[name] = (stamp, _listed(home, record))
             self._listed = found
-            return sorted((listed for _, listed in found.values()), key=lambda one: one.at, reverse=True)
+            ordered = sorted((listed for _, listed in found.values()), key=lambda one: one.at, reverse=True)
+            self._sorted = (now if settled else 0, ordered)
+            return ordered
 
     def record(self, study: str) -> Record:
         """What is known of a study's hash now. HTTPException 404 if nothing is."""

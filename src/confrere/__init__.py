@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from confrere.analyses.cohort import Cohort
     from confrere.analyses.competing_risks import CompetingRisks
     from confrere.analyses.cox import Cox
     from confrere.analyses.describe import Describe
@@ -34,8 +35,8 @@ __version__ = "0.1.0"
 
 # Imported on first use: the core stack takes seconds, `import confrere` must not.
 _WHERE = {
-    "Column": "study.schema", "CompetingRisks": "analyses.competing_risks", "Cox": "analyses.cox",
-    "Describe": "analyses.describe", "Fit": "console.fit", "Glm": "analyses.glm", "Ground": "study.ground",
+    "Cohort": "analyses.cohort", "Column": "study.schema", "CompetingRisks": "analyses.competing_risks",
+    "Cox": "analyses.cox", "Describe": "analyses.describe", "Fit": "console.fit", "Glm": "analyses.glm", "Ground": "study.ground",
     "Impute": "study.imputation", "KaplanMeier": "analyses.kaplan_meier", "Linear": "analyses.linear",
     "Local": "console.local", "LogRank": "analyses.logrank", "Logistic": "analyses.logistic",
     "Poisson": "analyses.poisson", "Remote": "console.client", "Results": "console.fit", "Schema": "study.schema",
@@ -55,6 +56,6 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
-    "Column", "CompetingRisks", "Cox", "Describe", "Fit", "Glm", "Ground", "Impute", "KaplanMeier", "Linear", "Local",
+    "Cohort", "Column", "CompetingRisks", "Cox", "Describe", "Fit", "Glm", "Ground", "Impute", "KaplanMeier", "Linear", "Local",
     "LogRank", "Logistic", "Poisson", "Remote", "Results", "Schema", "Screening", "Study", "connect", "local", "read",
 ]  # fmt: skip

@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from attacks.people import GROUND, dealt, patients
+from attacks.people import CIRCE, GROUND, dealt, patients
 from attacks.view import View, record, refused
 from confrere import analyses
 from confrere.errors import UserError
 from confrere.rounds import find, installed
+from confrere.study.circe import definition
 from confrere.study.imputation import Impute
 
 WORLDS = ("ranges", "heavy tails")
@@ -88,6 +89,7 @@ CASES = (
          ("x1", "x2", "stage", "lab"), note="three criteria"),
     Case("worklist", _of("worklist", "Fine steps", tuple(f"x2 > {cut / 2}" for cut in range(12)), ground=KNOWN),
          ("x2",), note="cuts close to one another"),
+    Case("cohort", _of("cohort", CIRCE), (definition(CIRCE).column,), note="five rules"),
     Case("linear", _of("linear", "y ~ x1 + lab + treated", missing=Impute(5), ground=KNOWN),
          ("x1", "lab", "treated", "y"), ("x1", "lab", "treated", "y"), ("y",), note="a number imputed"),
     Case("logistic", _of("logistic", "ill ~ x1 + lab + mild", missing=Impute(2, 2), ground=KNOWN),

@@ -12,9 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from confrere.study.circe import definition
 from confrere.study.ground import Ground
 from confrere.study.schema import Column, Schema
 
+RULES = ", ".join('{"name": "%d"}' % number for number in range(5))
+CIRCE = f'{{"PrimaryCriteria": {{}}, "InclusionRules": [{RULES}]}}'
 RANGES = {"x1": (-3.0, 3.0), "x2": (0.0, 10.0), "y": (-15.0, 15.0), "lab": (-10.0, 10.0)}
 LEVELS = {"arm": ("a", "b"), "stage": ("I", "II", "III"), "status": ("alive", "relapse", "death")}
 GROUND = Ground(
@@ -65,6 +68,7 @@ def patients(n: int, seed: int = 1, *, heavy: bool = False) -> pd.DataFrame:
     frame["mild"] = (rng.random(n) < 1 / (1 + np.exp(-0.5 * z1))).astype(float)
     for name in ("lab", "mild"):
         frame[name] = frame[name].mask(rng.random(n) < 0.3)
+    frame[definition(CIRCE).column] = np.minimum(np.floor(frame["x2"] / frame["x2"].max() * 8), 7)
     frame["pid"] = [f"p{seed}-{i}" for i in range(n)]
     return frame
 

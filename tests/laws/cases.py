@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from confrere.rounds import find, installed
+from confrere.study.circe import definition
 from confrere.study.imputation import Impute
 from confrere.testing import SCHEMA, Case, Ground
 from confrere.testing.people import patients
@@ -28,6 +29,17 @@ def gaps(n: int, seed: int) -> pd.DataFrame:
     often = 0.15 + 0.15 * (frame["y"] > frame["y"].median())
     lost = {name: frame[name].mask(rng.random(n) < often) for name in ("x2", "treated", "stage")}
     return frame.assign(pid=[f"p{seed}-{i}" for i in range(n)], **lost)
+
+
+CIRCE = (
+    '{"PrimaryCriteria": {"CriteriaList": [{"Death": {}}]}, "InclusionRules": [{"name": "old"}, {"name": "ill"}]}'
+)
+
+
+def passing(n: int, seed: int) -> pd.DataFrame:
+    """Patients, and how many of the steps of a cohort definition each passes."""
+    reached = np.random.default_rng(seed + 100).choice([0.0, 1.0, 2.0, 3.0, 4.0], n, p=[0.3, 0.2, 0.1, 0.1, 0.3])
+    return patients(n, seed).assign(**{definition(CIRCE).column: reached})
 
 
 def _imputed(note: str, analysis: str, formula: str, terms: tuple[str, ...], how: Impute, **kind: Any) -> Case:
@@ -87,6 +99,7 @@ CASES = (
     _imputed("levels imputed", "glm", "visits ~ x1 + C(stage)", ("x1",), Impute(2), family="poisson"),
     Case(find("worklist")("To be seen", ("x1 > -1", "treated == 1 or stage == 'III'", "not x2 > 5"), order_by="-x1",
                           ground=KNOWN), "three criteria", ("x1", "x2"), people=gaps),
+    Case(find("cohort")(CIRCE), "two rules", (definition(CIRCE).column,), people=passing),
     _imputed("imputed, shared", "cox", f"{SURV} ~ x1 + x2", ("x1", "x2"), Impute(2), baseline="shared",
              ground=replace(KNOWN, step=365.0)),
 )

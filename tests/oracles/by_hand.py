@@ -54,6 +54,16 @@ WORKLIST = {
                "g": ("met", "met")},
 }  # fmt: skip
 
+# --- cohort -----------------------------------------------------------------------------------
+# Of 60 people, 20 have no entry event, 15 fail rule 1, 3 fail rule 2, 22 are in the cohort (the exits rule out nobody).
+# Left: 60, then 60 - 20 = 40, then 40 - 15 = 25, then 25 - 3 = 22, then 22. With k = 11 the 3 may not be told from
+# their neighbours, so 25 is not told: those who fail rule 1 or 2 are 18.
+COHORT = {
+    "reached": {0: 20, 1: 15, 2: 3, 4: 22},
+    "n": [60, 40, 25, 22, 22],
+    "told": [60, 40, None, 22, 22],
+}
+
 # --- Kaplan-Meier -----------------------------------------------------------------------------
 # Events at 1, 3, 5; censored at 2, 5, 6 (the one at 5 is still at risk at 5).
 # At risk 6, 4, 3: S = 5/6, then x 3/4 = 5/8, then x 2/3 = 5/12.

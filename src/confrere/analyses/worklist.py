@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from confrere.analyses.finding import Citation, Finding, FlowFinding, Record, attrition
+from confrere.analyses.funnel import funnel
 from confrere.errors import ModelError, StudyError
 from confrere.rounds import (
     Array,
@@ -221,16 +222,8 @@ class Screening:
 
     def _funnel(self, verdict: Verdict, counts: Array) -> list[Record]:
         """How many people are left before the first criterion, after each, and among them who meet all."""
-        grid = verdict.grids["funnel"][0]
         steps = [("screened", ""), *(("not ruled out", text) for text in self.criteria), ("meet all criteria", "")]
-        records = []
-        for at, (step, text) in enumerate(steps):
-            cell = int(grid[at])
-            # within a merged cell the count is not told, unless nobody is in it
-            told = at == 0 or cell != grid[at - 1] or counts[cell] == 0
-            record: Record = {"step": step, "criterion": text, "n": round(counts[cell:].sum()) if told else None}
-            records.append(record if told else record | {"suppressed": True})
-        return records
+        return funnel(steps, verdict.grids["funnel"][0], counts)
 
 
 def _answer(met: bool) -> Answer:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from confrere.console import coordinator, ledger, opposition, researcher, worklist
+from confrere.console import cohort, coordinator, ledger, opposition, researcher, synthetic, worklist
 from confrere.console.hospital import app as hospital_app
-from confrere.errors import ConfrereError, StudyError
+from confrere.errors import ConfrereError
 
 if TYPE_CHECKING:
     from confrere.rounds import Round
@@ -63,11 +63,13 @@ Version = Annotated[
 hospital_app.add_typer(opposition.app, name="opposition")
 hospital_app.add_typer(worklist.app, name="worklist")
 app.add_typer(hospital_app, name="hospital")
+app.add_typer(cohort.app, name="cohort")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(coordinator.app, name="coordinator")
 app.add_typer(coordinator.authority, name="authority")
 app.add_typer(coordinator.roster, name="roster")
 researcher.add(app)
+app.command()(synthetic.synthesize)
 
 
 @app.callback()
@@ -137,10 +139,11 @@ def run(
     The study is self-approved under the default policy, and the result says so.
     """
     from confrere.console.local import Local
+    from confrere.console.output import named
     from confrere.data.sources import Source
     from confrere.study.file import read
 
-    hospitals = {name: Source(path, encoding=encoding) for name, path in _named(hospital).items()}
+    hospitals = {name: Source(path, encoding=encoding) for name, path in named(hospital, "FILE").items()}
     _go(Local(hospitals), read(study), out, lang, deadline)
 
 
@@ -180,22 +183,6 @@ def explain(
         return
     for page in PAGES:
         typer.echo(f"{page.removesuffix('.md')}: {', '.join(sections(page))}")
-
-
-def _named(given: list[str]) -> dict[str, str]:
-    """Hospitals from NAME=FILE."""
-    hospitals: dict[str, str] = {}
-    for item in given:
-        name, equals, path = (part.strip() for part in item.partition("="))
-        if not equals or not name or not path:
-            raise StudyError(f"--hospital {item!r} must be NAME=FILE, such as --hospital curie=curie.csv")
-        if name in hospitals:
-            raise StudyError(f"two hospitals are called {name!r}; give each its own name")
-        for other, known in hospitals.items():
-            if Path(known).resolve() == Path(path).resolve():
-                raise StudyError(f"{other!r} and {name!r} are the same file {path}; its people would count twice")
-        hospitals[name] = path
-    return hospitals
 
 
 def _go(hospitals: Any, study: Any, out: Path, lang: str, deadline: float | None) -> None:

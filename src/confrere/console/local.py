@@ -109,10 +109,7 @@ class Local:
         start = time.monotonic()
         built = build.analyses(study)
         columns = build.columns_of(built)
-        tables = {
-            name: sources.read(source, columns, study.schema, study.person, name)
-            for name, source in self.sources.items()
-        }
+        tables = {name: _read(source, study, built, name) for name, source in self.sources.items()}
         runs = self._hospitals(study, tables, len(columns))
         federation = Federation(_links(runs), build.groups_of(study, list(runs)))
         rounds, asked = 0, cast(Round, ())
@@ -172,6 +169,22 @@ def local(
     with in_python("cf.local"):
         schema = Schema({name: Column(name, tuple(str(v) for v in values)) for name, values in (levels or {}).items()})
     return Local(sources, Ground(schema, time_unit, time_step, horizon), person)
+
+
+def _read(source: Any, study: Study, built: Sequence[Any], name: str) -> Table:
+    """A hospital's people: the columns that a study names, or how far each gets in its cohorts, made of OMOP records."""
+    import pandas as pd
+
+    columns, definitions = build.columns_of(built), [a.cohort for a in built if hasattr(a, "cohort")]
+    if not definitions or isinstance(source, pd.DataFrame):
+        return sources.read(source, columns, study.schema, study.person, name)
+    if len(definitions) < len(built):
+        raise StudyError(
+            "a study of cohorts reads OMOP records, and its other analyses read one table; make two studies of it"
+        )
+    from confrere.data.circe import people
+
+    return people(source.path if isinstance(source, sources.Source) else source, definitions, name)
 
 
 def _links(runs: Mapping[str, Run]) -> dict[str, Link]:

@@ -24,6 +24,22 @@ def check_language(lang: str) -> None:
         raise StudyError(f"--lang {lang!r} is not known; it is en or fr")
 
 
+def named(given: list[str], what: str) -> dict[str, str]:
+    """Hospitals from NAME=FILE, where `what` says what FILE is. StudyError unless names and files differ."""
+    hospitals: dict[str, str] = {}
+    for item in given:
+        name, equals, path = (part.strip() for part in item.partition("="))
+        if not equals or not name or not path:
+            raise StudyError(f"--hospital {item!r} must be NAME={what}, such as --hospital curie=curie.csv")
+        if name in hospitals:
+            raise StudyError(f"two hospitals are called {name!r}; give each its own name")
+        for other, known in hospitals.items():
+            if Path(known).resolve() == Path(path).resolve():
+                raise StudyError(f"{other!r} and {name!r} are the same file {path}; its people would count twice")
+        hospitals[name] = path
+    return hospitals
+
+
 def federated() -> None:
     """StudyError where what a federation of processes needs is not installed."""
     missing = [name for name in ("nvflare", "fastapi", "uvicorn", "sqlalchemy", "httpx") if find_spec(name) is None]

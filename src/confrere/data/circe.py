@@ -13,12 +13,15 @@ https://github.com/OHDSI/Circepy; the reference is OHDSI's circe-be (Java), whos
 
 from __future__ import annotations
 
-import json
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from confrere.data.omop import Cdm
-from confrere.errors import StudyError
+from confrere.data.omop import Cdm, opened, shown
+from confrere.data.table import Table
+from confrere.errors import DataError, StudyError
+from confrere.study.circe import Definition, definition
 
 ENTRY, RULE, FINAL = "qualified", "included", "ended"  # stages of ohdsi-circepy, by the names of their tables
 
@@ -56,3 +59,61 @@ class _Stages:
     def drop_table(self, name: str, database: str | None = None, force: bool = False) -> None:
         if name in self.made:
             self.cdm.forget(self.made.pop(name))
+
+
+def cohort(cdm: Cdm, text: str) -> Made:
+    """Have a definition (Circe JSON) executed on a source. StudyError where it cannot be, with the reason.
+
+    Both tables are lazy, and stand on temporary tables of the source's connection.
+    """
+    from circe.execution import ExecutionError, build_cohort
+
+    stages = _Stages(cdm)
+    try:
+        made = build_cohort(expression(text), backend=stages, cdm_schema="cdm", session_prefix="cf_")
+    except ExecutionError as error:
+        raise StudyError(f"the cohort definition cannot be executed: {error}") from error
+    rows = made.select(subject_id="person_id", cohort_start_date="start_date", cohort_end_date="end_date")
+    final = cdm.keep(rows.select(person_id="subject_id").distinct())
+    # a definition without rules has its stage all the same
+    left = stages.people[: len(definition(text).rules) + 1]
+    return Made(rows, _reached([cdm.table("person").select("person_id"), *left, final]))
+
+
+def _reached(left: Sequence[Any]) -> Any:
+    """How many steps each person passes: the last of the stages in which they are; `left` has who is left at each."""
+    import ibis
+
+    levels = [people.mutate(step=ibis.literal(j, "int64")) for j, people in enumerate(left)]
+    return ibis.union(*levels).group_by("person_id").agg(reached=ibis._.step.max())
+
+
+def expression(text: str) -> Any:
+    """The definition as `ohdsi-circepy` has it. StudyError where it is not Circe's, or the package is not there."""
+    try:
+        from circe.api import cohort_expression_from_json
+    except ImportError:
+        raise StudyError("ohdsi-circepy is not installed; cohorts need: pip install 'confrere[omop]'") from None
+    try:
+        return cohort_expression_from_json(text)
+    except ValueError as error:
+        first = str(error).splitlines()[0]
+        raise StudyError(f"the cohort definition is not Circe's: {first}; export it again from ATLAS") from error
+
+
+def people(source: str | Path, definitions: Sequence[Definition], hospital: str, without: Collection[str] = ()) -> Table:
+    """One row per person of a source: `person_id`, and for each definition how many of its steps the person passes.
+
+    Raises DataError for what cannot be read, StudyError for a definition that cannot be executed.
+    """
+    import pandas as pd
+
+    with opened(source, hospital, without) as cdm:
+        frame = cdm.table("person").select("person_id").order_by("person_id").to_pyarrow().to_pandas()
+        for made in definitions:
+            found = cohort(cdm, made.text).reached.to_pyarrow().to_pandas().set_index("person_id")["reached"]
+            frame[made.column] = found.reindex(frame["person_id"]).to_numpy(dtype=float)
+    if frame["person_id"].isna().any() or frame["person_id"].duplicated().any():
+        raise DataError(f"{hospital}: {shown(source)}: table 'person' has rows without, or with the same, person_id")
+    frame["person_id"] = frame["person_id"].astype(str)
+    return Table(pd.DataFrame(frame), len(frame), {}, {}, f"{hospital}: {shown(source)}")

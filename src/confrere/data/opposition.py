@@ -23,6 +23,7 @@ import hashlib
 import os
 import secrets
 import sqlite3
+import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -103,8 +104,10 @@ def patients(source: Source, hospital: str = "this hospital") -> list[str]:
 
 
 def purpose_key(purpose: str) -> str:
-    """A purpose as it is compared: without case, blanks as one."""
-    return " ".join(purpose.casefold().split())
+    """A purpose as it is compared: without case, blanks as one, letters in one form, and nothing that is not seen."""
+    plain = unicodedata.normalize("NFKC", purpose)
+    seen = "".join(c for c in plain if unicodedata.category(c) not in ("Cf", "Cc") or c.isspace())
+    return " ".join(seen.casefold().split())
 
 
 class Register:

@@ -173,6 +173,8 @@ def across(owned: Sequence[Bools], large: Bools, few: Bools) -> bool:
     A set that several owners have is nobody's own: one may tell it where the other merges it. Two owners whose small
     combinations rest on the same people are refused too, as in `crossing`.
     """
+    owned = [sets[:, large | few] for sets in owned]
+    large, few = large[large | few], few[large | few]
     rows = [{row.tobytes() for row in sets} for sets in owned]
     shared = {row for i, one in enumerate(rows) for other in rows[:i] for row in one & other}
     own = (sets[[row.tobytes() not in shared for row in sets]] for sets in owned)
@@ -180,7 +182,7 @@ def across(owned: Sequence[Bools], large: Bools, few: Bools) -> bool:
     both = _small(np.unique(np.concatenate(owned), axis=0), large, few)
     if not both.size:
         return False
-    touched = np.sum([(np.abs(rest) > 1e-6).any(axis=0) for rest in alone], axis=0)
+    touched = np.sum([(rest != 0).any(axis=0) for rest in alone], axis=0)
     return bool(np.linalg.matrix_rank(both) > np.linalg.matrix_rank(np.concatenate(alone)) or (touched > 1).any())
 
 
@@ -189,4 +191,5 @@ def _small(sets: Bools, large: Bools, few: Bools) -> NDArray[np.float64]:
     rows = np.concatenate([sets, np.ones((1, len(large)), dtype=bool)]).astype(float)
     u, s, _ = np.linalg.svd(rows[:, large], full_matrices=True)
     rank = int(np.count_nonzero(s > 1e-9 * max(1.0, s.max(initial=0.0))))
-    return np.asarray(u[:, rank:].T @ rows[:, few])
+    worth = u[:, rank:].T @ rows[:, few]
+    return np.where(np.abs(worth) > 1e-9, worth, 0.0)  # 1e-17 would be a rank

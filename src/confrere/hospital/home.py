@@ -36,7 +36,7 @@ from confrere.hospital.chain import ROTATED
 from confrere.hospital.check import reasons
 from confrere.hospital.differencing import Answered
 from confrere.hospital.ledger import Ledger
-from confrere.hospital.manifest import manifest
+from confrere.hospital.manifest import Manifest, manifest
 from confrere.hospital.records import Records, records
 from confrere.hospital.rules import Rules, written
 from confrere.hospital.studies import Approval, Studies
@@ -277,11 +277,13 @@ class Home:
         return self.studies.study(study)
 
     def decided(self, study: str) -> None:
-        """Hold a study's state against the steward's last word in the ledger, which is signed. Refused if it is no yes."""
-        words = (e for e in self.ledger.entries(study=study, newest=True) if e.event in _WORDS and "by" in e.facts)
-        last = next(words, None)
-        if last is None or last.event not in ("approved", "resumed"):
+        """Hold a study against the words of its steward in the ledger, which is signed. Refused where they differ."""
+        words = [e for e in self.ledger.entries(study=study, newest=True) if e.event in _WORDS and "by" in e.facts]
+        yes, record = next((e for e in words if e.event == "approved"), None), self.studies.record(study)
+        if yes is None or words[0].event not in ("approved", "resumed") or record is None or record.approval is None:
             raise Refused(f"the ledger has no yes to the study {study[:16]}: its state was written by somebody else")
+        if yes.facts["manifest"] != Manifest.of(record.approval.manifest).digest:
+            raise Refused(f"the manifest of the study {study[:16]} is not the one that was approved")
 
     def note_rules(self) -> None:
         """Write a change of the rules into the ledger."""

@@ -313,6 +313,8 @@ def _wishes(analysis: Any) -> dict[str, Wish]:
     found: dict[str, Wish] = {}
     if by := getattr(analysis, "by", ""):
         found[by] = Wish("group")
+    if made := getattr(analysis, "cohort", None):  # how many steps somebody passes
+        found[made.column] = Wish(values=tuple(float(step) for step in range(len(made.steps) + 1)))
     if how := imputing(analysis):
         may = imputable(model_of(analysis.formula, analysis.ground), how, analysis.weights)
         found |= {name: Wish(gaps=True) for name in may} | {analysis.ground.person: Wish("person")}

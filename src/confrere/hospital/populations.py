@@ -38,7 +38,7 @@ from confrere.data.table import Table
 from confrere.errors import DataError
 from confrere.rounds import Analysis, Bools
 from confrere.study.cohorts import needed, reads
-from confrere.study.cuts import products, selects
+from confrere.study.cuts import cuts_of, selects
 from confrere.study.file import Spec, Study
 from confrere.study.ground import complete, model_of
 
@@ -159,8 +159,8 @@ def _cuts(study: Study, spec: Spec, analysis: Any, table: Table, k: int) -> Iter
     if not getattr(analysis, "formula", ""):
         return
     model = model_of(analysis.formula, analysis.ground)
-    for parts, who in zip(products(model), selects(model, table.frame), strict=True):
-        columns, text = sorted({c for part in parts for c in part.sources()}), " * ".join(part.text for part in parts)
+    for cut, who in zip(cuts_of(model), selects(model, table.frame), strict=True):
+        columns, text = sorted({c for part in cut.parts for c in part.sources()}), cut.text
         # a mean over the network is not known yet: whom such a cut selects is this study's own
         alone = own if any(inner in text for inner in model.pooled) else {}
         yield f"{spec.name}: {text}", {"selects": text, **alone}, family, who

@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import json
 import os
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -28,6 +29,7 @@ from confrere.study.file import Study, parse
 from confrere.study.life import moved
 
 INBOX: Final = 200  # studies that may wait for a decision; more are not taken in
+_HEX: Final = frozenset("0123456789abcdef")
 STRIKES: Final = 3  # refused messages after which a study is paused
 
 
@@ -85,6 +87,8 @@ class Studies:
     def submit(self, text: str, by: str) -> Study:
         """Put a study into the inbox, unless it is known. StudyError where it is no study; Refused if that is full."""
         study = parse(text, "study.toml")
+        if hidden := sorted({c for c in _texts(study.to_dict()) if _hidden(c)}):
+            raise StudyError(f"the study has the character U+{ord(hidden[0]):04X}, which nobody sees; leave it out")
         if self.record(study.hash) is None:
             if sum(r.state == "submitted" for r in self.all()) >= INBOX:
                 raise Refused(f"{INBOX} studies wait for a decision here; decide about some first")
@@ -115,7 +119,7 @@ class Studies:
     def record(self, study: str) -> Record | None:
         """What is known of a study's hash; None if nothing is."""
         file = self.path / f"{study}.json"
-        if not (study.isalnum() and file.is_file()):
+        if not (len(study) == 64 and set(study) <= _HEX and file.is_file()):  # a hash, and no path
             return None
         plain = json.loads(file.read_text(encoding="utf-8"))
         approval = Approval(**plain["approval"]) if plain["approval"] else None
@@ -168,6 +172,19 @@ class Studies:
         with (self.path / ".lock").open("w") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """The characters of all texts in plain data."""
+    if isinstance(value, Mapping):
+        value = [*value.keys(), *value.values()]
+    for one in value if isinstance(value, list | tuple | str) else ():
+        yield from ([one] if isinstance(value, str) else _texts(one))
+
+
+def _hidden(character: str) -> bool:
+    """Whether a character would show a steward something else than is there: it moves, colours or hides others."""
+    return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co") and character not in "\n\r\t"
 
 
 def _now() -> str:

@@ -22,6 +22,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple
 
 from confrere.errors import Refused, StudyError
@@ -94,6 +95,7 @@ class Worklists:
         self.path = path
         self._log = log
         self._days = days
+        self._lock = Lock()
         self._opposed = opposed
 
     # what studies keep
@@ -211,7 +213,8 @@ class Worklists:
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         os.chmod(self.path, 0o600)  # also what a copy has made readable
         try:
-            with closing(sqlite3.connect(self.path, timeout=BUSY, isolation_level=None)) as db:
+            # threads queue here: SQLite polls for its lock, and under many of them some would wait too long
+            with self._lock, closing(sqlite3.connect(self.path, timeout=BUSY, isolation_level=None)) as db:
                 db.execute("PRAGMA secure_delete = ON")
                 db.execute("PRAGMA foreign_keys = ON")
                 db.execute("BEGIN IMMEDIATE")

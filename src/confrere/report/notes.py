@@ -66,6 +66,10 @@ SENTENCES = (
         "Only this table left the hospitals. The rows of the people who are not ruled out stay in each hospital, as a "
         "worklist for its clinicians."
     ),
+    (
+        "People are counted per hospital: person ids are each hospital's own, so somebody who was treated in two "
+        "hospitals is two people here, and the same id in two hospitals is two people too."
+    ),
     "with n - 1",
     "type 7, interpolated within cells",
     "ladder of {cells} cells up to {end} {unit}, merged to {merged}",

@@ -92,6 +92,7 @@ METHODS = {
     "logistic": ("logistic regression", "régression logistique"),
     "poisson": ("Poisson regression", "régression de Poisson"),
     "glm": ("generalised linear model", "modèle linéaire généralisé"),
+    "cohort": ("size of a cohort", "taille d’une cohorte"),
     "worklist": ("eligibility screening", "présélection des patients éligibles"),
 }
 
@@ -189,5 +190,7 @@ LABELS = {
     "funnel": ("funnel of the criteria", "entonnoir des critères"),
     "screened": ("screened", "examinés"),
     "not ruled out": ("not ruled out", "non exclus"),
+    "entry event": ("entry event", "évènement d’entrée"),
+    "inclusion rule": ("inclusion rule", "règle d’inclusion"),
     "meet all criteria": ("meet all criteria", "remplissent tous les critères"),
 }

@@ -11,15 +11,17 @@ Patterns, not pairs: A + B - C may rest on one person where every two differ by 
 from __future__ import annotations
 
 import ast
+import copy
+import hashlib
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import combinations
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from confrere.errors import StudyError
+from confrere.errors import DataError, StudyError
 from confrere.rounds import Array, Bools, Cells, Design, Flow, Ints, People, register, support
 from confrere.study.expressions import Expression, compute
 from confrere.study.factors import Category, Number
@@ -27,35 +29,103 @@ from confrere.study.formulas import Model
 from confrere.study.ground import model_of
 from confrere.study.rows import TableRows
 
-MOST = 6  # comparisons in one term: their products are 2^6
+MOST = 6  # comparisons in one term: they make 2^6 patterns
 PATTERNS = 16_384  # of all cuts of a study
 
 
-def products(model: Model) -> list[tuple[Expression, ...]]:
-    """The comparisons of a formula, and of those that stand in one column of the design every product, each once.
+class Cut(NamedTuple):
+    """A set of people that one column of a design tells about: those for whom its comparisons hold in certain patterns.
 
-    A column is a sum over products of its comparisons, whatever else is in it: it tells about these sets of people.
-    StudyError where more than `MOST` stand in one.
+    text      the words that select
+    parts     the comparisons
+    patterns  which patterns of them: bit j of a pattern says whether part j holds
+    """
+
+    text: str
+    parts: tuple[Expression, ...]
+    patterns: tuple[int, ...]
+
+
+def cuts_of(model: Model) -> list[Cut]:
+    """What the columns of a formula's design tell about, each set once. StudyError for a term of too many comparisons.
+
+    A column is a function of its comparisons: people for whom it has the same value, whatever else is in it, are a set.
     """
     whole = [() if isinstance(f, Category) else (f.expression if isinstance(f, Number) else f.inner,)
              for f in model.factors]  # fmt: skip
     columns = [tuple(e for i, _ in parts for e in whole[i]) for parts in model.plan]
     columns += [(e,) for e in (*model.offsets, *(model.outcome.expressions() if model.outcome else ()))]
-    found: dict[tuple[str, ...], tuple[Expression, ...]] = {}
+    found: dict[str, Cut] = {}
     for column in columns:
-        compared = {part.text: part for e in column for part in _comparisons(e)}
-        if len(compared) > MOST:
-            raise StudyError(f"{len(compared)} comparisons stand in one term of {model.text!r}; take {MOST} at most")
-        for size in range(1, len(compared) + 1):
-            found |= {texts: tuple(compared[t] for t in texts) for texts in combinations(sorted(compared), size)}
+        parts = {part.text: part for e in column for part in _comparisons(e)}
+        if len(parts) > MOST:
+            raise StudyError(f"{len(parts)} comparisons stand in one term of {model.text!r}; take {MOST} at most")
+        for cut in _sets(column, tuple(parts[text] for text in sorted(parts))):
+            found.setdefault(cut.text, cut)
     return list(found.values())
 
 
+def _sets(column: Sequence[Expression], parts: tuple[Expression, ...]) -> Iterator[Cut]:
+    """The sets of one column, but that for whom no comparison holds: it is what remains."""
+    same: dict[float, list[int]] = {}
+    for pattern, worth in enumerate(_worths(column, parts)):
+        same.setdefault(worth, []).append(pattern)
+    for patterns in same.values():
+        if 0 not in patterns:
+            text = " * ".join(p.text for p in parts)
+            alone = patterns == [(1 << len(parts)) - 1]
+            yield Cut(text if alone else f"{patterns} of {text}", parts, tuple(patterns))
+
+
+def _worths(column: Sequence[Expression], parts: Sequence[Expression]) -> list[float]:
+    """The value of a column in every pattern of its comparisons, all else being numbers that no formula has."""
+    patterns = [{part.text: bool(i >> j & 1) for j, part in enumerate(parts)} for i in range(1 << len(parts))]
+    for scale in (1.0, 100.0, 0.01, 1e4):  # a logarithm may not exist for the first
+        with suppress(DataError):
+            anybody = _Anybody(scale)
+            # not rounded: a column of small numbers tells as much
+            return [math.prod(float(compute(_assuming(e, holds), anybody)) for e in column) for holds in patterns]
+    return [float(all(holds.values())) for holds in patterns]  # a product, as most are
+
+
+def _assuming(expression: Expression, holds: Mapping[str, bool]) -> Expression:
+    """An expression with its comparisons as 1 and 0."""
+
+    class Assume(ast.NodeTransformer):
+        def visit_Compare(self, node: ast.Compare) -> ast.Constant:
+            return ast.Constant(float(holds[expression.part(node).text]))
+
+    return replace(expression, tree=Assume().visit(copy.deepcopy(expression.tree)))
+
+
+class _Anybody:
+    """One person's row, with a number of its own in every column, of about `scale`."""
+
+    def __init__(self, scale: float) -> None:
+        self.scale = scale
+
+    def numbers(self, name: str) -> Array:
+        return self.scale * np.array(1.0 + int.from_bytes(hashlib.sha256(name.encode()).digest()[:6], "big") / 2**48)
+
+    def codes(self, name: str) -> Ints:
+        return np.zeros((), dtype=np.int64)
+
+    def levels(self, name: str) -> None:
+        return None
+
+    def pooled(self, text: str) -> tuple[float, float]:
+        return 0.5, 0.7
+
+
 def selects(model: Model, frame: Any) -> list[Bools]:
-    """Whom each of the `products` of a formula selects, (N,). Means stand for those of the network, not known yet."""
+    """Whom each of the `cuts_of` a formula selects, (N,). Means stand for those of the network, not known yet."""
     means = {text: _standing(values) for text, values in model.inner(frame).items()}
     rows = TableRows(frame, model.schema, means)
-    return [np.logical_and.reduce([compute(part, rows) == 1 for part in parts]) for parts in products(model)]
+    held = {part.text: compute(part, rows) == 1 for cut in cuts_of(model) for part in cut.parts}
+    return [
+        np.isin(sum(held[part.text].astype(int) << j for j, part in enumerate(cut.parts)), cut.patterns)
+        for cut in cuts_of(model)
+    ]
 
 
 def _comparisons(expression: Expression) -> Iterator[Expression]:
@@ -92,29 +162,35 @@ class Cuts:
             index += stride * digit.place
             members |= {text: inside[patterns // stride % digit.size] for text, inside in digit.sets.items()}
             stride *= digit.size
-        sets = tuple(
-            np.array([np.logical_and.reduce([members[text] for text in parts]) for parts in told(a)])
-            for a in self.analyses
-        )
+        sets = tuple(np.array(list(_members(a, members))) for a in self.analyses)
         n = len(frame)
         cells = {"cuts": Cells(index, (1, stride), rule="combine", sets=sets)}
         return Design(n=n, rows=np.ones(n, dtype=bool), cells=cells)
 
 
-def told(analysis: Any) -> list[tuple[str, ...]]:
-    """The words for the sets of people that an analysis tells about, each of one part or a product of several."""
+def told(analysis: Any) -> tuple[str, ...]:
+    """The words for the sets of people that an analysis tells about; known without data."""
+    return tuple(analysis.selecting) if hasattr(analysis, "selecting") else tuple(c.text for c in _cuts(analysis))
+
+
+def _cuts(analysis: Any) -> list[Cut]:
+    formula = getattr(analysis, "formula", "")
+    return cuts_of(model_of(formula, analysis.ground)) if formula else []
+
+
+def _members(analysis: Any, members: Mapping[str, Bools]) -> Iterator[Bools]:
+    """Which patterns of a study are in each set of an analysis."""
     if hasattr(analysis, "selecting"):
-        return [(text,) for text in analysis.selecting]
-    if not getattr(analysis, "formula", ""):
-        return []
-    return [tuple(p.text for p in parts) for parts in products(model_of(analysis.formula, analysis.ground))]
+        yield from (members[text] for text in analysis.selecting)
+    for cut in _cuts(analysis):
+        held = [members[part.text].astype(int) << j for j, part in enumerate(cut.parts)]
+        yield np.isin(sum(held), cut.patterns)
 
 
 def size_of(analyses: Sequence[Any]) -> int:
     """How many patterns the cuts of analyses may have: two for each comparison, of a funnel one more than its steps."""
     steps = [len(a.selecting) + 1 for a in analyses if hasattr(a, "selecting")]
-    compared = {text for a in analyses if not hasattr(a, "selecting") for parts in told(a) for text in parts}
-    return int(math.prod(steps)) << len(compared)
+    return int(math.prod(steps)) << len({part.text for a in analyses for cut in _cuts(a) for part in cut.parts})
 
 
 def _digits(analyses: Sequence[Any], frame: Any) -> Iterator[_Digit]:
@@ -126,15 +202,17 @@ def _digits(analyses: Sequence[Any], frame: Any) -> Iterator[_Digit]:
             yield _Digit(np.sum(steps, axis=0, dtype=np.int64), len(steps) + 1, inside)
             continue
         model = model_of(analysis.formula, analysis.ground)
-        for parts, who in zip(products(model), selects(model, frame), strict=True):
-            if len(parts) == 1 and parts[0].text not in seen:
-                seen.add(parts[0].text)
-                yield _Digit(who.astype(np.int64), 2, {parts[0].text: np.array([False, True])})
+        means = {text: _standing(values) for text, values in model.inner(frame).items()}
+        rows = TableRows(frame, model.schema, means)
+        for part in (part for cut in _cuts(analysis) for part in cut.parts):
+            if part.text not in seen:
+                seen.add(part.text)
+                yield _Digit((compute(part, rows) == 1).astype(np.int64), 2, {part.text: np.array([False, True])})
 
 
 def apart(analyses: Sequence[Any]) -> Flow[None]:
     """Have the hospitals refuse where cuts of several analyses tell few people apart. StudyError for too many cuts."""
-    among = list({tuple(told(a)): a for a in analyses if told(a)}.values())
+    among = list({told(a): a for a in analyses if told(a)}.values())
     if len(among) < 2:
         return
     if (patterns := size_of(among)) > PATTERNS:

@@ -12,5 +12,6 @@ tables.py      tables with a CSV to download
 plots.py       pictures for light and dark screens
 frame.py       `application(...)`: all of it put together; `page(...)` makes one page
 signin.py      signing in and out
+hospital.py    the console of a hospital, with hospital_*.py
 tokens.py      a researcher's API tokens
 """

@@ -6,15 +6,17 @@ written down with their SHA-256; the forms carry it, and release only what this 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from collections.abc import Sequence
+from typing import Annotated, Final, NamedTuple
 
-from fastapi import APIRouter, Form, HTTPException, Request, Response
+from fastapi import APIRouter, Form, HTTPException, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from confrere.console.pages import delivery
 from confrere.console.pages.frame import page, say, tongue_of
 from confrere.console.pages.guard import require
 from confrere.console.pages.languages import N_, Tongue
+from confrere.console.pages.researcher import PAGE, pager
 from confrere.console.pages.researcher_findings import CHECKS
 from confrere.console.pages.sessions import Person
 from confrere.console.pages.tables import Column, Table, downloaded
@@ -38,10 +40,11 @@ def router(service: Service) -> APIRouter:
     airlock = service.airlock
 
     @made.get("")
-    def held(request: Request, person: Reader) -> Response:
-        """What waits for a reader."""
-        sheet = _sheet(service, person, tongue_of(request))
-        return downloaded(request, sheet) or page(request, "airlock.html", sheet=sheet)
+    def held(request: Request, person: Reader, after: Annotated[int, Query(ge=0)] = 0) -> Response:
+        """What waits for a reader, the oldest first."""
+        waiting = airlock.held()
+        sheet = _sheet(service, waiting[after : after + PAGE], person, tongue_of(request))
+        return downloaded(request, sheet) or page(request, "airlock.html", sheet=sheet, **pager(after, len(waiting)))
 
     @made.get("/{run}")
     def checks(request: Request, person: Reader, run: str) -> Response:
@@ -83,7 +86,7 @@ def words(service: Service) -> APIRouter:
         try:
             service.airlock.release(run, person.id, accept=accept, comment=comment)
         except (Refused, UserError) as error:
-            return _shown(request, service, person, run, opened=True, fault=str(error), given=(accept, comment))
+            return _shown(request, service, person, run, opened=True, word=Word(str(error), accept, comment))
         say(request, tongue_of(request)(RELEASED))
         return RedirectResponse("/airlock", 303)
 
@@ -96,7 +99,7 @@ def words(service: Service) -> APIRouter:
         try:
             service.airlock.reject(run, person.id, comment)
         except UserError as error:
-            return _shown(request, service, person, run, opened=True, fault=str(error), given=((), comment))
+            return _shown(request, service, person, run, opened=True, word=Word(str(error), (), comment))
         say(request, tongue_of(request)(REJECTED))
         return RedirectResponse("/airlock", 303)
 
@@ -117,9 +120,19 @@ def _unchanged(service: Service, entry: Entry, sha256: str) -> None:
         raise Refused(CHANGED)
 
 
+class Word(NamedTuple):
+    """What a reader said that could not be done: why not, the checks let through, the comment."""
+
+    fault: str = ""
+    accept: Sequence[str] = ()
+    comment: str = ""
+
+
+NOTHING: Final = Word()
+
+
 def _shown(
-    request: Request, service: Service, person: Person, run: str, *, opened: bool, fault: str = "",
-    given: tuple[Any, str] = ((), ""),
+    request: Request, service: Service, person: Person, run: str, *, opened: bool, word: Word = NOTHING
 ) -> Response:  # fmt: skip
     """The page of a run, its findings only where they are opened; who did not open them is sent to do so."""
     entry, folder, tongue = _here(service, person, run), service.home.folder(run), tongue_of(request)
@@ -133,8 +146,8 @@ def _shown(
         errors = dict(found_of(data).errors)
     sheet = _checks(standing, tongue)
     return downloaded(request, sheet) or page(
-        request, "airlock_run.html", 422 if fault else 200, entry=entry, study=folder.study, text=folder.text,
-        standing=standing, parts=parts, errors=errors, opened=opened, fault=fault, given=given, checks=sheet,
+        request, "airlock_run.html", 422 if word.fault else 200, entry=entry, study=folder.study, text=folder.text,
+        standing=standing, parts=parts, errors=errors, opened=opened, word=word, checks=sheet,
         names=CHECKS, failing=dict.fromkeys(check.check for check in standing.failing),
         mine=person.id in standing.readers,
     )  # fmt: skip
@@ -157,14 +170,14 @@ def _checks(standing: Standing, _: Tongue) -> Table:
     return Table("checks", _("Output checks"), columns, records)
 
 
-def _sheet(service: Service, person: Person, _: Tongue) -> Table:
+def _sheet(service: Service, waiting: list[Standing], person: Person, _: Tongue) -> Table:
     columns = (
         Column("title", _("Title"), link="path"), Column("researcher", _("Asked for by")),
         Column("at", _("Held since"), "time"),
         Column("failing", _("Not passed")), Column("readers", _("Released by")),
     )  # fmt: skip
     records = []
-    for standing in service.airlock.held():
+    for standing in waiting:
         entry = service.book.get(standing.run)
         if entry is not None:
             own = entry.researcher == person.id

@@ -17,20 +17,24 @@ from confrere.rounds import find
 from confrere.study import build
 from confrere.study.file import LARGEST, Study, parse
 
-CELLS: Final = 5000  # of a ladder of times, over which a page does not run a study on dummy people
+CELLS: Final = 5000  # of a ladder of times; over these a page does not run a study on dummy people
+MOST: Final = 50  # analyses, likewise
 AROUND: Final = 2  # lines shown before and after one that is to be mended
 WHERE: Final = "study.toml"
 KEPT: Final = 64  # manifests, by the hash of their study
 TOO_LARGE = N_("This is too large for a study file.")
 NOT_TEXT = N_("This file is no text in UTF-8. Save it with that encoding, and send it again.")
-_TOO_FINE = N_(
-    "This study follows people over more cells of time than a page may try out. The hospitals show what would leave."
+_TOO_LONG = N_("This study is larger than a page may try out. The hospitals show what would leave.")
+_CIRCE: Final = (
+    '{"ConceptSets": [], "PrimaryCriteria": {"CriteriaList": [{"ConditionOccurrence": {}}], '
+    '"ObservationWindow": {"PriorDays": 0, "PostDays": 0}, "PrimaryCriteriaLimit": {"Type": "First"}}}'
 )
 _TRIES: Final[dict[str, tuple[Any, ...]]] = {  # settings to try, of which a method takes the first that suits it
     "formula": ("outcome ~ treatment + age", "Surv(time, event) ~ treatment"),
     "variables": (["age", "treatment"],),
     "title": ("Who may be eligible",),
     "criteria": (["age >= 65", "treatment == 1"],),
+    "definition": (_CIRCE,),
 }
 _START: Final = """# What stewards read first. The hash of this file is what they approve.
 [study]
@@ -73,7 +77,7 @@ def started(method: str) -> str:
     cls = find(method)
     missing = dataclasses.MISSING
     needed = [f.name for f in dataclasses.fields(cls) if f.default is missing and f.default_factory is missing]
-    tries = max((len(_TRIES.get(name, ())) for name in needed), default=1)
+    tries = max([1, *(len(_TRIES.get(name, ())) for name in needed)])
     columns = '\n[data.columns.event]\nlevels = ["none", "relapse", "death"]\n'
     texts = [_text(method, needed, i, extra) for extra in ("", columns) for i in range(tries)]
     return next((text for text in texts if not checked(text).faults), texts[0])
@@ -107,10 +111,10 @@ def _fault(message: str, text: str, analysis: str = "") -> Fault:
     """A message with the line that it is about, and without saying it twice."""
     said = message.removeprefix(WHERE).removeprefix(" is ").lstrip(",: ")
     at: int | None = None
-    if found := re.search(r"\bline (\d+)\b(?:: )?", said):
-        at, said = int(found[1]), said.replace(found[0], "", 1) if said.startswith(found[0]) else said
-    elif analysis:
+    if analysis:
         at = _place(said, text, analysis)
+    elif found := re.search(r"\bline (\d+)\b(?:: )?", said):
+        at, said = int(found[1]), said.replace(found[0], "", 1) if said.startswith(found[0]) else said
     lines = text.splitlines()
     shown = range(max(1, at - AROUND), min(len(lines), at + AROUND) + 1) if at else ()
     return Fault(at, said[:1].upper() + said[1:], tuple((i, lines[i - 1][:200]) for i in shown))
@@ -135,9 +139,9 @@ def _place(said: str, text: str, analysis: str) -> int | None:
 
 def leaving(study: Study) -> Manifest:
     """What would leave each hospital. StudyError where that takes longer than a page may."""
-    ground = study.ground
-    if ("fine_times" in study.allow and study.horizon is None) or ground.width * CELLS < (study.horizon or 0.0):
-        raise StudyError(_TOO_FINE)
+    endless = "fine_times" in study.allow and study.horizon is None
+    if endless or study.ground.width * CELLS < (study.horizon or 0.0) or len(study.analyses) > MOST:
+        raise StudyError(_TOO_LONG)
     with _one:
         if study.hash not in _known:
             _known[study.hash] = manifest(study)

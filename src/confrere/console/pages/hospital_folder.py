@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
-from threading import RLock
+from threading import Lock, RLock
 from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -98,8 +98,9 @@ class Hospital:
         self._lock = RLock()
         self._home = Home(path)
         self._config = self._stamps()
+        self.importing = Lock()  # one list at a time: two may have one name
         self.fault = ""  # why hospital.toml cannot be read any more
-        self._listed: dict[str, tuple[Stamp, Listed]] = {}
+        self._listed: dict[str, tuple[Stamp | None, Listed]] = {}
         self._sorted: tuple[int, list[Listed]] = (0, [])  # as of this time of the folder
         self._manifests: dict[str, Manifest] = {}
         self._left: dict[tuple[str, str], Left] = {}
@@ -131,8 +132,7 @@ class Hospital:
             now = home.studies.path.stat().st_mtime_ns if home.studies.path.is_dir() else 0
             if now == self._sorted[0]:
                 return self._sorted[1]
-            settled = time.time_ns() - now > SETTLED
-            found: dict[str, tuple[Stamp, Listed]] = {}
+            found: dict[str, tuple[Stamp | None, Listed]] = {}
             for file in os.scandir(home.studies.path) if home.studies.path.is_dir() else ():
                 name = file.name.removesuffix(".json")
                 if name == file.name or not _HASH.fullmatch(name):
@@ -141,10 +141,10 @@ class Hospital:
                 if known is not None and known[0] == stamp:
                     found[name] = known
                 elif (record := home.studies.record(name)) is not None:
-                    found[name] = (stamp, _listed(home, record))
+                    found[name] = (stamp if _settled(stamp[0]) else None, _listed(home, record))
             self._listed = found
             ordered = sorted((listed for _, listed in found.values()), key=lambda one: one.at, reverse=True)
-            self._sorted = (now if settled else 0, ordered)
+            self._sorted = (now if _settled(now) else 0, ordered)
             return ordered
 
     def record(self, study: str) -> Record:
@@ -209,7 +209,7 @@ class Hospital:
         with self._lock:
             now = (_stamp(register.path), date.today())
             if self._said[0] != now:
-                self._said = (now, register.last())
+                self._said = (now if _settled(now[0][0]) else None, register.last())
             return self._said[1]
 
     def _stamps(self) -> tuple[Stamp | None, ...]:
@@ -231,6 +231,11 @@ Here = Annotated[Hospital, Depends(hospital_of)]
 def _stamp(file: Path | os.DirEntry[str]) -> Stamp:
     stat = file.stat()
     return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+def _settled(at: int) -> bool:
+    """Whether what changes now would show another time than this, in nanoseconds since 1970."""
+    return time.time_ns() - at > SETTLED
 
 
 def _listed(home: Home, record: Record) -> Listed:

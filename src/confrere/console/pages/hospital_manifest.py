@@ -62,6 +62,12 @@ def times(entry: Entry, _: Tongue) -> str:
     return _("once") if entry.repeats == 1 else _.plural("{count} time", "{count} times", entry.repeats)
 
 
+def size(entry: Entry, _: Tongue) -> str:
+    """How many bytes an array has, each time."""
+    bytes_ = _.numbers.size(entry.bytes)
+    return bytes_ if entry.repeats == 1 else _("{size} each time", size=bytes_)
+
+
 def sheet(found: Manifest, _: Tongue) -> Table:
     """All arrays that may leave, for the CSV."""
     records = [

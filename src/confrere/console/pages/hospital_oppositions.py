@@ -109,11 +109,12 @@ def import_(
     identifier: Text = "",
 ) -> Response:  # fmt: skip
     """Import a list. What can be read takes effect at once; what cannot waits to be mended."""
-    name = Path(file.filename or "").name
-    if Path(name).suffix.lower() not in KINDS:
+    sent = Path(file.filename or "")
+    if sent.suffix.lower() not in KINDS:
         raise HTTPException(422, tongue_of(request)(_NO_FILE, kinds=", ".join(KINDS)))
     terms = Terms(_codes(codes), identifier.strip() or None)
-    return _imported(request, by, here, Upload(safe(name), file.file.read(), terms))
+    name = f"{safe(sent.stem).replace('.', '-')}{sent.suffix.lower()}"  # never that of a quarantined list
+    return _imported(request, by, here, Upload(name, file.file.read(), terms))
 
 
 @router.get("/quarantine/{name}", dependencies=[require("steward")])
@@ -170,12 +171,13 @@ def _imported(request: Request, by: Person, here: Hospital, sent: Upload) -> Res
     folder = home.path / "imports"
     folder.mkdir(mode=0o700, exist_ok=True)
     file = folder / sent.name
-    try:
-        file.touch(mode=0o600)
-        file.write_bytes(sent.data)
-        done = load(home.oppositions, Source(file), sent.terms)
-    finally:
-        file.unlink(missing_ok=True)
+    with here.importing:
+        try:
+            file.touch(mode=0o600)
+            file.write_bytes(sent.data)
+            done = load(home.oppositions, Source(file), sent.terms)
+        finally:
+            file.unlink(missing_ok=True)
     home.log(
         "oppositions imported", file=sent.name, new=done.new, known=done.known, quarantined=len(done.problems), by=by.id
     )

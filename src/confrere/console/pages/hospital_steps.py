@@ -48,4 +48,6 @@ STEPS: Final = (
     N_("What counts and sums rest on. Twins are variables that a few people tell apart."),
     N_("Membership of each shown group (n, groups), event, and risk sets."),
     N_("Where the criteria lead everybody, and whether at least k people have an answer to each."),
+    N_("People by merged cell."),
+    N_("How far everybody gets."),
 )

@@ -81,8 +81,9 @@ def read(request: Request, person: Steward, here: Here, study: str, records: boo
         against = reasons(home, found, listed, data=records)
         values |= {
             "study": found, "manifest": listed, "parts": list(words.parts(found, listed)), "sheet": whole,
-            "shape": words.shape, "times": words.times, "tongue": _, "text": home.studies.text(study),
-            "reasons": [reason(text, _) for text in against], "changed": [_(_PARTS[what]) for what in changed],
+            "shape": words.shape, "times": words.times, "size": words.size, "tongue": _,
+            "text": home.studies.text(study), "reasons": [reason(text, _) for text in against],
+            "changed": [_(_PARTS[what]) for what in changed],
         }  # fmt: skip
     except (ConfrereError, OSError) as error:  # a method that is gone, a file that was changed: it can still be stopped
         values |= {"why": str(error), "changed": []}

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from confrere.console.pages.frame import page, tongue_of
 from confrere.console.pages.guard import require
 from confrere.console.pages.languages import Tongue
-from confrere.console.pages.researcher import PAGE, STATES, why
+from confrere.console.pages.researcher import PAGE, STATES, pager, why
 from confrere.console.pages.sessions import Person
 from confrere.console.pages.tables import Column, Table, downloaded
 from confrere.coordinator.service import Service
@@ -27,10 +27,9 @@ def router(service: Service) -> APIRouter:
         _, health = tongue_of(request), service.health()
         hospitals, count = _hospitals(health["hospitals"], _), sum(health["runs"].values())
         runs = _runs(service, after, _)
-        older = after + PAGE if after + PAGE < count else None
         return downloaded(request, hospitals, runs) or page(
             request, "operations.html", hospitals=hospitals, runs=runs, counts=health["runs"], states=STATES,
-            methods=health["methods"], older=older, newer=max(0, after - PAGE) if after else None,
+            methods=health["methods"], **pager(after, count),
         )  # fmt: skip
 
     return made

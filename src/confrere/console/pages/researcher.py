@@ -39,6 +39,8 @@ _WHY: Final = (  # what the coordinator says, where it says it in these words
     (re.compile(r"waiting for the stewards of (?P<names>.+) to decide"),
      N_("waiting for the stewards of {names} to decide")),
     (re.compile(r"waiting for (?P<names>(?!the stewards).+)"), N_("waiting for {names}")),
+    (re.compile(r"refused: a hospital did not answer this ask\. Its steward has the reason\."),
+     N_("a hospital did not answer; its steward has the reason")),
     (re.compile(r"cancelled by the researcher"), N_("cancelled by the researcher")),
     (re.compile(r"the coordinator was restarted"), N_("the coordinator was restarted")),
     (re.compile(r"(?P<names>\S+) did not answer.*"), N_("{names} did not answer")),
@@ -56,15 +58,7 @@ def router(service: Service) -> APIRouter:
         """The runs of this person, the latest first, so many on a page."""
         held = mine(service, person)
         sheet = _sheet(service, held[after : after + PAGE], tongue_of(request))
-        older = after + PAGE if after + PAGE < len(held) else None
-        return downloaded(request, sheet) or page(
-            request,
-            "studies.html",
-            sheet=sheet,
-            methods=installed(),
-            older=older,
-            newer=max(0, after - PAGE) if after else None,
-        )
+        return downloaded(request, sheet) or page(request, "studies.html", sheet=sheet, **pager(after, len(held)))
 
     @made.get("/new")
     def new(request: Request, person: Researcher, method: str = "", like: str = "") -> Response:
@@ -148,6 +142,11 @@ def own(service: Service, person: Person, run: str) -> Entry:
     if entry is None or entry.researcher != person.id:
         raise HTTPException(404, NOT_YOURS)
     return entry
+
+
+def pager(after: int, count: int) -> dict[str, Any]:
+    """Where the pages before and after one begin, in a list of so many."""
+    return {"newer": max(0, after - PAGE) if after else None, "older": after + PAGE if after + PAGE < count else None}
 
 
 def mine(service: Service, person: Person) -> list[Entry]:

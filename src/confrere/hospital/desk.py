@@ -76,6 +76,9 @@ class Desk:
         """Let go of the run: its file of attempts is free for the next process, the ledger is one whole file."""
         if self._attempts is not None:
             self._attempts.close()
+            record = self.home.studies.record(self._hash)
+            if record is not None and record.state == "running":  # whoever asked has gone; the study waits for more
+                self.home.studies.move(self._hash, "wait", "coordinator", "coordinator")
             self.home.ledger.close()
         self._run = self._attempts = None
 
@@ -93,7 +96,10 @@ class Desk:
         self._not_over(self._study)
         self._open_hours()
         if self.home.oppositions.digest(self._study.purpose) != self._records.opposed:
-            raise Refused("the register of oppositions changed since this run began; approve the study anew")
+            raise Refused(
+                "the register of oppositions changed since this run began: every hospital erases the run, "
+                "`hospital erase`, and approves the study anew"
+            )
 
     def _before(self, asked: Mapping[str, Any]) -> None:
         """Before each round: rounds left, and whom it is about. Written down first."""

@@ -56,7 +56,7 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
 }
 KEPT = (
     "hospital.toml", "identity.key", "roster.json", "federation.json", "studies", "runs", "ledger.sqlite",
-    "oppositions.sqlite", "answered.sqlite", "worklists.sqlite", "members.key", "engine",
+    "oppositions.sqlite", "answered.sqlite", "worklists.sqlite", "members.key", "imports", "engine",
 )  # fmt: skip
 _TABLE = ("path", "table", "encoding", "person")
 _OPPOSED = ("asked", "opposition recorded", "oppositions imported", "consent needed")

@@ -4,7 +4,7 @@
                  |            |         |  ^
               refused       paused   waiting
 
-The table is all there is: `moved` looks up, nothing decides elsewhere. `diagram` draws it for the documentation.
+The table is all there is: `moved` looks up, nothing decides elsewhere, and docs/rules.md draws it.
 Hospitals decide alone, so one study may be approved here and refused there; a run needs the yes of all its members.
 """
 
@@ -27,7 +27,7 @@ class Move(NamedTuple):
 
 
 _STEWARD: Final = ("steward",)
-_YES: Final = Move("approved", _STEWARD)  # again, where a method, the roster or the rules are others than before
+_YES: Final = Move("approved", _STEWARD)  # again, where a method or the roster is another one than before
 _STOP: Final = {
     "approve": _YES,
     "pause": Move("paused", ("steward", "operator", "gate")),
@@ -82,11 +82,3 @@ def moved(state: str, action: str, role: str) -> str:
     if role not in moves[action].who:
         raise StudyError(f"{action} is for the {' or the '.join(moves[action].who)}, not for the {role}")
     return moves[action].to
-
-
-def diagram() -> str:
-    """The table as a Mermaid state diagram, one arrow per move, with who may act."""
-    lines = ["stateDiagram-v2", "    [*] --> draft"]
-    for state, moves in LIFE.items():
-        lines += [f"    {state} --> {m.to}: {action} ({', '.join(m.who)})" for action, m in moves.items()]
-    return "\n".join([*lines, "    expired --> [*]"])

@@ -98,8 +98,8 @@ class Cells:
       `family` is suppressed in all of it.
     - `align`: the same, on one grid for all groups and partitions of the `family`.
     - `require`: two cells, present and missing: a column missing for 1 to k-1 people is required of everybody.
-    - `combine`: cells are patterns of `sets` of people, of each analysis (sets, cells): nothing is told of them, and the
-      study is refused if a combination of the sets of several analyses rests on 1 to k-1 people.
+    - `combine`: cells are patterns of `sets` of people, of each analysis (sets, cells): nothing is told of them, and
+      the study is refused if a combination of the sets of several analyses rests on 1 to k-1 people.
     - `fine`: everything leaves as it is; needs the disclosure class named in `needs`.
     """
 

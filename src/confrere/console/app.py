@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from confrere.console import cohort, coordinator, ledger, opposition, researcher, synthetic, worklist
+from confrere.console import cohort, coordinator, import_fhir, ledger, opposition, researcher, synthetic, worklist
 from confrere.console.hospital import app as hospital_app
 from confrere.errors import ConfrereError
 
@@ -62,6 +62,7 @@ Version = Annotated[
 
 hospital_app.add_typer(opposition.app, name="opposition")
 hospital_app.add_typer(worklist.app, name="worklist")
+hospital_app.command()(import_fhir.import_fhir)
 app.add_typer(hospital_app, name="hospital")
 app.add_typer(cohort.app, name="cohort")
 app.add_typer(ledger.app, name="ledger")

@@ -13,7 +13,8 @@ https://github.com/OHDSI/Circepy; the reference is OHDSI's circe-be (Java), whos
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +25,24 @@ from confrere.errors import DataError, StudyError
 from confrere.study.circe import Definition, definition
 
 ENTRY, RULE, FINAL = "qualified", "included", "ended"  # stages of ohdsi-circepy, by the names of their tables
+# Attributes of criteria that ohdsi-circepy 0.3 reads and does not apply: a cohort would silently be too large.
+NOT_YET = {
+    "ConditionEra": ("AgeAtStart", "AgeAtEnd"),
+    "Death": ("OccurrenceEndDate", "CauseSourceConcept", "CauseSourceConceptCS"),
+    "DoseEra": ("Unit", "UnitCS", "DoseValue", "AgeAtStart", "AgeAtEnd"),
+    "DrugEra": ("AgeAtStart", "AgeAtEnd"),
+    "DrugExposure": ("EffectiveDrugDose",),
+    "Measurement": ("Abnormal", "RangeLowRatio", "RangeHighRatio", "Visits"),
+    "ObservationPeriod": (
+        "UserDefinedPeriod", "PeriodType", "PeriodTypeCS", "PeriodLength", "AgeAtStart", "AgeAtEnd",
+    ),
+    "PayerPlanPeriod": (
+        "UserDefinedPeriod", "PeriodLength", "AgeAtStart", "AgeAtEnd", "PayerConcept", "PlanConcept",
+        "SponsorConcept", "StopReasonConcept", "PayerSourceConcept", "PlanSourceConcept", "SponsorSourceConcept",
+        "StopReasonSourceConcept",
+    ),
+}  # fmt: skip
+EXCLUDING = ("GenderCS", "RaceCS", "EthnicityCS")  # of these it does not apply IsExclusion
 
 
 class Made(NamedTuple):
@@ -66,13 +85,15 @@ def cohort(cdm: Cdm, text: str) -> Made:
 
     Both tables are lazy, and stand on temporary tables of the source's connection.
     """
+    read = expression(text)
     from circe.execution import ExecutionError, build_cohort
+    from ibis.common.exceptions import IbisError
 
     stages = _Stages(cdm)
     try:
-        made = build_cohort(expression(text), backend=stages, cdm_schema="cdm", session_prefix="cf_")
-    except ExecutionError as error:
-        raise StudyError(f"the cohort definition cannot be executed: {error}") from error
+        made = build_cohort(read, backend=stages, cdm_schema="cdm", session_prefix="cf_")
+    except (ExecutionError, IbisError) as error:
+        raise StudyError(f"the cohort definition cannot be executed: {str(error)[:200]}") from error
     rows = made.select(subject_id="person_id", cohort_start_date="start_date", cohort_end_date="end_date")
     final = cdm.keep(rows.select(person_id="subject_id").distinct())
     # a definition without rules has its stage all the same
@@ -94,11 +115,74 @@ def expression(text: str) -> Any:
         from circe.api import cohort_expression_from_json
     except ImportError:
         raise StudyError("ohdsi-circepy is not installed; cohorts need: pip install 'confrere[omop]'") from None
+    found = json.loads(definition(text).text)
+    for node in _objects(found):
+        _check_applied(node)
+        _check_adjusted(node)
+        _use_apart(node, found.get("ConceptSets") or [])
     try:
-        return cohort_expression_from_json(text)
+        return cohort_expression_from_json(json.dumps(found))
     except ValueError as error:
-        first = str(error).splitlines()[0]
-        raise StudyError(f"the cohort definition is not Circe's: {first}; export it again from ATLAS") from error
+        why = " ".join(str(error).split())[:200]
+        raise StudyError(f"the cohort definition is not Circe's: {why}. Export it again from ATLAS") from error
+
+
+def _objects(node: Any) -> Iterator[dict[str, Any]]:
+    """All objects of a JSON."""
+    if isinstance(node, dict):
+        yield node
+    for value in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from _objects(value)
+
+
+def _check_applied(node: Mapping[str, Any]) -> None:
+    """Refuse what `ohdsi-circepy` would leave out without a word."""
+    left = [
+        f"{key} of {kind}"
+        for kind, keys in NOT_YET.items()
+        for key in keys
+        if isinstance(node.get(kind), dict) and node[kind].get(key) not in (None, [], {}, False)
+    ]
+    left += [f"IsExclusion of {key}" for key in EXCLUDING if (node.get(key) or {}).get("IsExclusion")]
+    if str(node.get("TimeUnit") or "day").lower() != "day":
+        left.append(f"TimeUnit {node['TimeUnit']}")
+    if left:
+        raise StudyError(
+            f"the cohort definition has {', '.join(left)}, which ohdsi-circepy 0.3 does not apply yet: the cohort "
+            f"would be another one than OHDSI's. Say it otherwise, or leave it out"
+        )
+
+
+def _check_adjusted(node: Mapping[str, Any]) -> None:
+    """Refuse adjusted dates by which an event could end before it starts: circe-be drops such, circepy 0.3 keeps them.
+
+    An event lasts 0 days or more, so its adjusted end is not before its adjusted start if it starts no later from the
+    same date, or from an earlier one.
+    """
+    adjusted = node.get("DateAdjustment")
+    if not isinstance(adjusted, dict):
+        return
+    start, end = (str(adjusted.get(f"{side}With", f"{side.upper()}_DATE")).upper() for side in ("Start", "End"))
+    first, last = (int(adjusted.get(f"{side}Offset", 0)) for side in ("Start", "End"))
+    if first > last or (start, end) == ("END_DATE", "START_DATE"):
+        raise StudyError(
+            f"the cohort definition adjusts dates so that an event may end before it starts ({start} {first:+d} days "
+            f"to {end} {last:+d} days): OHDSI leaves such events out, ohdsi-circepy 0.3 does not yet. Adjust both alike"
+        )
+
+
+def _use_apart(node: dict[str, Any], sets: list[Any]) -> None:
+    """Give a concept set that one criterion uses twice a copy for each use: circepy 0.3 cannot join one set twice."""
+    uses = [(node, "CodesetId")] if "CodesetId" in node else []
+    uses += [(node, key) for key in node if key.endswith("SourceConcept")]
+    uses += [(inner, "CodesetId") for key, inner in node.items() if key.endswith("CS") and isinstance(inner, dict)]
+    seen: set[Any] = set()
+    for place, key in uses:
+        used = [s for s in sets if s.get("id") == place.get(key)]
+        if place.get(key) in seen and used:
+            place[key] = max(s["id"] for s in sets) + 1
+            sets.append({**used[0], "id": place[key]})
+        seen.add(place.get(key))
 
 
 def people(source: str | Path, definitions: Sequence[Definition], hospital: str, without: Collection[str] = ()) -> Table:

@@ -55,6 +55,7 @@ CONTENTS = {  # the side bar: appended to the first page, where a code host need
         "airlock",
         "differencing",
         "opposition",
+        "fhir",
         "threats",
         "figures-rules",
         "five-safes",

@@ -75,7 +75,9 @@ def loaded(folder: Path, *sets: Rows) -> Path:
 
 def settings(kind: str) -> dict[str, Any]:
     """A definition with one kind of criterion, as the cohort suites have it."""
-    found: dict[str, Any] = copy.deepcopy(suite("cohortgeneration__firstOccurrence")["firstOccurrenceTestExpression.json"])
+    found: dict[str, Any] = copy.deepcopy(
+        suite("cohortgeneration__firstOccurrence")["firstOccurrenceTestExpression.json"]
+    )
     found["PrimaryCriteria"]["CriteriaList"] = [{kind: {"CodesetId": 0, "First": True}}]
     return found
 

@@ -31,9 +31,7 @@ def gaps(n: int, seed: int) -> pd.DataFrame:
     return frame.assign(pid=[f"p{seed}-{i}" for i in range(n)], **lost)
 
 
-CIRCE = (
-    '{"PrimaryCriteria": {"CriteriaList": [{"Death": {}}]}, "InclusionRules": [{"name": "old"}, {"name": "ill"}]}'
-)
+CIRCE = '{"PrimaryCriteria": {"CriteriaList": [{"Death": {}}]}, "InclusionRules": [{"name": "old"}, {"name": "ill"}]}'
 
 
 def passing(n: int, seed: int) -> pd.DataFrame:

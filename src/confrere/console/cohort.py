@@ -28,9 +28,9 @@ def count(
             "URL; three or more.",
         ),
     ],
-    out: Annotated[
-        Path, typer.Option("--out", metavar="FILE", help="File for the counts, as JSON.")
-    ] = Path("cohort.json"),
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="File for the counts, as JSON.")] = Path(
+        "cohort.json"
+    ),
 ) -> None:
     """Count the people of a cohort over all hospitals, and how many are left after each of its rules.
 

@@ -117,6 +117,7 @@ def expression(text: str) -> Any:
         raise StudyError("ohdsi-circepy is not installed; cohorts need: pip install 'confrere[omop]'") from None
     found = json.loads(definition(text).text)
     for node in _objects(found):
+        _check_known(node)
         _check_applied(node)
         _check_adjusted(node)
         _use_apart(node, found.get("ConceptSets") or [])
@@ -133,6 +134,26 @@ def _objects(node: Any) -> Iterator[dict[str, Any]]:
         yield node
     for value in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
         yield from _objects(value)
+
+
+def _check_known(node: Mapping[str, Any]) -> None:
+    """Refuse criteria and attributes that `ohdsi-circepy` does not know: it would pass over them."""
+    from circe import cohortdefinition
+
+    primary = node.get("PrimaryCriteria")
+    listed = (primary.get("CriteriaList") if isinstance(primary, dict) else None) or []
+    for criteria in (*listed, *(node.get("CensoringCriteria") or []), node.get("Criteria")):
+        for kind, attributes in criteria.items() if isinstance(criteria, dict) else ():
+            model = getattr(cohortdefinition, kind, None)
+            fields = getattr(model, "model_fields", {}) if kind != "Criteria" else {}
+            known = {str(name).replace("_", "").lower() for f, i in fields.items() for name in (f, i.alias)}
+            strange = [key for key in attributes or () if key.replace("_", "").lower() not in known]
+            if not fields:
+                raise StudyError(f"the cohort definition has a criterion '{kind}', which is not one of OHDSI's")
+            if strange:
+                raise StudyError(
+                    f"the cohort definition has '{strange[0]}' in {kind}, which ohdsi-circepy does not know"
+                )
 
 
 def _check_applied(node: Mapping[str, Any]) -> None:
@@ -185,7 +206,9 @@ def _use_apart(node: dict[str, Any], sets: list[Any]) -> None:
         seen.add(place.get(key))
 
 
-def people(source: str | Path, definitions: Sequence[Definition], hospital: str, without: Collection[str] = ()) -> Table:
+def people(
+    source: str | Path, definitions: Sequence[Definition], hospital: str, without: Collection[str] = ()
+) -> Table:
     """One row per person of a source: `person_id`, and for each definition how many of its steps the person passes.
 
     Raises DataError for what cannot be read, StudyError for a definition that cannot be executed.

@@ -125,9 +125,7 @@ def _cast(column: Any, kind: str) -> Any:
 
 
 @contextmanager
-def opened(
-    source: str | Path, hospital: str = "this hospital", without: Collection[str] = ()
-) -> Iterator[Cdm]:
+def opened(source: str | Path, hospital: str = "this hospital", without: Collection[str] = ()) -> Iterator[Cdm]:
     """The common data model at a path or a URL, until the block ends; less the people in `without`.
 
     DataError: what cannot be opened or read, also within the block, with the file or the table and the remedy.
@@ -187,7 +185,9 @@ def _server(url: str, where: str) -> Any:
     try:
         return ibis.connect(url.replace("postgresql://", "postgres://", 1))
     except psycopg.Error as error:
-        raise DataError(f"{where}: no connection ({type(error).__name__}); check host, port, user and database") from None
+        raise DataError(
+            f"{where}: no connection ({type(error).__name__}); check host, port, user and database"
+        ) from None
 
 
 def _listed(backend: Any) -> Mapping[str, Callable[[], Any]]:

@@ -38,8 +38,9 @@ from confrere.data.table import Table
 from confrere.errors import DataError
 from confrere.rounds import Analysis, Bools
 from confrere.study.cohorts import needed, reads
-from confrere.study.cuts import cuts_of, selects
+from confrere.study.cuts import cuts_of, selects, standing
 from confrere.study.file import Spec, Study
+from confrere.study.formulas import Model
 from confrere.study.ground import complete, model_of
 
 Texts = NDArray[np.object_]
@@ -166,6 +167,25 @@ def _cuts(study: Study, spec: Spec, analysis: Any, table: Table, k: int) -> Iter
         yield f"{spec.name}: {text}", {"selects": text, **alone}, family, who
         known = complete(table.frame, tuple(columns))
         yield f"{spec.name}: {', '.join(columns)}", {"columns": _gaps(table, columns)}, family, known
+    for text, who in _bounds(study, model, table):
+        yield f"{spec.name}: {text}", {"selects": text}, family, who
+
+
+def _bounds(study: Study, model: Model, table: Table) -> Iterator[tuple[str, Bools]]:
+    """Whom ranges clamp and reporting times divide: another range or time in another study is another cut.
+
+    Raises DataError where the formula does not exist for somebody here: said at approval, it tells nobody outside.
+    """
+    found = model.evaluate(table.frame, standing(model, table.frame))
+    for name in model.columns:
+        column = study.schema.column(name)
+        if column.range is not None and column.levels is None:
+            low, high = column.range
+            yield f"{name} <= {low:g}", np.asarray(table.frame[name] <= low)
+            yield f"{name} >= {high:g}", np.asarray(table.frame[name] >= high)
+    if found.time is not None and model.outcome is not None and model.outcome.time is not None:
+        for time in study.ground.marks:
+            yield f"{model.outcome.time.text} > {time:g}", np.asarray(found.time > time)
 
 
 def _steps(analysis: Any, table: Table) -> dict[str, Bools]:

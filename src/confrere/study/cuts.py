@@ -119,13 +119,17 @@ class _Anybody:
 
 def selects(model: Model, frame: Any) -> list[Bools]:
     """Whom each of the `cuts_of` a formula selects, (N,). Means stand for those of the network, not known yet."""
-    means = {text: _standing(values) for text, values in model.inner(frame).items()}
-    rows = TableRows(frame, model.schema, means)
+    rows = TableRows(frame, model.schema, standing(model, frame))
     held = {part.text: compute(part, rows) == 1 for cut in cuts_of(model) for part in cut.parts}
     return [
         np.isin(sum(held[part.text].astype(int) << j for j, part in enumerate(cut.parts)), cut.patterns)
         for cut in cuts_of(model)
     ]
+
+
+def standing(model: Model, frame: Any) -> dict[str, tuple[float, float]]:
+    """Means and SDs here of what a formula standardises, which stand for those of the network."""
+    return {text: _standing(values) for text, values in model.inner(frame).items()}
 
 
 def _comparisons(expression: Expression) -> Iterator[Expression]:

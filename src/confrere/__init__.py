@@ -36,7 +36,8 @@ __version__ = "0.1.0"
 # Imported on first use: the core stack takes seconds, `import confrere` must not.
 _WHERE = {
     "Cohort": "analyses.cohort", "Column": "study.schema", "CompetingRisks": "analyses.competing_risks",
-    "Cox": "analyses.cox", "Describe": "analyses.describe", "Fit": "console.fit", "Glm": "analyses.glm", "Ground": "study.ground",
+    "Cox": "analyses.cox", "Describe": "analyses.describe", "Fit": "console.fit", "Glm": "analyses.glm",
+    "Ground": "study.ground",
     "Impute": "study.imputation", "KaplanMeier": "analyses.kaplan_meier", "Linear": "analyses.linear",
     "Local": "console.local", "LogRank": "analyses.logrank", "Logistic": "analyses.logistic",
     "Poisson": "analyses.poisson", "Remote": "console.client", "Results": "console.fit", "Schema": "study.schema",
@@ -56,6 +57,7 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
-    "Cohort", "Column", "CompetingRisks", "Cox", "Describe", "Fit", "Glm", "Ground", "Impute", "KaplanMeier", "Linear", "Local",
-    "LogRank", "Logistic", "Poisson", "Remote", "Results", "Schema", "Screening", "Study", "connect", "local", "read",
+    "Cohort", "Column", "CompetingRisks", "Cox", "Describe", "Fit", "Glm", "Ground", "Impute", "KaplanMeier", "Linear",
+    "Local", "LogRank", "Logistic", "Poisson", "Remote", "Results", "Schema", "Screening", "Study", "connect", "local",
+    "read",
 ]  # fmt: skip

@@ -16,8 +16,7 @@ from confrere.study.circe import definition
 from confrere.study.ground import Ground
 from confrere.study.schema import Column, Schema
 
-RULES = ", ".join('{"name": "%d"}' % number for number in range(5))
-CIRCE = f'{{"PrimaryCriteria": {{}}, "InclusionRules": [{RULES}]}}'
+CIRCE = '{"PrimaryCriteria": {}, "InclusionRules": [{}, {}, {}, {}, {}]}'
 RANGES = {"x1": (-3.0, 3.0), "x2": (0.0, 10.0), "y": (-15.0, 15.0), "lab": (-10.0, 10.0)}
 LEVELS = {"arm": ("a", "b"), "stage": ("I", "II", "III"), "status": ("alive", "relapse", "death")}
 GROUND = Ground(

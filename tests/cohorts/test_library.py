@@ -59,7 +59,7 @@ def check(number: int, found: tuple[list[Row], list[int]], expected: Expected) -
     """Rows are equal, and so are the people with an entry event and those who meet all rules."""
     rows, left = found
     if number in TIES:
-        rows, expected = [r[:2] + ("",) for r in rows], expected._replace(rows=[r[:2] + ("",) for r in expected.rows])
+        rows, expected = [(*r[:2], "") for r in rows], expected._replace(rows=[(*r[:2], "") for r in expected.rows])
     assert rows == expected.rows
     assert left[-1] == len({row[0] for row in rows})
     if expected.masks:
@@ -72,9 +72,11 @@ def check(number: int, found: tuple[list[Row], list[int]], expected: Expected) -
 def generated(number: int) -> Iterator[Cdm]:
     """A hospital that has what a definition looks for."""
     expression = json.loads(text(library()[number]["expression"]))
-    with tempfile.TemporaryDirectory() as folder:
-        with opened(written(world(expression, seed=number), Path(folder))) as cdm:
-            yield cdm
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        opened(written(world(expression, seed=number), Path(folder))) as cdm,
+    ):
+        yield cdm
 
 
 @pytest.mark.shared

@@ -13,7 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("circe")
-psycopg = pytest.importorskip("psycopg")
+pytest.importorskip("psycopg")
+
+import psycopg
 
 import postgres
 from cohorts.definitions import DEFINITION, TEXT

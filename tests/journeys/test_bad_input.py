@@ -331,7 +331,8 @@ def test_a_disk_that_fills_up_is_no_traceback(shell: Shell, monkeypatch: pytest.
 
 def test_demos_that_there_are_not(shell: Shell) -> None:
     assert shell("demo", "lnug").err == "confrere: no demo is called 'lnug'; did you mean 'lung'?\n" + MORE
-    assert shell("demo", "heart").err == "confrere: no demo is called 'heart'; there is breast, lung, myeloma\n" + MORE
+    all_of_them = "there is breast, lung, myeloma, omop"
+    assert shell("demo", "heart").err == f"confrere: no demo is called 'heart'; {all_of_them}\n" + MORE
 
 
 # --- what is odd but right -------------------------------------------------------------------------------

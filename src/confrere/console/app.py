@@ -14,7 +14,7 @@ import typer
 
 from confrere.console import cohort, coordinator, import_fhir, ledger, opposition, researcher, synthetic, worklist
 from confrere.console.hospital import app as hospital_app
-from confrere.errors import ConfrereError
+from confrere.errors import ConfrereError, StudyError
 
 if TYPE_CHECKING:
     from confrere.rounds import Round
@@ -80,7 +80,7 @@ def root(version: Version = False) -> None:
 
 @app.command()
 def demo(
-    name: Annotated[str, typer.Argument(help="breast, lung or myeloma.", metavar="[NAME]")] = "breast",
+    name: Annotated[str, typer.Argument(help="breast, lung, myeloma or omop.", metavar="[NAME]")] = "breast",
     out: Out = Path("confrere-demo"),
     lang: Lang = "en",
     deadline: Deadline = None,
@@ -91,14 +91,20 @@ def demo(
         Path | None, typer.Option("--home", metavar="DIR", help="Keep the folders of a federated demo's sites here.")
     ] = None,
 ) -> None:
-    """Run a study over several hospitals in this process, on real public data, and write its report.
+    """Run a study over several hospitals in this process, on real public data (or synthetic), and write its report.
 
     breast: hormonal therapy and recurrence in 2,982 women. lung: survival with advanced lung cancer, many small
-    institutions. myeloma: progression, with death as a competing risk.
+    institutions. myeloma: progression, with death as a competing risk. omop: who could enter a trial, on OMOP records
+    of synthetic people.
     """
-    from confrere.console.demo import homeless, load
+    from confrere.console.demo import OMOP, homeless, load
     from confrere.console.local import Local
 
+    if name == OMOP:
+        if federated or home:
+            raise StudyError(f"the demo '{OMOP}' runs in this process alone; leave out --federated and --home")
+        _synthetic(out, lang, deadline)
+        return
     study, hospitals = load(name)
     if left := homeless(name):
         who = "1 person belongs to no hospital and is" if left == 1 else f"{left} people belong to no hospital and are"
@@ -116,7 +122,7 @@ def demo(
 
 @app.command()
 def records(
-    name: Annotated[str, typer.Argument(help="breast, lung or myeloma.", metavar="NAME")],
+    name: Annotated[str, typer.Argument(help="breast, lung, myeloma or omop.", metavar="NAME")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the files.")] = Path("records"),
 ) -> None:
     """Write a demo's study and the records of its hospitals as files, to try everything on."""
@@ -184,6 +190,19 @@ def explain(
         return
     for page in PAGES:
         typer.echo(f"{page.removesuffix('.md')}: {', '.join(sections(page))}")
+
+
+def _synthetic(out: Path, lang: str, deadline: float | None) -> None:
+    """The demo omop: its hospitals are made, asked, and gone."""
+    import tempfile
+
+    from confrere.console.demo import synthetic
+    from confrere.console.local import Local
+    from confrere.study.file import read
+
+    with tempfile.TemporaryDirectory() as folder:
+        study, *hospitals = synthetic(Path(folder))
+        _go(Local({one.name: one for one in hospitals}), read(study), out, lang, deadline)
 
 
 def _go(hospitals: Any, study: Any, out: Path, lang: str, deadline: float | None) -> None:

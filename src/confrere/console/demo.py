@@ -1,4 +1,4 @@
-"""The demos: real public data that the package brings, dealt to hospitals."""
+"""The demos: real public data that the package brings, dealt to hospitals, and synthetic OMOP records."""
 
 from __future__ import annotations
 
@@ -28,11 +28,15 @@ DEMOS = {
     "myeloma": Demo("Progression to myeloma, with death as a competing risk", "hospital"),
 }
 
+OMOP = "omop"  # synthetic people, as folders of OMOP tables
+
 
 def load(name: str) -> tuple[Study, dict[str, pd.DataFrame]]:
-    """The study of a demo and the records of its hospitals; who belongs to none is in none."""
+    """The study of a demo of one table and the records of its hospitals; who belongs to none is in none."""
+    if name == OMOP:
+        raise StudyError(f"the demo '{OMOP}' has OMOP folders, not one table; confrere records {OMOP} writes them")
     if name not in DEMOS:
-        raise StudyError(f"no demo is called '{name}'; {meant(name, DEMOS)}")
+        raise StudyError(f"no demo is called '{name}'; {meant(name, [*DEMOS, OMOP])}")
     study = parse(text_of(name), f"{name}.toml")
     frame = _records(name)
     column = DEMOS[name].hospital
@@ -49,7 +53,9 @@ def text_of(name: str) -> str:
 
 
 def written(name: str, folder: Path) -> list[Path]:
-    """Write a demo's study and the records of its hospitals into a folder; the files."""
+    """Write a demo's study and the records of its hospitals into a folder; the study file, and one path for each."""
+    if name == OMOP:
+        return synthetic(folder)
     _, hospitals = load(name)
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / "study.toml", *(folder / f"{hospital}.csv" for hospital in hospitals)]
@@ -57,6 +63,16 @@ def written(name: str, folder: Path) -> list[Path]:
     for file, frame in zip(files[1:], hospitals.values(), strict=True):
         frame.to_csv(file, index=False)
     return files
+
+
+def synthetic(folder: Path) -> list[Path]:
+    """Make the hospitals of the demo omop and its study in an empty folder; their paths, the study first."""
+    from confrere.data.synthesize import Plan, synthesize
+
+    made = synthesize(Plan(hospitals=3, people=5_000, seed=1), folder)
+    study = folder / "study.toml"
+    study.write_text(text_of(OMOP), encoding="utf-8")
+    return [study, *(one.folder for one in made)]
 
 
 def homeless(name: str) -> int:

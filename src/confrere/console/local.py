@@ -172,7 +172,7 @@ def local(
 
 
 def _read(source: Any, study: Study, built: Sequence[Any], name: str) -> Table:
-    """A hospital's people: the columns that a study names, or how far each gets in its cohorts, made of OMOP records."""
+    """A hospital's people: the columns that a study names, or how far each gets in its cohorts, of OMOP records."""
     import pandas as pd
 
     columns, definitions = build.columns_of(built), [a.cohort for a in built if hasattr(a, "cohort")]

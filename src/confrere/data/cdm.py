@@ -12,9 +12,19 @@ from collections.abc import Mapping
 
 REQUIRED = ("person", "observation_period")
 
-_TEXT_KEYS = ["domain_id", "vocabulary_id", "concept_class_id", "relationship_id", "reverse_relationship_id", "unique_device_id", "production_id", "is_hierarchical", "defines_ancestry"]
-_DOUBLES = ["value_as_number", "range_low", "range_high", "quantity", "dose_value", "amount_value", "numerator_value", "denominator_value", "latitude", "longitude"]
-_INTEGERS = ["year_of_birth", "month_of_birth", "day_of_birth", "days_supply", "refills", "gap_days", "drug_exposure_count", "condition_occurrence_count", "min_levels_of_separation", "max_levels_of_separation", "episode_number", "box_size", "concept_id_1", "concept_id_2"]
+_TEXT_KEYS = (
+    "domain_id", "vocabulary_id", "concept_class_id", "relationship_id", "reverse_relationship_id",
+    "unique_device_id", "production_id", "is_hierarchical", "defines_ancestry",
+)  # fmt: skip
+_DOUBLES = (
+    "value_as_number", "range_low", "range_high", "quantity", "dose_value", "amount_value", "numerator_value",
+    "denominator_value", "latitude", "longitude",
+)  # fmt: skip
+_INTEGERS = (
+    "year_of_birth", "month_of_birth", "day_of_birth", "days_supply", "refills", "gap_days", "drug_exposure_count",
+    "condition_occurrence_count", "min_levels_of_separation", "max_levels_of_separation", "episode_number",
+    "box_size", "concept_id_1", "concept_id_2",
+)  # fmt: skip
 
 _SPELT = {
     "person": """person_id! gender_concept_id! year_of_birth! month_of_birth day_of_birth birth_datetime race_concept_id

@@ -17,7 +17,7 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from confrere.data.omop import Cdm, opened, shown
 from confrere.data.table import Table
@@ -68,7 +68,8 @@ class _Stages:
     def table(self, name: str, database: str | None = None) -> Any:
         return self.made[name] if name in self.made else self.cdm.table(name)
 
-    def create_table(self, name: str, obj: Any, database: str | None = None, overwrite: bool = False) -> None:
+    def create_table(self, name: str, obj: Any, **settings: Any) -> None:
+        """Always temporary, and of another name: a table may be made of the one whose name it takes."""
         old, self.made[name] = self.made.get(name), self.cdm.keep(obj)
         if name.endswith((ENTRY, RULE)):
             self.people.append(self.cdm.keep(self.made[name].select("person_id").distinct()))
@@ -91,7 +92,7 @@ def cohort(cdm: Cdm, text: str) -> Made:
 
     stages = _Stages(cdm)
     try:
-        made = build_cohort(read, backend=stages, cdm_schema="cdm", session_prefix="cf_")
+        made = build_cohort(read, backend=cast(Any, stages), cdm_schema="cdm", session_prefix="cf_")
     except (ExecutionError, IbisError) as error:
         raise StudyError(f"the cohort definition cannot be executed: {str(error)[:200]}") from error
     rows = made.select(subject_id="person_id", cohort_start_date="start_date", cohort_end_date="end_date")

@@ -33,7 +33,7 @@ class Tally(NamedTuple):
 
     read: int
     taken: int
-    repeated: int  # the same resource again, as exports that follow one another have it
+    repeated: int  # another version of the same resource, as exports that follow one another have it
     left: Mapping[str, int]  # by reason
     quarantined: int
 
@@ -157,8 +157,9 @@ class _Book:
             if isinstance(made, Left):
                 self._seen[kind, made.reason] += 1
                 return
+            version = str((resource.get("meta") or {}).get("lastUpdated") or ""), place
             for row in made:
-                self._stage(row, place)
+                self._stage(row, version)
         self._seen[kind, "taken"] += 1
 
     def _refuse(self, kind: str, place: str, line: str, reason: str) -> None:
@@ -182,24 +183,24 @@ class _Book:
         resource = {**resource, "patient": {**resource["patient"], "reference": f"Patient/{own}"}}
         self._said.write(json.dumps(resource, ensure_ascii=False) + "\n")
 
-    def _stage(self, row: Person | Visit | Event, place: str) -> None:
+    def _stage(self, row: Person | Visit | Event, version: tuple[str, str]) -> None:
         if isinstance(row, Person):
             own = number(row.id)
             if self.patients.setdefault(own, row.id) != row.id:
                 raise DataError("two Patients would get the same person_id; change the id of one")
             self._undated += row.died and row.death is None
-            self._add("patient", (own, row.id, row.gender, row.year, row.month, row.day, row.death, place))
+            self._add("patient", (own, row.id, row.gender, row.year, row.month, row.day, row.death, *version))
             return
         patient = number(row.patient)
         if patient not in self.patients:
             raise DataError("it names nobody whose Patient is in the export; export it as well")
         if isinstance(row, Visit):
-            self._add("encounter", (number(row.id), patient, row.kind, row.start, row.end, place))
+            self._add("encounter", (number(row.id), patient, row.kind, row.start, row.end, *version))
             return
         key, unit, value = (None if c is None else self._key(c) for c in (row.code, row.unit, row.value))
         visit = number(row.visit) if row.visit else None
         given = (row.start, row.end, row.number, row.operator, row.text, row.low, row.high, row.quantity, row.days)
-        self._add("event", (row.resource, row.id, patient, visit, key, unit, value, *given, row.refills, place))
+        self._add("event", (row.resource, row.id, patient, visit, key, unit, value, *given, row.refills, *version))
 
     def _key(self, code: Code) -> int:
         return self.codes.setdefault(code, len(self.codes))

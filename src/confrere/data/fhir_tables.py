@@ -34,17 +34,17 @@ SYSTEMS: Mapping[str, str] = {  # https://hl7.org/fhir/R4/terminologies-systems.
 STAGED = {
     "patient": {
         "id": "bigint", "source": "varchar", "gender": "varchar", "year": "bigint", "month": "bigint", "day": "bigint",
-        "death": "timestamp", "place": "varchar",
+        "death": "timestamp", "updated": "varchar", "place": "varchar",
     },
     "encounter": {
         "id": "bigint", "patient": "bigint", "kind": "varchar", "started": "timestamp", "ended": "timestamp",
-        "place": "varchar",
+        "updated": "varchar", "place": "varchar",
     },
     "event": {
         "resource": "varchar", "id": "varchar", "patient": "bigint", "visit": "bigint", "code": "bigint",
         "unit": "bigint", "value": "bigint", "started": "timestamp", "ended": "timestamp", "number": "double",
         "operator": "varchar", "text": "varchar", "low": "double", "high": "double", "quantity": "double",
-        "days": "bigint", "refills": "bigint", "place": "varchar",
+        "days": "bigint", "refills": "bigint", "updated": "varchar", "place": "varchar",
     },
 }  # fmt: skip
 
@@ -202,12 +202,15 @@ def _case(value: str, cases: Mapping[str, Any], other: str) -> str:
     return f"case {value} {whens} else {other} end"
 
 
+LAST = "updated desc, place"  # of several versions of a resource, the latest
+
+
 def _tables(db: Any, name: str) -> None:
     """The tables of the data model as views over what was staged, and `repeated`, lines by resource."""
     for made, staged in (("person_of", "patient"), ("visit_of", "encounter")):
-        once = "row_number() over (partition by id order by place) = 1"
+        once = f"row_number() over (partition by id order by {LAST}) = 1"
         db.execute(f"create table {made} as select * from {staged} qualify {once}")
-    first = "place = min(place) over (partition by resource, id)"
+    first = f"dense_rank() over (partition by resource, id order by {LAST}) = 1"
     db.execute(f"create table once as select * from event qualify {first}")
     db.execute("""create table repeated as
         select resource, (count(distinct place) - count(distinct id))::bigint as lines from event group by resource

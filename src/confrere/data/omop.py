@@ -1,4 +1,4 @@
-"""A hospital's records in the OMOP common data model: a folder of Parquet or CSV files, a DuckDB file, a PostgreSQL URL.
+"""A hospital's records in the OMOP common data model: a folder of Parquet or CSV, a DuckDB file, a PostgreSQL URL.
 
     with opened("cdm/") as cdm:
         cdm.table("person").count().execute()
@@ -73,7 +73,6 @@ class Cdm:
         if name not in self._found:
             if kinds is None:
                 raise DataError(f"{self.where}: there is no table '{name}', and the data model has none of this name")
-            nothing = {column: ibis.null().cast(kind) for column, kind in kinds.items()}
             return self.backend.create_table(f"cf_{uuid.uuid4().hex[:16]}", schema=ibis.schema(kinds), temp=True)
         rows = self._found[name]()
         rows = rows.rename({column.lower(): column for column in rows.columns if column != column.lower()})

@@ -21,7 +21,7 @@ MOST = 50  # inclusion rules
 
 @dataclass(frozen=True)
 class Definition:
-    """A cohort definition. `text` is its JSON with keys sorted and blanks left out; `rules` name its inclusion rules."""
+    """A cohort definition. `text` is its JSON, keys sorted and blanks left out; `rules` name its inclusion rules."""
 
     text: str
     rules: tuple[str, ...]

@@ -45,7 +45,8 @@ class Journal:
         if at < len(self.records):
             if wire.pack(self.records[at]) != record:
                 raise ProtocolError(
-                    f"round {at + 1} of {self.path.name} has other numbers than before: the data or the package changed"
+                    f"round {at + 1} of {self.path.name} has other numbers than before: the data or the package "
+                    f"changed. To begin anew, every hospital erases the run, and the coordinator too, `coordinator erase`"
                 )
             return
         if at > len(self.records):

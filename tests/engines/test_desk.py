@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from confrere import wire
+from confrere.console.serving import alone
 from confrere.coordinator.conduct import Folder, conduct
 from confrere.data.opposition import Said
 from confrere.errors import Refused, StudyError, Waiting
@@ -296,3 +297,33 @@ def test_a_full_disk_or_a_broken_ledger_answers_nothing(place: Path) -> None:
         link.execute("DELETE FROM entries WHERE number = (SELECT max(number) FROM entries)")
     with pytest.raises((Refused, Waiting)):
         run(place)
+
+
+def test_a_slip_in_the_rules_waits_and_is_told_and_everything_can_still_be_stopped(place: Path) -> None:
+    ruled(Home(place / "lyon"), "alow = []")
+    with pytest.raises(Waiting, match="lyon cannot answer now"):
+        run(place)
+    assert "did you mean 'allow'" in told(place / "lyon")
+    home = Home(place / "lyon")
+    home.oppositions.add([Said("1", "*", "opposed", "2026-11-22", "letter")])
+    home.decide(HASH, "pause", "dr steward")
+    with pytest.raises(StudyError, match="did you mean 'allow'"):
+        _ = home.rules
+
+
+def test_a_study_whose_run_was_refused_is_no_longer_running(place: Path) -> None:
+    with pytest.raises(Refused):
+        run(place, at_message(9, lambda: Home(place / "lyon").oppositions.need_consent("public-interest research")))
+    states = {name: Home(place / name).studies.record(HASH) for name in NAMES}
+    assert {name: record.state for name, record in states.items() if record} == dict.fromkeys(NAMES, "waiting")
+
+
+def test_one_process_serves_a_folder(tmp_path: Path) -> None:
+    with (
+        alone(tmp_path / "lock"),
+        pytest.raises(StudyError, match="served by another process"),
+        alone(tmp_path / "lock"),
+    ):
+        pass
+    with alone(tmp_path / "lock"):
+        pass

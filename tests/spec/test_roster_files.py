@@ -153,7 +153,7 @@ def test_a_hospital_is_made_once(homes: dict[str, Home], tmp_path: Path) -> None
 def test_a_wrong_hospital_toml_is_explained(tmp_path: Path, line: str, message: str) -> None:
     (tmp_path / "hospital.toml").write_text(line)
     with pytest.raises(StudyError, match=message):
-        Home(tmp_path)
+        _ = Home(tmp_path).rules
 
 
 def test_a_hospital_may_be_stricter_and_no_study_laxer(tmp_path: Path) -> None:

@@ -133,12 +133,17 @@ def check(
     from confrere.study.file import read
 
     here = Home(home)
-    if why := here.check(read(study)):
+    asked = read(study)
+    if why := here.check(asked):
         typer.echo(f"{here.name} would not answer {study}:")
         for reason in why:
             typer.echo(f"  - {reason}")
         raise typer.Exit(3)
-    typer.echo(f"{here.name} would answer {study}, once its steward approves it.")
+    record = here.studies.record(asked.hash)
+    if record is None or record.state == "submitted":
+        typer.echo(f"{here.name} would answer {study}, once its steward approves it.")
+    else:
+        typer.echo(f"{here.name}: the rules and the records allow {study}; it is {record.state} here.")
 
 
 @app.command()
@@ -167,9 +172,14 @@ def approve(
 
     here = Home(home)
     text = _text(here, study)
+    asked = parse(text, study)
     if not yes:
-        shown(parse(text, study))
-        if not typer.confirm(f"\nDoes {here.name} approve this study?"):
+        shown(asked)
+        try:
+            agreed = typer.confirm(f"\nDoes {here.name} approve this study?")
+        except typer.Abort:
+            raise StudyError("nobody answered; with --yes nothing is asked, once the manifest was read") from None
+        if not agreed:
             raise typer.Exit(3)
     found = here.approve(text, by)
     typer.echo(f"{here.name} approves {found.id}, {found.hash[:16]}.")
@@ -250,15 +260,16 @@ def serve(home: At = HERE) -> None:
     """Connect to the coordinator and answer approved studies, until stopped. Connections go out only."""
     from itertools import cycle
 
-    from confrere.console.serving import stopped
+    from confrere.console.serving import alone, stopped
     from confrere.hospital.flare import serve as keep
     from confrere.hospital.flare import site, tidy
     from confrere.hospital.home import Home
     from confrere.hospital.vitals import exposed
 
     here = Home(home)
+    _ = here.rules  # StudyError where they are wrong
     process = site(here)
-    with stopped() as stop, exposed(here):
+    with alone(here.path / "serving.lock"), stopped() as stop, exposed(here):
         try:
             for turn in cycle(range(1800)):
                 if keep(here, process):
@@ -310,12 +321,14 @@ def _text(here: Any, study: str) -> str:
 
 
 def _hash(here: Any, study: str) -> str:
-    """A study's hash, from its file, the hash or the beginning of it. StudyError if none or several fit."""
+    """A study's hash, from its file, the hash or the beginning of it, or its id. StudyError if none or several fit."""
     from confrere.study.file import read
 
     if Path(study).exists():
         return read(study).hash
-    fitting = [r.study for r in here.studies.all() if len(study) >= 8 and r.study.startswith(study)]
+    known = [r.study for r in here.studies.all()]
+    fitting = [one for one in known if len(study) >= 8 and one.startswith(study)]
+    fitting = fitting or [one for one in known if here.studies.study(one).id == study]
     if len(fitting) != 1:
         raise StudyError(f"{study!r} is no file and no study that {here.name} knows; `hospital studies` lists them")
     return str(fitting[0])

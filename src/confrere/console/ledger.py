@@ -48,6 +48,8 @@ def verify(
         raise StudyError(f"--key {key!r} is no key: give 64 hex digits, or the 40 digits of the fingerprint in quotes")
     if head and not re.fullmatch(r"[0-9a-fA-F]{64}", head):
         raise StudyError(f"--head {head!r} is no head: give its 64 hex digits")
+    if not file.is_file():
+        raise StudyError(f"there is no file {file}; a hospital's ledger is ledger.sqlite in its folder")
     found = check(file, key, head=head)
     typer.echo(f"{file.name} verifies: entries {found.entries:,}, daily heads {found.heads:,}.")
     typer.echo(f"head {found.head}\nkey  {found.key}")

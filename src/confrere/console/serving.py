@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import signal
 import socket
@@ -15,6 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from confrere.errors import StudyError, Waiting
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """One process at a time: two that serve one folder would displace each other. StudyError if another does."""
+    with lock.open("a") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StudyError(f"{lock.parent} is being served by another process; stop it first") from None
+        yield
 
 
 @contextmanager

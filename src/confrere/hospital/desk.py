@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from confrere import wire
-from confrere.errors import ConfrereError, KeysError, Paused, ProtocolError, Refused
+from confrere.errors import ConfrereError, KeysError, Paused, ProtocolError, Refused, StudyError
 from confrere.hospital.gate import Gate, Violation
 from confrere.hospital.home import Home
 from confrere.hospital.manifest import Manifest
@@ -76,11 +76,15 @@ class Desk:
         """Let go of the run: its file of attempts is free for the next process, the ledger is one whole file."""
         if self._attempts is not None:
             self._attempts.close()
-            record = self.home.studies.record(self._hash)
-            if record is not None and record.state == "running":  # whoever asked has gone; the study waits for more
-                self.home.studies.move(self._hash, "wait", "coordinator", "coordinator")
+            self._wait()
             self.home.ledger.close()
         self._run = self._attempts = None
+
+    def _wait(self) -> None:
+        """Whoever asked has gone, or has no answer: the study waits for more."""
+        record = self.home.studies.record(self._hash)
+        if record is not None and record.state == "running":
+            self.home.studies.move(self._hash, "wait", "coordinator", "coordinator")
 
     @property
     def _hash(self) -> str:
@@ -98,7 +102,7 @@ class Desk:
         if self.home.oppositions.digest(self._study.purpose) != self._records.opposed:
             raise Refused(
                 "the register of oppositions changed since this run began: every hospital erases the run, "
-                "`hospital erase`, and approves the study anew"
+                "`hospital erase`, the coordinator too, and all approve the study anew"
             )
 
     def _before(self, asked: Mapping[str, Any]) -> None:
@@ -147,6 +151,7 @@ class Desk:
         why = str(reason)[:LONGEST] if ours else ""  # a message that fills the ledger would stop the hospital
         with suppress(OSError, ConfrereError):  # a full disk, a broken ledger: nothing is answered anyway
             self.home.log(event, study=self._hash, error=type(reason).__name__, why=why, **facts)
+            self._wait()
             if isinstance(reason, Violation | ProtocolError) and self._doing in ("round", "settle"):
                 self._strike()
         return wire.pack({event: True})
@@ -174,8 +179,8 @@ class Desk:
         if self._undecided(asked):
             return {"version": wire.release(), "undecided": True}
         study = self._study = self.home.approved(str(asked["study"]))
-        self._still(study)
         self._open_hours()
+        self._still(study)
         folder = self.home.run(study.hash)
         self._attempts = _claimed(folder / "attempts", self._linger)
         self._without = _members(folder, tuple(asked["without"]))
@@ -238,8 +243,12 @@ class Desk:
         return Manifest.of(record.approval.manifest)
 
     def _open_hours(self) -> None:
-        if not self.home.rules.open(datetime.now()):
-            raise Paused(f"asks are answered here {self.home.rules.hours}")
+        try:
+            rules = self.home.rules
+        except StudyError as wrong:  # mended in a minute: the run waits for it
+            raise Paused(str(wrong)) from None
+        if not rules.open(datetime.now()):
+            raise Paused(f"asks are answered here {rules.hours}")
 
     def _renew(self, epoch: int) -> None:
         """A run of the study under way with new keys. The epoch is written down before its keys are made."""
@@ -297,7 +306,8 @@ def _frozen(folder: Path, cut: str) -> None:
         file.write_text(cut, encoding="utf-8")
     elif file.read_text(encoding="utf-8") != cut:
         raise Refused(
-            "the records changed since this run began; refuse the study, or restore the cut that it began with"
+            "the records, or who is left out of them, changed since this run began. Restore the cut that it began "
+            "with; or every hospital erases the run, `hospital erase`, the coordinator too, and all approve the study anew"
         )
 
 

@@ -49,7 +49,7 @@ class Hospital:
             reply = self._desk.answer(message)
             answered(self._desk.home, message, reply, time.perf_counter() - began)
             return reply
-        except OSError:  # also its log could not be written
+        except (OSError, StudyError):  # also its ledger could not be written, or hospital.toml not be read
             return wire.pack({"unable": True})
         except Exception:  # noqa: BLE001 - the engine would send its traceback
             return wire.pack({"refused": True})

@@ -76,7 +76,6 @@ class Home:
             )
         self._config = _read(file)
         self.name: str = self._config["hospital"]["name"]
-        self.rules = Rules.of(self._config["policy"], str(file))
         if (self.path / "identity.new").exists():
             self._take_over()
 
@@ -188,6 +187,11 @@ class Home:
             file = self.path / "hospital.toml"
             raise StudyError(f"{file}: [metrics] port must be a number, such as 9464, not {port!r}")
         return port
+
+    @cached_property
+    def rules(self) -> Rules:
+        """[policy] of hospital.toml. StudyError where it is wrong: then nothing is answered, but all can be stopped."""
+        return Rules.of(self._config["policy"], str(self.path / "hospital.toml"))
 
     @cached_property
     def ledger(self) -> Ledger:

@@ -77,7 +77,7 @@ def moved(state: str, action: str, role: str) -> str:
     """The state after an action of a role. StudyError where the table does not have it, or not for this role."""
     moves = LIFE[state]
     if action not in moves:
-        may = ", ".join(moves) or "nothing more"
+        may = ", ".join(name for name, move in moves.items() if role in move.who) or "nothing more"
         raise StudyError(f"a study that is {state} cannot {action}; from there: {may}")
     if role not in moves[action].who:
         raise StudyError(f"{action} is for the {' or the '.join(moves[action].who)}, not for the {role}")

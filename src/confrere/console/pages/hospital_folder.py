@@ -115,7 +115,9 @@ class Hospital:
             if (now := self._stamps()) != self._config:
                 self._config = now
                 try:
-                    self._home, self.fault = Home(self._home.path), ""
+                    fresh = Home(self._home.path)
+                    _ = fresh.rules  # StudyError where they are wrong
+                    self._home, self.fault = fresh, ""
                 except ConfrereError as error:
                     self.fault = str(error)
             return self._home

@@ -46,7 +46,7 @@ class Journal:
             if wire.pack(self.records[at]) != record:
                 raise ProtocolError(
                     f"round {at + 1} of {self.path.name} has other numbers than before: the data or the package "
-                    f"changed. To begin anew, every hospital erases the run, and the coordinator too, `coordinator erase`"
+                    f"changed. To begin anew, every hospital erases the run, the coordinator too: `coordinator erase`"
                 )
             return
         if at > len(self.records):

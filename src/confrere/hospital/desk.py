@@ -307,7 +307,7 @@ def _frozen(folder: Path, cut: str) -> None:
     elif file.read_text(encoding="utf-8") != cut:
         raise Refused(
             "the records, or who is left out of them, changed since this run began. Restore the cut that it began "
-            "with; or every hospital erases the run, `hospital erase`, the coordinator too, and all approve the study anew"
+            "with; or every hospital erases the run, `hospital erase`, the coordinator too, and all approve anew"
         )
 
 

@@ -13,6 +13,7 @@ from confrere.console.demo import DEMOS, load
 from confrere.coordinator.federation import Left
 from confrere.hospital.manifest import Entry, Manifest, manifest
 from confrere.rounds import installed
+from confrere.study.circe import definition
 from confrere.study.file import Study, parse
 
 from .command import Frames, Shell, breast
@@ -67,7 +68,11 @@ TABLES: Settings = [
     {"method": "describe", "variables": ["treated", "age"]},
     {"method": "worklist", "title": "Seen", "criteria": ["age > 60 or nodes > 9", "size == '>50'", "er > 10"]},
 ]
-METHODS: dict[str, Settings] = {"survival": SURVIVAL, "causes": CAUSES, "outcomes": OUTCOMES, "tables": TABLES}
+CIRCE = '{"PrimaryCriteria": {"CriteriaList": [{"Death": {}}]}, "InclusionRules": [{"name": "old"}, {"name": "ill"}]}'
+COHORTS: Settings = [{"method": "cohort", "definition": CIRCE}]
+METHODS: dict[str, Settings] = {
+    "survival": SURVIVAL, "causes": CAUSES, "outcomes": OUTCOMES, "tables": TABLES, "cohorts": COHORTS,
+}  # fmt: skip
 
 
 def study(analyses: Settings, data: str = "", allow: str = "") -> Study:
@@ -92,6 +97,7 @@ def people() -> Frames:
         frame["entry"] = np.where(rng.random(len(frame)) < 0.3, 10, 0)
         frame["rtime"] += 20
         frame["weight"] = rng.uniform(0.5, 2, len(frame))
+        frame[definition(CIRCE).column] = rng.integers(0, 5, len(frame)).astype(float)  # steps that each passes
         frame["er"] = frame["er"].where(rng.random(len(frame)) > 0.1)
     frames["gouda"].loc[:3, "age"] = np.nan  # few: the study requires it of everybody
     return frames

@@ -135,7 +135,7 @@ def test_two_files_of_one_table(tmp_path: Path) -> None:
     ("source", "words"),
     [
         ("nowhere", "no such file"), ("mysql://h/d", "mysql:// is not known"), (__file__, "DuckDB cannot open it"),
-        ("postgresql://me:secret@127.0.0.1:1/none", "no connection"),
+        ("postgresql://me:secret@127.0.0.1:1/none", "no connection|psycopg is not installed"),
     ],
 )  # fmt: skip
 def test_what_is_no_source(source: str, words: str) -> None:

@@ -6,9 +6,7 @@ pictures there.
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,8 +18,6 @@ pytest.importorskip("axe_playwright_python")
 pytest.importorskip("playwright")
 
 import httpx
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import sync_playwright
 
 import serve_pages as pages
 from confrere.console.pages import tokens
@@ -30,16 +26,16 @@ from confrere.console.pages.laptop import Link
 from confrere.console.pages.sessions import Sessions
 from confrere.console.pages.settings import IdentitySettings
 from confrere.coordinator.book import Book
+from journeys import browser
+from journeys.browser import checked, shot
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed: apt-get install chromium")
+pytestmark = browser.needed
 PEOPLE = {
     "ada": {"name": "Ada Lovelace", "roles": ["confrere-dpo"], "amr": ["pwd", "mfa"]},
     "grace": {"name": "Grace Hopper", "roles": ["confrere-research"], "amr": ["mfa"]},
     "eve": {"name": "Eve", "roles": ["confrere-dpo"], "amr": ["pwd"]},
     "bob": {"name": "Bob", "roles": ["other"], "amr": ["mfa"]},
 }
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
 class Site(NamedTuple):
@@ -48,14 +44,6 @@ class Site(NamedTuple):
     url: str
     store: Sessions
     log: list[Any]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -92,22 +80,14 @@ def alone(tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
 @pytest.fixture
 def visit(chromium: Any) -> Iterator[Any]:
     """Opens a page in a browser of its own; nothing may be written to its console, such as what the policy blocked."""
-    contexts, said = [], list[str]()
+    with browser.visiting(chromium, lambda page: "/oauth2/" in page.url) as opened:
 
-    def open_(**given: Any) -> Any:
-        context = chromium.new_context(**{"locale": "en-GB", "viewport": {"width": 1100, "height": 760}, **given})
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(15_000)
-        page.route("https://**", lambda route: route.abort())  # the provider's page looks for its style elsewhere
-        page.on("console", lambda message: "/oauth2/" in page.url or said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        return page
+        def open_(**given: Any) -> Any:
+            page = opened(**given)
+            page.route("https://**", lambda route: route.abort())  # the provider's page looks for its style elsewhere
+            return page
 
-    yield open_
-    for context in contexts:
-        context.close()
-    assert not [text for text in said if not re.search(r"status of 4\d\d", text)]
+        yield open_
 
 
 def sign_in(page: Any, site: Site, who: str, path: str = "/") -> None:
@@ -117,18 +97,6 @@ def sign_in(page: Any, site: Site, who: str, path: str = "/") -> None:
     page.fill("input[name=sub]", who)
     page.click("button:has-text('Authorize')")
     page.wait_for_url(site.url + "/**")
-
-
-def shot(page: Any, name: str) -> None:
-    if folder := os.environ.get("CONFRERE_SHOTS"):
-        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
-
-
-def checked(page: Any) -> None:
-    """Nothing that axe finds, nothing wider than the screen, no control without a name."""
-    found = Axe().run(page, options={"runOnly": RULES, "resultTypes": ["violations"]})
-    assert not found.violations_count, found.generate_report()
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
 # Signing in ---------------------------------------------------------------------------------------------------

@@ -9,9 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,17 +20,15 @@ pytest.importorskip("joserfc")
 pytest.importorskip("axe_playwright_python")
 pytest.importorskip("playwright")
 
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import sync_playwright
 
 import serve_hospital as pages
 from confrere.console.pages.sessions import Person
 from confrere.hospital.home import Home
 from confrere.study.file import Study, parse
+from journeys import browser
+from journeys.browser import checked, shot
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed: apt-get install chromium")
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+pytestmark = browser.needed
 
 
 class Site(NamedTuple):
@@ -43,14 +39,6 @@ class Site(NamedTuple):
     app: Any
     study: Study
     worklist: str
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -70,34 +58,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 @pytest.fixture
 def visit(chromium: Any, site: Site) -> Iterator[Callable[..., Any]]:
     """Opens a browser in which somebody is signed in; nothing may be written to its console."""
-    contexts, said = [], list[str]()
+    with browser.visiting(chromium) as opened:
 
-    def open_(person: Person = pages.STEWARD, **given: Any) -> Any:
-        context = chromium.new_context(**{"locale": "en-GB", "viewport": {"width": 1100, "height": 760}, **given})
-        contexts.append(context)
-        context.add_cookies([{"name": "confrere", "value": pages.cookie(site.app, person), "url": site.url}])
-        page = context.new_page()
-        page.set_default_timeout(15_000)
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        return page
+        def open_(person: Person = pages.STEWARD, **given: Any) -> Any:
+            return opened([{"name": "confrere", "value": pages.cookie(site.app, person), "url": site.url}], **given)
 
-    yield open_
-    for context in contexts:
-        context.close()
-    assert not [text for text in said if not re.search(r"status of 4\d\d", text)]
-
-
-def shot(page: Any, name: str) -> None:
-    if folder := os.environ.get("CONFRERE_SHOTS"):
-        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
-
-
-def checked(page: Any) -> None:
-    """Nothing that axe finds, nothing wider than the screen."""
-    found = Axe().run(page, options={"runOnly": RULES, "resultTypes": ["violations"]})
-    assert not found.violations_count, found.generate_report()
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        yield open_
 
 
 def fresh(site: Site, name: str) -> Study:

@@ -7,9 +7,7 @@ With CONFRERE_SHOTS=FOLDER they leave pictures there.
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,8 +21,6 @@ pytest.importorskip("axe_playwright_python")
 pytest.importorskip("playwright")
 
 import httpx
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import sync_playwright
 
 import serve_research as research
 from confrere.console.pages.sessions import Person
@@ -33,20 +29,12 @@ from confrere.coordinator.release import checks as output_checks
 from confrere.data.opposition import Said
 from confrere.hospital.home import Home
 from confrere.study.file import parse
+from journeys import browser
+from journeys.browser import checked, shot
 from serve_research import ADA, BOB, BOTH, COX, FIRST, GRACE, IDA, SECOND, Site, study
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed: apt-get install chromium")
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+pytestmark = browser.needed
 EVIL = '<script>document.title="owned"</script><b>x</b>'
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -59,36 +47,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 @pytest.fixture
 def visit(chromium: Any, site: Site) -> Iterator[Callable[..., Any]]:
     """Opens a browser in which a person is signed in; nothing may be written to its console, as of a blocked style."""
-    contexts, said = [], list[str]()
+    with browser.visiting(chromium) as opened:
 
-    def open_(person: Person, path: str = "", **given: Any) -> Any:
-        context = chromium.new_context(**{"locale": "en-GB", "viewport": {"width": 1100, "height": 760}, **given})
-        contexts.append(context)
-        context.add_cookies([{"name": "confrere", "value": site.store.begin(person).id, "url": site.url}])
-        page = context.new_page()
-        page.set_default_timeout(15_000)
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.goto(site.url + path)
-        return page
+        def open_(person: Person, path: str = "", **given: Any) -> Any:
+            page = opened([{"name": "confrere", "value": site.store.begin(person).id, "url": site.url}], **given)
+            page.goto(site.url + path)
+            return page
 
-    yield open_
-    for context in contexts:
-        context.close()
-    assert not [text for text in said if not re.search(r"status of 4\d\d", text)]
-
-
-def shot(page: Any, name: str) -> None:
-    if folder := os.environ.get("CONFRERE_SHOTS"):
-        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
-
-
-def checked(page: Any, name: str = "") -> None:
-    """Nothing that axe finds, nothing wider than the screen, no control without a name."""
-    found = Axe().run(page, options={"runOnly": RULES, "resultTypes": ["violations"]})
-    assert not found.violations_count, found.generate_report()
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    shot(page, name)
+        yield open_
 
 
 def submitted(page: Any, site: Site, text: str) -> str:

@@ -21,20 +21,6 @@ HASH = parse(STUDY).hash
 START = {"do": "start", "study": HASH, "version": wire.release(), "without": ()}
 
 
-@pytest.fixture(scope="module")
-def founded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("federation")
-    found(place)
-    return place
-
-
-@pytest.fixture
-def place(founded: Path, tmp_path: Path) -> Path:
-    """The same federation, before its first run."""
-    shutil.copytree(founded, tmp_path / "f")
-    return tmp_path / "f"
-
-
 def once(place: Path, fault: Fault = lambda name, number, answered: None) -> Found:
     """One attempt: fresh processes everywhere."""
     from confrere.hospital.home import Home
@@ -48,10 +34,10 @@ def once(place: Path, fault: Fault = lambda name, number, answered: None) -> Fou
 
 
 @pytest.fixture(scope="module")
-def whole(founded: Path, tmp_path_factory: pytest.TempPathFactory) -> Found:
+def whole(beginning: Path, tmp_path_factory: pytest.TempPathFactory) -> Found:
     """The undisturbed run."""
     copy = tmp_path_factory.mktemp("whole") / "f"
-    shutil.copytree(founded, copy)
+    shutil.copytree(beginning, copy)
     return once(copy)
 
 
@@ -104,13 +90,13 @@ def messages(place: Path) -> int:
 @pytest.mark.parametrize(
     "every", [pytest.param(False, id="some"), pytest.param(True, id="every", marks=pytest.mark.slow)]
 )
-def test_a_hospital_lost_at_any_message_is_waited_for(place: Path, founded: Path, whole: Found, every: bool) -> None:
+def test_a_hospital_lost_at_any_message_is_waited_for(place: Path, beginning: Path, whole: Found, every: bool) -> None:
     total = messages(place)
     assert total > 20
     strikes = [(at, answered) for at in range(1, total + 1) for answered in (False, True)]
     for at, answered in strikes if every else [strikes[i] for i in (0, 9, 24, 51, -1)]:
         shutil.rmtree(place)
-        shutil.copytree(founded, place)
+        shutil.copytree(beginning, place)
 
         def lose(name: str, number: int, done: bool, at: int = at, answered: bool = answered) -> None:
             if name == "delft" and number == at and done == answered:

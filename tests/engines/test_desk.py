@@ -23,23 +23,10 @@ from confrere.hospital.home import Home
 from confrere.hospital.ledger import verify
 from confrere.hospital.left import left
 from confrere.study.file import parse
-from engines.inprocess import NAMES, STUDY, Fault, found, let_go, links, told
+from engines.inprocess import NAMES, STUDY, Fault, let_go, links, told
 
 HASH = parse(STUDY).hash
 REFUSED, UNABLE = wire.pack({"refused": True}), wire.pack({"unable": True})
-
-
-@pytest.fixture(scope="module")
-def founded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("federation")
-    found(place)
-    return place
-
-
-@pytest.fixture
-def place(founded: Path, tmp_path: Path) -> Path:
-    shutil.copytree(founded, tmp_path / "f")
-    return tmp_path / "f"
 
 
 def start(text: str = STUDY, **other: Any) -> bytes:
@@ -327,3 +314,19 @@ def test_one_process_serves_a_folder(tmp_path: Path) -> None:
         pass
     with alone(tmp_path / "lock"):
         pass
+
+
+def test_a_receipt_names_no_study_that_was_refused_at_the_last_moment(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named(place)
+    home = Home(place / "lyon")
+    seen = home.records(parse(STUDY, ""))
+    refusal = home.answered.judge(seen.cohorts, seen.k)._replace(ok=False, about="people")
+    monkeypatch.setattr(home.answered, "admit", lambda *args, **kind: refusal)
+    with pytest.raises(Refused):
+        seen.answered(home, parse(STUDY, ""))
+    assert home.oppositions.receipt(seen.ids[0]) == []
+    monkeypatch.undo()
+    seen.answered(home, parse(STUDY, ""))
+    assert [use.study for use in home.oppositions.receipt(seen.ids[0])] == [HASH]

@@ -120,6 +120,11 @@ def test_a_clock_that_is_wrong_and_a_hospital_that_left_are_told(
     assert hospitals["curie"]["version"] is None
 
 
+def test_how_many_are_on_worklists_is_not_for_whoever_asks(service: Service) -> None:
+    assert "on_worklists" in service.health()["hospitals"]["curie"]  # the operator's page has it
+    assert "worklist" not in said(TestClient(api.web(service, "0")), "/health").replace('"worklist"', "")
+
+
 @pytest.mark.parametrize(
     "said",
     [

@@ -124,7 +124,6 @@ class Hospital(BaseModel):
     version: str | None = Field(examples=["0.1.0"])
     clock_ahead: float | None = Field(examples=[-0.004])
     disk_free: int | None = Field(examples=[70218833920])
-    on_worklists: int | None = Field(None, examples=[33])
 
 
 class Health(BaseModel):

@@ -46,11 +46,11 @@ class Records:
     def answered(self, home: Home, study: Study) -> None:
         """Write down, before the first value leaves, whom the answers are about."""
         home.oppositions.answered(study.table, study.purpose, self.ids, self.k)
-        today = datetime.now(UTC).date().isoformat()
-        home.oppositions.used(study.hash, study.title, study.purpose, self.ids, today)
         judged = home.answered.admit(study.hash, self.cohorts, self.k, strict=home.rules.scope == "own")
         if not judged.ok:
             raise Refused(judged.why)
+        today = datetime.now(UTC).date().isoformat()  # last: a receipt names no study that was refused
+        home.oppositions.used(study.hash, study.title, study.purpose, self.ids, today)
 
 
 def records(home: Home, study: Study, without: Sequence[str] = ()) -> Records:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from confrere.hospital.manifest import Manifest
 from confrere.rounds import find, installed
 from confrere.study.file import Study, parse
 from confrere.study.life import moved
+from confrere.sums.files import write_private
 
 INBOX: Final = 200  # studies that may wait for a decision; more are not taken in
 _HEX: Final = frozenset("0123456789abcdef")
@@ -93,7 +93,7 @@ class Studies:
             if sum(r.state == "submitted" for r in self.all()) >= INBOX:
                 raise Refused(f"{INBOX} studies wait for a decision here; decide about some first")
             with self._alone():
-                self._write(self._text(study.hash), text.encode())
+                write_private(self._text(study.hash), text.encode())
                 self._save(Record(study.hash, moved("draft", "submit", "researcher"), _now(), by))
         return study
 
@@ -154,16 +154,7 @@ class Studies:
 
     def _save(self, record: Record) -> None:
         text = json.dumps(asdict(record), ensure_ascii=False, indent=1)
-        self._write(self.path / f"{record.study}.json", text.encode())
-
-    def _write(self, file: Path, data: bytes) -> None:
-        """Whole or not at all."""
-        fresh = file.with_name(f".{file.name}.{os.getpid()}")
-        with fresh.open("wb") as handle:
-            handle.write(data)
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(fresh, file)
+        write_private(self.path / f"{record.study}.json", text.encode())
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

@@ -40,7 +40,7 @@ def _hospitals(known: dict[str, dict[str, object]], _: Tongue) -> Table:
         Column("name", _("Hospital")), Column("state", _("Connection")),
         Column("seconds_ago", _("Seconds ago"), "number"),
         Column("version", _("Release of Confrere")), Column("clock_ahead", _("Clock ahead, seconds"), "number"),
-        Column("disk_free", _("Free disk"), "size"),
+        Column("disk_free", _("Free disk"), "size"), Column("on_worklists", _("On worklists, floored"), "count"),
     )  # fmt: skip
     records = [
         {"name": name, **said, "state": _("connected") if said["connected"] else _("not connected")}

@@ -25,8 +25,9 @@ from confrere.hospital.run import SUPPORT_SCALE
 from confrere.rounds import find
 from confrere.study.file import parse
 from confrere.sums import fixed
+from engines.conftest import beginning, place  # noqa: F401
 from engines.inprocess import NAMES, STUDY, told
-from engines.test_desk import HASH, REFUSED, UNABLE, at_message, founded, place, run, start  # noqa: F401
+from engines.test_desk import HASH, REFUSED, UNABLE, at_message, run, start
 
 Message = dict[str, Any]
 

@@ -20,8 +20,9 @@ from confrere.hospital.home import Home
 from confrere.hospital.ledger import verify
 from confrere.study.file import parse
 from confrere.study.worklist import Worklist
+from engines.conftest import beginning, place  # noqa: F401
 from engines.inprocess import STUDY
-from engines.test_desk import HASH, REFUSED, founded, place, run, start  # noqa: F401
+from engines.test_desk import HASH, REFUSED, run, start
 
 
 def stopped(home: Home) -> bool:

@@ -40,7 +40,7 @@ html_copy_source = html_show_sourcelink = html_show_sphinx = False
 DOCS = Path(__file__).parent
 FILES = {"contributing": "CONTRIBUTING.md", "changes": "CHANGELOG.md"}  # pages that are files at the top
 CONTENTS = {  # the side bar: appended to the first page, where a code host need not show it
-    "Start": ("researcher", "tutorial", "results", "missing", "cohorts", "synthetic"),
+    "Start": ("researcher", "tutorial", "results", "missing", "cohorts", "features", "recruitment", "synthetic"),
     "Methods": ("methods/*",),
     "Hospitals": (
         "federation",
@@ -55,6 +55,7 @@ CONTENTS = {  # the side bar: appended to the first page, where a code host need
         "airlock",
         "differencing",
         "opposition",
+        "sources",
         "fhir",
         "threats",
         "figures-rules",

@@ -84,7 +84,8 @@ def worklist(home: Home, study: Study, *clinicians: str, title: str = "Old and l
     """A list of three patients for these clinicians; its name."""
     rows = pd.DataFrame({"pid": [PATIENT, "4712", "4713"], "age": [71.5, 80.0, 66.25], "size": [">50", None, "<=20"]})
     answers = (("met", "met"), ("met", "unknown"), ("met", "failed"))
-    kept = Worklist(title, "call them for the trial", ("age >= 65", "size == '>50'"), rows, answers)
+    funnel = (("screened", "", 2982), ("not ruled out", "age >= 65", 773), ("not ruled out", "size == '>50'", 3))
+    kept = Worklist(title, "call them for the trial", ("age >= 65", "size == '>50'"), rows, answers, funnel)
     name = home.worklists.keep(study.hash, study.purpose, kept)
     for who in clinicians:
         home.worklists.grant(name, who)

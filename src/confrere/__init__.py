@@ -16,12 +16,22 @@ if TYPE_CHECKING:
     from confrere.analyses.competing_risks import CompetingRisks
     from confrere.analyses.cox import Cox
     from confrere.analyses.describe import Describe
+    from confrere.analyses.effects.effect import Effect
+    from confrere.analyses.feasibility import Feasibility
     from confrere.analyses.glm import Glm
     from confrere.analyses.kaplan_meier import KaplanMeier
+    from confrere.analyses.kmeans import KMeans
     from confrere.analyses.linear import Linear
     from confrere.analyses.logistic import Logistic
     from confrere.analyses.logrank import LogRank
+    from confrere.analyses.mixture import Mixture
+    from confrere.analyses.occurrence import Occurrence
+    from confrere.analyses.overlap import Overlap
+    from confrere.analyses.pathways import Pathways
+    from confrere.analyses.pca import PCA
+    from confrere.analyses.person_time import PersonTime
     from confrere.analyses.poisson import Poisson
+    from confrere.analyses.recruitment import Enrolment, Recruitment
     from confrere.analyses.worklist import Screening
     from confrere.console.client import Remote, connect
     from confrere.console.fit import Fit, Results
@@ -36,13 +46,16 @@ __version__ = "0.1.0"
 # Imported on first use: the core stack takes seconds, `import confrere` must not.
 _WHERE = {
     "Cohort": "analyses.cohort", "Column": "study.schema", "CompetingRisks": "analyses.competing_risks",
-    "Cox": "analyses.cox", "Describe": "analyses.describe", "Fit": "console.fit", "Glm": "analyses.glm",
-    "Ground": "study.ground",
+    "Cox": "analyses.cox", "Describe": "analyses.describe", "Effect": "analyses.effects.effect",
+    "Feasibility": "analyses.feasibility", "Fit": "console.fit", "Glm": "analyses.glm",
+    "Enrolment": "analyses.recruitment", "Ground": "study.ground", "Recruitment": "analyses.recruitment",
     "Impute": "study.imputation", "KaplanMeier": "analyses.kaplan_meier", "Linear": "analyses.linear",
     "Local": "console.local", "LogRank": "analyses.logrank", "Logistic": "analyses.logistic",
     "Poisson": "analyses.poisson", "Remote": "console.client", "Results": "console.fit", "Schema": "study.schema",
     "Screening": "analyses.worklist", "Study": "study.file", "connect": "console.client", "local": "console.local",
-    "read": "study.file",
+    "Occurrence": "analyses.occurrence", "Overlap": "analyses.overlap", "Pathways": "analyses.pathways",
+    "PersonTime": "analyses.person_time", "read": "study.file", "KMeans": "analyses.kmeans",
+    "Mixture": "analyses.mixture", "PCA": "analyses.pca",
 }  # fmt: skip
 
 
@@ -57,7 +70,8 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
-    "Cohort", "Column", "CompetingRisks", "Cox", "Describe", "Fit", "Glm", "Ground", "Impute", "KaplanMeier", "Linear",
-    "Local", "LogRank", "Logistic", "Poisson", "Remote", "Results", "Schema", "Screening", "Study", "connect", "local",
-    "read",
+    "PCA", "Cohort", "Column", "CompetingRisks", "Cox", "Describe", "Effect", "Enrolment", "Feasibility", "Fit",
+    "Glm", "Ground", "Impute", "KMeans", "KaplanMeier", "Linear", "Local", "LogRank", "Logistic", "Mixture",
+    "Occurrence", "Overlap", "Pathways", "PersonTime", "Poisson", "Recruitment", "Remote", "Results", "Schema",
+    "Screening", "Study", "connect", "local", "read",
 ]  # fmt: skip

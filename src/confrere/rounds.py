@@ -60,6 +60,8 @@ class Sum:
     symmetric: bool = False
     needs: str = ""  # the disclosure class without which it may not leave
     known: bool = False  # sums of counts that the support of the design holds already: no new numbers
+    bits: int = 128  # of the ring for one number; 64 or 32 where totals are known to fit: large arrays travel lighter
+    reach: float = np.inf  # public bound of |total| in units of the scale, if there is one
 
     def numbers(self) -> Array:
         """The distinct numbers, flat: all of them, or the upper triangle of a symmetric matrix."""
@@ -91,6 +93,9 @@ class Cells:
 
     - `refuse`: the study is refused.
     - `suppress`: the cell and, so that it cannot be had by subtraction, another one of its group are left out.
+    - `hide`: the same, and nobody learns which of the cells left out have nobody (sparse tables).
+    - `near`: cells are (place by one partition, by another), the last of each nowhere: the verdict says which two
+      places 1 to k-1 people tell apart, and no count.
     - `drop`: its people are left out, and the verdict's number of people does not count them.
     - `show`: the verdict says which cells hold at least k people; nobody is left out.
     - `merge`: it is merged with its neighbours in the same group (ordered cells). `marks` are cell numbers
@@ -100,6 +105,11 @@ class Cells:
     - `require`: two cells, present and missing: a column missing for 1 to k-1 people is required of everybody.
     - `combine`: cells are patterns of `sets` of people, of each analysis (sets, cells): nothing is told of them, and
       the study is refused if a combination of the sets of several analyses rests on 1 to k-1 people.
+    - `known`: cells are patterns of `sets` (sets, cells), such as cohorts, of which the sizes may be told elsewhere too.
+      The verdict has a place for every cell and then for every set: told, or -1. No combination of those told, and of
+      everybody, rests on 1 to k-1 people. Sets go before cells, larger cells before smaller ones.
+    - `moved`: cells are (place before, place now), of `bound` places now, by which sums are told. If these sums and
+      those by the places before, combined, rest on 1 to k-1 people, nothing of the design's cells of this rule is told.
     - `fine`: everything leaves as it is; needs the disclosure class named in `needs`.
     """
 
@@ -147,6 +157,9 @@ class Design:
         if name not in self._made:
             self._made[name] = make()
         return cast(T, self._made[name])
+
+
+LARGE = 10_000  # numbers of a sum that is not remembered if it is of a disclosure class
 
 
 class Verdict(NamedTuple):
@@ -259,9 +272,11 @@ def within(group: str, flow: Flow[T]) -> Flow[T]:
 def supported(flow: Flow[T]) -> Flow[T]:
     """A flow that asks the support of every design before its first value, and nothing twice.
 
-    The same ask again is answered from memory: it would be the same sum, and spend the budget of numbers.
+    The same ask again is answered from memory: it would be the same sum, and spend the budget of numbers. Large
+    sums of a disclosure class are beyond the budget, and not remembered.
     """
     known: dict[Hashable, Any] = {}
+    large: set[Hashable] = set()
     designs: set[Hashable] = set()
     try:
         asks = next(flow)
@@ -272,10 +287,20 @@ def supported(flow: Flow[T]) -> Flow[T]:
                 if new:
                     for a, got in zip(new.values(), (yield tuple(new.values())), strict=True):
                         known[a.key] = got
+                        large |= {a.key} if _large(got) else set()
                 designs |= {(a.analysis, a.step, a.group) for a in wanted if a.kind == "support"}
-            asks = flow.send(tuple(known[a.key] for a in asks))
+            answers = tuple(known[a.key] for a in asks)
+            for key in large:
+                del known[key]
+            large.clear()
+            asks = flow.send(answers)
     except StopIteration as stop:
         return cast(T, stop.value)
+
+
+def _large(answer: Any) -> bool:
+    """Whether an answer is of a disclosure class beyond the budget of numbers: too large to be remembered."""
+    return isinstance(answer, tuple) and any(isinstance(s, Sum) and s.needs and s.value.size > LARGE for s in answer)
 
 
 def _design_of(a: Ask, designs: set[Hashable]) -> Ask | None:
@@ -309,15 +334,19 @@ class Step(NamedTuple):
 
     on: str
     repeats: int
+    counted: str = ""  # the attribute of the analysis that says how often, where its settings decide
 
 
 def local(
-    *, on: str = "", repeats: int = 1
+    *, on: str = "", repeats: int | str = 1
 ) -> Callable[[Callable[Concatenate[Any, People, P], T]], Callable[Concatenate[Any, People, P], T]]:
-    """Mark a method that runs inside the hospitals. `on` names the method that makes its design."""
+    """Mark a method that runs inside the hospitals. `on` names the method that makes its design.
+
+    `repeats` is how often it may be asked in a run, or the name of what says so of an analysis.
+    """
 
     def mark(method: Callable[Concatenate[Any, People, P], T]) -> Callable[Concatenate[Any, People, P], T]:
-        method.__dict__["step"] = Step(on, repeats)
+        method.__dict__["step"] = Step(on, 0, repeats) if isinstance(repeats, str) else Step(on, repeats)
         return method
 
     return mark
@@ -328,7 +357,7 @@ def step_of(a: Ask) -> Step:
     mark = getattr(getattr(type(a.analysis), a.step, None), "step", None)
     if not isinstance(mark, Step):
         raise ProtocolError(f"{name_of(a.analysis)} has no step {a.step!r}")
-    return mark
+    return mark._replace(repeats=int(getattr(a.analysis, mark.counted))) if mark.counted else mark
 
 
 def sums_of(a: Ask) -> type[Any]:
@@ -389,11 +418,12 @@ class People:
     """This hospital's people as one step sees them. Only this class makes a `Sum`."""
 
     def __init__(
-        self, table: Any, design: Design | None = None, verdict: Verdict | None = None, key: bytes = b""
-    ) -> None:
+        self, table: Any, design: Design | None = None, verdict: Verdict | None = None, key: bytes = b"",
+        shared: bytes = b"",
+    ) -> None:  # fmt: skip
         self.table = table
         self.kept: dict[str, Any] = {}
-        self._key = key
+        self._key, self._shared = key, shared
         self._design = design
         self._verdict = verdict
 
@@ -404,10 +434,15 @@ class People:
             raise ProtocolError("this step names no design: write @local(on=...)")
         return self._design
 
-    def words(self, purpose: str, ids: Sequence[object]) -> NDArray[np.uint64]:
-        """A random word (n,) for each id, the same whenever it is asked: a hash under a key that stays here."""
+    def words(self, purpose: str, ids: Sequence[object], *, shared: bool = False) -> NDArray[np.uint64]:
+        """A random word (n,) for each id, the same whenever it is asked: a hash under a key that stays here.
+
+        `shared`: under a key that all hospitals of the run have and the coordinator lacks, so that who is in a fold or
+        a sample does not depend on the hospital.
+        """
+        key = self._shared if shared else self._key
         whole = (str(int(i)) if isinstance(i, float) and i.is_integer() else str(i) for i in ids)
-        made = (hashlib.blake2b(i.encode(), digest_size=8, key=self._key, person=purpose.encode()) for i in whole)
+        made = (hashlib.blake2b(i.encode(), digest_size=8, key=key, person=purpose.encode()) for i in whole)
         return np.frombuffer(b"".join(m.digest() for m in made), dtype="<u8").astype(np.uint64)
 
     def count(self, where: Bools | None = None) -> Sum:
@@ -468,12 +503,13 @@ def effective(weights: Array | None) -> float:
 class Site:
     """One hospital's records during a run: runs steps, remembers designs; knows nothing of thresholds.
 
-    `key` (32 bytes at most) is what its people's random numbers come from; None until the keys of the run are made.
+    `key` (32 bytes at most) is what its people's random numbers come from, `shared` those that must not depend on the
+    hospital; None until the keys of the run are made.
     """
 
-    def __init__(self, table: Any, key: bytes | None = None) -> None:
+    def __init__(self, table: Any, key: bytes | None = None, shared: bytes | None = None) -> None:
         self.table = table
-        self.key = key
+        self.key, self.shared = key, shared
         self.kept: dict[tuple[str, str], Any] = {}
         self._designs: dict[Hashable, Design] = {}
         self._verdicts: dict[Hashable, Verdict] = {}
@@ -487,7 +523,8 @@ class Site:
         return made
 
     def _make(self, a: Ask, table: Any) -> Design:
-        return cast(Design, getattr(a.analysis, a.step)(People(table, key=self.key or b""), *a.args))
+        people = People(table, key=self.key or b"", shared=self.shared or b"")
+        return cast(Design, getattr(a.analysis, a.step)(people, *a.args))
 
     def people(self, a: Ask) -> int:
         """How many people of this hospital are in the design that an ask works on."""
@@ -501,7 +538,8 @@ class Site:
     def run(self, a: Ask) -> Any:
         """Run the step of an ask: sums for `ask`, anything for `keep`, which is then kept here."""
         key = (a.analysis, step_of(a).on, a.group)
-        people = People(self.table, self._designs.get(key), self._verdicts.get(key), self.key or b"")
+        keys = self.key or b"", self.shared or b""
+        people = People(self.table, self._designs.get(key), self._verdicts.get(key), *keys)
         people.kept = {step: v for (name, step), v in self.kept.items() if name == name_of(a.analysis)}
         result = getattr(a.analysis, a.step)(people, *a.args)
         if a.kind == "keep":

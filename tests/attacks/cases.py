@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from attacks.people import CIRCE, GROUND, dealt, patients
+from attacks.people import CIRCE, GROUND, LISTED, STAYS, TRIAL, WIDER, dealt, patients
 from attacks.view import View, record, refused
 from confrere import analyses
 from confrere.errors import UserError
@@ -24,6 +24,9 @@ WORLDS = ("ranges", "heavy tails")
 STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48)  # people, in units of 15 per term
 X = ("x1", "x2", "treated")
 KNOWN = replace(GROUND, person="pid")
+DAYS = replace(GROUND, cohorts=tuple(STAYS.items()))
+FIRSTS = tuple(day for stay in STAYS.values() for day in (stay.start, stay.end))
+SEEN = ("_birth", "_sex", "_observed_from", "_observed_to")
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,12 @@ def _survival(name: str, formula: str, note: str = "", terms: bool = False, p: i
     return Case(name, _of(name, formula, **named), columns, smooth, ("time",) if terms else (), p, note)
 
 
+def _effect(outcome: str, note: str, **named: Any) -> Case:
+    known = (outcome,) if outcome == "y" else ()
+    made = _of("effect", "treated", outcome, "x1 + x2", **named)
+    return Case("effect", made, (*X, outcome), ("x1", "x2", *known), known, note=note)
+
+
 # fmt: off
 CASES = (
     _survival("cox", "Surv(time, event) ~ x1 + x2 + treated", terms=True, robust=True),
@@ -85,11 +94,37 @@ CASES = (
     _regression("poisson", "visits", smooth=False),
     _regression("glm", "cost", smooth=True, note="gamma", family="gamma", link="log"),
     _regression("glm", "y", smooth=True, note="gaussian", family="gaussian"),
+    _effect("y", note="weighting"),
+    _effect("ill", estimand="ATO", note="overlap weights, a mark"),
+    _effect("y", note="trimmed", trim=(0.3, 0.7)),
+    _effect("y", note="standardised", estimator="gformula"),
+    _effect("y", note="augmented", estimator="aipw"),
+    _effect("y", note="own intercepts", hospital_effects=True),
     Case("worklist", _of("worklist", "To be seen", ("x1 > -0.5", "stage == 'I' or lab > 0", "x2 > 3"), ground=KNOWN),
          ("x1", "x2", "stage", "lab"), note="three criteria"),
     Case("worklist", _of("worklist", "Fine steps", tuple(f"x2 > {cut / 2}" for cut in range(12)), ground=KNOWN),
          ("x2",), note="cuts close to one another"),
     Case("cohort", _of("cohort", CIRCE), (definition(CIRCE).column,), note="five rules"),
+    Case("recruitment", _of("recruitment", "To be seen", "trial", unknown=2, within=90, as_of=LISTED.as_of,
+                            ground=replace(KNOWN, cohorts=(("trial", definition(CIRCE)),))),
+         (definition(CIRCE).column, definition(CIRCE).entry, *(definition(CIRCE).rule(j) for j in range(1, 6))),
+         note="five rules, two unknown"),
+    Case("enrolment", _of("enrolment", LISTED.study, LISTED.title, LISTED.as_of, ground=KNOWN), (LISTED.column,),
+         note="eight statuses"),
+    Case("feasibility", _of("feasibility", TRIAL.text, (2018, 2021), (WIDER.text,)),
+         (TRIAL.entry, *(TRIAL.rule(j) for j in range(1, 5)), WIDER.rule(1), "_birth", "_sex"), note="and a variant"),
+    Case("overlap", _of("overlap", ("outcome", "one", "two", "three"), ground=DAYS), FIRSTS[2::2], note="four cohorts"),
+    Case("pathways", _of("pathways", "target", ("one", "two", "three"), ground=DAYS), FIRSTS[:2] + FIRSTS[4:],
+         note="three lines"),
+    Case("occurrence", _of("occurrence", "outcome", (2012, 2020), ages=(16, 40), ground=DAYS), (*SEEN, FIRSTS[2]),
+         note="incidence"),
+    Case("occurrence", _of("occurrence", "outcome", (2012, 2020), measure="period prevalence", ages=(16, 40),
+                           washout=0, ground=DAYS), (*SEEN, *FIRSTS[2:4]), note="prevalence"),
+    Case("person_time", _of("person_time", "outcome", "one", "target", ages=(16, 40), sexes=True, ground=DAYS),
+         (*SEEN, *FIRSTS[:6]), note="strata"),
+    Case("pca", _of("pca", "~ x1 + x2 + y"), ("x1", "x2", "y"), ("x1", "x2", "y")),
+    Case("kmeans", _of("kmeans", "~ x1 + x2 + treated", 2), X, X),
+    Case("mixture", _of("mixture", "~ x1 + y", 2), ("x1", "y"), ("x1", "y"), p=2),
     Case("linear", _of("linear", "y ~ x1 + lab + treated", missing=Impute(5), ground=KNOWN),
          ("x1", "lab", "treated", "y"), ("x1", "lab", "treated", "y"), ("y",), note="a number imputed"),
     Case("logistic", _of("logistic", "ill ~ x1 + lab + mild", missing=Impute(2, 2), ground=KNOWN),

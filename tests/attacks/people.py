@@ -14,11 +14,20 @@ import pandas as pd
 
 from confrere.study.circe import definition
 from confrere.study.ground import Ground
+from confrere.study.recruitment import Look
 from confrere.study.schema import Column, Schema
 
 CIRCE = '{"PrimaryCriteria": {}, "InclusionRules": [{}, {}, {}, {}, {}]}'
+LISTED = Look("trial", "To be seen", "2026-10-31")
+TRIAL = definition('{"PrimaryCriteria": {}, "InclusionRules": [{"expression": {}}, {}, {}, {}]}')
+STAYS = {
+    name: definition(f'{{"PrimaryCriteria": {{}}, "Title": "{name}"}}')
+    for name in ("target", "outcome", "one", "two", "three")
+}
+WIDER = definition(TRIAL.text.replace('{"expression":{}}', '{"expression":{"Type":"ANY"}}'))
 RANGES = {"x1": (-3.0, 3.0), "x2": (0.0, 10.0), "y": (-15.0, 15.0), "lab": (-10.0, 10.0)}
-LEVELS = {"arm": ("a", "b"), "stage": ("I", "II", "III"), "status": ("alive", "relapse", "death")}
+LEVELS = {"arm": ("a", "b"), "stage": ("I", "II", "III"), "status": ("alive", "relapse", "death"),
+          "_sex": ("female", "male", "other")}  # fmt: skip
 GROUND = Ground(
     Schema(
         {name: Column(name, range=r) for name, r in RANGES.items()}
@@ -68,8 +77,44 @@ def patients(n: int, seed: int = 1, *, heavy: bool = False) -> pd.DataFrame:
     for name in ("lab", "mild"):
         frame[name] = frame[name].mask(rng.random(n) < 0.3)
     frame[definition(CIRCE).column] = np.minimum(np.floor(frame["x2"] / frame["x2"].max() * 8), 7)
+    made = definition(CIRCE)  # entry events of the last 200 days, rules that some miss, statuses of most
+    frame[made.entry] = np.round(20_757 - 200 * rng.random(n))
+    for j in range(1, 3):
+        frame[made.rule(j)] = (rng.random(n) < 0.8).astype(float)
+        frame[made.rule(j)] = frame[made.rule(j)].mask(rng.random(n) < 0.1)
+    for j in range(3, 6):
+        frame[made.rule(j)] = (frame["x2"] > j / 4).astype(float)
+    frame[LISTED.column] = rng.integers(0, 8, n).astype(float)
+    for j, met in enumerate((z1 > -0.8, frame["stage"] != "III", treated == 1, z2 < 0.9), 1):
+        frame[TRIAL.rule(j)] = np.where(x2 > 1, np.asarray(met, dtype=float), np.nan)
+    frame[WIDER.rule(1)] = np.where(x2 > 1, (z1 > -1.0).astype(float), np.nan)
+    frame[TRIAL.entry] = np.where(x2 > 1, np.floor(17532 + 1500 * rng.random(n)), np.nan)
+    frame["_birth"] = np.floor(rng.uniform(-20000, 0, n))
+    frame["_sex"] = _levels("_sex", rng.choice(3, n, p=[0.5, 0.48, 0.02]))
     frame["pid"] = [f"p{seed}-{i}" for i in range(n)]
-    return frame
+    return _staying(frame, rng)
+
+
+def _staying(frame: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+    """With days of observation, of a third in whole years, and first stays in a target, an outcome and treatments."""
+    n = len(frame)
+    year = rng.integers(2012, 2019, n)
+    first, last = (np.array([days_until(y) for y in years]) for years in (year, year + rng.integers(1, 4, n)))
+    part = rng.random(n) < 2 / 3
+    begin = np.where(part, np.floor(first + rng.uniform(0, 364, n)), first)
+    end = np.where(part, np.floor(last + rng.uniform(0, 364, n)), last - 1)
+    made = {"_observed_from": begin, "_observed_to": end}
+    for name, stay in STAYS.items():
+        start = begin if name == "target" else np.floor(begin + rng.random(n) * (end - begin))
+        inside = rng.random(n) < {"target": 0.9, "outcome": 0.5}.get(name, 0.4)
+        stop = end if name == "target" else np.minimum(end, start + np.floor(rng.exponential(150, n)))
+        made |= {stay.start: np.where(inside, start, np.nan), stay.end: np.where(inside, stop, np.nan)}
+    return frame.assign(**made)
+
+
+def days_until(year: int) -> float:
+    """Days from 1970-01-01 to 1 January of a year."""
+    return float((np.datetime64(f"{year}-01-01") - np.datetime64("1970-01-01")).astype(int))
 
 
 def _apart(time: np.ndarray) -> np.ndarray:

@@ -151,7 +151,7 @@ def test_a_name_that_is_like_a_clinicians_is_not_theirs(place: Path, who: str) -
     with pytest.raises(Refused):
         home.worklists.text(name, who)
     with pytest.raises(Refused):
-        home.worklists.mark(name, who, "p1", "done")
+        home.worklists.mark(name, who, "p1", "seen")
     with pytest.raises(Refused) as none:
         home.worklists.show("none", who)
     assert str(mine.value).replace(name, "none") == str(none.value), "whether there is such a list stays untold"

@@ -44,7 +44,6 @@ Criterion = dict[str, Any]
 ADJUSTS = "circe-be leaves out events whose adjusted end is before their adjusted start; circepy 0.3 keeps them"
 EXPLAINED = {
     "date_adjust": ADJUSTS,
-    "specimenConceptSet": "a specimen's event ends on its day in circepy 0.3, a day later in circe-be",
     "windowObservationPeriodUserDefined": "UserDefinedPeriod is not applied by circepy 0.3, and refused",
     "visitDetailCodesetCriteria": "IsExclusion of GenderCS is not applied by circepy 0.3, and refused",
     "negativecontrols": "no cohort definitions: circe-be's builder of negative control outcomes, which circepy has not",
@@ -253,13 +252,7 @@ def test_attributes_that_circepy_leaves_out_are_refused(tmp_path: Path, domain: 
         events(cdm, domain[0].upper() + domain[1:], chosen)
 
 
-def selections() -> list[Any]:
-    """Domains; of a specimen circepy gives another end."""
-    later = pytest.mark.xfail(strict=True, raises=AssertionError, reason=EXPLAINED["specimenConceptSet"])
-    return [pytest.param(d, marks=later) if f"{d}ConceptSet" in EXPLAINED else d for d in SELECTIONS]
-
-
-@pytest.mark.parametrize("domain", selections())
+@pytest.mark.parametrize("domain", SELECTIONS)
 def test_events_by_concept_sets_of_attributes(tmp_path: Path, domain: str) -> None:
     kind = domain[0].upper() + domain[1:]
     files = suite("criteria")

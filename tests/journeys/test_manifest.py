@@ -15,6 +15,7 @@ from confrere.hospital.manifest import Entry, Manifest, manifest
 from confrere.rounds import installed
 from confrere.study.circe import definition
 from confrere.study.file import Study, parse
+from confrere.study.recruitment import Look
 
 from .command import Frames, Shell, breast
 
@@ -70,15 +71,51 @@ TABLES: Settings = [
 ]
 CIRCE = '{"PrimaryCriteria": {"CriteriaList": [{"Death": {}}]}, "InclusionRules": [{"name": "old"}, {"name": "ill"}]}'
 COHORTS: Settings = [{"method": "cohort", "definition": CIRCE}]
+EFFECTS: Settings = [
+    {"method": "effect", "treatment": "treated", "outcome": "recur", "confounders": "age + C(size)", "trim": [0.05, 0.6]},
+    {"method": "effect", "treatment": "treated", "outcome": "er", "confounders": "age + nodes", "estimator": "aipw",
+     "folds": 2},
+    {"method": "effect", "treatment": "treated", "outcome": "nodes", "confounders": "age", "estimator": "gformula",
+     "family": "poisson", "outcome_model": "treated * age"},
+    {"method": "effect", "treatment": "hormon", "outcome": "recur", "confounders": "age + nodes", "estimand": "ATO",
+     "hospital_effects": True},
+]  # fmt: skip
+RECRUITING: Settings = [
+    {"method": "recruitment", "title": "Seen", "cohort": "trial", "unknown": 1, "within": 90, "as_of": "2026-10-31",
+     "show": ["age"]},
+    {"method": "enrolment", "study": "trial", "title": "Seen", "as_of": "2026-10-31"},
+]  # fmt: skip
+DESCRIBED: Settings = [
+    {"method": "overlap", "of": ["one", "two", "ill"]},
+    {"method": "pathways", "target": "all", "treatments": ["one", "two"]},
+    {"method": "occurrence", "outcome": "ill", "years": [2014, 2018], "ages": [18, 50]},
+    {"method": "occurrence", "outcome": "ill", "years": [2014, 2018], "measure": "point prevalence", "among": "all"},
+    {"method": "person_time", "outcome": "ill", "exposure": "one", "among": "all", "ages": [18, 50]},
+]
+FEASIBLE: Settings = [{"method": "feasibility", "cohort": "one", "years": [2020, 2026]}]
+PHENOTYPES: Settings = [
+    {"method": "pca", "formula": "~ age + nodes + log(er + 1) + C(size)", "worklist": True},
+    {"method": "kmeans", "formula": "~ age + log(nodes + 1) + log(er + 1)", "among": [2, 3], "worklist": True},
+    {"method": "mixture", "formula": "~ age + log(er + 1) + log(pgr + 1) + C(size)", "clusters": 2, "starts": 2},
+]
+NAMED = {name: CIRCE.replace("old", name) for name in ("all", "ill", "one", "two")}
+TRIAL = f"[cohorts.trial]\ncirce = '''{CIRCE}'''\n"
 METHODS: dict[str, Settings] = {
+    "recruiting": RECRUITING,
+    "effects": EFFECTS, "described": DESCRIBED,
     "survival": SURVIVAL, "causes": CAUSES, "outcomes": OUTCOMES, "tables": TABLES, "cohorts": COHORTS,
+    "feasible": FEASIBLE, "phenotypes": PHENOTYPES,
 }  # fmt: skip
 
 
 def study(analyses: Settings, data: str = "", allow: str = "") -> Study:
     """A study of these analyses, named a0, a1, ..."""
-    listing = any(settings["method"] == "worklist" for settings in analyses)  # a list names people
+    naming = ("worklist", "recruitment", "enrolment")  # methods that know people by name
+    listing = any(settings["method"] in naming or {"folds", "worklist"} & settings.keys() for settings in analyses)
     blocks = [HEAD.format(data=data + ('\nperson = "pid"' if listing else ""), allow=allow)]
+    if any(settings["method"] in {s["method"] for s in (*DESCRIBED, *FEASIBLE)} for settings in analyses):
+        blocks += [f"[cohorts.{name}]\ncirce = '''{text}'''\n" for name, text in NAMED.items()]
+    blocks += [TRIAL] * any(settings["method"] == "recruitment" for settings in analyses)
     for i, settings in enumerate(analyses):
         lines = [f"{key} = {str(v).lower() if isinstance(v, bool) else repr(v)}" for key, v in settings.items()]
         blocks.append("\n".join(["[[analysis]]", f'name = "a{i}"', *lines]) + "\n")
@@ -98,6 +135,22 @@ def people() -> Frames:
         frame["rtime"] += 20
         frame["weight"] = rng.uniform(0.5, 2, len(frame))
         frame[definition(CIRCE).column] = rng.integers(0, 5, len(frame)).astype(float)  # steps that each passes
+        frame[definition(CIRCE).entry] = 20_757.0 - rng.integers(0, 200, len(frame))
+        for j in (1, 2):
+            frame[definition(CIRCE).rule(j)] = rng.choice([0.0, 1.0, np.nan], len(frame))
+        able = definition(NAMED["one"])
+        frame[able.entry] = np.where(rng.random(len(frame)) < 0.8, 20_000.0 - rng.integers(0, 900, len(frame)), np.nan)
+        for j in (1, 2):
+            frame[able.rule(j)] = (rng.random(len(frame)) < 0.6).astype(float)
+        frame[Look("trial", "Seen", "2026-10-31").column] = rng.integers(0, 8, len(frame)).astype(float)
+        frame["_sex"] = np.where(rng.random(len(frame)) < 0.5, "female", "male")
+        frame["_birth"], frame["_observed_from"] = rng.integers(-14000, 0, len(frame)), rng.integers(15000, 16000, len(frame))
+        frame["_observed_to"] = frame["_observed_from"] + rng.integers(400, 3000, len(frame))
+        for name, text in NAMED.items():
+            d, inside = definition(text), rng.random(len(frame)) < (1.0 if name == "all" else 0.5)
+            start = frame["_observed_from"] + rng.integers(0, 5 if name == "all" else 800, len(frame))
+            frame[d.start] = start.where(inside)
+            frame[d.end] = (frame["_observed_to"] if name == "all" else start + 100).where(inside)
         frame["er"] = frame["er"].where(rng.random(len(frame)) > 0.1)
     frames["gouda"].loc[:3, "age"] = np.nan  # few: the study requires it of everybody
     return frames

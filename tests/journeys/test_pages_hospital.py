@@ -205,16 +205,70 @@ def test_a_clinician_opens_the_worklist_and_the_ledger_has_it(site: Site, visit:
     checked(page)
     shot(page, "worklist")
     row = page.get_by_role("row", name=pages.PATIENT)
-    row.get_by_role("combobox").select_option("contacted")
+    row.get_by_role("combobox", name=f"Next status of {pages.PATIENT}").select_option("eligible")
     row.get_by_role("button").click()
     assert page.get_by_text("The status is noted.").is_visible()
-    assert page.locator("#status-1").input_value() == "contacted"
+    assert row.get_by_text("eligible after reading").first.is_visible()
+    page.locator("summary", has_text="Export as CSV").click()
+    page.get_by_label("The file stays in this hospital.").check()
+    checked(page)
     with page.expect_download() as download:
-        page.get_by_role("button", name="Export as CSV").click()
+        page.get_by_role("button", name="Yes, give me the file").click()
     rows = list(csv.reader(io.StringIO(Path(download.value.path()).read_text(encoding="utf-8"))))
     assert rows[1][:2] == [pages.PATIENT, "71.5"]
     assert last(site, "worklist exported")["who"] == "bones"
     assert pages.PATIENT not in (site.home.path / "ledger.sqlite").read_bytes().decode("latin-1")
+
+
+def test_a_list_is_worked_through_with_the_keyboard_alone(site: Site, visit: Any) -> None:
+    """Filter, status, reason, save; and the next Tab goes on where one was."""
+    page = visit(pages.CLINICIAN)
+    page.goto(f"{site.url}/worklists/{site.worklist}")
+    page.locator("#field-status").focus()
+    page.keyboard.type("to see")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile("status=to"))
+    assert page.get_by_text("of 3", exact=True).or_(page.get_by_text(re.compile("2 patients of 3"))).first.is_visible()
+    page.locator("#to-2").focus()
+    page.keyboard.type("not")
+    page.keyboard.press("Tab")
+    page.keyboard.type("lives abroad")
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile("#row-2"))
+    assert page.get_by_text("The status is noted.").is_visible()
+    assert page.get_by_role("row").count() == 2  # the head, and who is still to be seen
+    page.goto(f"{site.url}/worklists/{site.worklist}?status=not+eligible")
+    page.get_by_text("noted 1 time").click()
+    assert page.get_by_text(re.compile("bones: lives abroad")).is_visible()
+    assert page.locator("#to-1 option").all_text_contents() == ["choose", "to see"]
+    checked(page)
+    shot(page, "worklist-noted")
+    assert "lives abroad" not in (site.home.path / "ledger.sqlite").read_bytes().decode("latin-1")
+
+
+def test_the_screening_log_is_printed_by_clinician_and_steward(site: Site, visit: Any) -> None:
+    page = visit(pages.CLINICIAN)
+    page.goto(f"{site.url}/worklists/{site.worklist}")
+    page.get_by_role("link", name="Screening log").click()
+    assert page.get_by_role("heading", name="Screening log: Old and large").is_visible()
+    assert page.get_by_text("oppose being contacted").count() == 0
+    assert page.get_by_text("Every status is as the ledger has it.").is_visible()
+    checked(page)
+    shot(page, "worklist-log")
+    assert last(site, "screening log shown")["who"] == "bones"
+    assert pages.PATIENT not in page.content()
+    steward = visit()
+    steward.goto(f"{site.url}/worklists")
+    assert steward.get_by_text("Left off: they oppose being contacted").is_visible()
+    steward.get_by_role("link", name="Screening log").click()
+    assert steward.get_by_text("Left off: they oppose being contacted").is_visible()
+    with steward.expect_download() as download:
+        steward.get_by_role("link", name="Download as CSV").first.click()
+    assert Path(download.value.path()).read_text(encoding="utf-8").startswith("step,criterion,n,left")
+    other = visit(pages.OTHER)
+    assert other.goto(f"{site.url}/worklists/{site.worklist}/log").status == 404
 
 
 def test_a_steward_grants_and_takes_back_and_sees_no_row(site: Site, visit: Any) -> None:

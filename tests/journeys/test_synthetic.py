@@ -10,27 +10,25 @@ import duckdb
 from .command import Shell
 
 
-def test_the_demo_asks_who_could_enter_a_trial(shell: Shell) -> None:
-    ran = shell("demo", "omop", "--out", "out")
+def test_the_demo_and_the_same_as_files(shell: Shell) -> None:
+    ran = shell("demo", "omop", "--out", "demo")
     assert ran.code == 0, ran.err
-    assert "15,000 people in 3 hospitals" in ran.out
-    result = json.loads((shell.folder / "out" / "result.json").read_text(encoding="utf-8"))
-    counts = [row["n"] for row in result["analyses"][0]["tables"]["funnel"]]
-    assert counts == sorted(counts, reverse=True)
-    assert counts[0] == 15_000 > counts[1] > counts[-1] > 500
-    assert [path.name for path in shell.folder.iterdir()] == ["out"]  # the hospitals are gone
-
-
-def test_the_demo_as_files_gives_the_same(shell: Shell) -> None:
+    assert "60,000 people in 3 hospitals" in ran.out
+    assert [path.name for path in shell.folder.iterdir()] == ["demo"]  # the hospitals are gone
     assert shell("records", "omop", "--out", "records").code == 0
     given = [f"--hospital=hospital-0{i}=records/hospital-0{i}" for i in (1, 2, 3)]
     ran = shell("run", "records/study.toml", *given, "--out", "files")
     assert ran.code == 0, ran.err
-    assert shell("demo", "omop", "--out", "demo").code == 0
     told = [json.loads((shell.folder / out / "result.json").read_text(encoding="utf-8")) for out in ("files", "demo")]
     assert told[0]["analyses"] == told[1]["analyses"]
-    found = sum(eligible(shell.folder / "records" / f"hospital-0{i}") for i in (1, 2, 3))
-    assert told[0]["analyses"][0]["tables"]["funnel"][-1]["n"] == found
+    found = {one["name"]: one["tables"] for one in told[0]["analyses"]}
+    counts = [row["n"] for row in found["eligible"]["funnel"]]
+    assert counts == sorted(counts, reverse=True)
+    assert counts[0] == 60_000 > counts[1] > counts[-1]
+    assert counts[-1] == sum(eligible(shell.folder / "records" / f"hospital-0{i}") for i in (1, 2, 3))
+    crude, adjusted = (found[name]["coefficients"][0] for name in ("crude", "adjusted"))
+    assert abs(adjusted["estimate"] + 0.5) < 1.96 * adjusted["std_error"]  # the effect that is in the records
+    assert crude["estimate"] > adjusted["estimate"] + 0.2  # whoever is sicker gets the drug more often
 
 
 def eligible(folder: Path) -> int:

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 from confrere.console.worklist import FRENCH, Words, app
 from confrere.errors import ConfrereError, Refused, StudyError
 from confrere.hospital.home import Home
-from confrere.hospital.worklists import STATUSES
+from confrere.study.recruitment import STATUSES
 from confrere.study.worklist import Worklist
 
 ROWS = pd.DataFrame({"pid": ["patient-7", "patient-9"], "age": [81.0, 70.0], "size": [">50", None]})
@@ -56,11 +56,14 @@ def test_a_list_from_the_steward_to_the_clinician(home: Path, tmp_path: Path) ->
         "to be checked: size",
     ):
         assert words in said
-    run(home, "status", "large-over-65", "patient-7", "contacted", "--clinician", "dr-a")
-    assert "contacted" in run(home, "show", "large-over-65", "--clinician", "dr-a").output
+    run(home, "status", "large-over-65", "patient-7", "not-eligible", "--reason", "too frail", "--clinician", "dr-a")
+    assert "too frail" in run(home, "show", "large-over-65", "--clinician", "dr-a").output
     out = tmp_path / "list.csv"
-    assert "2 patients" in run(home, "export", "large-over-65", "--clinician", "dr-a", "--out", str(out)).output
-    assert out.read_text().splitlines()[1] == "patient-7,81,>50,,,contacted"
+    assert (
+        "2 patients"
+        in run(home, "export", "large-over-65", "--clinician", "dr-a", "--out", str(out), "--with-patients").output
+    )
+    assert out.read_text().splitlines()[1].startswith("patient-7,81,>50,,,yes,not eligible,20")
     run(home, "withdraw", "large-over-65", "--clinician", "dr-a")
     with pytest.raises(Refused):
         run(home, "show", "large-over-65", "--clinician", "dr-a")
@@ -69,8 +72,8 @@ def test_a_list_from_the_steward_to_the_clinician(home: Path, tmp_path: Path) ->
 def test_the_ledger_has_it_all_and_no_patient(home: Path, tmp_path: Path) -> None:
     run(home, "grant", "large-over-65", "--clinician", "dr-a")
     run(home, "show", "large-over-65", "--clinician", "dr-a")
-    run(home, "export", "large-over-65", "--clinician", "dr-a", "--out", str(tmp_path / "list.csv"))
-    run(home, "status", "large-over-65", "patient-7", "done", "--clinician", "dr-a")
+    run(home, "export", "large-over-65", "--clinician", "dr-a", "--out", str(tmp_path / "list.csv"), "--with-patients")
+    run(home, "status", "large-over-65", "patient-7", "seen", "--clinician", "dr-a")
     entries = [(e.event, dict(e.facts)) for e in Home(home).ledger.entries() if e.event.startswith("worklist")]
     assert [event for event, _ in sorted(entries, key=str)] == sorted(
         ["worklist kept", "worklist granted", "worklist shown", "worklist exported", "worklist status"]
@@ -104,7 +107,7 @@ def test_wrong_words_are_named(home: Path) -> None:
     with pytest.raises(StudyError, match="no status"):
         run(home, "status", "large-over-65", "patient-7", "dead", "--clinician", "dr-a")
     with pytest.raises(StudyError, match="give the id") as error:
-        run(home, "status", "large-over-65", "patient-8", "done", "--clinician", "dr-a")
+        run(home, "status", "large-over-65", "patient-8", "seen", "--clinician", "dr-a")
     assert "patient-8" not in str(error.value)
 
 

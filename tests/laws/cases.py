@@ -5,6 +5,7 @@ An analysis inherits the laws by standing here; `test_complete` fails where a re
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,8 @@ import pandas as pd
 from confrere.rounds import find, installed
 from confrere.study.circe import definition
 from confrere.study.imputation import Impute
+from confrere.study.recruitment import Look
+from confrere.study.schema import Column, Schema
 from confrere.testing import SCHEMA, Case, Ground
 from confrere.testing.people import patients
 
@@ -38,6 +41,76 @@ def passing(n: int, seed: int) -> pd.DataFrame:
     """Patients, and how many of the steps of a cohort definition each passes."""
     reached = np.random.default_rng(seed + 100).choice([0.0, 1.0, 2.0, 3.0, 4.0], n, p=[0.3, 0.2, 0.1, 0.1, 0.3])
     return patients(n, seed).assign(**{definition(CIRCE).column: reached})
+
+
+TRIAL = definition(CIRCE)
+RECRUITING = replace(KNOWN, cohorts=(("trial", TRIAL),))
+LISTED = Look("trial", "To be seen", "2026-10-31")
+
+
+def near(n: int, seed: int) -> pd.DataFrame:
+    """Patients, and what `TRIAL` says of each: entry event, rules (some unknown), steps passed; and statuses."""
+    rng, day = np.random.default_rng(seed + 100), 20_757.0  # LISTED.as_of
+    entry = np.where(rng.random(n) < 0.8, day - rng.integers(-20, 200, n), np.nan)
+    rules = [np.where(np.isnan(entry), np.nan, rng.choice([0.0, 1.0, np.nan], n, p=[0.2, 0.6, 0.2])) for _ in range(2)]
+    passed = np.logical_and.accumulate([~np.isnan(entry), *(r == 1 for r in rules), rng.random(n) < 0.9])
+    status = np.where(rng.random(n) < 0.7, rng.integers(0, 8, n), 0)
+    made = {TRIAL.column: passed.sum(axis=0).astype(float), TRIAL.entry: entry, LISTED.column: status,
+            TRIAL.rule(1): rules[0], TRIAL.rule(2): rules[1]}  # fmt: skip
+    return patients(n, seed).assign(pid=[f"p{seed}-{i}" for i in range(n)], **made)
+
+
+RULES = ("of age", "no cancer before", "HbA1c over 7")
+MEASURED = {"CriteriaList": [{"Criteria": {"Measurement": {"ValueAsNumber": {"Value": 7, "Op": "gt"}}}}]}
+ENTRY = {"PrimaryCriteria": {"CriteriaList": [{"Death": {}}]}}
+STUDY = json.dumps(
+    ENTRY | {"InclusionRules": [{"name": r, "expression": MEASURED if "HbA1c" in r else {}} for r in RULES]}
+)
+OLDER = STUDY.replace('"of age", "expression": {}', '"over 65", "expression": {"Type": "ANY"}')
+PLACES = Ground(
+    Schema(
+        {"_sex": Column("_sex", ("female", "male", "other")), "_region": Column("_region", ("north", "south", "west"))}
+    )
+)
+
+
+def eligible(n: int, seed: int) -> pd.DataFrame:
+    """People whose entry event meets, fails or leaves open the criteria of a study, of whom some have none."""
+    rng, made = np.random.default_rng(seed + 200), definition(STUDY)
+    entered = rng.random(n) < 0.8
+    answers = {made.rule(j): rng.random(n) < 0.7 for j in (1, 2, 3)} | {definition(OLDER).rule(1): rng.random(n) < 0.4}
+    frame = pd.DataFrame({name: np.where(entered, met, np.nan) for name, met in answers.items()})
+    frame[made.rule(3)] = frame[made.rule(3)].mask(rng.random(n) < 0.2)
+    return frame.assign(
+        _sex=pd.Categorical(rng.choice(["female", "male"], n), ["female", "male", "other"]),
+        _region=pd.Categorical(rng.choice(["north", "south"], n), ["north", "south", "west"]),
+        _birth=np.floor(rng.uniform(-20000, 3000, n)),
+        **{made.entry: np.where(entered, np.floor(rng.uniform(17532, 19358, n)), np.nan)},
+    )
+
+
+STAYS = {
+    name: definition(json.dumps({"PrimaryCriteria": {"CriteriaList": [{"Death": {}}]}, "Title": name}))
+    for name in ("target", "outcome", "one", "two", "three")
+}
+DAYS = Ground(Schema({"_sex": Column("_sex", ("female", "male", "other"))}), cohorts=tuple(STAYS.items()))
+
+
+def staying(n: int, seed: int) -> pd.DataFrame:
+    """People observed for some years, and their first stays in a target, in an outcome and in three treatments."""
+    rng = np.random.default_rng(seed + 300)
+    begin, share = np.floor(rng.uniform(14000, 16500, n)), {"target": 0.8, "outcome": 0.4, "one": 0.5, "two": 0.4}
+    end = np.floor(begin + rng.uniform(200, 3500, n))
+    made = {
+        "_birth": np.floor(rng.uniform(-20000, 5000, n)), "_observed_from": begin, "_observed_to": end,
+        "_sex": pd.Categorical.from_codes(rng.choice(3, n, p=[0.5, 0.48, 0.02]), ["female", "male", "other"]),
+    }  # fmt: skip
+    for name, stay in STAYS.items():
+        start = np.floor(begin + (0.1 if name == "target" else 1.0) * rng.random(n) * (end - begin))
+        last = end if name == "target" else np.minimum(end, start + np.floor(rng.exponential(200, n)))
+        inside = rng.random(n) < share.get(name, 0.3)
+        made |= {stay.start: np.where(inside, start, np.nan), stay.end: np.where(inside, last, np.nan)}
+    return pd.DataFrame(made)
 
 
 def _imputed(note: str, analysis: str, formula: str, terms: tuple[str, ...], how: Impute, **kind: Any) -> Case:
@@ -95,9 +168,42 @@ CASES = (
     _imputed("one column imputed", "linear", "y ~ x1 + x2", ("x1", "x2"), Impute(5), robust=True),
     _imputed("columns of two kinds imputed", "logistic", f"ill ~ {TERMS}", ("x1", "x2", "treated"), Impute(2, 2)),
     _imputed("levels imputed", "glm", "visits ~ x1 + C(stage)", ("x1",), Impute(2), family="poisson"),
+    _case("effect", "weighting", "treated", "ill", "x1 + x2", terms=("x1", "x2")),
+    _case("effect", "the treated, trimmed", "arm", "y", "x1 + C(stage)", estimand="ATT", trim=(0.4, 0.55), terms=("x1",)),
+    _case("effect", "standardised counts", "treated", "visits", "x1 + x2", estimator="gformula", family="poisson",
+          terms=("x1", "x2")),
+    _case("effect", "augmented, overlap", "treated", "ill", "x1 + x2", estimator="aipw", estimand="ATO",
+          outcome_model="treated * x1 + standardize(x2)", propensity=1.0, terms=("x1", "x2")),
+    Case(find("effect")("treated", "y", "x1 + x2", estimator="aipw", folds=2, ground=KNOWN), "cross-fitted",
+         ("x1", "x2"), people=gaps),
     Case(find("worklist")("To be seen", ("x1 > -1", "treated == 1 or stage == 'III'", "not x2 > 5"), order_by="-x1",
                           ground=KNOWN), "three criteria", ("x1", "x2"), people=gaps),
     Case(find("cohort")(CIRCE), "two rules", (definition(CIRCE).column,), people=passing),
+    Case(find("recruitment")("To be seen", "trial", unknown=1, within=90, as_of=LISTED.as_of, show=("x1", "stage"),
+                             ground=RECRUITING), "one rule unknown, recent", (TRIAL.rule(1),), people=near),
+    Case(find("enrolment")(LISTED.study, LISTED.title, LISTED.as_of, ground=KNOWN), "a day", (LISTED.column,),
+         people=near),
+    Case(find("feasibility")(STUDY, (2018, 2022), (OLDER,), ground=PLACES), "three criteria and a variant",
+         (definition(STUDY).rule(1),), people=eligible),
+    _case("pca", "a category", "~ x1 + x2 + y + C(stage)", terms=("x1", "x2", "y")),
+    Case(find("pca")("~ x1 + y + cost", worklist=True, ground=KNOWN), "scores kept", ("x1", "y"), people=gaps),
+    _case("kmeans", "three of three columns", "~ x1 + x2 + y", 3, terms=("x1", "x2", "y")),
+    Case(find("kmeans")("~ x1 + y", among=(2, 3), repeats=2, worklist=True, ground=KNOWN), "how many", ("x1", "y"),
+         people=gaps),
+    _case("mixture", "two of mixed columns", "~ cost + y + treated + C(stage)", 2, covariance="diagonal", starts=2,
+          terms=("cost", "y", "treated")),
+    _case("mixture", "by bic", "~ cost + y", among=(2, 3), by="bic", starts=1, rounds=30, terms=("cost", "y")),
+    Case(find("overlap")(("one", "two", "three"), ground=DAYS), "three cohorts", people=staying),
+    Case(find("pathways")("target", ("one", "two", "three"), ground=DAYS), "three lines", (STAYS["target"].start,),
+         people=staying),
+    Case(find("occurrence")("outcome", (2010, 2016), standard="ESP 2013", ages=(20, 40, 60), ground=DAYS), "incidence",
+         ("_birth", "_observed_from"), people=staying),
+    Case(find("occurrence")("outcome", (2010, 2016), "target", "point prevalence", ground=DAYS), "of a day",
+         ("_birth", STAYS["target"].start), people=staying),
+    Case(find("occurrence")("outcome", (2010, 2016), measure="period prevalence", sexes=False, ground=DAYS), "of years",
+         ("_birth",), people=staying),
+    Case(find("person_time")("outcome", "one", "target", ages=(0, 50), sexes=True, ground=DAYS), "strata",
+         ("_birth", STAYS["target"].end), people=staying),
     _imputed("imputed, shared", "cox", f"{SURV} ~ x1 + x2", ("x1", "x2"), Impute(2), baseline="shared",
              ground=replace(KNOWN, step=365.0)),
 )

@@ -34,6 +34,63 @@ DESCRIBE = {
     "smd": {"value": 1 / sqrt(35 / 3), "stage": sqrt(18 / 41)},
 }  # fmt: skip
 
+# --- effect -----------------------------------------------------------------------------------
+# One confounder of two levels, 12 people. c = 0: treated 1 0, others 1 0 0 0; c = 1: treated 1 1 1 0, others 1 0.
+# Risks of the treated 1/2 and 3/4, of the others 1/4 and 1/2; propensities 1/3 and 2/3.
+# Standardised to all (half have c): treated (1/2 + 3/4)/2 = 5/8, others 3/8. Difference 1/4, risk ratio 5/3, odds ratio
+# (5/3)/(3/5) = 25/9. Weighting by 1/propensity gives the same: (3 * 1 + 3/2 * 3)/12 = 5/8; models that fit every cell
+# make standardising, weighting and both one estimator. To the treated (2 and 4): 1/2 * 1/3 + 3/4 * 2/3 = 2/3 and 5/12.
+# Influences of a mean times 12: risk of the person's level less the mean (+-1/8), plus weight times residual in the arm.
+# Treated: 12/64 + (9/4 + 9/4) + 9/4 * (3/16 + 9/16) = 3/16 + 9/2 + 27/16 = 51/8; over 144: 17/384. Others: the same.
+# Between them 12/64 over 144 = 1/768: residuals add up to 0 within a level. Difference: 34/384 - 2/768 = 11/128.
+# Weights of the treated 3 3 3/2 3/2 3/2 3/2: they count for 12^2 / (2 * 9 + 4 * 9/4) = 144/27 people; the others too.
+# Share with c: treated 4/6, others 2/6; variances 2/9 * 6/5 = 4/15: standardised difference (1/3)/sqrt(4/15), then 0.
+EFFECT = {
+    "data": {
+        "c": [0] * 6 + [1] * 6,
+        "a": [1, 1, 0, 0, 0, 0, 1, 1, 1, 1, 0, 0],
+        "y": [1, 0, 1, 0, 0, 0, 1, 1, 1, 0, 1, 0],
+    },
+    "mean": [3 / 8, 5 / 8],
+    "mean_att": [5 / 12, 2 / 3],
+    "vcov": [[17 / 384, 1 / 768], [1 / 768, 17 / 384]],
+    "measures": {"risk difference": (1 / 4, sqrt(11 / 128)), "risk ratio": (log(5 / 3), None),
+                 "odds ratio": (log(25 / 9), None)},
+    "effective": [144 / 27, 144 / 27],
+    "smd": {"before": (1 / 3) / sqrt(4 / 15), "after": 0.0},
+}  # fmt: skip
+
+# --- pca --------------------------------------------------------------------------------------
+# a = 1 2 3 4, b = 1 3 2 4: mean 5/2 each, squares 5 each, products 9/4 + (-1/2)(1/2) + (1/2)(-1/2) + 9/4 = 4: r = 4/5.
+# A correlation matrix of two has variances 1 + r and 1 - r along the sum and the difference of the columns.
+PCA_CASE = {
+    "data": {"a": [1, 2, 3, 4], "b": [1, 3, 2, 4]},
+    "variance": [1.8, 0.2],
+    "loadings": [[sqrt(1 / 2), sqrt(1 / 2)], [sqrt(1 / 2), -sqrt(1 / 2)]],
+}
+
+# --- kmeans -----------------------------------------------------------------------------------
+# 0 1 2 and 10 11 12: centres 1 and 11, mean 6. Squares within 2 + 2 = 4, between 6 * 25 = 150, so 150/154 is explained.
+# Silhouettes: the people at 1 and 11 are 0 from their centre: 1. 0 is 1 and 11 away: 10/11; 2 is 1 and 9 away: 8/9.
+KMEANS = {
+    "data": {"a": [0, 1, 2, 10, 11, 12]},
+    "n": [3, 3],
+    "mean": [1, 11],
+    "explained": 150 / 154,
+    "silhouette": (1 + 10 / 11 + 8 / 9) / 3,
+}
+
+# --- mixture ----------------------------------------------------------------------------------
+# 0 10 and 100 110 are 18 SDs and more from the other class: each has half of the people, means 5 and 105, variance 25.
+# All are one SD from their mean: log density log(1/2) - log(5) - log(2 pi)/2 - 1/2. Five parameters, log n = log 4.
+MIXTURE = {
+    "data": {"a": [0, 10, 100, 110]},
+    "mean": [5, 105],
+    "std_dev": [5, 5],
+    "log_likelihood": 4 * (log(1 / 2) - log(5) - log(2 * pi) / 2 - 1 / 2),
+    "bic": 5 * log(4) - 8 * (log(1 / 2) - log(5) - log(2 * pi) / 2 - 1 / 2),
+}
+
 # --- worklist ---------------------------------------------------------------------------------
 # Criterion 1: age >= 65. Criterion 2: grade == '3' or nodes > 4. Each person's answers, and where they lead:
 # a: yes; yes (grade)                     eligible       e: no (60)                      ruled out at 1
@@ -62,6 +119,30 @@ COHORT = {
     "reached": {0: 20, 1: 15, 2: 3, 4: 22},
     "n": [60, 40, 25, 22, 22],
     "told": [60, 40, None, 22, 22],
+}
+
+# --- recruitment ------------------------------------------------------------------------------
+# Two rules. Each person's day of entry, rules (1 met, 0 failed, None unknown), whether they are in the cohort, and
+# where that leads on day 100 with `within` 30 and one rule unknown at most:
+# a: 90; 1 1 in      meets all        d: 80; None 1     to be checked      g: 60; 1 1 in     too long ago
+# b: 95; 1 1 in      meets all        e: 99; None None  too much unknown   h: no entry event
+# c: 99; 1 None      to be checked    f: 90; 1 0        ruled out at 2     i: 90; 1 1 not in, by its exits
+# Left: 9 people, 8 with an entry event, 7 recent, 7 after rule 1, 6 after rule 2, 5 in the cohort or unknown, 4 with
+# at most one unknown (a, b, c, d), 2 who meet all. The list: fewest unknown first, then the newest: b, a, c, d.
+RECRUITMENT = {
+    "entry": [90, 95, 99, 80, 99, 90, 60, None, 90],
+    "rules": [[1, 1, 1, None, None, 1, 1, None, 1], [1, 1, None, 1, None, 0, 1, None, 1]],
+    "reached": [4, 4, 2, 1, 1, 2, 4, 0, 3],
+    "n": [9, 8, 7, 7, 6, 5, 4, 2],
+    "listed": {"b": ("met", "met"), "a": ("met", "met"), "c": ("met", "unknown"), "d": ("unknown", "met")},
+}
+
+# --- enrolment --------------------------------------------------------------------------------
+# 40 people: 5 on no list, 3 to see, 2 seen, 12 not eligible, 1 eligible, 4 contacted, 6 declined, 0 consented, 7
+# enrolled. Seen 32, read 30, eligible 18, contacted 17, answered 13, consented 7, enrolled 7.
+ENROLMENT = {
+    "people": {None: 5, 0: 3, 1: 2, 2: 12, 3: 1, 4: 4, 5: 6, 6: 0, 7: 7},
+    "n": [40, 32, 30, 18, 17, 13, 7, 7],
 }
 
 # --- Kaplan-Meier -----------------------------------------------------------------------------
@@ -351,3 +432,89 @@ CAUSE_SPECIFIC = {
         + exp(log(2 / 3) / 2) / (exp(log(2 / 3) / 2) + 1) ** 2
     ),
 }  # fmt: skip
+
+# --- feasibility ------------------------------------------------------------------------------
+# Two criteria, of which the second (a measurement) may be unknown: answers (one, lab) of 100 people with an entry event
+# and 30 without. After one: 40 + 20 + 12. Alone lab: 40 + 15. Without one: the same 55, a gain of 15; without lab 72, a
+# gain of 32. Shapley: whoever fails one criterion is its loss, whoever fails both is half a loss of each: 15 + 13/2 and
+# 32 + 13/2, together the 60 who are lost. With k = 11, (no, no) 4 and (no, unknown) 9 are hidden: 13 people, of whom
+# 0 to 13 are unknown (one of the two may be hidden with the other); their halves are the same, so that costs are exact.
+FEASIBILITY = {
+    "people": [
+        ((1, 1), 40), ((1, 0), 20), ((0, 1), 15), ((0, 0), 4), ((1, None), 12), ((0, None), 9), ((None, None), 30),
+    ],
+    "n": {
+        "funnel": [130, 100, 72, 40],
+        "criteria": {
+            ("one", "alone"): 72, ("one", "without"): 55, ("one", "gain"): 15, ("one", "shapley"): 21.5,
+            ("lab", "alone"): 55, ("lab", "unknown"): 21, ("lab", "without"): 72, ("lab", "gain"): 32,
+            ("lab", "shapley"): 38.5,
+        },
+    },
+    "told": {
+        "funnel": [130, 100, 72, 40],
+        "criteria": {
+            ("one", "alone"): 72, ("one", "without"): 55, ("one", "gain"): 15, ("one", "shapley"): 21.5,
+            ("lab", "alone"): 55, ("lab", "unknown"): (12, 25), ("lab", "without"): 72, ("lab", "gain"): 32,
+            ("lab", "shapley"): 38.5,
+        },
+    },
+}  # fmt: skip
+
+
+# --- overlap ----------------------------------------------------------------------------------
+# People by the cohorts that they are in. With k = 11, b and c together (4) is few. The three sizes and everybody are
+# told. Then combinations from the largest on: none, c, a and b. Not b alone: everybody less none, c, b and all of a is
+# 181 - 40 - 30 - 25 - 82 = 4. All three may be told: what then is left, a, b, ac and bc, has sums of 32 (a), 29 (b), 24
+# (c), from which bc does not follow. Nor ac: 24 - 20 = 4.
+OVERLAP = {
+    "people": {"": 40, "a": 12, "b": 25, "c": 30, "ab": 30, "ac": 20, "bc": 4, "abc": 20},
+    "n": {"": 40, "a": 12, "b": 25, "c": 30, "ab": 30, "ac": 20, "bc": 4, "abc": 20},
+    "told": {"": 40, "ab": 30, "c": 30, "abc": 20},
+    "totals": [82, 79, 74],
+}
+
+# --- pathways ---------------------------------------------------------------------------------
+# Stays (treatment, first day, last day). Gap 30, overlap 30. Of the people in turn: nothing; a twice, 20 days apart: a
+# line; a, then b 10 days before a ends: a switch; a and b together from day 60 to 100 (41 days), then b alone; b within
+# a; a, b, a: the second a is no new line; b before the target begins (day 0) does not count.
+PATHWAYS = {
+    "people": [
+        {"stays": [], "lines": []},
+        {"stays": [("a", 0, 50), ("a", 71, 90)], "lines": ["a"]},
+        {"stays": [("a", 0, 100), ("b", 91, 200)], "lines": ["a", "b"]},
+        {"stays": [("a", 0, 100), ("b", 60, 200)], "lines": ["a", "a + b", "b"]},
+        {"stays": [("a", 0, 100), ("b", 40, 50)], "lines": ["a", "a + b"]},
+        {"stays": [("a", 0, 50), ("b", 60, 120), ("a", 200, 300)], "lines": ["a", "b"]},
+        {"stays": [("b", -10, 50), ("c", 60, 120)], "lines": ["c"]},
+    ]
+}
+
+# --- occurrence -------------------------------------------------------------------------------
+# Two years, 2010 and 2011 (14610 is 1 January 2010, 14975 that of 2011, 15340 the day after). One person is there
+# throughout, ill on the 10th day of 2011: 365 + 10 days. One leaves after 100 days. One, born 18262 days (floor of 50 x
+# 365.25) before day 14700, turns 50 there: 90 days under 50, 640 from then on. One had it before: no time at risk.
+OCCURRENCE = {
+    "people": {
+        "_birth": [0.0, 0.0, 14700.0 - 18262, 0.0], "_sex": ["female", "male", "male", "female"],
+        "_observed_from": [14000.0, 14610.0, 14000.0, 14000.0], "_observed_to": [16000.0, 14709.0, 16000.0, 16000.0],
+    },
+    "outcome": [(0, 14984.0, 15000.0), (3, 14600.0, 14700.0)],
+    "told": {
+        ("all", ""): (1, 375 + 100 + 730), ("year", "2010"): (0, 365 + 100 + 365), ("year", "2011"): (1, 10 + 365),
+        ("age", "0-49"): (1, 375 + 100 + 90), ("age", "50+"): (0, 640), ("sex", "female"): (1, 375),
+        ("sex", "male"): (0, 830),
+    },
+}  # fmt: skip
+
+# --- person_time ------------------------------------------------------------------------------
+# Followed from day 0 to day 99. One is never exposed, ill on day 49: 50 days before. One exposed from day 20 to 29, the
+# window lasting to 39: 20 before, 20 exposed, 60 after. One exposed from 10 to 19 and from 25 on, ill on day 30: the
+# windows 10 to 29 and 25 to 30 are one: 10 before, 21 exposed. Ratio: (1 / 41) / (1 / 140).
+PERSON_TIME = {
+    "people": {"_birth": [-9000.0] * 3, "_observed_from": [0.0] * 3, "_observed_to": [99.0] * 3},
+    "outcome": [(0, 49.0, 49.0), (2, 30.0, 40.0)],
+    "exposure": [(1, 20.0, 29.0), (2, 10.0, 19.0), (2, 25.0, 60.0)],
+    "told": {"before": (1, 80), "exposed": (1, 41), "after": (0, 60)},
+    "ratio": (1 / 41) / (1 / 140),
+}

@@ -710,11 +710,36 @@ make_worklist <- function() {
                                "log(time) > 5")))
 }
 
+# ---- recruitment ----------------------------------------------------------------------------------
+
+# Entry on day `time` of those who have an institution; three rules, of which measurements may be missing; whoever has
+# a weight loss above 50 is cut off at the end. The list: at most one rule unknown, entered on days 100 to 700.
+make_recruitment <- function() {
+  rules <- c("age >= 60", "pat.karno >= 70", "meal.cal >= 500")
+  entry <- ifelse(is.na(lung$inst), NA, lung$time)
+  met <- sapply(rules, function(text) with(lung, eval(parse(text = text))))
+  met[is.na(entry), ] <- NA
+  all_met <- rowSums(met) == 3
+  inside <- all_met & !(!is.na(lung$wt.loss) & lung$wt.loss > 50)
+  unknown <- rowSums(is.na(met))
+  after <- list(!is.na(entry), entry >= 100 & entry <= 700, !(met[, 1] %in% FALSE), !(met[, 2] %in% FALSE),
+                !(met[, 3] %in% FALSE), inside | unknown > 0, unknown <= 1, inside)
+  left <- Reduce(function(a, b) a & (b %in% TRUE), after, accumulate = TRUE)
+  on <- which(left[[7]])
+  on <- on[order(unknown[on], -entry[on], as.character(on), method = "radix")]
+  status <- ifelse(is.na(lung$ph.karno), NA, (lung$ph.karno - 50) / 10 + lung$sex)  # 1 to 7, as a status from 0
+  save_oracle("recruitment", list(lung = one("lung.csv, 228 rows"), listed = one("numbers of rows, from 1")),
+    list = list(rules = rules, entry = entry, met = lapply(seq_along(rules), function(j) unname(as.integer(met[, j]))),
+                inside = as.integer(inside %in% TRUE), n = c(nrow(lung), vapply(left, sum, 0)), listed = on,
+                unknown = unname(unknown[on])),
+    enrolment = list(status = status, n = c(nrow(lung), vapply(1:7, function(s) sum(status >= s, na.rm = TRUE), 0))))
+}
+
 # ---- all of it ------------------------------------------------------------------------------------
 
 makers <- list(cox_breast = make_cox_breast, cox_breast_baseline = make_cox_breast_baseline, cox_lung = make_cox_lung,
   splines = make_splines, km_breast = make_km_breast, km_lung = make_km_lung, logrank = make_logrank, glm_breast = make_glm_breast,
   competing_myeloma = make_competing_myeloma, describe = make_describe, predict = make_predict,
-  worklist = make_worklist)
+  worklist = make_worklist, recruitment = make_recruitment)
 wanted <- commandArgs(trailingOnly = TRUE)
 for (name in if (length(wanted)) wanted else names(makers)) makers[[name]]()

@@ -67,7 +67,7 @@ def test_the_network_counts_the_same(tmp_path: Path) -> None:
 def people(counts: dict[int, int]) -> pd.DataFrame:
     """So many people who pass so many steps, of a definition with two rules."""
     reached = [float(steps) for steps, n in counts.items() for _ in range(n)]
-    return pd.DataFrame({Cohort(BY_HAND).cohort.column: reached})
+    return pd.DataFrame({Cohort(BY_HAND).counts.column: reached})
 
 
 BY_HAND = '{"PrimaryCriteria": {"CriteriaList": []}, "InclusionRules": [{"name": "one"}, {}]}'

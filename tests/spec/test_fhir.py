@@ -326,6 +326,41 @@ LEFT = [
 ]
 
 
+def dated(resource: Resource, day: str) -> Resource:
+    """A version of a resource."""
+    return {**resource, "meta": {"lastUpdated": f"{day}T00:00:00Z"}}
+
+
+ERRORS = [
+    (SUGAR, {"status": "entered-in-error"}, "measurement"),
+    (CELECOXIB, {"status": "cancelled"}, "drug_exposure"),
+    (DIABETES, {"verificationStatus": coded(("x", "entered-in-error"))}, "condition_occurrence"),
+    (STAY, {"status": "entered-in-error"}, "visit_occurrence"),
+]
+
+
+@pytest.mark.parametrize(("resource", "change", "table"), ERRORS, ids=[table for _, _, table in ERRORS])
+def test_a_later_version_that_is_no_fact_removes_the_earlier_one(
+    resource: Resource, change: Resource, table: str, tmp_path: Path, words: Path
+) -> None:
+    first, last = dated(resource, "2020-01-01"), dated(resource | change, "2021-01-01")
+    for folder, lines, rows in (("a", (first, last), 0), ("b", (last, first), 0)):  # whatever stands first in the file
+        (tmp_path / folder).mkdir()
+        made = Made(tmp_path / folder, words, ADA, *lines)
+        assert made.told.rows[table] == rows
+        tally = made.told.kinds[str(resource["resourceType"])]
+        assert (tally.read, tally.taken, tally.repeated, sum(tally.left.values())) == (2, 0, 1, 1)
+        assert adds_up(made.told)
+    (tmp_path / "c").mkdir()
+    made = Made(tmp_path / "c", words, ADA, last, dated(resource, "2022-01-01"), first)  # it was no error after all
+    assert made.told.rows[table] == 1
+    assert made.told.kinds[str(resource["resourceType"])].taken == 1
+    assert adds_up(made.told)
+    (tmp_path / "d").mkdir()
+    made = Made(tmp_path / "d", words, ADA, resource, resource | change)  # of the same time: the error counts
+    assert made.told.rows[table] == 0
+
+
 @pytest.mark.parametrize(("line", "reason"), LEFT, ids=[reason for _, reason in LEFT])
 def test_what_is_no_fact_is_left_and_counted(line: Resource, reason: str, tmp_path: Path, words: Path) -> None:
     made = Made(tmp_path, words, ADA, ASPIRIN, line)
@@ -351,7 +386,8 @@ def test_counts_add_up_over_everything(tmp_path: Path, words: Path) -> None:
     assert adds_up(made.told)
     assert made.told.unread == {"Claim": 1}
     assert sum(kind.quarantined for kind in made.told.kinds.values()) == len(made.quarantine()) == len(BAD)
-    assert made.told.kinds["Condition"].repeated == made.told.kinds["Patient"].repeated == 1
+    assert made.told.kinds["Patient"].repeated == 1
+    assert made.told.kinds["Condition"].repeated == 2  # one of LEFT says that both were an error
 
 
 def test_of_several_versions_the_latest_is_taken(tmp_path: Path, words: Path) -> None:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from confrere.errors import RangeError, Refused
+from confrere.hospital import merging
 from confrere.hospital.gate import CLASSES, Gate, Policy, Support, Violation, judge, judge_clear, merged, support_of
 from confrere.rounds import Array, Ask, Cells, Design, Flow, Ints, People, Sum, Verdict, local, register
 
@@ -357,7 +358,9 @@ def test_merging_again_changes_nothing(counts: list[int]):
 
 def test_people_left_out_are_counted_by_reason_and_few_are_not_told():
     verdict = passes(left_out={"missing age": 2, "missing size": 7, "too old": 0})  # in each of three hospitals
-    assert verdict.left_out == {"missing age": None, "missing size": 21, "too old": 0}
+    assert verdict.left_out == {"missing age": None, "missing size": None, "too old": 0}  # 6 would follow from 21
+    verdict = passes(left_out={"missing age": 2, "missing size": 3, "too old": 7})  # 15 people follow from 21
+    assert verdict.left_out == {"missing age": None, "missing size": None, "too old": 21}
 
 
 def test_the_budget_is_a_quarter_of_people_times_columns():
@@ -540,3 +543,10 @@ def test_a_model_has_at_most_so_many_columns_per_person() -> None:
     design = designs(np.random.default_rng(1).normal(size=N))
     with pytest.raises(Violation, match=r"1 columns for .* people; a hospital allows 0.0001 per person"):
         judge_clear(design, replace(GATE, parameters=0.0001))
+
+
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=14), st.integers(0, 13), st.sampled_from([0, 1, 3, 11]))
+def test_one_row_alone_is_merged_as_two_of_the_same(counts: list[int], mark: int, least: int) -> None:
+    """One row leaps from edge to edge; two go step by step, and two of the same have the same edges."""
+    row = np.array([counts], dtype=float)
+    assert merging.edges(row, [mark], least) == merging.edges(np.repeat(row, 2, axis=0), [mark], least)

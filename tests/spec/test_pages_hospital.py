@@ -28,7 +28,7 @@ from confrere.console.app import app as command
 from confrere.console.pages.hospital_folder import SIZE, Hospital, part, sentence
 from confrere.console.pages.hospital_rules import RULES
 from confrere.console.pages.hospital_steps import STEPS
-from confrere.console.pages.hospital_words import EVENTS, RISKS, SAID, STATES, STATUSES, reason
+from confrere.console.pages.hospital_words import EVENTS, FUNNEL, RISKS, SAID, STATES, STATUSES, reason
 from confrere.console.pages.languages import Tongue, french
 from confrere.console.pages.sessions import Person
 from confrere.data.opposition import STATUSES as WORDS
@@ -37,10 +37,11 @@ from confrere.hospital.home import Home
 from confrere.hospital.left import left
 from confrere.hospital.manifest import manifest
 from confrere.hospital.rules import Rules
-from confrere.hospital.worklists import STATUSES as LIST_STATUSES
 from confrere.rounds import Step, find, installed
 from confrere.study.file import Study, parse, read
 from confrere.study.life import LIFE
+from confrere.study.recruitment import STATUSES as LIST_STATUSES
+from confrere.study.recruitment import STEPS as LIST_STEPS
 from federate import DEMOS, ROOT
 
 Visitor = Callable[..., "Guest"]
@@ -131,7 +132,7 @@ def test_a_page_of_stewards_is_for_nobody_else_whether_it_is_there_or_not(
 
 def test_a_list_of_somebody_else_is_as_one_that_is_not_there(home: Home, study: Study, guest: Visitor) -> None:
     name, other = pages.worklist(home, study, "bones"), guest(pages.OTHER)
-    form = {"person": pages.PATIENT, "status": "done", "clinician": "bones", "by": "bones"}
+    form = {"person": pages.PATIENT, "to": "seen", "stays": "yes", "clinician": "bones", "by": "bones"}
     for path in ("", "/status", "/export"):
         at = (f"/worklists/{name}{path}", f"/worklists/nothing{path}")
         theirs, nobodys = (other.post(a, **form) if path else other.get(a) for a in at)
@@ -163,8 +164,8 @@ def test_who_acts_is_who_signed_in(home: Home, study: Study, guest: Visitor) -> 
     steward.post(f"/studies/{study.hash}/refuse", why="no", by="eve", person="eve")
     assert state(home, study) == ("refused", "ada")
     steward.post("/oppositions", person="12", source="letter", by="eve")
-    clinician.post(f"/worklists/{name}/status", person=pages.PATIENT, status="done", clinician="eve", by="eve")
-    clinician.post(f"/worklists/{name}/export", clinician="eve")
+    clinician.post(f"/worklists/{name}/status", person=pages.PATIENT, to="seen", clinician="eve", by="eve")
+    clinician.post(f"/worklists/{name}/export", stays="yes", clinician="eve")
     people = {entry.facts.get("by") or entry.facts.get("who") for entry in home.ledger.entries(after=3)}
     assert people == {"ada", "bones"}
     assert "eve" not in json.dumps([entry.facts for entry in home.ledger.entries()])
@@ -291,6 +292,7 @@ def test_every_rule_class_state_and_status_has_its_words() -> None:
     assert RISKS == CLASSES
     assert set(STATES) == set(LIFE)
     assert set(STATUSES) == set(LIST_STATUSES)
+    assert set(FUNNEL) >= {*LIST_STEPS, "people", "screened", "entry event", "not ruled out", "meet all criteria"}
     assert set(SAID) == set(WORDS) - {"ended"}
 
 
@@ -475,7 +477,7 @@ def test_a_file_that_is_no_list_is_refused(name: str, data: bytes, home: Home, g
 
 def test_a_worklist_with_no_right_status_or_person_is_said(home: Home, study: Study, guest: Visitor) -> None:
     name, clinician = pages.worklist(home, study, "bones"), guest(pages.CLINICIAN)
-    for form in ({"person": pages.PATIENT, "status": "dead"}, {"person": "nobody", "status": "done"}):
+    for form in ({"person": pages.PATIENT, "to": "dead"}, {"person": "nobody", "to": "seen"}):
         answer = clinician.post(f"/worklists/{name}/status", **form)
         assert answer.status_code == 422
         assert pages.PATIENT not in answer.text

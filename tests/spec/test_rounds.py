@@ -345,7 +345,7 @@ def test_only_marked_steps_can_be_asked():
     for step in ("unmarked", "flow", "__init__", "nothing"):
         with pytest.raises(ProtocolError, match=f"_mean has no step '{step}'"):
             step_of(Ask(Mean(), step))
-    assert step_of(Ask(Mean(), "squares")) == ("design", 3)
+    assert step_of(Ask(Mean(), "squares"))[:2] == ("design", 3)
 
 
 @pytest.mark.parametrize(

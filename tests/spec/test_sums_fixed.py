@@ -46,7 +46,7 @@ def ring_of(integers: list[int], limbs: int) -> fixed.Ring:
 @given(st.lists(FLOATS, max_size=8), st.integers(0, 20), LIMBS)
 def test_encode_equals_its_slow_twin(values: list[float], scale: int, limbs: int) -> None:
     array = np.array([*values, 1.0])  # never all below the last bit
-    ring = fixed.encode(array, scale, 3, limbs=limbs)
+    ring = fixed.encode(array, scale, 3, bits=64 * limbs)
     assert elements(ring) == [slow_encode(v, scale, limbs) for v in array]
 
 
@@ -165,12 +165,12 @@ def test_no_total_of_what_is_let_through_can_wrap(limbs: int, parties: int) -> N
     below = math.nextafter(float(bound), 0.0)
     assert Fraction(below) < bound
     for value in (below, -below):
-        part = fixed.encode([value], 0, parties, limbs=limbs)
+        part = fixed.encode([value], 0, parties, bits=64 * limbs)
         assert fixed.decode(fixed.total([part] * parties), 0)[0] == pytest.approx(parties * value, rel=1e-15)
     above = math.nextafter(math.nextafter(float(bound), math.inf), math.inf)
     for value in (above, -above, 1e300):
         with pytest.raises(RangeError, match="overflow"):
-            fixed.encode([value, 0.0], 0, parties, limbs=limbs)
+            fixed.encode([value, 0.0], 0, parties, bits=64 * limbs)
 
 
 def test_overflow_of_the_scaling_itself_is_refused_not_infinite() -> None:
@@ -193,14 +193,14 @@ def test_wrong_arguments_name_the_rule() -> None:
         fixed.encode(np.array(["1.0"]), 0, 3)
     with pytest.raises(RangeError, match="scale 2\\^5000"):
         fixed.encode([1.0], 5000, 3)
-    with pytest.raises(RangeError, match="1 or 2 limbs"):
-        fixed.encode([1.0], 0, 3, limbs=4)
+    with pytest.raises(RangeError, match="32, 64 or 128 bits"):
+        fixed.encode([1.0], 0, 3, bits=256)
     with pytest.raises(RangeError, match="0 parties"):
         fixed.encode([1.0], 0, 0)
     with pytest.raises(ProtocolError, match="cannot be added"):
         fixed.add(fixed.encode([1.0], 0, 3), fixed.encode([1.0, 2.0], 0, 3))
     with pytest.raises(ProtocolError, match="cannot be added"):
-        fixed.add(fixed.encode([1.0], 0, 3), fixed.encode([1.0], 0, 3, limbs=1))
+        fixed.add(fixed.encode([1.0], 0, 3), fixed.encode([1.0], 0, 3, bits=64))
     with pytest.raises(ProtocolError, match="uint64 of shape"):
         fixed.decode(np.zeros((2, 2), dtype=np.int64), 0)  # type: ignore[arg-type]
     with pytest.raises(ProtocolError, match="nothing to add"):
@@ -211,3 +211,25 @@ def test_bytes_tell_arrays_of_other_shapes_apart() -> None:
     one, two = np.zeros((2, 1), np.uint64), np.zeros((1, 2), np.uint64)
     forms = [[one], [two], [one, two], [two, one], [], [one[:1], one[:1]], [one[:0]]]
     assert len({fixed.to_bytes(rings) for rings in forms}) == len(forms)
+
+
+@given(st.lists(st.lists(st.integers(-(2**28) + 1, 2**28 - 1), min_size=7, max_size=7), min_size=1, max_size=6))
+def test_two_numbers_in_a_limb_add_up_apart(parts: list[list[int]]) -> None:
+    """Signed numbers of 32 bits, two in each limb, an odd one alone in the last."""
+    rings = [fixed.encode(part, 0, 8, bits=32) for part in parts]
+    assert {ring.shape for ring in rings} == {(4, 1)}
+    assert fixed.decode(fixed.total(rings), 0, 7, 32).tolist() == [
+        float(sum(column)) for column in zip(*parts, strict=True)
+    ]
+
+
+def test_two_numbers_in_a_limb_never_wrap() -> None:
+    """What could reach 2^31 with all parties is refused."""
+    assert fixed.decode(
+        fixed.total([fixed.encode([-(2.0**29) + 1, 2.0**29 - 1], 0, 4, bits=32)] * 4), 0, 2, 32
+    ).tolist() == [
+        -(2.0**31) + 4,
+        2.0**31 - 4,
+    ]
+    with pytest.raises(RangeError, match="overflow"):
+        fixed.encode([2.0**29], 0, 4, bits=32)

@@ -18,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from confrere.errors import Refused, StudyError
-from confrere.hospital.worklists import STATUSES, Worklists
+from confrere.hospital import worklists
+from confrere.hospital.worklists import Worklists
 from confrere.study.worklist import Worklist
 
 STUDY = "a" * 64
@@ -65,16 +66,16 @@ def test_a_list_is_found_again_as_it_was_kept(lists: Worklists) -> None:
     assert page.lines[0].values == (70.123456, ">50")
     assert page.lines[1].values == (71.123456, None)
     assert page.lines[0].answers == ("met", "unknown")
-    assert {line.status for line in page.lines} == {"todo"}
+    assert {line.status for line in page.lines} == {"to see"}
 
 
 def test_the_same_list_again_keeps_its_name_statuses_grants_and_end(lists: Worklists) -> None:
     """A run is taken up again after a crash: its steps run again."""
     name = kept(lists)
-    lists.mark(name, "dr-a", "patient-1", "done")
+    lists.mark(name, "dr-a", "patient-1", "seen")
     assert lists.keep(STUDY, "care", made(), now=NOW + timedelta(days=9)) == name
     page = lists.show(name, "dr-a")
-    assert [line.status for line in page.lines] == ["todo", "done", "todo"]
+    assert [line.status for line in page.lines] == ["to see", "seen", "to see"]
     assert page.head.expires == NOW + timedelta(days=90)
     assert len(lists.heads()) == 1
 
@@ -118,7 +119,7 @@ def test_only_a_named_clinician_sees_a_list(lists: Worklists, entries: list[Entr
     for act in (
         lambda: lists.show(name, "dr-b"),
         lambda: lists.export(name, "dr-b", tmp_path / "out.csv"),
-        lambda: lists.mark(name, "dr-b", "patient-1", "done"),
+        lambda: lists.mark(name, "dr-b", "patient-1", "seen"),
     ):
         with pytest.raises(Refused, match="no worklist 'old-large' for 'dr-b'"):
             act()
@@ -166,15 +167,17 @@ def test_the_ledger_has_who_which_and_how_many_and_no_patient(
     name = kept(lists)
     lists.show(name, "dr-a")
     lists.export(name, "dr-a", tmp_path / "out.csv")
-    lists.mark(name, "dr-a", "patient-1", "contacted")
+    lists.mark(name, "dr-a", "patient-1", "seen", "read the letters")
     lists.withdraw(name, "dr-a")
     lists.expire(NOW + timedelta(days=91))
+    (mark,) = [facts.pop("mark") for _, facts in entries if "mark" in facts]
+    assert len(mark) == 32
     assert entries == [
         ("worklist kept", {"worklist": name, "study": STUDY, "rows": 3}),
         ("worklist granted", {"worklist": name, "who": "dr-a"}),
         ("worklist shown", {"worklist": name, "who": "dr-a", "rows": 3}),
         ("worklist exported", {"worklist": name, "who": "dr-a", "rows": 3}),
-        ("worklist status", {"worklist": name, "who": "dr-a", "rows": 1, "status": "contacted"}),
+        ("worklist status", {"worklist": name, "who": "dr-a", "rows": 1, "status": "seen"}),
         ("worklist withdrawn", {"worklist": name, "who": "dr-a"}),
         ("worklist erased", {"worklist": name, "rows": 3}),
     ]
@@ -194,7 +197,7 @@ def test_where_the_ledger_cannot_be_written_nothing_is_seen_or_changed(tmp_path:
     for act in (
         lambda: lists.show(name, "dr-a"),
         lambda: lists.export(name, "dr-a", out),
-        lambda: lists.mark(name, "dr-a", "patient-1", "done"),
+        lambda: lists.mark(name, "dr-a", "patient-1", "seen"),
         lambda: lists.grant(name, "dr-b"),
         lambda: lists.keep(STUDY, "care", made(title="Other"), now=NOW),
     ):
@@ -202,29 +205,209 @@ def test_where_the_ledger_cannot_be_written_nothing_is_seen_or_changed(tmp_path:
             act()
     full = False
     assert not out.exists()
-    assert {line.status for line in lists.show(name, "dr-a").lines} == {"todo"}
+    assert {line.status for line in lists.show(name, "dr-a").lines} == {"to see"}
     assert [head.clinicians for head in lists.heads()] == [("dr-a",)]
 
 
 # statuses
 
 
-@pytest.mark.parametrize("status", STATUSES)
-def test_a_status_is_noted(lists: Worklists, status: str) -> None:
+def test_a_status_is_noted_with_who_when_and_why(lists: Worklists) -> None:
     name = kept(lists)
-    lists.mark(name, "dr-a", "patient-2", status)
-    assert [line.status for line in lists.show(name, "dr-a").lines] == ["todo", "todo", status]
+    lists.mark(name, "dr-a", "patient-2", "seen")
+    lists.mark(name, "dr-a", "patient-2", "not eligible", "  moved to\n another town ")
+    page = lists.show(name, "dr-a")
+    assert [line.status for line in page.lines] == ["to see", "to see", "not eligible"]
+    first, second = page.lines[2].moves
+    assert (first.who, first.status, first.reason) == ("dr-a", "seen", "")
+    assert (second.status, second.reason) == ("not eligible", "moved to another town")
+    assert datetime.fromisoformat(second.at) <= datetime.now(UTC)
+    assert page.lines[2].next == ("seen",)  # taken back
+    assert page.lines[0].next == ("seen", "not eligible", "eligible")
 
 
 def test_a_wrong_status_or_person_changes_nothing(lists: Worklists, entries: list[Entry]) -> None:
     name = kept(lists)
     before = len(entries)
-    with pytest.raises(StudyError, match="one of todo, contacted"):
+    with pytest.raises(StudyError, match="one of to see, seen"):
         lists.mark(name, "dr-a", "patient-1", "dead")
+    with pytest.raises(StudyError, match="cannot become 'enrolled'; next is seen, not eligible, eligible"):
+        lists.mark(name, "dr-a", "patient-1", "enrolled")
+    with pytest.raises(StudyError, match="needs a reason"):
+        lists.mark(name, "dr-a", "patient-1", "not eligible", " ")
     with pytest.raises(StudyError, match="not on old-large") as error:
-        lists.mark(name, "dr-a", "patient-9", "done")
+        lists.mark(name, "dr-a", "patient-9", "seen")
     assert "patient-9" not in str(error.value)
     assert len(entries) == before
+    assert {line.moves for line in lists.show(name, "dr-a").lines} == {()}
+
+
+def test_the_ledger_has_neither_patient_nor_reason_and_knows_a_changed_move(
+    lists: Worklists, entries: list[Entry]
+) -> None:
+    name = kept(lists)
+    for status in ("seen", "eligible", "contacted"):
+        lists.mark(name, "dr-a", "patient-1", status, "because of patient-1")
+    assert "patient-" not in repr(entries)
+    assert "because" not in repr(entries)
+    marks = {facts["mark"] for _, facts in entries if "mark" in facts}
+    assert len(marks) == 3
+    assert lists.log(name, "dr-a", marks)[1].changed == 0
+    with sqlite3.connect(lists.path) as db:
+        db.execute("UPDATE moves SET reason = 'another' WHERE status = 'eligible'")
+    assert lists.log(name, "dr-a", marks)[1].changed == 1
+    assert lists.log(name, "dr-a", ())[1].changed == 3
+
+
+# a later run
+
+
+def later(lists: Worklists, study: str, worklist: Worklist, purpose: str = "care", days: int = 30) -> str:
+    """A run of the study whose id is trial, under another hash."""
+    return lists.keep(study * 64, purpose, worklist, now=NOW + timedelta(days=days), id="trial")
+
+
+def test_a_later_run_of_the_study_keeps_statuses_and_who_is_no_longer_listed(lists: Worklists) -> None:
+    name = later(lists, "b", made(4), days=0)
+    lists.grant(name, "dr-a")
+    lists.mark(name, "dr-a", "patient-1", "seen")
+    lists.mark(name, "dr-a", "patient-0", "eligible", "as the letter says")
+    assert later(lists, "c", made(3, first=1)) == name
+    page = lists.show(name, "dr-a")
+    found = {line.person: (line.status, line.listed) for line in page.lines}
+    assert found == {
+        "patient-1": ("seen", True), "patient-2": ("to see", True), "patient-3": ("to see", True),
+        "patient-0": ("eligible", False),
+    }  # fmt: skip
+    assert page.lines[-1].moves[0].reason == "as the letter says"
+    assert (page.head.people, page.head.gone, page.head.study) == (3, 1, "c" * 64)
+    assert page.head.expires == NOW + timedelta(days=120)
+    assert later(lists, "d", made(4), days=60) == name
+    assert [line.listed for line in lists.show(name, "dr-a").lines] == [True] * 4
+    lists.mark(name, "dr-a", "patient-0", "contacted")
+
+
+def test_a_study_of_another_id_is_another_list(lists: Worklists) -> None:
+    name = later(lists, "b", made())
+    assert lists.keep("c" * 64, "care", made(), now=NOW, id="other") == f"{name}-2"
+
+
+def test_two_lists_of_one_title_in_a_study_stay_two(lists: Worklists) -> None:
+    names = [later(lists, "b", made(extra=[1.0] * 3)), later(lists, "b", made())]
+    assert names == ["old-large", "old-large-2"]
+    assert [later(lists, "b", made(extra=[1.0] * 3)), later(lists, "b", made())] == names
+
+
+def test_a_later_run_that_shows_more_is_granted_anew(lists: Worklists) -> None:
+    name = later(lists, "b", made(n=[1.0, 2.0, 3.0]))
+    lists.grant(name, "dr-a")
+    later(lists, "c", made())  # fewer columns
+    assert lists.heads()[0].clinicians == ("dr-a",)
+    later(lists, "d", made(more=[1.0, 2.0, 3.0]))
+    assert lists.heads()[0].clinicians == ()
+    lists.grant(name, "dr-a")
+    later(lists, "e", made(), purpose="research")
+    assert lists.heads()[0].clinicians == ()
+
+
+def test_who_is_no_longer_listed_is_shown_by_the_lists_present_columns(lists: Worklists) -> None:
+    name = later(lists, "b", made(size=["a", "b", "c"]))
+    lists.grant(name, "dr-a")
+    lists.mark(name, "dr-a", "patient-0", "seen")
+    rows = pd.DataFrame({"pid": ["patient-5"], "more": [1.0], "age": [66.0]})
+    later(lists, "c", Worklist("Old & large", "call them", ("er > 1", "age >= 65"), rows, (("met", "met"),)))
+    lists.grant(name, "dr-a")
+    gone = lists.show(name, "dr-a").lines[-1]
+    assert (gone.person, gone.values, gone.answers) == ("patient-0", (None, 70.123456), ("unknown", "met"))
+
+
+# opposition to being contacted
+
+
+def test_who_opposes_being_contacted_is_on_no_list_that_leads_to_it(tmp_path: Path) -> None:
+    entries: list[Entry] = []
+    opposed = {"contact for research": {"patient-1"}}
+    lists = Worklists(
+        tmp_path / "w.sqlite", lambda event, **facts: entries.append((event, facts)),
+        opposed=lambda purpose, people: opposed.get(purpose, set()) & set(people),
+    )  # fmt: skip
+    name = kept(lists)
+    assert [line.person for line in lists.show(name, "dr-a").lines] == ["patient-0", "patient-2"]
+    assert lists.heads()[0].opposed == 1  # for the steward
+    assert lists.show(name, "dr-a").head.opposed is None
+    assert lists.log(name, "dr-a", ())[1].opposed is None
+    assert lists.log(name, "ada", (), steward=True)[1].opposed == 1
+    with pytest.raises(Refused):
+        lists.log(name, "ada", ())
+    assert "patient-1" not in lists.text(name, "dr-a")
+    assert b"patient-1" not in lists.path.read_bytes()
+    assert ("worklist kept", {"worklist": name, "study": STUDY, "rows": 2}) in entries
+    opposed["contact for research"] |= {"patient-2"}
+    assert [line.person for line in lists.show(name, "dr-a").lines] == ["patient-0"]
+    assert lists.heads()[0].opposed == 2
+    assert b"patient-2" not in lists.path.read_bytes()
+
+
+def test_a_list_that_leads_to_no_contact_has_them(tmp_path: Path) -> None:
+    lists = Worklists(tmp_path / "w.sqlite", lambda event, **facts: None, opposed=lambda purpose, people: (
+        set(people) if purpose == "contact for research" else ()))  # fmt: skip
+    worklist = made()
+    kept(lists, Worklist(worklist.title, "", worklist.criteria, worklist.rows, worklist.answers, contact=False))
+    assert (lists.heads()[0].people, lists.heads()[0].opposed) == (3, 0)
+
+
+# the screening log
+
+
+def test_the_log_is_the_flow_diagram_of_the_hospital(lists: Worklists) -> None:
+    one = made(6)
+    funnel = (("screened", "", 40), ("not ruled out", "age >= 65", 9), ("not ruled out", "size == '>50'", 6))
+    name = kept(lists, Worklist(one.title, one.purpose, one.criteria, one.rows, one.answers, funnel))
+    ways = {0: ("seen",), 1: ("seen", "not eligible"), 2: ("not eligible",), 3: ("eligible", "contacted", "declined"),
+            4: ("eligible", "contacted", "consented", "enrolled")}  # fmt: skip
+    for person, way in ways.items():
+        for status in way:
+            lists.mark(name, "dr-a", f"patient-{person}", status, "too frail" if status == "not eligible" else "")
+    _, log = lists.log(name, "dr-a", ())
+    assert log.steps == (
+        *funnel, ("on the list", "", 6), ("seen", "", 5), ("read", "", 4), ("found eligible", "", 2),
+        ("contacted", "", 2), ("answered", "", 2), ("consented", "", 1), ("enrolled", "", 1),
+    )  # fmt: skip
+    assert (log.reasons, log.gone) == ((("too frail", 2),), 0)
+
+
+def test_no_number_of_the_log_tells_a_clinician_how_many_oppose(tmp_path: Path) -> None:
+    """Of 6 on the list 2 oppose being contacted, and a third one later; one of the three meets all criteria."""
+    opposed = {"patient-0", "patient-1"}
+    lists = Worklists(tmp_path / "w.sqlite", lambda event, **facts: None, opposed=lambda purpose, people: (
+        opposed & set(people) if purpose == "contact for research" else ()))  # fmt: skip
+    one = made(6)
+    answers = (("met", "met"), *(("met", "unknown"),) * 4, ("met", "met"))
+    funnel = (("screened", "", 40), ("not ruled out", "age >= 65", 6), ("meet all criteria", "", 2))
+    name = kept(lists, Worklist(one.title, one.purpose, one.criteria, one.rows, answers, funnel))
+    for gone in (2, 3):
+        steps = {what: n for what, _, n in lists.log(name, "dr-a", ())[1].steps}
+        assert [steps[what] for what in ("screened", "not ruled out", "meet all criteria", "on the list")] == [
+            40 - gone, 6 - gone, 1, 6 - gone,
+        ]  # fmt: skip
+        assert lists.heads()[0].opposed == gone
+        opposed |= {"patient-2"}
+
+
+def test_statuses_of_a_day_are_those_at_its_end(lists: Worklists) -> None:
+    name, today = later(lists, "b", made(), days=-30), datetime.now(UTC).date()
+    lists.grant(name, "dr-a")
+    lists.mark(name, "dr-a", "patient-1", "seen")
+    yesterday = today - timedelta(days=1)
+    assert lists.statuses("trial", "Old & large", yesterday) == {f"patient-{i}": "to see" for i in range(3)}
+    with sqlite3.connect(lists.path) as db:
+        db.execute("UPDATE moves SET at = ?", (f"{yesterday}T23:59:59Z",))
+    assert lists.statuses("trial", "Old & large", yesterday)["patient-1"] == "seen"
+    assert lists.statuses("trial", "Old & large", yesterday - timedelta(days=1))["patient-1"] == "to see"
+    with pytest.raises(StudyError, match="a day that is over"):
+        lists.statuses("trial", "Old & large", today)
+    with pytest.raises(StudyError, match="no worklist 'Other'"):
+        lists.statuses("trial", "Other", yesterday)
 
 
 # the file
@@ -285,6 +468,23 @@ def test_who_opposes_is_erased_from_the_lists_of_that_purpose(tmp_path: Path) ->
     assert entries.count(("worklist rows erased", {"rows": 1})) == before
 
 
+def test_a_file_of_an_earlier_form_is_brought_to_this_one(lists: Worklists) -> None:
+    with sqlite3.connect(lists.path) as db:
+        for statement in worklists._TABLES[:4]:
+            db.execute(statement)
+        db.execute(
+            "INSERT INTO lists VALUES ('old', 'i', 's', 'Old', '', 'care', '[\"pid\"]', '[]', '2026-11-01T00:00:00Z',"
+            " '2099-01-01T00:00:00Z')"
+        )
+        for at, status in enumerate(("todo", "done", "ineligible", "contacted")):
+            db.execute("INSERT INTO people VALUES ('old', ?, ?, '[]', '[]', ?)", (f"p{at}", at, status))
+    for _ in range(2):
+        lists.grant("old", "dr-a")
+        lines = lists.show("old", "dr-a").lines
+        assert [line.status for line in lines] == ["to see", "seen", "not eligible", "contacted"]
+    lists.mark("old", "dr-a", "p3", "consented")
+
+
 def test_a_file_that_is_none_is_an_error_without_content(lists: Worklists) -> None:
     lists.path.write_bytes(b"no database, but long enough to be looked at" * 100)
     with pytest.raises(OSError, match="cannot be used"):
@@ -339,8 +539,20 @@ def test_an_export_is_the_list(lists: Worklists, tmp_path: Path) -> None:
     assert lists.export(name, "dr-a", out) == 3
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
     head, first, second, third = rows(out)
-    assert head == ["pid", "age", "size", "n", "unknown", "failed", "status"]
-    assert first == ["patient-0", "70.123456", "a,b", "3", "size == '>50'", "", "todo"]
+    assert head == [
+        "pid",
+        "age",
+        "size",
+        "n",
+        "unknown",
+        "failed",
+        "listed",
+        "status",
+        "noted_at",
+        "noted_by",
+        "reason",
+    ]
+    assert first == ["patient-0", "70.123456", "a,b", "3", "size == '>50'", "", "yes", "to see", "", "", ""]
     assert second[2:4] == ["", ""]
     assert third[3] == "-2.5"  # a number, which is no formula
 
@@ -358,7 +570,7 @@ def test_no_cell_is_a_formula(tmp_path_factory: pytest.TempPathFactory, sign: st
     with (place / "out.csv").open(newline="", encoding="utf-8") as handle:
         cells = [cell for row in csv.reader(handle) for cell in row]
     assert not [cell for cell in cells if cell.lstrip(" ").startswith(("=", "+", "-", "@", "\t", "\r"))]
-    assert cells[5:8] == [f"'{text}", f"'{text}", "'-x > 1"]
+    assert cells[9:12] == [f"'{text}", f"'{text}", "'-x > 1"]
 
 
 def test_an_export_overwrites_nothing_and_stays_out_of_the_home(
@@ -388,7 +600,7 @@ def test_half_an_export_is_none(lists: Worklists, tmp_path: Path, monkeypatch: p
             ended.append(super().write(b"patient-"))
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("confrere.hospital.worklists.open", lambda file, *_, **__: Full(file, "w"), raising=False)
+    monkeypatch.setattr("confrere.hospital.exports.open", lambda file, *_, **__: Full(file, "w"), raising=False)
     with pytest.raises(StudyError, match="No space left"):
         lists.export(name, "dr-a", out)
     assert ended

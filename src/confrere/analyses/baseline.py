@@ -20,6 +20,7 @@ from confrere.analyses.finding import Record
 from confrere.analyses.risksets import Tied
 from confrere.analyses.scaling import Standard
 from confrere.rounds import Array
+from confrere.study.ground import Ground
 
 
 def baseline(ties: Tied, beta: Array, z: Standard, events: Array, times: Array, means: Array | None) -> Array:
@@ -51,3 +52,14 @@ def baseline_records(base: Array, events: Array, levels: Sequence[str]) -> list[
             for time, c, h, d in zip(row[:, 0], row[:, 1], jumps, count, strict=True) if d > 0
         ]  # fmt: skip
     return records
+
+
+def shared_note(ground: Ground) -> str:
+    """What the grid means for the reader."""
+    if ground.fine:
+        return "One baseline hazard; times are exact on the network: the stewards approved the class fine_times."
+    return (
+        f"One baseline hazard on a grid of times: a time counts as that of its cell, of at least {ground.width:g} "
+        f"{ground.unit}, in which nobody or at least k people have the event, and as many do not. Events of one cell "
+        f"are tied."
+    )

@@ -19,7 +19,7 @@ import numpy as np
 
 from confrere.analyses.finding import Citation, Finding, FlowFinding, attrition
 from confrere.analyses.funnel import funnel
-from confrere.errors import DataError
+from confrere.errors import DataError, StudyError
 from confrere.rounds import Array, Bools, Cells, Design, Ints, People, Sum, ask, local, register, support
 from confrere.study.circe import Definition, definition
 from confrere.study.ground import Ground, complete, left_out
@@ -45,50 +45,61 @@ class Counted(NamedTuple):
 @register("cohort")
 @dataclass(frozen=True)
 class Cohort:
-    """Count the people of a cohort and of its funnel over all hospitals. `definition` is its Circe JSON.
+    """Count the people of a cohort and of its funnel over all hospitals.
+
+    `definition` is its Circe JSON; or `cohort` its name in [cohorts] of the study.
 
     Finding: tables `funnel` (a record per step: `step`, `criterion`, `n`) and `attrition`; the last record of the
     funnel is the cohort. Errors: StudyError for what is no definition; DataError where a hospital's table of people was
     not made for this definition.
     """
 
-    definition: str
+    definition: str = ""
+    cohort: str = ""
     ground: Ground = Ground()
+    everybody = True  # not of those whom a study is about: of all people of the hospitals
 
     # public
 
     @property
-    def cohort(self) -> Definition:
+    def counts(self) -> Definition:
         """The definition, read."""
-        return definition(self.definition)
+        return self.ground.cohort(self.cohort) if self.cohort else definition(self.definition)
+
+    @property
+    def cohorts(self) -> tuple[Definition, ...]:
+        """The definitions that it reads."""
+        return (self.counts,)
 
     @property
     def reads(self) -> tuple[str, ...]:
         """The column that says how far each person gets."""
-        return (self.cohort.column,)
+        return (self.counts.column,)
 
     @property
     def selecting(self) -> tuple[str, ...]:
         """The words for whom the funnel counts after each step, and at its end: each within the one before."""
-        last = len(self.cohort.steps)
-        return (*(f"{self.cohort.column} >= {j}" for j in range(1, last + 1)), f"{self.cohort.column} == {last}")
+        last = len(self.counts.steps)
+        return (*(f"{self.counts.column} >= {j}" for j in range(1, last + 1)), f"{self.counts.column} == {last}")
 
     def check(self) -> None:
         """The definition, before anything is asked."""
-        definition(self.definition)
+        if bool(self.definition) == bool(self.cohort):
+            raise StudyError('give one of definition = "..." (Circe JSON) and cohort = "NAME", a name of [cohorts]')
+        _ = self.counts
 
     # inside each hospital
 
     def selected(self, frame: Any) -> Iterator[tuple[str, tuple[str, ...], Bools]]:
         """Whom the funnel counts: what selects them, the columns of that, and who (N,) they are."""
-        reached, last = self._reached(frame), len(self.cohort.steps)
+        reached, last = self._reached(frame), len(self.counts.steps)
         for text, j in zip(self.selecting, (*range(1, last + 1), last), strict=True):
             yield text, self.reads, reached >= j
 
     def design(self, people: People) -> Design:
         """How far everybody gets."""
         frame = people.table.frame
-        reached, last = self._reached(frame), len(self.cohort.steps)
+        reached, last = self._reached(frame), len(self.counts.steps)
         rows = complete(frame, (*self.reads, *self.ground.complete))
         place: Ints = reached[rows].astype(np.int64)
         # the edge that matters most: who is in the cohort
@@ -104,7 +115,7 @@ class Cohort:
 
     def _reached(self, frame: Any) -> Array:
         """(N,) steps passed; NaN where unknown."""
-        column, last = self.cohort.column, len(self.cohort.steps)
+        column, last = self.counts.column, len(self.counts.steps)
         reached = TableRows(frame, self.ground.schema, {}).numbers(column)
         known = reached[~np.isnan(reached)]
         if ((known < 0) | (known > last) | (known != np.floor(known))).any():
@@ -120,7 +131,7 @@ class Cohort:
         """Settle which counts may be told; then count."""
         verdict = yield from support(self.design)
         counted = yield from ask(self.counted)
-        steps = [("people", ""), *self.cohort.steps]
+        steps = [("people", ""), *self.counts.steps]
         records = funnel(steps, verdict.grids["funnel"][0], counted.people.value[0])
         tables = {"funnel": records, "attrition": attrition(verdict)}
         return Finding("cohort", verdict.n, verdict.hospitals, tables, notes=(TWICE,), cite=(OHDSI,))

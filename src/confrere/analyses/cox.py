@@ -242,7 +242,7 @@ class Cox:
             Objective(lambda b: ask(self.slope, b, z), lambda b: self._first(b, z), self.names, self.ridge / sd**2),
         )
         beta = tuple(peak.beta.tolist())
-        meat = (yield from ask(self.meat, beta, z)).meat.value if self.robust else None
+        meat = (yield from self._squares(peak, z)) if self.robust else None
         extra: Tables = {}
         facts: dict[str, Any] = {}
         if self.diagnostics:
@@ -250,6 +250,10 @@ class Cox:
             facts = yield from self._concordance(beta, z)
         beside = Beside(extra, facts, indicators(raw), meat)
         return fitted(self, peak, z, int(s.events.value), verdict, beside)
+
+    def _squares(self, peak: Peak, z: Standard) -> Flow[Array]:
+        """Sums of squares (p, p) of what people move the score by at the maximum."""
+        return (yield from ask(self.meat, tuple(peak.beta.tolist()), z)).meat.value
 
     def _first(self, beta: Beta, z: Standard) -> Flow[Curve]:
         """The information, in which a term that no hospital varies in shows."""

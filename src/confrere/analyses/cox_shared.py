@@ -19,7 +19,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from confrere.analyses.baseline import baseline, baseline_records
+from confrere.analyses.baseline import baseline, baseline_records, shared_note
 from confrere.analyses.causes import no_events
 from confrere.analyses.cox import (
     Beside,
@@ -262,13 +262,17 @@ class SharedBaseline:
     @local(on="grid")
     def meat(self, people: People, beta: Beta, z: Standard, a: Array, c: Array, means: Array, *more: Array) -> Meat:
         """Squares of score residuals; `means` (3, S T, p) are the public sums over the risk sets."""
-        _, r, w = _weights(people, beta, z)
+        return Meat(people.moments(self._residuals(people, beta, z, a, c, means, *more)))
+
+    def _residuals(self, people: People, beta: Beta, z: Standard, *sums: Array) -> Array:
+        """What each person adds to the score (n, p), weights included; `sums` are those that `meat` is told."""
+        (a, c, means, *more), (_, r, w) = sums, _weights(people, beta, z)
         sets, (b, own_b, mean) = self._sets(people, *more), means
         residual = w * self._dead(people) - r * sets.exposed(a, c)
         out = z.of(people.design.data.rows.x) * residual[:, None] + r[:, None] * sets.during(b)
         dead = sets.dead
         out[dead] -= r[dead, None] * own_b[sets.own[dead]] + w[dead, None] * mean[sets.own[dead]]
-        return Meat(people.moments(out))
+        return out
 
     def _sets(self, people: People, *more: Array) -> RiskSets:
         """Risk sets on the agreed cells, made once."""
@@ -359,6 +363,10 @@ class SharedBaseline:
             return {}
         return (yield from Ranks(self.cox).concordance(beta, z, edges, given))
 
+    def _squares(self, beta: Beta, z: Standard, t: Tied, means: Array, *more: Array) -> Flow[Array]:
+        """Sums of squares (p, p) of what people move the score by at the maximum."""
+        return (yield from ask(self.meat, beta, z, t.a, t.c, means, *more)).meat.value
+
     def _known(self, start: Began) -> Flow[Known]:
         """What everybody knows of the grid after the first ask."""
         yield from ()
@@ -439,7 +447,7 @@ class SharedBaseline:
                 s1 * t.c2[:, None] - d1 * t.e2[:, None],
                 (s1 * t.a[:, None] - d1 * t.c[:, None]) / weight[:, None],
             ])  # fmt: skip
-            meat = (yield from ask(self.meat, beta, z, t.a, t.c, means, *known.more)).meat.value
+            meat = yield from self._squares(beta, z, t, means, *known.more)
         if cox.diagnostics:
             records: list[Record] = []
             for transform in ("identity", "log"):
@@ -452,17 +460,6 @@ class SharedBaseline:
                 records += drifting(cox.names, peak.information, FullDrift(got.score, cross, square), transform)
             extra = {"proportional_hazards": records} if records else {}
         return meat, extra, b
-
-
-def shared_note(ground: Ground) -> str:
-    """What the grid means for the reader."""
-    if ground.fine:
-        return "One baseline hazard; times are exact on the network: the stewards approved the class fine_times."
-    return (
-        f"One baseline hazard on a grid of times: a time counts as that of its cell, of at least {ground.width:g} "
-        f"{ground.unit}, in which nobody or at least k people have the event, and as many do not. Events of one cell "
-        f"are tied."
-    )
 
 
 def shared(cox: Cox) -> Flow[Finding]:

@@ -79,6 +79,13 @@ def own_edges(table: Table, g: int) -> Ints:
     return np.unique(np.concatenate([_starts(table.maps[k][g]) for k in table.kinds]))
 
 
+def shares(table: Table, g: int, kind: str, starts: Ints) -> tuple[Ints, Array]:
+    """Of each cell that begins at `starts` (m,): the merged cell of a kind that it is part of, and which share of it."""
+    grid = table.maps[kind][g]
+    whole = np.ones(int(grid.max(initial=-1)) + 1)
+    return grid[starts], _spread(whole, grid, np.concatenate([[0.0], table.edges]), starts)
+
+
 def _end(times: Array, left: float) -> float:
     """A right edge for the open last cell: the end of the ladder, or one step more."""
     return float(times[-1]) if left < times[-1] else float(left + times[1])

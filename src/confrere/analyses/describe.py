@@ -171,7 +171,7 @@ class Describe:
         x = np.nan_to_num(d.values)
         for i, j in itertools.combinations(range(len(self.variables)), 2):
             cells[f"twins {i}:{j}"] = those(x[:, i] != x[:, j], d.group, len(shown))
-        return replace(made, cells=cells, left_out=self.source.left_out(people.table.frame, shown, blocks))
+        return replace(made, cells=cells, left_out=self.source.left_out(people.table, shown, blocks))
 
     def heavy(self, people: People, shown: Places, blocks: Places, hidden: Hidden, j: int) -> Design:
         """One variable, a column for each group: whether a few people carry its sums."""

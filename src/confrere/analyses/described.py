@@ -14,7 +14,7 @@ import numpy as np
 from confrere.analyses.follow_up import DIGITS
 from confrere.errors import DataError, ModelError
 from confrere.rounds import Array, Bools, Cells, Design, Ints, Verdict
-from confrere.study.ground import Ground, complete
+from confrere.study.ground import LEFT, Ground, complete, outside
 from confrere.study.rows import TableRows
 
 Places = tuple[int, ...]
@@ -113,11 +113,13 @@ class Source:
         columns = tuple(sorted({*self.variables, self.by} - {""}))
         return Design(n=int(rows.sum()), rows=rows, data=data, columns=columns)
 
-    def left_out(self, frame: Any, shown: Places, blocks: Places) -> dict[str, int]:
+    def left_out(self, table: Any, shown: Places, blocks: Places) -> dict[str, int]:
         """People who are not described, each counted once, by reason."""
-        group, values = self.read(frame)
-        reasons = {f"missing {self.by}": group < 0} if self.by else {}
-        reasons |= {f"missing {name}": ~complete(frame, (name,)) for name in self.ground.complete}
+        group, values = self.read(table.frame)
+        reasons = outside(table) if LEFT in self.ground.complete else {}
+        reasons |= {f"missing {self.by}": group < 0} if self.by else {}
+        required = (name for name in self.ground.complete if name != LEFT)
+        reasons |= {f"missing {name}": ~complete(table.frame, (name,)) for name in required}
         if self.by:
             reasons["in a group that is too small to show"] = (group >= 0) & ~np.isin(group, shown)
         for j in np.flatnonzero(np.array(blocks) == 0):

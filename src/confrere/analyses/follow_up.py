@@ -117,11 +117,7 @@ class FollowUp:
     @local(on="table")
     def exits(self, people: People) -> Exits:
         """Sums of weights on each kind's own grid, the kinds one below the other."""
-        sums = [people.cells(kind, people.design.weights) for kind in people.design.cells]
-        width = max(s.value.shape[1] for s in sums)
-        rows = [np.pad(s.value, ((0, 0), (0, width - s.value.shape[1]))) for s in sums]
-        bounds = (sum(s.bounds[0] for s in sums), sums[0].bounds[1])
-        return Exits(replace(sums[0], value=np.vstack(rows), bounds=bounds))
+        return Exits(stacked(people, people.design.weights))
 
     # public
 
@@ -187,6 +183,15 @@ class FollowUp:
         parts = dict(zip(kinds, np.split(got.kinds.value, len(kinds)), strict=True))
         maps = {k: verdict.grids[k] for k in kinds}
         return Table(groups, hidden, kinds, parts, maps, np.array(edges), verdict)
+
+
+def stacked(people: People, values: Array | None) -> Sum:
+    """Sums of values (n,), or people, on each kind's own grid, the kinds one below the other: (kinds * groups, cells)."""
+    sums = [people.cells(kind, values) for kind in people.design.cells]
+    width = max(s.value.shape[1] for s in sums)
+    rows = [np.pad(s.value, ((0, 0), (0, width - s.value.shape[1]))) for s in sums]
+    bounds = (sum(s.bounds[0] for s in sums), sums[0].bounds[1])
+    return replace(sums[0], value=np.vstack(rows), bounds=bounds)
 
 
 def _codes(values: Any, column: str, levels: tuple[str, ...]) -> Ints:

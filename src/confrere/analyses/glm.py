@@ -247,6 +247,11 @@ class Glm:
             from confrere.analyses.impute import imputed
 
             return (yield from imputed(self))
+        fit, verdict = yield from self.fit()
+        return fitted(self, fit, verdict)
+
+    def fit(self) -> Flow[tuple[Fit, Verdict]]:
+        """What the finding is made of, in the frame of the fit: for methods that go on from it."""
         verdict = yield from support(self.design)
         s = yield from ask(self.start)
         enough(verdict.n, len(self.names))
@@ -261,7 +266,7 @@ class Glm:
         sums = yield from together(*more.values())
         got = {name: s[0].value for name, s in zip(more, sums, strict=True)}
         kinds = {"information": peak.information, "pearson": chi, "meat": None}
-        return fitted(self, Fit(s, frame, peak, null, **kinds | got), verdict)
+        return Fit(s, frame, peak, null, **kinds | got), verdict
 
     def _frame(self, s: Start, n: int) -> Frame:
         family, link = family_of(self.family, self.link)

@@ -67,7 +67,8 @@ class Screening:
 
     `criteria` are comparisons of columns, joined by and, or, not. `show` are the columns that a clinician sees (those
     of the criteria unless given), `order_by` is the column by which rows are ordered ("-age": the largest first),
-    `purpose` says what the list is for. It needs the column of person ids, `[data] person`.
+    `purpose` says what the list is for. Whoever opposes being contacted for research is not on it, unless `contact` is
+    false: the list leads to no contact for research. It needs the column of person ids, `[data] person`.
 
     Finding: tables `funnel` (a record per step: `step`, `criterion`, `n`) and `attrition`. Errors: FormulaError for a
     criterion that cannot be read; DataError for an unknown column or text without declared levels; ModelError for a
@@ -79,6 +80,7 @@ class Screening:
     show: tuple[str, ...] = ()
     order_by: str = ""
     purpose: str = ""
+    contact: bool = True
     ground: Ground = Ground()
 
     def __post_init__(self) -> None:
@@ -178,7 +180,9 @@ class Screening:
         rows = frame.iloc[order][[self.ground.person, *self.shown]].reset_index(drop=True)
         rows[self.ground.person] = rows[self.ground.person].astype(str)
         answers = tuple(tuple(_answer(known) for known in column) for column in met.T[order])
-        return Worklist(self.title.strip(), self.purpose.strip(), self.criteria, rows, answers)
+        left = [int(who.sum()) for _, _, who in self.selected(frame)]
+        told = tuple((step, text, n) for (step, text), n in zip(self._steps(), [len(frame), *left], strict=True))
+        return Worklist(self.title.strip(), self.purpose.strip(), self.criteria, rows, answers, told, self.contact)
 
     def _judged(self, frame: Any) -> tuple[Bools, Bools]:
         """(criteria, N) who meets each, and who fails it."""
@@ -222,8 +226,11 @@ class Screening:
 
     def _funnel(self, verdict: Verdict, counts: Array) -> list[Record]:
         """How many people are left before the first criterion, after each, and among them who meet all."""
-        steps = [("screened", ""), *(("not ruled out", text) for text in self.criteria), ("meet all criteria", "")]
-        return funnel(steps, verdict.grids["funnel"][0], counts)
+        return funnel(self._steps(), verdict.grids["funnel"][0], counts)
+
+    def _steps(self) -> list[tuple[str, str]]:
+        """Every step and its criterion, everybody first."""
+        return [("screened", ""), *(("not ruled out", text) for text in self.criteria), ("meet all criteria", "")]
 
 
 def _answer(met: bool) -> Answer:

@@ -12,7 +12,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from confrere.console import cohort, coordinator, import_fhir, ledger, opposition, researcher, synthetic, worklist
+from confrere.console import (
+    check_data,
+    cohort,
+    coordinator,
+    import_csv,
+    import_fhir,
+    ledger,
+    opposition,
+    researcher,
+    synthetic,
+    worklist,
+)
+from confrere.console.feasibility import feasibility
 from confrere.console.hospital import app as hospital_app
 from confrere.errors import ConfrereError, StudyError
 
@@ -63,6 +75,8 @@ Version = Annotated[
 hospital_app.add_typer(opposition.app, name="opposition")
 hospital_app.add_typer(worklist.app, name="worklist")
 hospital_app.command()(import_fhir.import_fhir)
+hospital_app.command()(import_csv.import_csv)
+hospital_app.command()(check_data.check_data)
 app.add_typer(hospital_app, name="hospital")
 app.add_typer(cohort.app, name="cohort")
 app.add_typer(ledger.app, name="ledger")
@@ -71,6 +85,7 @@ app.add_typer(coordinator.authority, name="authority")
 app.add_typer(coordinator.roster, name="roster")
 researcher.add(app)
 app.command()(synthetic.synthesize)
+app.command()(feasibility)
 
 
 @app.callback()

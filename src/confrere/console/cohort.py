@@ -15,10 +15,18 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Cohorts as ATLAS draws them, over hospitals with OMOP records.")
 
+Given = Annotated[
+    Path,
+    typer.Argument(help="The definition: Circe JSON as ATLAS exports it, or a study file.", metavar="COHORT|STUDY"),
+]
+Chosen = Annotated[
+    str, typer.Option("--cohort", metavar="NAME", help="Which one of \\[cohorts], where a study file is given.")
+]
+
 
 @app.command()
 def count(
-    cohort: Annotated[Path, typer.Argument(help="The definition, Circe JSON as ATLAS exports it.", metavar="COHORT")],
+    definition: Given,
     hospital: Annotated[
         list[str],
         typer.Option(
@@ -28,6 +36,7 @@ def count(
             "URL; three or more.",
         ),
     ],
+    cohort: Chosen = "",
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="File for the counts, as JSON.")] = Path(
         "cohort.json"
     ),
@@ -43,13 +52,14 @@ def count(
 
     if out.is_dir():
         raise StudyError(f"--out {out} is a folder; give the name of a file")
-    if out.resolve() == cohort.resolve():
+    if out.resolve() == definition.resolve():
         raise StudyError(f"--out {out} is the definition itself; give another file")
-    analysis = Cohort(_text(cohort))
+    name, text = chosen(definition, cohort)
+    analysis = Cohort(text)
     hospitals = Local(named(hospital, "SOURCE"))
     with Progress("reading the records") as progress:
         fit = hospitals.run(analysis, progress=lambda number, _: progress.say(f"round {number}"))
-    found = counted(cohort.stem, fit)
+    found = counted(name, fit)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -59,6 +69,70 @@ def count(
     for line in findings(fit.results):
         console.print(line, highlight=False)
     console.print(f"\nCounts: {out}", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def describe(
+    definition: Given,
+    cohort: Chosen = "",
+    lang: Annotated[str, typer.Option("--lang", "--language", help="Language of the text: en or fr.")] = "en",
+) -> None:
+    """Print what a cohort's definition says, in words: every criterion, window, exit and concept."""
+    from confrere.study.circe_words import described
+
+    typer.echo(described(chosen(definition, cohort)[1], lang), nl=False)
+
+
+@app.command("compile")
+def compile_(
+    definition: Given,
+    cohort: Chosen = "",
+    vocabulary: Annotated[
+        str,
+        typer.Option(
+            "--vocabulary",
+            metavar="SOURCE",
+            help="OMOP records whose vocabulary gives codes their ids, as ATLAS needs.",
+        ),
+    ] = "",
+) -> None:
+    """Print a cohort of a study file as Circe JSON, which ATLAS opens."""
+    from confrere.data.concepts import codes
+    from confrere.data.concepts import resolved as with_ids
+    from confrere.data.omop import opened
+
+    text = chosen(definition, cohort)[1]
+    if vocabulary:
+        with opened(vocabulary, "--vocabulary") as cdm:
+            text = with_ids(cdm, text)
+    elif left := codes(json.loads(text)):
+        listed = ", ".join(":".join(code) for code in left[:3])
+        typer.echo(f"without an id: {len(left)} (such as {listed}); ATLAS needs ids: --vocabulary SOURCE", err=True)
+    typer.echo(json.dumps(json.loads(text), indent=2, ensure_ascii=False))
+
+
+def chosen(path: Path, cohort: str = "") -> tuple[str, str]:
+    """The name and the Circe JSON of a definition: of a file as ATLAS exports it, or of a study file's [cohorts].
+
+    StudyError: what cannot be read, no definition, or no such name.
+    """
+    from confrere.study import file
+    from confrere.study.circe import definition
+
+    if path.suffix.lower() != ".toml":
+        if cohort:
+            raise StudyError(f"--cohort {cohort} goes with a study file; {path} is one definition")
+        return path.stem, definition(text_of(path)).text
+    made = file.read(path).omop
+    known = dict(made.cohorts) if made else {}
+    if not known:
+        raise StudyError(f"{path} has no [cohorts]; write one as [cohorts.NAME], or give Circe JSON")
+    if not cohort and len(known) > 1:
+        raise StudyError(f"{path} has {len(known)} cohorts; say --cohort and one of {', '.join(known)}")
+    name = cohort or next(iter(known))
+    if name not in known:
+        raise StudyError(f"--cohort {name} is not in {path}; {file.meant(name, known)}")
+    return name, known[name].text
 
 
 def counted(name: str, fit: Fit) -> dict[str, Any]:
@@ -73,7 +147,7 @@ def counted(name: str, fit: Fit) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
     """The definition in a file."""
     try:
         return path.read_text(encoding="utf-8-sig")

@@ -69,7 +69,7 @@ def synthetic(folder: Path) -> list[Path]:
     """Make the hospitals of the demo omop and its study in an empty folder; their paths, the study first."""
     from confrere.data.synthesize import Plan, synthesize
 
-    made = synthesize(Plan(hospitals=3, people=5_000, seed=1), folder)
+    made = synthesize(Plan(hospitals=3, people=20_000, seed=1), folder)
     study = folder / "study.toml"
     study.write_text(text_of(OMOP), encoding="utf-8")
     return [study, *(one.folder for one in made)]

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import BoundedSemaphore
-from typing import Any, cast
+from typing import Any, TypedDict, Unpack, cast
 
 from threadpoolctl import threadpool_limits
 
@@ -24,18 +24,19 @@ from confrere.analyses.finding import Caution, Finding
 from confrere.console.arguments import in_python
 from confrere.console.fit import Results
 from confrere.coordinator.federation import Federation, Link
-from confrere.data import sources
+from confrere.data import people, sources
 from confrere.data.table import Table
 from confrere.errors import ConfrereError, DataError, Refused, StudyError, UserError
 from confrere.hospital.gate import Gate, Policy, Violation
 from confrere.hospital.run import Run
 from confrere.hospital.session import start_sessions
 from confrere.rounds import Round, Site, drive, name_of, supported
-from confrere.study import build
+from confrere.study import build, omop
 from confrere.study.cohorts import reads
-from confrere.study.file import Study
+from confrere.study.file import Study, meant
 from confrere.study.file import read as read_study
-from confrere.study.ground import Ground
+from confrere.study.ground import LEFT, Ground
+from confrere.study.omop import Omop
 from confrere.study.schema import Column, Schema
 
 Progress = Callable[[int, Round], None]
@@ -48,13 +49,14 @@ def _silent(number: int, asks: Round) -> None:
 class Local:
     """Hospitals of this process. `sources` maps a hospital's name to a file, a folder or a DataFrame.
 
+    `made` says what people are made of where the sources are OMOP records.
     `key` (32 bytes at most) is what the random numbers of all people come from, whose ids then differ between
     hospitals; without it each hospital has its own, from the study and its name.
     """
 
     def __init__(
         self, sources: Mapping[str, Any], ground: Ground | None = None, person: str | None = None,
-        key: bytes | None = None,
+        key: bytes | None = None, made: Omop | None = None,
     ) -> None:  # fmt: skip
         if len(sources) < 3:
             raise StudyError(
@@ -68,6 +70,7 @@ class Local:
         self.ground = ground or Ground()
         self.person = person
         self.key = key
+        self.omop = made
 
     def run(
         self, study: Any, *, allow: Sequence[str] = (), k: int = 11, deadline: float | None = None,
@@ -83,6 +86,8 @@ class Local:
             return self._run(study, deadline, cancelled, progress)
         one = build.single(study, self.ground_for(study, allow), allow, k)
         one = replace(one, person=self.person or one.person)
+        if self.omop is not None:
+            one = replace(one, omop=self.omop, schema=self.omop.declared(one.schema))
         with in_python(type(study).__name__):
             self._check_declared(one)
             results = self._run(one, deadline, cancelled, progress)
@@ -93,7 +98,10 @@ class Local:
 
     def _check_declared(self, study: Study) -> None:
         """That declared columns exist: other analyses may read them, but a misspelt one would count as a number."""
-        read = build.columns_of(build.analyses(study))
+        built = build.analyses(study)
+        read = build.columns_of(built)
+        if people.asked(study, built):
+            return
         unread = [c for c in study.schema.columns if c not in read]
         for name, source in self.sources.items() if unread else ():
             try:
@@ -143,6 +151,11 @@ class Local:
         """What a hospital's random numbers of people come from: the same in every run of a study."""
         return hashlib.sha256(f"{study.hash} {name}".encode()).digest() if self.key is None else self.key
 
+    def _site(self, study: Study, name: str, table: Any) -> Site:
+        """A hospital's records, with what random numbers of people come from."""
+        shared = hashlib.sha256(study.hash.encode()).digest() if self.key is None else self.key
+        return Site(table, self._key(study, name), shared)
+
     def _hospitals(self, study: Study, tables: Mapping[str, Any], columns: int) -> dict[str, Run]:
         """Every hospital with its own copy of the study, its gate and its keys."""
         policy = Policy(k=study.k, allow=frozenset(study.allow))
@@ -150,41 +163,63 @@ class Local:
         sessions = start_sessions(list(tables), bytes.fromhex(study.hash))
         return {
             name: Run(
-                supported(build.flow_of(study, built)), Site(table, self._key(study, name)), Gate(policy, columns),
+                supported(build.flow_of(study, built)), self._site(study, name, table), Gate(policy, columns),
                 sessions[name], groups,
             )
             for name, table in tables.items()
         }  # fmt: skip
 
 
+class Ladder(TypedDict, total=False):
+    """The ladder of times, as [data] of a study file has it."""
+
+    time_unit: str
+    time_step: float | None
+    horizon: float | None
+
+
+_LADDER = {"time_unit": "unit", "time_step": "step", "horizon": "horizon"}
+
+
 def local(
-    sources: Mapping[str, Any], *, levels: Mapping[str, Sequence[Any]] | None = None, time_unit: str = "days",
-    time_step: float | None = None, horizon: float | None = None, person: str | None = None,
+    sources: Mapping[str, Any], *, levels: Mapping[str, Sequence[Any]] | None = None, person: str | None = None,
+    records: Mapping[str, Any] | None = None, **ladder: Unpack[Ladder],
 ) -> Local:  # fmt: skip
     """A federation in this process. `sources` maps each hospital's name to a file, a folder or a DataFrame.
 
     `levels` declares the values of text columns, in order, the first being the reference; `time_unit`, `time_step` and
-    `horizon` the ladder of times; `person` the column that names the person.
+    `horizon` the ladder of times; `person` the column that names the person. Where sources are OMOP records, `records`
+    says what people are made of, in the tables of a study file: concepts, cohorts, features, outcomes, and the names of
+    the target and the comparator.
     """
     with in_python("cf.local"):
         schema = Schema({name: Column(name, tuple(str(v) for v in values)) for name, values in (levels or {}).items()})
-    return Local(sources, Ground(schema, time_unit, time_step, horizon), person)
+        if misspelt := next(iter(set(ladder) - set(_LADDER)), ""):
+            raise StudyError(
+                f"cf.local takes no {misspelt}; {meant(misspelt, ('levels', 'person', 'records', *_LADDER))}"
+            )
+        ground = Ground(schema, **{_LADDER[key]: cast(Any, value) for key, value in ladder.items()})
+        if strange := [key for key in records or () if key not in (*omop.TABLES, *omop.KEYS)]:
+            raise StudyError(f"records: '{strange[0]}' is no key here; {meant(strange[0], (*omop.TABLES, *omop.KEYS))}")
+        made = omop.read(records, records, _unread) if records else None
+    return Local(sources, ground, person, made=made)
+
+
+def _unread(table: str, key: str, message: str) -> StudyError:
+    """What is wrong with `records`."""
+    place = "".join(f"[{part!r}]" for part in (*table.split(".", 1), key) if part not in ("", "data"))
+    return StudyError(f"records{place}: {message}")
 
 
 def _read(source: Any, study: Study, built: Sequence[Any], name: str) -> Table:
-    """A hospital's people: the columns that a study names, or how far each gets in its cohorts, of OMOP records."""
+    """A hospital's people: the columns that a study names, of one table or made of OMOP records."""
     import pandas as pd
 
-    columns, definitions = build.columns_of(built), [a.cohort for a in built if hasattr(a, "cohort")]
-    if not definitions or isinstance(source, pd.DataFrame):
-        return sources.read(source, columns, study.schema, study.person, name)
-    if len(definitions) < len(built):
-        raise StudyError(
-            "a study of cohorts reads OMOP records, and its other analyses read one table; make two studies of it"
-        )
-    from confrere.data.circe import people
-
-    return people(source.path if isinstance(source, sources.Source) else source, definitions, name)
+    if isinstance(source, pd.DataFrame) or not people.asked(study, built):
+        left = [LEFT] if study.ground.reasons else []
+        table = sources.read(source, [*build.columns_of(built), *left], study.schema, study.person, name)
+        return replace(table, reasons=study.ground.reasons)
+    return people.people(source.path if isinstance(source, sources.Source) else source, study, built, name)
 
 
 def _links(runs: Mapping[str, Run]) -> dict[str, Link]:

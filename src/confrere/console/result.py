@@ -10,6 +10,7 @@ from typing import Any
 
 from confrere.console.fit import Results
 from confrere.coordinator.federation import Left
+from confrere.study.omop import KEYS
 
 PACKAGES = ("numpy", "scipy", "pandas", "duckdb", "ibis-framework", "formulaic", "cryptography")
 
@@ -25,6 +26,7 @@ def as_dict(results: Results) -> dict[str, Any]:
             "id": study.id, "title": study.title, "purpose": study.purpose, "hash": study.hash,
             "time_unit": study.time_unit, "disclosure": list(study.allow), "k": study.k,
             "columns": study.schema.to_dict(),
+            **({key: study.omop.plain[key] for key in KEYS if key in study.omop.plain} if study.omop else {}),
         },
         "hospitals": list(results.hospitals),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

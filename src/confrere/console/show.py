@@ -27,8 +27,25 @@ RATIOS = {
     "rate_ratio": ("rate ratio", "rr"),
     "risk_ratio": ("risk ratio", "risk_ratio"),
 }
-SHOWN = ("coefficients", "survival", "median", "test", "at_times", "effects", "funnel")
-WORDS = {"group", "test", "cause", "variable", "level", "step", "criterion"}
+SHOWN = (
+    "coefficients", "survival", "median", "test", "at_times", "effects", "funnel", "rates", "ratios", "prevalence",
+    "standardised", "totals", "pathways",
+)  # fmt: skip
+WORDS = {
+    "group",
+    "test",
+    "cause",
+    "variable",
+    "level",
+    "step",
+    "criterion",
+    "by",
+    "state",
+    "stratum",
+    "cohort",
+    "standard",
+    "measure",
+}
 LONGEST = 40  # records of a table on the terminal
 
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from confrere.console.hospital import HERE, At
+from confrere.errors import StudyError
+from confrere.study.recruitment import STATUSES
 
 if TYPE_CHECKING:
     from confrere.hospital.worklists import Head, Line, Worklists
@@ -21,6 +23,8 @@ app = typer.Typer(no_args_is_help=True, help="Lists of this hospital's patients,
 Name = Annotated[str, typer.Argument(help="The list, as `worklist list` names it.")]
 Who = Annotated[str, typer.Option("--clinician", metavar="WHO", help="The clinician who sees it; the ledger has it.")]
 Lang = Annotated[str, typer.Option("--lang", metavar="LANG", help="Language: en or fr.")]
+
+TYPED = tuple(status.replace(" ", "-") for status in STATUSES)  # as a terminal likes them
 
 FRENCH = {
     "no worklists": "aucune liste",
@@ -35,11 +39,35 @@ FRENCH = {
     "all met": "tous remplis",
     "criteria": "critères",
     "status": "statut",
-    "todo": "à voir",
+    "to see": "à voir",
+    "seen": "vu",
+    "not eligible": "non éligible",
+    "eligible": "éligible après lecture",
     "contacted": "contacté",
-    "done": "fait",
     "declined": "refus",
-    "ineligible": "non éligible",
+    "consented": "consentement donné",
+    "enrolled": "inclus",
+    "reason": "motif",
+    "no longer on the list": "n’est plus sur la liste",
+    "{people} patients no longer on it, status kept": "{people} patients n’y sont plus, statut conservé",
+    "{people} left off: they oppose being contacted": "{people} écartés : ils s’opposent à être contactés",
+    "people": "personnes",
+    "screened": "présélectionnés",
+    "entry event": "événement d’entrée",
+    "not ruled out": "non exclus",
+    "meet all criteria": "remplissent tous les critères",
+    "recent entry event": "événement d’entrée récent",
+    "not cut off by censoring": "non écartés par la censure",
+    "few criteria unknown": "peu de critères inconnus",
+    "on the list": "sur la liste",
+    "read": "lus et décidés",
+    "found eligible": "jugés éligibles",
+    "answered": "ont répondu",
+    "step": "étape",
+    "criterion": "critère",
+    "Every status is as the ledger has it.": "Chaque statut est tel que le registre le connaît.",
+    "{count} statuses are not as the ledger has them.": "{count} statuts ne sont pas tels que le registre les connaît.",
+    "{file}: the screening log. It stays in this hospital.": "{file} : le journal de présélection. Il reste ici.",
     "{file}: {rows} patients. It stays in this hospital.": "{file} : {rows} patients. Il reste dans cet hôpital.",
     "{who} may see {name}.": "{who} peut voir {name}.",
     "{who} may not see {name} any more.": "{who} ne peut plus voir {name}.",
@@ -60,6 +88,10 @@ class Words:
         """`text` in the language, its {fields} filled."""
         return (FRENCH[text] if self._french else text).format(**values)
 
+    def step(self, text: str) -> str:
+        """A step of a funnel; one that a study words itself as it stands."""
+        return FRENCH.get(text, text) if self._french else text
+
 
 @app.command("list")
 def show_lists(lang: Lang = "en", home: At = HERE) -> None:
@@ -71,6 +103,10 @@ def show_lists(lang: Lang = "en", home: At = HERE) -> None:
         until = words("{people} patients, until {until}", people=head.people, until=f"{head.expires:%Y-%m-%d}")
         who = ", ".join(head.clinicians)
         typer.echo(f"    {until}; {words('for {who}', who=who) if who else words('nobody may see it yet')}")
+        if head.gone:
+            typer.echo("    " + words("{people} patients no longer on it, status kept", people=head.gone))
+        if head.contact:
+            typer.echo("    " + words("{people} left off: they oppose being contacted", people=head.opposed))
         _purposes(head, words, "    ")
     if not heads:
         typer.echo(words("no worklists"))
@@ -91,11 +127,12 @@ def show(name: Name, clinician: Who, lang: Lang = "en", home: At = HERE) -> None
     _purposes(page.head, words)
     typer.echo(words("Criteria: {criteria}", criteria="; ".join(page.head.criteria)))
     table = Table()
-    for column in (*page.head.columns, words("criteria"), words("status")):
+    for column in (*page.head.columns, words("criteria"), words("status"), words("reason")):
         table.add_column(escape(column))
     for line in page.lines:
         values = ["" if v is None else number(v) for v in line.values]
-        cells = [line.person, *values, reason(page.head, line, words), words(line.status)]
+        why = reason(page.head, line, words) if line.listed else words("no longer on the list")
+        cells = [line.person, *values, why, words(line.status), line.moves[-1].reason if line.moves else ""]
         table.add_row(*map(escape, cells))
     terminal().print(table)
 
@@ -104,10 +141,15 @@ def show(name: Name, clinician: Who, lang: Lang = "en", home: At = HERE) -> None
 def export(
     name: Name, clinician: Who,
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="A new CSV file, which its owner alone may read.")],
+    with_patients: Annotated[
+        bool, typer.Option("--with-patients", help="The word that you know: the file names patients, and stays here.")
+    ] = False,
     lang: Lang = "en", home: At = HERE,
 ) -> None:  # fmt: skip
     """Write a list to a CSV file inside the hospital, for a clinician whom the steward named for it."""
     words = Words(lang)
+    if not with_patients:
+        raise StudyError("the file names patients and must stay in this hospital; say so, --with-patients")
     rows = _lists(home).export(name, clinician, out)
     typer.echo(words("{file}: {rows} patients. It stays in this hospital.", file=out, rows=rows))
 
@@ -115,16 +157,62 @@ def export(
 @app.command()
 def status(
     name: Name, clinician: Who,
-    person: Annotated[str, typer.Argument(help="The patient's id, as the list prints it.")],
     what: Annotated[
-        str, typer.Argument(metavar="STATUS", help="What became of it: todo, contacted, done, declined, ineligible.")
+        tuple[str, str],
+        typer.Argument(
+            metavar="PERSON STATUS",
+            help=f"The patient's id, as the list prints it, and what became of it: {', '.join(TYPED)}.",
+        ),
     ],
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it stays in the hospital.")] = "",
     lang: Lang = "en", home: At = HERE,
 ) -> None:  # fmt: skip
     """Note what became of a patient on a list. It stays in this hospital."""
     words = Words(lang)
-    _lists(home).mark(name, clinician, person, what)
+    _lists(home).mark(name, clinician, what[0], what[1].replace("-", " "), reason)
     typer.echo(words("The status is noted."))
+
+
+@app.command()
+def log(
+    name: Name,
+    clinician: Annotated[
+        str, typer.Option("--clinician", metavar="WHO", help="A clinician who may see the list; else the steward.")
+    ] = "",
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="A new CSV file, which its owner alone may read.")
+    ] = None,
+    lang: Lang = "en", home: At = HERE,
+) -> None:  # fmt: skip
+    """Show the screening log of a list, for the hospital's own trial file: numbers of this hospital, no patient."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from confrere.console.output import terminal
+    from confrere.hospital.exports import log_csv, write_new
+    from confrere.hospital.home import Home
+    from confrere.hospital.screening import marks
+
+    words, here = Words(lang), Home(home)
+    head, found = here.worklists.log(name, clinician or "steward", marks(here.ledger), steward=not clinician)
+    if out is not None:
+        write_new(out, log_csv(found))
+        typer.echo(words("{file}: the screening log. It stays in this hospital.", file=out))
+        return
+    typer.echo(head.title)
+    table = Table()
+    for column in ("step", "criterion", "people"):
+        table.add_column(words(column), justify="right" if column == "people" else "left")
+    for step, criterion, n in found.steps:
+        table.add_row(escape(words.step(step)), escape(criterion), str(n))
+    for reason_, n in found.reasons:
+        table.add_row(words("not eligible"), escape(reason_), str(n))
+    terminal().print(table)
+    typer.echo(words("{people} patients no longer on it, status kept", people=found.gone))
+    if found.opposed is not None:
+        typer.echo(words("{people} left off: they oppose being contacted", people=found.opposed))
+    wrong = "{count} statuses are not as the ledger has them."
+    typer.echo(words(wrong if found.changed else "Every status is as the ledger has it.", count=found.changed))
 
 
 @app.command()
@@ -145,7 +233,7 @@ def withdraw(name: Name, clinician: Who, lang: Lang = "en", home: At = HERE) -> 
 
 def reason(head: Head, line: Line, words: Words) -> str:
     """Why a patient is on a list: which criteria are unknown, or not met."""
-    from confrere.hospital.worklists import criteria_of
+    from confrere.hospital.exports import criteria_of
 
     said = {"to be checked": criteria_of(head, line, "unknown"), "not met": criteria_of(head, line, "failed")}
     named = [f"{words(what)}: {', '.join(texts)}" for what, texts in said.items() if texts]

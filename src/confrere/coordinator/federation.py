@@ -145,7 +145,7 @@ class Federation:
             if a.kind == "support":
                 forms = _agreed([p["forms"] for p in part.values()], f"the form of {a.step}")
                 numbers = sum(int(np.prod(f["shape"])) for f in forms)
-                self._leave(a, "support", (numbers,), ("counts",), numbers)
+                self._leave(a, "support", ((numbers,), ("counts",)), (numbers, numbers * 16))
         return [Verdict(**v) for v in _agreed([r["verdicts"] for r in replies.values()], "the verdict on a design")]
 
     def _sums(self, a: Ask, part: Mapping[str, Any], answers: Mapping[str, Any]) -> Any:
@@ -158,13 +158,17 @@ class Federation:
         sums = []
         for name, form, ring in zip(kind._fields, forms, totals, strict=True):
             empty = Sum(np.zeros(form["shape"]), form["dims"], (), form["scale"], symmetric=form["symmetric"])
-            sums.append(empty.filled(fixed.decode(ring, form["scale"])))
-            self._leave(a, name, form["shape"], form["dims"], len(ring))
+            size = empty.numbers().size
+            sums.append(empty.filled(fixed.decode(ring, form["scale"], size, form["bits"])))
+            self._leave(a, name, (form["shape"], form["dims"]), (size, ring.nbytes))
         return kind(*sums)
 
-    def _leave(self, a: Ask, name: str, shape: tuple[int, ...], dims: tuple[str, ...], numbers: int) -> None:
+    def _leave(
+        self, a: Ask, name: str, form: tuple[tuple[int, ...], tuple[str, ...]], size: tuple[int, int]
+    ) -> None:  # fmt: skip
+        """Note an array that left: its shape and dimensions, its distinct numbers and bytes."""
         settings = wire.digest(a.plain()["settings"]).hex()[:16]
-        one = Left(name_of(a.analysis), settings, a.step, name, a.kind, shape, dims, numbers, numbers * 16)
+        one = Left(name_of(a.analysis), settings, a.step, name, a.kind, *form, *size)
         self.left.append(one)
         self._new.append(one)
 

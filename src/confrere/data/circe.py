@@ -3,10 +3,11 @@
     with opened("cdm/") as cdm:
         made = cohort(cdm, Path("cohort.json").read_text())
         made.rows.execute()       # subject_id, cohort_start_date, cohort_end_date
+        made.people.execute()     # per person with an entry event: how far, which rules, from when to when
 
-`ohdsi-circepy` builds a cohort in stages (entry events, inclusion rules one after the other, exit) and writes each into
-a table of the backend. Here the backend is `_Stages`: it gives the source's typed tables, keeps what is written as
-temporary tables, and notes at each stage who is left. So the funnel costs nothing but a list of people per rule.
+A definition is executed in stages: entry events, inclusion rules, exit. Each stage is `ohdsi-circepy`'s own, and so is
+their order (its `build_cohort`, which the tests hold ours against); ours keeps, in temporary tables, which entry events
+meet which rule, each rule by itself. So the funnel, every rule alone and the cohort cost one execution.
 
 https://github.com/OHDSI/Circepy; the reference is OHDSI's circe-be (Java), whose own suites are our tests.
 """
@@ -14,17 +15,17 @@ https://github.com/OHDSI/Circepy; the reference is OHDSI's circe-be (Java), whos
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import copy
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, cast
 
-from confrere.data.omop import Cdm, opened, shown
-from confrere.data.table import Table
-from confrere.errors import DataError, StudyError
-from confrere.study.circe import Definition, definition
+from confrere.data.concepts import resolved
+from confrere.data.omop import Cdm
+from confrere.errors import StudyError
+from confrere.study.circe import definition
 
-ENTRY, RULE, FINAL = "qualified", "included", "ended"  # stages of ohdsi-circepy, by the names of their tables
 # Attributes of criteria that ohdsi-circepy 0.3 reads and does not apply: a cohort would silently be too large.
 NOT_YET = {
     "ConditionEra": ("AgeAtStart", "AgeAtEnd"),
@@ -43,17 +44,26 @@ NOT_YET = {
     ),
 }  # fmt: skip
 EXCLUDING = ("GenderCS", "RaceCS", "EthnicityCS")  # of these it does not apply IsExclusion
+VALUES = ("value_as_number", "value_as_string", "value_as_concept", "value_as_concept_cs", "range_low", "range_high")
+_ALL = ("ALL", "ANY")  # of one criterion, the same
+ANY_NUMBER = -1.7e308  # below every value: "greater than" means that there is a value
 
 
 class Made(NamedTuple):
-    """A cohort as Ibis tables of its source.
+    """A cohort as Ibis tables of its source; lazy, on temporary tables of the source's connection.
 
-    rows     subject_id, cohort_start_date, cohort_end_date: one row per person and era
+    rows     subject_id, cohort_start_date, cohort_end_date: one row per person and stay in the cohort
     reached  person_id, reached: how many of `Definition.steps` each person of the source has passed
+    people   one row per person with an entry event that qualifies: person_id, reached, entry (date of the best entry
+             event), rule_1 ... rule_n (does that event meet each rule by itself: 1, 0, or missing where a measurement
+             is asked for and there is none in its window), start, end (dates of the first row of the cohort)
+    The best of several entry events meets most rules; of those, circe-be takes the one that meets the earliest rule,
+    then the earliest. `reached` is of the event that gets furthest through the rules in sequence.
     """
 
     rows: Any
     reached: Any
+    people: Any
 
 
 @dataclass(eq=False)
@@ -62,7 +72,6 @@ class _Stages:
 
     cdm: Cdm
     made: dict[str, Any] = field(default_factory=dict)
-    people: list[Any] = field(default_factory=list)  # who had an entry event; passed rule 1; 2; ...
     name: str = "confrere"
 
     def table(self, name: str, database: str | None = None) -> Any:
@@ -71,8 +80,6 @@ class _Stages:
     def create_table(self, name: str, obj: Any, **settings: Any) -> None:
         """Always temporary, and of another name: a table may be made of the one whose name it takes."""
         old, self.made[name] = self.made.get(name), self.cdm.keep(obj)
-        if name.endswith((ENTRY, RULE)):
-            self.people.append(self.cdm.keep(self.made[name].select("person_id").distinct()))
         if old is not None:
             self.cdm.forget(old)
 
@@ -81,33 +88,235 @@ class _Stages:
             self.cdm.forget(self.made.pop(name))
 
 
-def cohort(cdm: Cdm, text: str) -> Made:
-    """Have a definition (Circe JSON) executed on a source. StudyError where it cannot be, with the reason.
-
-    Both tables are lazy, and stand on temporary tables of the source's connection.
-    """
-    read = expression(text)
-    from circe.execution import ExecutionError, build_cohort
+@contextmanager
+def _executing() -> Iterator[None]:
+    """What the executor cannot do is an error of the study."""
+    from circe.execution import ExecutionError
     from ibis.common.exceptions import IbisError
 
-    stages = _Stages(cdm)
     try:
-        made = build_cohort(read, backend=cast(Any, stages), cdm_schema="cdm", session_prefix="cf_")
+        yield
     except (ExecutionError, IbisError) as error:
         raise StudyError(f"the cohort definition cannot be executed: {str(error)[:200]}") from error
-    rows = made.select(subject_id="person_id", cohort_start_date="start_date", cohort_end_date="end_date")
-    final = cdm.keep(rows.select(person_id="subject_id").distinct())
-    # a definition without rules has its stage all the same
-    left = stages.people[: len(definition(text).rules) + 1]
-    return Made(rows, _reached([cdm.table("person").select("person_id"), *left, final]))
 
 
-def _reached(left: Sequence[Any]) -> Any:
-    """How many steps each person passes: the last of the stages in which they are; `left` has who is left at each."""
+EVENTS, CODES = "cf_events", "cf_codes"  # tables of a copy: entry events, and the concepts of every set
+
+
+class Entered:
+    """The entry events of a definition on a source, found once; any rules on its concept sets can be judged on them.
+
+    StudyError where a definition cannot be executed, with the reason; DataError for a code that the hospital's
+    vocabulary does not have.
+    """
+
+    def __init__(self, cdm: Cdm, text: str) -> None:
+        self.text = resolved(cdm, definition(text).text)  # by ids alone
+        self.cdm, self.normal = cdm, _normal(self.text)
+        with _executing():
+            self.context = _context(cdm, self.normal.concept_sets)
+            self.events = _entry_events(cdm, self.normal, self.context)
+
+    def judged(self) -> Any:
+        """Of every entry event whether it meets each rule of the definition by itself.
+
+        person_id, event_id, start_date, and `rule_j`: 1, 0, or missing where a measurement is asked for and there is
+        none in its window.
+        """
+        with _executing():
+            return _judged(self.cdm, self.events, self.normal.inclusion_rules, self.context)
+
+    def meeting(self, text: str) -> tuple[Any, Any]:
+        """person_id, event_id of the entry events that meet the one rule of `text`, and of those of whom it is known.
+
+        `text` names concepts by their ids, as that of this definition does. Neither is computed yet. The second is None
+        where a rule is known of everybody.
+        """
+        from circe.execution.engine.group_operators import _COMPILED_CORRELATED_EVENTS
+
+        (rule,) = _normal(text).inclusion_rules
+        _COMPILED_CORRELATED_EVENTS.clear()
+        there = _presence(rule.expression)
+        with _executing():
+            met = _meeting(self.events, rule.expression, self.context)
+            return met, None if there is None else _meeting(self.events, there, self.context)
+
+    def on(self, cdm: Cdm) -> Entered:
+        """The same on a source of the rows of people with an entry event, which has `EVENTS` and `CODES` as tables."""
+        from circe.execution.ibis.context import make_execution_context
+
+        made = copy(self)
+        made.cdm, made.events = cdm, cdm.stored(EVENTS)
+        made.context = make_execution_context(
+            backend=cast(Any, _Stages(cdm)), cdm_schema="cdm", codeset_table=cdm.stored(CODES)
+        )
+        return made
+
+
+def _normal(text: str) -> Any:
+    """A definition by ids, as the executor reads it."""
+    from circe.execution.normalize.cohort import normalize_cohort
+
+    read = expression(text)
+    with _executing():
+        return normalize_cohort(read)
+
+
+def cohort(cdm: Cdm, text: str) -> Made:
+    """Have a definition (Circe JSON) executed on a source. Errors are those of `Entered`."""
+    entered = Entered(cdm, text)
+    normal, judged = entered.normal, entered.judged()
+    with _executing():
+        rows = _finished(cdm, normal, entered.events, judged, entered.context)
+    people = cdm.keep(_people(judged, rows, len(normal.inclusion_rules)))
+    person = cdm.table("person").select("person_id")
+    reached = person.left_join(people, "person_id").select(person.person_id, reached=people.reached.fill_null(0))
+    return Made(rows, reached, people)
+
+
+def _context(cdm: Cdm, sets: Any) -> Any:
+    """What `ohdsi-circepy` reads a source by, with the concepts of all sets in a temporary table."""
+    from circe.execution.engine.group_operators import _COMPILED_CORRELATED_EVENTS
+    from circe.execution.ibis.codesets import build_single_codeset_table
+    from circe.execution.ibis.context import make_execution_context
+
+    _COMPILED_CORRELATED_EVENTS.clear()  # as build_cohort does: it holds on to the tables of the execution before
+    stages = cast(Any, _Stages(cdm))
+    codes = build_single_codeset_table(
+        backend=stages, concept_sets=sets, batch_table_name="__codesets", results_schema="cdm",
+        vocabulary_schema="cdm", session_prefix="cf_",
+    )  # fmt: skip
+    return make_execution_context(backend=stages, cdm_schema="cdm", codeset_table=codes)
+
+
+def _entry_events(cdm: Cdm, normal: Any, context: Any) -> Any:
+    """The entry events that qualify: primary criteria, observation window, additional criteria, their limits."""
+    from circe.execution.engine.groups import apply_additional_criteria
+    from circe.execution.engine.limits import apply_result_limit
+    from circe.execution.engine.primary import build_primary_events
+    from circe.execution.lower.criteria import lower_criterion
+    from circe.execution.plan.cohort import CohortPlan, PrimaryEventInput
+
+    plans = tuple(
+        PrimaryEventInput(lower_criterion(criterion, criterion_index=i), criterion.correlated_criteria)
+        for i, criterion in enumerate(normal.primary.criteria)
+    )
+    plan = CohortPlan(
+        plans, normal.primary.observation_window, normal.primary.primary_limit_type,
+        normal.result_limits.qualified_limit_type, normal.result_limits.expression_limit_type,
+    )  # fmt: skip
+    events = cdm.keep(build_primary_events(plan, context))
+    group = normal.additional_criteria
+    if group is None or group.is_empty():
+        return events
+    limited = apply_result_limit(apply_additional_criteria(events, group, context), plan.qualified_limit_type)
+    kept = cdm.keep(limited)
+    cdm.forget(events)
+    return kept
+
+
+def _judged(cdm: Cdm, events: Any, rules: Sequence[Any], context: Any) -> Any:
+    """person_id, event_id, start_date of the entry events, and `rule_j` for each rule by itself: 1, 0, or missing."""
     import ibis
 
-    levels = [people.mutate(step=ibis.literal(j, "int64")) for j, people in enumerate(left)]
-    return ibis.union(*levels).group_by("person_id").agg(reached=ibis._.step.max())
+    asked = [(2 * j, rule.expression) for j, rule in enumerate(rules, 1)]
+    asked += [(2 * j + 1, there) for j, rule in enumerate(rules, 1) if (there := _presence(rule.expression))]
+    kept = [(number, cdm.keep(_meeting(events, group, context))) for number, group in asked]
+    keys = events.group_by("person_id", "event_id").agg(start_date=events.start_date.min())
+    if not kept:
+        return cdm.keep(keys)
+    told = ibis.union(*(k.mutate(asked=ibis.literal(number, "int64")) for number, k in kept))
+    answers = {f"a{number}": (told.asked == number).ifelse(1, 0).max() for number, _ in kept}
+    told = told.group_by("person_id", "event_id").agg(**answers).rename(whose="person_id", which="event_id")
+    joined = keys.left_join(told, [keys.person_id == told.whose, keys.event_id == told.which])
+    columns = {name: joined[name].fill_null(0).cast("float64") for name in answers}
+    found = {}
+    for j in range(1, len(rules) + 1):
+        met, known = columns[f"a{2 * j}"], columns.get(f"a{2 * j + 1}")
+        found[f"rule_{j}"] = met if known is None else ibis.ifelse((met == 0) & (known == 0), ibis.null(), met)
+    made = cdm.keep(joined.select("person_id", "event_id", "start_date", **found))
+    for _, table in kept:
+        cdm.forget(table)
+    return made
+
+
+def _meeting(events: Any, group: Any, context: Any) -> Any:
+    """person_id, event_id of the entry events that meet a group of criteria."""
+    from circe.execution.engine.group_keys import event_keys
+    from circe.execution.engine.groups import apply_additional_criteria
+
+    return event_keys(apply_additional_criteria(events, group, context))
+
+
+def _presence(group: Any) -> Any:
+    """For a rule that is one criterion "a measurement with such a value": that there is one with any value at all.
+
+    None for every other rule: there, what is not recorded did not happen.
+    """
+    from circe.cohortdefinition import NumericRange
+
+    if group is None or len(group.criteria) != 1 or group.groups or group.demographics or group.mode not in _ALL:
+        return None
+    asked = group.criteria[0]
+    raw = asked.criterion.raw_criteria
+    valued = [key for key in VALUES if getattr(raw, key, None)]
+    if asked.criterion.criterion_type != "Measurement" or asked.occurrence_type != 2 or not valued:
+        return None
+    any_value = NumericRange(op="gt", value=ANY_NUMBER)
+    loosened = {key: any_value if key in ("value_as_number", "range_low", "range_high") else None for key in valued}
+    criterion = replace(asked.criterion, raw_criteria=raw.model_copy(update=loosened))
+    return replace(group, criteria=(replace(asked, criterion=criterion, occurrence_count=1),))
+
+
+def _finished(cdm: Cdm, normal: Any, events: Any, judged: Any, context: Any) -> Any:
+    """Rows of the cohort: entry events that meet every rule, their limit, end, censoring, and what becomes one stay."""
+    from circe.execution.engine.censoring import apply_censoring
+    from circe.execution.engine.collapse import collapse_events
+    from circe.execution.engine.end_strategy import apply_end_strategy
+    from circe.execution.engine.limits import apply_result_limit
+
+    rules = [judged[f"rule_{j}"] == 1 for j in range(1, len(normal.inclusion_rules) + 1)]
+    meeting = judged.filter(*rules).select("person_id", "event_id") if rules else None
+    included = events if meeting is None else cdm.keep(events.semi_join(meeting, ["person_id", "event_id"]))
+    limited = apply_result_limit(included, normal.result_limits.expression_limit_type)
+    ended = cdm.keep(apply_end_strategy(limited, normal.end_strategy, context))
+    censored = apply_censoring(ended, normal.censoring_criteria, normal.censor_window, context)
+    made = collapse_events(censored, normal.collapse_settings, normal.censor_window)
+    rows = cdm.keep(made.select(subject_id="person_id", cohort_start_date="start_date", cohort_end_date="end_date"))
+    for table in {events, included, ended}:
+        cdm.forget(table)
+    return rows
+
+
+def _people(judged: Any, rows: Any, rules: int) -> Any:
+    """One row per person with an entry event, as `Made.people` has it."""
+    import ibis
+
+    names = [f"rule_{j}" for j in range(1, rules + 1)]
+    met = [(judged[name] == 1).fill_null(False) for name in names]
+    passed = [ibis.ifelse(one, rules, j) for j, one in enumerate(met)]  # rules before the first that is not met
+    earliest = [ibis.ifelse(one, j, rules) for j, one in enumerate(met)]
+    events = judged.mutate(
+        met=sum((one.ifelse(1, 0) for one in met), ibis.literal(0, "int64")),
+        passed=(ibis.least(*passed) if passed else ibis.literal(rules)).cast("int64"),
+        earliest=ibis.least(*earliest) if earliest else ibis.literal(0),
+    )
+    order = [events.met.desc(), events.earliest, events.start_date, events.event_id]
+    events = events.mutate(
+        place=ibis.row_number().over(group_by=events.person_id, order_by=order),
+        reached=1 + events.passed.max().over(group_by=events.person_id),
+    )
+    best = events.filter(events.place == 0).select("person_id", "reached", *names, entry="start_date")
+    first = rows.mutate(
+        place=ibis.row_number().over(group_by=rows.subject_id, order_by=[rows.cohort_start_date, rows.cohort_end_date])
+    )
+    first = first.filter(first.place == 0)
+    joined = best.left_join(first, best.person_id == first.subject_id)
+    return joined.select(
+        best.person_id, best.entry, *[best[name] for name in names], start=first.cohort_start_date,
+        end=first.cohort_end_date,
+        reached=ibis.ifelse(first.cohort_start_date.notnull(), rules + 2, best.reached).cast("int64"),
+    )  # fmt: skip
 
 
 def expression(text: str) -> Any:
@@ -121,6 +330,7 @@ def expression(text: str) -> Any:
         _check_known(node)
         _check_applied(node)
         _check_adjusted(node)
+        _end_specimen(node)
         _use_apart(node, found.get("ConceptSets") or [])
     try:
         return cohort_expression_from_json(json.dumps(found))
@@ -193,6 +403,18 @@ def _check_adjusted(node: Mapping[str, Any]) -> None:
         )
 
 
+def _end_specimen(node: dict[str, Any]) -> None:
+    """Have the event of a specimen end a day after it, as circe-be has it: in circepy 0.3 it ends on its day."""
+    specimen = node.get("Specimen")
+    if isinstance(specimen, dict):
+        adjusted: dict[str, Any] = {"StartWith": "START_DATE", "StartOffset": 0, "EndWith": "END_DATE", "EndOffset": 0}
+        adjusted |= specimen.get("DateAdjustment") or {}
+        for side in ("Start", "End"):
+            if adjusted[f"{side}With"] == "END_DATE":
+                adjusted[f"{side}Offset"] += 1
+        specimen["DateAdjustment"] = adjusted
+
+
 def _use_apart(node: dict[str, Any], sets: list[Any]) -> None:
     """Give a concept set that one criterion uses twice a copy for each use: circepy 0.3 cannot join one set twice."""
     uses = [(node, "CodesetId")] if "CodesetId" in node else []
@@ -205,23 +427,3 @@ def _use_apart(node: dict[str, Any], sets: list[Any]) -> None:
             place[key] = max(s["id"] for s in sets) + 1
             sets.append({**used[0], "id": place[key]})
         seen.add(place.get(key))
-
-
-def people(
-    source: str | Path, definitions: Sequence[Definition], hospital: str, without: Collection[str] = ()
-) -> Table:
-    """One row per person of a source: `person_id`, and for each definition how many of its steps the person passes.
-
-    Raises DataError for what cannot be read, StudyError for a definition that cannot be executed.
-    """
-    import pandas as pd
-
-    with opened(source, hospital, without) as cdm:
-        frame = cdm.table("person").select("person_id").order_by("person_id").to_pyarrow().to_pandas()
-        for made in definitions:
-            found = cohort(cdm, made.text).reached.to_pyarrow().to_pandas().set_index("person_id")["reached"]
-            frame[made.column] = found.reindex(frame["person_id"]).to_numpy(dtype=float)
-    if frame["person_id"].isna().any() or frame["person_id"].duplicated().any():
-        raise DataError(f"{hospital}: {shown(source)}: table 'person' has rows without, or with the same, person_id")
-    frame["person_id"] = frame["person_id"].astype(str)
-    return Table(pd.DataFrame(frame), len(frame), {}, {}, f"{hospital}: {shown(source)}")

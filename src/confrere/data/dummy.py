@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from confrere.data.table import Table
+from confrere.study.circe import Definition
 from confrere.study.expressions import Expression, literal
 from confrere.study.factors import Basis, Category, Number
 from confrere.study.formulas import Model
-from confrere.study.ground import Ground
+from confrere.study.ground import LEFT, Ground
+from confrere.study.omop import BIRTH, FROM, TO, TREATED, Omop
 from confrere.study.schema import Schema
 
 Array = NDArray[np.float64]
@@ -85,7 +88,7 @@ def dummy(
             made[name] = _numbers(wish, schema.column(name).range, ground, recipe)(rng, n)
         if wish.gaps:
             made[name] = pd.Series(made[name]).mask(rng.random(n) < GAPS)
-    return Table(pd.DataFrame(made), n, {}, {}, "dummy people")
+    return Table(pd.DataFrame(made), n, {}, {}, "dummy people", reasons=ground.reasons)
 
 
 def _numbers(wish: Wish, declared: tuple[float, float] | None, ground: Ground, recipe: Recipe) -> Numbers:
@@ -123,6 +126,50 @@ def _around(cuts: Sequence[float]) -> tuple[float, float]:
     reach = max(1.0, 0.3 * max(abs(c) for c in cuts), max(cuts) - min(cuts))
     low = min(cuts) - reach
     return (min(cuts) / 2 if min(cuts) > 0 >= low else low), max(cuts) + reach
+
+
+# Of OMOP records ----------------------------------------------------------------------------------------------
+
+STARTS, ENDS = (16_000.0, 18_000.0), (18_001.0, 19_000.0)  # days since 1970-01-01 on which cohorts begin and end
+
+
+def wishes_of(made: Definition) -> dict[str, Wish]:
+    """The columns of a cohort: everybody enters it after the steps that they pass."""
+    rules = {made.rule(j): Wish(values=(0.0, 1.0)) for j in range(1, len(made.rules) + 1)}
+    steps = Wish(values=tuple(float(step) for step in range(len(made.steps) + 1)))
+    spans = {made.entry: Wish(span=STARTS), made.start: Wish(span=STARTS), made.end: Wish(span=ENDS)}
+    return {made.column: steps, **rules, **spans}
+
+
+def wishes_for(omop: Omop | None) -> dict[str, Wish]:
+    """The columns that a study on OMOP records has beside those of cohorts."""
+    found = {
+        LEFT: Wish(values=(0.0,)), TREATED: Wish(values=(0.0, 1.0)), BIRTH: Wish(span=(-14_000.0, 7_000.0)),
+        FROM: Wish(span=(14_000.0, 15_999.0)), TO: Wish(span=ENDS),
+    }  # fmt: skip
+    spans = {
+        "age": (20.0, 90.0), "index_year": (2014.0, 2019.0), "index_month": (1.0, 12.0), "charlson": (0.0, 12.0),
+        "observation_days": (0.0, 4_000.0), "days since": (0.0, 365.0), "trend": (-5.0, 5.0),
+    }  # fmt: skip
+    for feature in omop.features if omop else ():
+        if feature.value in ("any", "count", "days") and feature.of is not None:
+            found[feature.name] = Wish(values=(0.0, 1.0, 2.0)[: 2 if feature.value == "any" else 3])
+        else:
+            key = feature.kind if feature.of is None else feature.value
+            found[feature.name] = Wish(span=spans.get(key, (1.0, 100.0)))
+    for outcome in omop.outcomes if omop else ():
+        found |= {outcome.name: Wish("event"), outcome.time: Wish("time")}
+    return found
+
+
+def stays(table: Table, cohorts: Sequence[Definition]) -> Table:
+    """A table of dummy people with one stay of each of them in every cohort whose stays are read."""
+    import pandas as pd
+
+    n = len(table.frame)
+    rng = np.random.default_rng(n)
+    eras = {"row": np.arange(n), "start": np.floor(rng.uniform(*STARTS, n)), "end": np.floor(rng.uniform(*ENDS, n))}
+    return replace(table, events={d.column: pd.DataFrame(eras) for d in cohorts})
 
 
 # What a formula says of its columns ---------------------------------------------------------------------------

@@ -21,10 +21,11 @@ from typing import IO, Any, NamedTuple
 
 from confrere.data.fhir import READERS, Code, Event, Left, Person, Visit, medication, rows
 from confrere.data.fhir_tables import MAPPED, STAGED, SYSTEMS, insert, lay, make, write
+from confrere.data.quarantine import Quarantine
 from confrere.errors import DataError
 
 SUFFIXES = (".ndjson", ".jsonl", ".ndjson.gz", ".jsonl.gz")
-QUARANTINE, CONSENTS = "quarantine.ndjson", "consents.ndjson"
+CONSENTS = "consents.ndjson"
 BATCH = 20_000
 
 
@@ -101,7 +102,7 @@ class _Book:
         self._seen: Counter[tuple[str, str]] = Counter()  # (resource, what became of it)
         self._staged: dict[str, list[tuple[Any, ...]]] = {name: [] for name in STAGED}
         self._lines = self._consents = self._undated = 0
-        self._bad: IO[str] | None = None
+        self._bad = Quarantine(out)
         self._said: IO[str] | None = None
         self._open = ExitStack()
 
@@ -109,6 +110,7 @@ class _Book:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._bad.close()
         self._open.close()
 
     def read(self, files: Sequence[Path]) -> None:
@@ -154,20 +156,18 @@ class _Book:
             return
         else:
             made = rows(resource, self._medications)
+            version = updated(resource), place
             if isinstance(made, Left):
                 self._seen[kind, made.reason] += 1
+                if own := str(resource.get("id") or ""):
+                    self._add("withdrawn", (kind, own, number(own), version[0]))
                 return
-            version = str((resource.get("meta") or {}).get("lastUpdated") or ""), place
             for row in made:
                 self._stage(row, version)
         self._seen[kind, "taken"] += 1
 
     def _refuse(self, kind: str, place: str, line: str, reason: str) -> None:
-        if self._bad is None:
-            self._bad = self._open.enter_context((self.out / QUARANTINE).open("w", encoding="utf-8"))
-            (self.out / QUARANTINE).chmod(0o600)
-        told = {"place": place, "reason": reason, "line": line.rstrip("\r\n")}
-        self._bad.write(json.dumps(told, ensure_ascii=False) + "\n")
+        self._bad.add(place, reason, line)
         self._seen[kind, "quarantined"] += 1
 
     def _consent(self, resource: dict[str, Any]) -> None:
@@ -227,8 +227,14 @@ class _Book:
         return Imported(
             self._lines, kinds, {k: n for (k, what), n in self._seen.items() if what == "unread"},
             {name: n for name, (n, _) in rows.items()}, {name: n for name, (_, n) in rows.items() if name in MAPPED},
-            self._undated, self.out / QUARANTINE if self._bad else None, self.out / CONSENTS if self._said else None,
+            self._undated, self._bad.path, self.out / CONSENTS if self._said else None,
         )  # fmt: skip
+
+
+def updated(resource: Mapping[str, Any]) -> str:
+    """When a version of a resource was written; empty where it does not say."""
+    meta = resource.get("meta")
+    return str((meta if isinstance(meta, dict) else {}).get("lastUpdated") or "")
 
 
 def number(own: str) -> int:

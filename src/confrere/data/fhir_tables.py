@@ -46,6 +46,9 @@ STAGED = {
         "operator": "varchar", "text": "varchar", "low": "double", "high": "double", "quantity": "double",
         "days": "bigint", "refills": "bigint", "updated": "varchar", "place": "varchar",
     },
+    "withdrawn": {  # what a version says that is no fact, or no longer
+        "resource": "varchar", "id": "varchar", "number": "bigint", "updated": "varchar",
+    },
 }  # fmt: skip
 
 
@@ -206,16 +209,25 @@ LAST = "updated desc, place"  # of several versions of a resource, the latest
 
 
 def _tables(db: Any, name: str) -> None:
-    """The tables of the data model as views over what was staged, and `repeated`, lines by resource."""
-    for made, staged in (("person_of", "patient"), ("visit_of", "encounter")):
-        once = f"row_number() over (partition by id order by {LAST}) = 1"
-        db.execute(f"create table {made} as select * from {staged} qualify {once}")
+    """The tables of the data model as views over what was staged, and `repeated`, lines by resource.
+
+    A resource whose latest version is no fact (entered in error, cancelled, refuted) has no rows.
+    """
+    once = f"row_number() over (partition by id order by {LAST}) = 1"
+    db.execute(f"create table person_of as select * from patient qualify {once}")
+    gone = "(select {id} as id, max(updated) as said from withdrawn where {of} group by all)"
+    visits = gone.format(id="number", of="resource = 'Encounter'")
+    db.execute(f"""create table visit_of as select v.* from (select * from encounter qualify {once}) v
+        left join {visits} g using (id) where g.said is null or g.said < v.updated""")
     first = f"dense_rank() over (partition by resource, id order by {LAST}) = 1"
-    db.execute(f"create table once as select * from event qualify {first}")
+    db.execute(f"""create table once as select e.* from (select * from event qualify {first}) e
+        left join {gone.format(id="resource, id", of="true")} g using (resource, id)
+        where g.said is null or g.said < e.updated""")
     db.execute("""create table repeated as
-        select resource, (count(distinct place) - count(distinct id))::bigint as lines from event group by resource
+        select resource, (count(distinct e.place) - count(distinct o.id))::bigint as lines
+        from event e left join once o using (resource, place) group by resource
         union all select 'Patient', count(*) - count(distinct id) from patient
-        union all select 'Encounter', count(*) - count(distinct id) from encounter""")
+        union all select 'Encounter', (select count(*) from encounter) - (select count(*) from visit_of)""")
     sends = {
         resource: _case("m.domain", {d: f"'{DOMAINS[d]}'" for d in domains}, f"'{home}'")
         for resource, (home, domains) in HOME.items()

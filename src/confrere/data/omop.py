@@ -1,4 +1,4 @@
-"""A hospital's records in the OMOP common data model: a folder of Parquet or CSV, a DuckDB file, a PostgreSQL URL.
+"""A hospital's records in the OMOP common data model: a folder of Parquet or CSV, a DuckDB file, a server's URL.
 
     with opened("cdm/") as cdm:
         cdm.table("person").count().execute()
@@ -6,7 +6,7 @@
 Tables are found whatever the case of their names, and are Ibis expressions: nothing is read before it is asked, and
 work is pushed down to the engine. Every column is cast to the model's type (`cdm.py`), since sources store numbers as
 text; a table or a column that a source does not have is empty, unless nothing could be read without it. What has to be
-kept on the way are temporary tables, gone with the connection: nothing is written to the source.
+kept on the way is temporary (`engines.py` says where), gone with the connection: nothing is written to the source.
 """
 
 from __future__ import annotations
@@ -18,16 +18,18 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from confrere.data import sources
+from confrere.data import engines, sources
 from confrere.data.cdm import NEEDED, REQUIRED, TABLES
+from confrere.data.engines import is_url, shown
 from confrere.data.unreadable import safely
 from confrere.data.without import text
 from confrere.errors import DataError
 
-POSTGRESQL = ("postgresql", "postgres")
-KINDS = "a folder of Parquet or CSV files, a DuckDB file, or a URL such as postgresql://user@host/database?schema=cdm"
+KINDS = (
+    "a folder of Parquet or CSV files, a DuckDB file, or a server's URL such as "
+    "postgresql://user@host/database?schema=cdm"
+)
 _COMPACT = r"^([0-9]{4})([0-9]{2})([0-9]{2})$"  # dates of vocabulary files
 
 
@@ -36,6 +38,8 @@ class Cdm:
 
     found    {table, lower case: what opens it as stored}
     without  ids of people (trimmed text) who are in none of its tables
+    dash     whether dates are told with dashes, see `misfit`
+    kept     {name: rows} that the engine keeps until the source is closed
     """
 
     def __init__(
@@ -43,7 +47,9 @@ class Cdm:
     ) -> None:
         self.backend, self.where = backend, where
         self._found, self._without = found, without
+        self.dash = backend.name != "mssql"
         self._tables: dict[str, Any] = {}
+        self.kept: dict[str, Any] = {}
         for name in REQUIRED:
             if name not in found:
                 raise DataError(f"{where}: there is no table '{name}'; it has {', '.join(sorted(found)) or 'none'}")
@@ -59,12 +65,23 @@ class Cdm:
         return name in self._found
 
     def keep(self, rows: Any) -> Any:
-        """Rows, computed and put into a temporary table of the engine."""
-        return self.backend.create_table(f"cf_{uuid.uuid4().hex[:16]}", rows, temp=True)
+        """Rows, computed and kept by the engine for as long as the source is open."""
+        kept = engines.keep(self.backend, rows)
+        self.kept[kept.get_name()] = kept
+        return kept
 
     def forget(self, rows: Any) -> None:
         """Drop what `keep` made."""
-        self.backend.drop_table(rows.get_name(), force=True)
+        engines.forget(self.backend, self.kept.pop(rows.get_name(), rows))
+
+    def stored(self, name: str) -> Any:
+        """A table as the source has it, its columns in lower case: neither cast nor without anybody."""
+        rows = self._found[name]()
+        return rows.rename({column.lower(): column for column in rows.columns if column != column.lower()})
+
+    def readable(self, column: Any, kind: str) -> Any:
+        """A column of text as this engine can cast it to a type."""
+        return _readable(column, kind, self.dash)
 
     def _typed(self, name: str) -> Any:
         import ibis
@@ -73,13 +90,13 @@ class Cdm:
         if name not in self._found:
             if kinds is None:
                 raise DataError(f"{self.where}: there is no table '{name}', and the data model has none of this name")
-            return self.backend.create_table(f"cf_{uuid.uuid4().hex[:16]}", schema=ibis.schema(kinds), temp=True)
-        rows = self._found[name]()
-        rows = rows.rename({column.lower(): column for column in rows.columns if column != column.lower()})
+            person = self.stored("person")
+            return person.select(**{c: ibis.null().cast(kind) for c, kind in kinds.items()}).filter(ibis.literal(False))
+        rows = self.stored(name)
         for column in NEEDED.get(name, ()):
             if column not in rows.columns:
                 raise DataError(f"{self.where}: table '{name}' has no column '{column}'; it has {_some(rows.columns)}")
-        columns = {c: _cast(rows[c], kind) for c, kind in (kinds or {}).items() if c in rows.columns}
+        columns = {c: _cast(rows[c], kind, self.dash) for c, kind in (kinds or {}).items() if c in rows.columns}
         columns |= {c: ibis.null().cast(kind) for c, kind in (kinds or {}).items() if c not in rows.columns}
         typed = rows.select(**columns, **{c: rows[c] for c in rows.columns if c not in columns})
         return self._less(typed) if "person_id" in typed.columns else typed
@@ -97,13 +114,9 @@ class Cdm:
         """Columns of the tables read so far that hold text which is not of the model's type: how many rows of each."""
         found = []
         for name in (n for n in self._tables if n in self._found and n in TABLES):
-            rows = self._found[name]()
-            rows = rows.rename({column.lower(): column for column in rows.columns if column != column.lower()})
-            odd = {
-                c: (text(rows[c]).notnull() & _dashed(text(rows[c]), kind).try_cast(kind).isnull()).sum()
-                for c, kind in TABLES[name].items()
-                if c in rows.columns and rows[c].type().is_string() and kind != "string"
-            }
+            rows = self.stored(name)
+            texts = {c: kind for c, kind in TABLES[name].items() if _is_text(rows, c, kind)}
+            odd = {c: misfit(rows[c], kind, self.dash).sum() for c, kind in texts.items()}
             counts = rows.aggregate(**odd).to_pyarrow().to_pylist()[0] if odd else {}
             found += [f"{name}.{c} ({n} rows are no {TABLES[name][c]})" for c, n in counts.items() if n]
         return found
@@ -113,14 +126,28 @@ def _some(names: Collection[str]) -> str:
     return ", ".join(list(names)[:30])
 
 
-def _dashed(column: Any, kind: str) -> Any:
-    return column.re_replace(_COMPACT, r"\1-\2-\3") if kind == "date" else column
+def _is_text(rows: Any, column: str, kind: str) -> bool:
+    """Whether a column of another type is stored as text."""
+    return column in rows.columns and kind != "string" and rows[column].type().is_string()
 
 
-def _cast(column: Any, kind: str) -> Any:
-    if column.type().is_string() and kind != "string":
-        column = _dashed(text(column), kind)
-    return column.cast(kind)
+def misfit(column: Any, kind: str, dash: bool = True) -> Any:
+    """Whether a text is there that is not of a type; the engine must have a cast that may fail."""
+    return text(column).notnull() & _readable(column, kind, dash).try_cast(kind).isnull()
+
+
+def _readable(column: Any, kind: str, dash: bool) -> Any:
+    """Text that an engine can cast; dates as vocabulary files write them, 20991231, get dashes.
+
+    SQL Server reads these as they are, and has no patterns to change them by.
+    """
+    given = text(column)
+    return given.re_replace(_COMPACT, r"\1-\2-\3") if dash and kind == "date" else given
+
+
+def _cast(column: Any, kind: str, dash: bool = True) -> Any:
+    as_text = column.type().is_string() and kind != "string"
+    return (_readable(column, kind, dash) if as_text else column).cast(kind)
 
 
 @contextmanager
@@ -131,24 +158,14 @@ def opened(source: str | Path, hospital: str = "this hospital", without: Collect
     """
     where = f"{hospital}: {shown(source)}"
     backend, found = _connected(source, where)
+    kept: dict[str, Any] = {}
     try:
         cdm = Cdm(backend, found(backend), where, without)
+        kept = cdm.kept
         with _explained(cdm):
             yield cdm
     finally:
-        backend.disconnect()
-
-
-def shown(source: str | Path) -> str:
-    """A source as messages may name it: a URL without user and password."""
-    if not _is_url(source):
-        return str(source)
-    parts = urlsplit(str(source))
-    return f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
-
-
-def _is_url(source: str | Path) -> bool:
-    return "://" in str(source)
+        engines.close(backend, kept.values())
 
 
 def _connected(source: str | Path, where: str) -> tuple[Any, Callable[[Any], Mapping[str, Callable[[], Any]]]]:
@@ -156,8 +173,9 @@ def _connected(source: str | Path, where: str) -> tuple[Any, Callable[[Any], Map
     import duckdb
     import ibis
 
-    if _is_url(source):
-        return _server(str(source), where), _listed
+    if is_url(source):
+        backend, found = engines.connected(str(source), where)
+        return backend, lambda backend: found
     path = Path(source)
     if not path.exists():
         raise DataError(f"{where}: there is no such file or folder; give {KINDS}")
@@ -170,27 +188,6 @@ def _connected(source: str | Path, where: str) -> tuple[Any, Callable[[Any], Map
         backend.disconnect()
         raise DataError(f"{where}: DuckDB cannot open it; give {KINDS}") from None
     return backend, partial(_attached, where)
-
-
-def _server(url: str, where: str) -> Any:
-    import ibis
-
-    if urlsplit(url).scheme not in POSTGRESQL:
-        raise DataError(f"{where}: {urlsplit(url).scheme}:// is not known here; give {KINDS}")
-    try:
-        import psycopg
-    except ImportError:
-        raise DataError(f"{where}: psycopg is not installed; pip install 'confrere[postgresql]'") from None
-    try:
-        return ibis.connect(url.replace("postgresql://", "postgres://", 1))
-    except psycopg.Error as error:
-        raise DataError(
-            f"{where}: no connection ({type(error).__name__}); check host, port, user and database"
-        ) from None
-
-
-def _listed(backend: Any) -> Mapping[str, Callable[[], Any]]:
-    return {name.lower(): partial(backend.table, name) for name in backend.list_tables()}
 
 
 def _attached(where: str, backend: Any) -> Mapping[str, Callable[[], Any]]:
@@ -249,15 +246,16 @@ def _csv(backend: Any, path: Path, where: str) -> Any:
 def _explained(cdm: Cdm) -> Iterator[None]:
     """Turns an engine's errors, which quote values, into errors that name tables and columns."""
     import duckdb
+    from ibis.common.exceptions import OperationNotDefinedError, UnsupportedOperationError
 
-    engines: tuple[type[Exception], ...] = (duckdb.Error,)
-    if cdm.backend.name == "postgres":
-        import psycopg
-
-        engines = (*engines, psycopg.Error)
+    wrong: tuple[type[Exception], ...] = (duckdb.Error, *engines.failures(cdm.backend.name))
     try:
         yield
-    except engines as error:
+    except (OperationNotDefinedError, UnsupportedOperationError) as error:
+        raise DataError(
+            f"{cdm.where}: this engine cannot do what is asked ({error}); export the tables as Parquet, and read these"
+        ) from None
+    except wrong as error:
         if isinstance(error, duckdb.ConversionException) and (misfits := cdm.misfits()):
             remedy = "correct them, or leave them empty"
             raise DataError(f"{cdm.where}: not of the data model's type: {', '.join(misfits)}; {remedy}") from None

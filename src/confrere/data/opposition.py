@@ -40,6 +40,7 @@ from confrere.data.sources import Source
 from confrere.errors import DataError, Refused
 
 EVERY = "*"
+CONTACT = "contact for research"  # a purpose beside those of studies: who opposes it is on no list of whom to contact
 STATUSES = ("opposed", "consented", "withdrawn", "ended")
 BUSY = 30.0  # seconds to wait for another process that writes
 _MASK = (1 << 62) - 1

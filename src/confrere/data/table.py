@@ -20,6 +20,9 @@ class Table:
     left_out  {reason: rows}; n_read - sum(left_out) == len(frame)
     clamped   {column: values moved to the nearer end of its plausible range}
     source    what was read, for the hospital's own messages
+    events    {column of a cohort: one row per stay in it, with `row` (place in the frame), `start`, `end` in days since
+              1970-01-01}
+    reasons   public: why the column `study.ground.LEFT` leaves people out, by its numbers from 1
     """
 
     frame: pd.DataFrame = field(repr=False)
@@ -27,8 +30,13 @@ class Table:
     left_out: Mapping[str, int]
     clamped: Mapping[str, int]
     source: str
+    events: Mapping[str, pd.DataFrame] = field(default_factory=dict, repr=False)
+    reasons: tuple[str, ...] = ()
 
     def nobody(self) -> Table:
         """The same table without people: what a hospital too small for a study takes part with."""
         zero = dict.fromkeys(self.left_out, 0)
-        return replace(self, frame=self.frame.iloc[:0], n_read=0, left_out=zero, clamped=dict.fromkeys(self.clamped, 0))
+        return replace(
+            self, frame=self.frame.iloc[:0], n_read=0, left_out=zero, clamped=dict.fromkeys(self.clamped, 0),
+            events={name: rows.iloc[:0] for name, rows in self.events.items()},
+        )  # fmt: skip

@@ -186,6 +186,33 @@ def across(owned: Sequence[Bools], large: Bools, few: Bools) -> bool:
     return bool(np.linalg.matrix_rank(both) > np.linalg.matrix_rank(np.concatenate(alone)) or (touched > 1).any())
 
 
+def on_few(sets: Bools, counts: NDArray[np.float64], k: int) -> bool:
+    """Whether a combination of sets (sets, atoms), and of everybody, rests on 1 to k-1 people in all.
+
+    Such a one is 0 on every atom of k people or more; of these combinations, those that are 0 on most of the others are
+    looked at, which is exact in up to three dimensions. In more, any is taken to be one.
+    """
+    some, large = counts > 0, counts >= k
+    worth, people = _small(sets[:, some], large[some], (some & ~large)[some]), counts[some & ~large]
+    _, s, basis = np.linalg.svd(worth, full_matrices=False)
+    basis = basis[s > 1e-9]
+    if not 0 < len(basis) <= 3:
+        return len(basis) > 3
+    found = np.abs(_extreme(basis)) > 1e-9
+    resting = found @ people
+    return bool(((resting > 0) & (resting < k)).any())
+
+
+def _extreme(basis: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(., atoms) combinations of one to three rows that are 0 on as many atoms as can be chosen, by these atoms."""
+    if len(basis) == 1:
+        return basis
+    if len(basis) == 2:
+        return np.stack([basis[1], -basis[0]], axis=1) @ basis
+    i, j = np.triu_indices(basis.shape[1], 1)
+    return np.asarray(np.cross(basis.T[i], basis.T[j]) @ basis)
+
+
 def _small(sets: Bools, large: Bools, few: Bools) -> NDArray[np.float64]:
     """(t, few atoms) what combinations of sets, and of everybody, that are 0 on large atoms are worth on few ones."""
     rows = np.concatenate([sets, np.ones((1, len(large)), dtype=bool)]).astype(float)

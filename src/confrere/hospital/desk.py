@@ -269,7 +269,7 @@ class Desk:
         lists = self.home.worklists
         memory = Memory(
             Journal(folder / "journal"), _seed(folder), self._without,
-            lambda rows: lists.keep(study.hash, study.purpose, rows), Journal(folder / "settled"),
+            lambda rows: lists.keep(study.hash, study.purpose, rows, id=study.id), Journal(folder / "settled"),
         )  # fmt: skip
         self._run, self._told = Run(flow, Site(records.table), gate, session, groups, memory), 0
 

@@ -24,6 +24,9 @@ import numpy as np
 
 from confrere.errors import ConfrereError, RangeError
 from confrere.hospital.atoms import across
+from confrere.hospital.margins import hide, known, near
+from confrere.hospital.merging import edges, numbered
+from confrere.hospital.moves import joined, told
 from confrere.rounds import Array, Ask, Bools, Cells, Design, Ints, Sum, Sums, Verdict, leaves, name_of, step_of
 
 CLASSES = {
@@ -34,8 +37,8 @@ CLASSES = {
     "per_hospital": "a result of this hospital alone leaves, after its steward has seen it",
 }
 
-
 BLOCK = 4096  # people at a time, whose marks fit a processor's cache
+SILENT = ("combine", "moved", "near")  # rules of which the verdict tells no count
 SAMPLE, FEW_VALUES = 10_000, 12  # a column of more different values is a measurement, not a score
 
 
@@ -58,10 +61,15 @@ class Policy:
     own: bool = False  # the stricter scope: cells of this hospital alone rest on 0 or at least k people too
     allow: frozenset[str] = field(default_factory=frozenset)  # disclosure classes approved for this study
 
+    @property
+    def least(self) -> int:
+        """People per cell; none where the steward has said that fewer may leave."""
+        return 0 if "small_cells" in self.allow else self.k
+
     def few(self, count: Array | float) -> Bools:
         """Where a count is of 1 to k-1 people, and the steward has not said that such may leave."""
         count = np.asarray(count)
-        return (count > 0) & (count < self.k) & ("small_cells" not in self.allow)
+        return (count > 0) & (count < self.least)
 
 
 # What a design rests on, in one hospital ----------------------------------------------------------------------
@@ -86,7 +94,7 @@ def support_of(design: Design, policy: Policy | None = None) -> Support:
     weights = design.weights
     columns = [_column(np.ascontiguousarray(column), weights) for column in x.T]
     marked = [_sizes(mark.astype(float), weights) for mark in flags]
-    counts = [np.bincount(c.index[c.index >= 0], minlength=int(np.prod(c.shape))) for _, c in ordered(design)]
+    counts = [np.bincount(c.index + 1, minlength=int(np.prod(c.shape)) + 1)[1:] for _, c in ordered(design)]
     about = np.array([about for about, _ in columns]).reshape(-1, 5).T
     marks = np.array([float(np.count_nonzero(mark)) for mark in flags])
     objects = policy is not None and policy.own and _objects(design, about, marks, counts, policy)
@@ -106,9 +114,9 @@ def _objects(design: Design, columns: Array, marks: Array, counts: Sequence[Ints
     n = design.n
     sides = [_sides(n, *column[:4]) for column in columns.T] + [(mark, n - mark) for mark in marks]
     cells = [
-        np.reshape(count, c.shape).sum(axis=1) if c.rule in ("merge", "align", "fine") else count
+        joined(c, count) if c.rule in ("merge", "align", "fine", "moved") else count
         for (_, c), count in zip(ordered(design), counts, strict=True)
-        if c.rule not in ("require", "combine")  # whom analyses differ by is a matter of the network
+        if c.rule not in ("require", "combine", "near")  # whom analyses differ by is a matter of the network
     ]
     return bool(policy.few(n)) or any(policy.few(np.asarray(part)).any() for part in (*sides, *cells))
 
@@ -173,10 +181,10 @@ def ordered(design: Design) -> Iterator[tuple[str, Cells]]:
 def spent_on(design: Design, support: Support) -> int:
     """Distinct numbers in a support: one per column, pair and cell, but for cells that a steward's word frees.
 
-    Of patterns of cuts nothing is told to anybody.
+    Of patterns of cuts and of moves nothing is told to anybody.
     """
     p = len(support.pairs)
-    cells = sum(int(np.prod(c.shape)) for _, c in ordered(design) if not c.needs and c.rule != "combine")
+    cells = sum(int(np.prod(c.shape)) for _, c in ordered(design) if not c.needs and c.rule not in SILENT)
     return p * (p + 1) // 2 + cells + int(support.left_out.size) + 1
 
 
@@ -210,14 +218,15 @@ def judge(design: Design, total: Support, policy: Policy) -> Verdict:
     tables = _tables(design, total.cells)
     grids = _grids(design, tables, policy)
     n -= sum(int(tables[name][grids[name] < 0].sum()) for name, c in ordered(design) if c.rule == "drop")
+    # one reason alone would follow from the others where the people of all are told elsewhere
+    told = _suppress("left out", total.left_out[None], policy)[0] >= 0
     left = {
-        reason: None if policy.few(count) else int(count)
-        for reason, count in zip(sorted(design.left_out), total.left_out, strict=True)
+        reason: int(count) if shown else None
+        for reason, count, shown in zip(sorted(design.left_out), total.left_out, told, strict=True)
     }
     if any(c.rule in ("require", "combine") for _, c in ordered(design)):
         n = 0  # not yet the people of any answer: some may be left out
-    k = 0 if "small_cells" in policy.allow else policy.k
-    return Verdict(n, hospitals, grids, left, int(policy.share * n * max(1, len(design.columns))), k)
+    return Verdict(n, hospitals, grids, left, int(policy.share * n * max(1, len(design.columns))), policy.least)
 
 
 def _columns(design: Design, total: Support, policy: Policy) -> None:
@@ -294,6 +303,10 @@ def _grids(design: Design, tables: Mapping[str, Array], policy: Policy) -> dict[
             grids |= merged(family, cells.marks, policy, aligned=cells.rule == "align")
         elif cells.rule == "combine":
             grids[name] = _combine(cells, tables[name], policy)
+        elif cells.rule == "known":
+            grids[name] = known(cells.sets, tables[name], policy)
+        elif cells.rule == "moved":
+            grids |= told({f: c for f, c in ordered(design) if c.rule == "moved"}, tables, policy.least)
         else:
             grids[name] = _RULES[cells.rule](name, tables[name], policy)
     return grids
@@ -329,13 +342,8 @@ def _suppress(name: str, table: Array, policy: Policy) -> Ints:
     return np.where(hidden, -1, _fine(name, table, policy))
 
 
-def _drop(name: str, table: Array, policy: Policy) -> Ints:
-    """Leave the people of cells under k out of the study's people and of their number; an empty cell looks alike."""
-    return np.where(policy.few(table) | (table == 0), -1, _fine(name, table, policy))
-
-
-def _show(name: str, table: Array, policy: Policy) -> Ints:
-    """Say which cells hold enough people; nobody is left out."""
+def _enough(name: str, table: Array, policy: Policy) -> Ints:
+    """Which cells hold enough people; an empty one looks like one of few. `drop` leaves their people out."""
     return np.where(policy.few(table) | (table == 0), -1, _fine(name, table, policy))
 
 
@@ -354,7 +362,8 @@ def _combine(cells: Cells, table: Array, policy: Policy) -> Ints:
     return np.zeros(table.shape, dtype=np.int64)
 
 
-_RULES = {"fine": _fine, "refuse": _refuse, "suppress": _suppress, "drop": _drop, "show": _show, "require": _require}
+_RULES = {"fine": _fine, "refuse": _refuse, "suppress": _suppress, "drop": _enough, "show": _enough,
+          "require": _require, "hide": hide, "near": near}  # fmt: skip
 
 
 def merged(tables: Mapping[str, Array], marks: Sequence[int], policy: Policy, *, aligned: bool) -> dict[str, Ints]:
@@ -368,49 +377,15 @@ def merged(tables: Mapping[str, Array], marks: Sequence[int], policy: Policy, *,
     if small.all():
         raise Violation(f"every group has fewer than {policy.k} people with, or without, an event")
     size = stack.shape[2]
-    common = _numbered(_edges(stack[:, ~small].reshape(-1, size), marks, policy), size) if aligned else None
+    common = numbered(edges(stack[:, ~small].reshape(-1, size), marks, policy.least), size) if aligned else None
 
     def grid(row: Array) -> Ints:
-        return _numbered(_edges(row[None], marks, policy), size) if common is None else common
+        return numbered(edges(row[None], marks, policy.least), size) if common is None else common
 
     return {
         name: np.array([np.full(size, -1) if few else grid(row) for row, few in zip(table, small, strict=True)])
         for name, table in tables.items()
     }
-
-
-def _edges(rows: Array, marks: Sequence[int], policy: Policy) -> list[int]:
-    """Left edges of the finest partition in which every row has 0 or at least k per cell; marks kept if they can be."""
-    cut = np.concatenate([np.zeros((rows.shape[0], 1)), np.cumsum(rows, axis=1)], axis=1)
-
-    def good(low: int, high: int) -> bool:
-        return not policy.few(cut[:, high] - cut[:, low]).any()
-
-    def empty(low: int, high: int) -> bool:
-        return not (cut[:, high] - cut[:, low]).any()
-
-    end = rows.shape[1]
-    kept = [0]
-    for m in sorted({m for m in marks if 0 < m < end}):
-        if good(kept[-1], m):
-            kept.append(m)
-    while len(kept) > 1 and not good(kept[-1], end):
-        kept.pop()
-    edges: list[int] = []
-    for low, high in zip(kept, [*kept[1:], end], strict=True):
-        edges.append(low)
-        for e in range(low + 1, high):
-            # a stretch with nobody is one cell, not many
-            lone = empty(edges[-1], e + 1) or empty(edges[-1], high)
-            if good(edges[-1], e) and good(e, high) and not lone:
-                edges.append(e)
-    return edges
-
-
-def _numbered(edges: Sequence[int], size: int) -> Ints:
-    steps = np.zeros(size, dtype=np.int64)
-    steps[list(edges)] = 1
-    return np.cumsum(steps) - 1
 
 
 class Manifest(Protocol):

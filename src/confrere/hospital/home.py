@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from confrere.data.columns import columns
+from confrere.data.engines import LIMITS, is_url, limited
 from confrere.data.opposition import Register
 from confrere.data.sources import Source
 from confrere.errors import DataError, KeysError, LedgerError, Paused, Refused, StudyError
@@ -58,7 +59,7 @@ KEPT = (
     "hospital.toml", "identity.key", "roster.json", "federation.json", "studies", "runs", "ledger.sqlite",
     "oppositions.sqlite", "answered.sqlite", "worklists.sqlite", "members.key", "imports", "engine",
 )  # fmt: skip
-_TABLE = ("path", "table", "encoding", "person")
+_TABLE = ("path", "table", "encoding", "person", *LIMITS)
 _OPPOSED = ("asked", "opposition recorded", "oppositions imported", "consent needed")
 _DONE = {"refuse": "refused", "pause": "paused", "resume": "resumed", "revoke": "revoked"}
 _WORDS = ("approved", *_DONE.values())
@@ -91,7 +92,7 @@ class Home:
         for folder in (path, path / "studies", path / "runs"):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_private(path / "identity.key", Identity.generate().to_bytes())
-        files = {table: str(Path(file).absolute()) for table, file in tables.items()}
+        files = {table: file if is_url(file) else str(Path(file).absolute()) for table, file in tables.items()}
         lines = [
             "[hospital]",
             f"name = {json.dumps(name)}",
@@ -164,6 +165,11 @@ class Home:
 
     # what
 
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """What studies call the tables that are here."""
+        return tuple(self._config["tables"])
+
     def source(self, table: str) -> Source:
         """Where the records are that studies call `table`."""
         tables = self._config["tables"]
@@ -171,8 +177,9 @@ class Home:
             raise StudyError(f"[tables] of {self.name} has no {table!r}; {meant(table, tables)}")
         given = tables[table]
         given = {"path": given} if isinstance(given, str) else dict(given)
-        path = Path(given.pop("path"))
-        return Source(str(path if path.is_absolute() else self.path / path), **given)
+        path, limits = str(given.pop("path")), {key: given.pop(key) for key in LIMITS if key in given}
+        path = limited(path, limits)
+        return Source(path if is_url(path) else str(self.path / path), **given)  # an absolute path stays as it is
 
     @property
     def identity_settings(self) -> dict[str, Any]:

@@ -20,7 +20,8 @@ import numpy as np
 
 from confrere.analyses.equations import Equation, Observed
 from confrere.analyses.ladder import doublings
-from confrere.data.dummy import RECIPES, Recipe, Wish, dummy, wishes
+from confrere.data import people
+from confrere.data.dummy import RECIPES, Recipe, Wish, dummy, stays, wishes, wishes_for, wishes_of
 from confrere.errors import UserError
 from confrere.hospital.gate import CLASSES, Policy, judge_clear, support_of
 from confrere.rounds import (
@@ -44,7 +45,9 @@ from confrere.study.cohorts import reads
 from confrere.study.file import Study
 from confrere.study.ground import Ground, model_of
 from confrere.study.imputation import imputable, imputing
+from confrere.study.omop import tables
 from confrere.study.pooled import with_pooled
+from confrere.study.recruitment import STATUSES
 
 HOSPITALS = 3
 NUMBER = 16  # bytes
@@ -70,6 +73,7 @@ class Entry(NamedTuple):
     repeats: int
     bytes: int  # per time, at most
     does: str  # what the step does, in its own words
+    bits: int = 8 * NUMBER  # of a number
 
 
 class Unreached(NamedTuple):
@@ -81,7 +85,10 @@ class Unreached(NamedTuple):
 
 
 class Manifest(NamedTuple):
-    """Every array that may leave each hospital, the columns read, and what dummy people could not reach."""
+    """Every array that may leave each hospital, the columns read, and what dummy people could not reach.
+
+    Of OMOP records, the columns are the tables of the data model that are read.
+    """
 
     entries: tuple[Entry, ...]
     columns: tuple[str, ...]
@@ -104,12 +111,12 @@ class Manifest(NamedTuple):
     @property
     def numbers(self) -> int:
         """How many numbers leave if everything that has a bound is asked as often as it may be."""
-        return sum(e.bytes // NUMBER * max(1, e.repeats) for e in self.entries)
+        return sum(8 * e.bytes // e.bits * max(1, e.repeats) for e in self.entries)
 
     @property
     def bytes(self) -> int:
         """How many bytes these are."""
-        return NUMBER * self.numbers
+        return sum(e.bytes * max(1, e.repeats) for e in self.entries)
 
     @property
     def rounds(self) -> int:
@@ -165,12 +172,14 @@ def _longer(short: Entry, long: Entry, times: float) -> Entry:
 def _manifest(study: Study) -> Manifest:
     """The manifest of a study whose ladder is not too long to run over."""
     built = build.analyses(study)
-    columns = build.columns_of(built)
+    columns: Sequence[str] = build.sourced(built)
+    if people.asked(study, built):
+        columns = tables(study.omop, build.definitions(built) + build.definitions(built, "eras"))
     listed = _List(study, {name for a in built for name in reads(a)})
     listed.drive(PEOPLE, built, lambda: build.settled(study, built))
     for spec, analysis in zip(study.analyses, built, strict=True):
         listed.drive(spec.name, [analysis], partial(_whole, analysis), ",".join(spec.group))
-    person = [study.person] if study.person else []
+    person = [study.person] if study.person and not people.asked(study, built) else []
     return Manifest(tuple(listed.entries.values()), tuple(sorted({*columns, *person})), tuple(listed.unreached))
 
 
@@ -222,9 +231,13 @@ class _List:
         wished: dict[str, Wish] = {}
         for a in analyses:
             wished = _wishes(a) | wished
-        columns = sorted({c for a in analyses for c in reads(a)} | ({self.study.person or ""} - {""}))
+        named = {c for a in analyses for c in (*reads(a), *getattr(a, "ground", self.study.ground).complete)}
+        columns = sorted(named | ({self.study.person or ""} - {""}))
         schema, ground = self.study.schema, self.study.ground
-        tables = [dummy(columns, schema, wished, ground, seed=i, recipe=recipe) for i in range(HOSPITALS)]
+        known = wishes_for(self.study.omop)  # a formula that wishes nothing of a column is asked after
+        wished |= {c: known[c] for c in columns if c in known and not any(wished.get(c, Wish()))}
+        eras = build.definitions(analyses, "eras")
+        tables = [stays(dummy(columns, schema, wished, ground, seed=i, recipe=recipe), eras) for i in range(HOSPITALS)]
         sizes: list[int] = []  # counts in the supports of a round, in order
         answer = clear(tables, lambda designs: _granted(designs, sizes))
 
@@ -285,9 +298,8 @@ def _sums(name: str, a: Ask, got: Any) -> Iterator[Entry]:
         return
     for field, s in leaves(a, got):
         numbers = math.prod(s.bounds) if not s.symmetric else s.bounds[0] * (s.bounds[0] + 1) // 2
-        yield Entry(
-            name, _method(a), a.step, field, a.kind, s.dims, s.bounds, step_of(a).repeats, NUMBER * numbers, does
-        )
+        size = s.bits // 8 * numbers
+        yield Entry(name, _method(a), a.step, field, a.kind, s.dims, s.bounds, step_of(a).repeats, size, does, s.bits)
 
 
 def _method(a: Ask) -> str:
@@ -303,7 +315,7 @@ def _granted(designs: Sequence[Design], sizes: list[int]) -> Verdict:
     sizes.append(sum(part.size for part in support_of(designs[0])))
     verdict = judge_clear(designs, ALL)
     for name, cells in designs[0].cells.items():
-        if cells.rule in ("drop", "show"):
+        if cells.rule in ("drop", "show", "hide"):
             verdict.grids[name] = np.tile(np.arange(cells.shape[1]), (cells.shape[0], 1))
     return verdict
 
@@ -313,13 +325,17 @@ def _wishes(analysis: Any) -> dict[str, Wish]:
     found: dict[str, Wish] = {}
     if by := getattr(analysis, "by", ""):
         found[by] = Wish("group")
-    if made := getattr(analysis, "cohort", None):  # how many steps somebody passes
-        found[made.column] = Wish(values=tuple(float(step) for step in range(len(made.steps) + 1)))
+    for made in getattr(analysis, "cohorts", ()):
+        found |= wishes_of(made)
+    for look in getattr(analysis, "looks", ()):
+        found[look.column] = Wish(values=tuple(float(place) for place in range(len(STATUSES))))
     if how := imputing(analysis):
         may = imputable(model_of(analysis.formula, analysis.ground), how, analysis.weights)
         found |= {name: Wish(gaps=True) for name in may} | {analysis.ground.person: Wish("person")}
     if weights := getattr(analysis, "weights", ""):
         found[weights] = Wish("weight")
+    if treatment := getattr(analysis, "treatment", ""):  # which must have two sides
+        found[treatment] = Wish(values=(0.0, 1.0))
     formula = getattr(analysis, "formula", "")
     if formula:
         model = model_of(formula, analysis.ground)

@@ -26,10 +26,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,9 +42,11 @@ from confrere.study.cohorts import needed, reads
 from confrere.study.cuts import cuts_of, selects, standing
 from confrere.study.file import Spec, Study
 from confrere.study.formulas import Model
-from confrere.study.ground import complete, model_of
+from confrere.study.ground import LEFT, complete, model_of
+from confrere.study.omop import BASICS, Omop
 
 Texts = NDArray[np.object_]
+_WORD = re.compile(r"[A-Za-z_]\w*")
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +109,8 @@ def cohorts_of(study: Study, built: Sequence[Analysis], table: Table, here: Here
             *_complete(spec.name, analysis, table, here.k),
             *_cuts(study, spec, analysis, table, here.k),
         ):
-            definition = json.dumps({**about, "table": study.table, "cut": here.cut}, sort_keys=True)
+            said = {**_meant(about, study.omop), "table": study.table, "cut": here.cut}
+            definition = json.dumps(said, sort_keys=True)
             found.append(Cohort(name, definition, family, hospitals, here.cut, who, rows))
     return _unsettled(study, found, here.k)
 
@@ -144,8 +148,21 @@ def _complete(name: str, analysis: Any, table: Table, k: int) -> Iterator[Made]:
 
 
 def _gaps(table: Table, columns: Sequence[str]) -> list[str]:
-    """The columns that somebody misses."""
-    return [name for name in columns if bool(table.frame[name].isna().any())]
+    """The columns that somebody misses, of those whom the study is about; and `LEFT` where it leaves somebody out."""
+    frame = table.frame[complete(table.frame, (LEFT,))] if LEFT in columns else table.frame
+    found = [name for name in columns if bool(frame[name].isna().any())]
+    return [LEFT, *found] if len(frame) < len(table.frame) else found
+
+
+def _meant(about: Mapping[str, object], omop: Omop | None) -> dict[str, object]:
+    """A definition in which columns made of OMOP records stand with what they are made of: another study may make
+    something else under the same name, or the same under another name."""
+    if omop is None:
+        return dict(about)
+    columns = [omop.meaning(name) for name in cast(Sequence[str], about.get("columns", ()))]
+    words = set(_WORD.findall(str(about.get("selects", "")))) & {*omop.columns, *BASICS}
+    made = {**about, "means": {name: omop.meaning(name) for name in sorted(words)}} if words else dict(about)
+    return {**made, "columns": columns} if "columns" in about else made
 
 
 def _cuts(study: Study, spec: Spec, analysis: Any, table: Table, k: int) -> Iterator[Made]:
@@ -153,7 +170,7 @@ def _cuts(study: Study, spec: Spec, analysis: Any, table: Table, k: int) -> Iter
     family, own = f"cuts in {study.table}", {"study": study.hash}
     steps = _steps(analysis, table)
     # steps that few people tell apart may be told together: which, another study cannot know, nor ask again
-    merged = any(np.count_nonzero(one ^ after) < k for one, after in pairwise(steps.values()))
+    merged = any(0 < np.count_nonzero(one ^ after) < k for one, after in pairwise(steps.values()))
     for text, who in steps.items():  # of a worklist's criteria, on everybody
         about: dict[str, object] = {"selects": text, **(own if merged else {})} if text else {"columns": []}
         yield f"{spec.name}: {text or 'everybody'}", about, family, who

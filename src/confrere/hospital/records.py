@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from confrere.data import sources
+from confrere.data import people, sources
 from confrere.data.opposition import Left, patients
 from confrere.data.sources import Source
 from confrere.data.table import Table
@@ -19,6 +19,9 @@ from confrere.hospital.differencing import HOSPITALS, alone
 from confrere.hospital.populations import Cohort, Here, cohorts_of
 from confrere.study import build
 from confrere.study.file import Study
+from confrere.study.ground import LEFT
+from confrere.study.omop import PERSON
+from confrere.study.recruitment import STATUSES, Look
 
 if TYPE_CHECKING:
     from confrere.hospital.home import Home
@@ -61,30 +64,49 @@ def records(home: Home, study: Study, without: Sequence[str] = ()) -> Records:
     built, source = build.analyses(study), home.source(study.table)
     k = max(study.k, home.rules.k)
     opposed = home.oppositions.digest(study.purpose)  # before anybody is looked up: who opposes meanwhile stops the run
-    left, ids = _left(home, study, source, k)
-    given = Without(source, source.person, left.everyone) if source.person else source
-    table = sources.read(given, build.columns_of(built), study.schema, study.person, home.name)
+    omop = people.asked(study, built) and not _is_table(source)
+    left, ids = _left(home, study, source, k, omop)
+    if omop:
+        table = people.people(source.path, study, built, home.name, left.everyone)
+        who: Sequence[str | None] = table.frame[PERSON].tolist()
+    else:
+        given = Without(source, source.person, left.everyone) if source.person else source
+        left_column = [LEFT] if study.ground.reasons else []
+        table = sources.read(given, [*build.sourced(built), *left_column], study.schema, study.person, home.name)
+        table = replace(table, reasons=study.ground.reasons)
+        who = sources.texts(given, [source.person], home.name)[source.person] if source.person else ()
+    table = _noted(home, table, build.looks_of(built), study.person or PERSON)
     members = tuple(n for n in home.members if n not in without)
-    who = sources.texts(given, [source.person], home.name)[source.person] if source.person else ()
     if members != (home.name,) and alone({spec.group or members for spec in study.analyses}):
         raise StudyError(
             f"the study's groups differ by fewer than {HOSPITALS} hospitals: the difference of two sums would be theirs"
         )
-    cohorts = cohorts_of(study, built, table, Here(home.name, members, _cut(Path(source.path)), k, tuple(who)))
+    cut = people.cut(source.path, home.name) if "://" in str(source.path) else _cut(Path(source.path))
+    cohorts = cohorts_of(study, built, table, Here(home.name, members, cut, k, tuple(who)))
     judged = home.answered.judge(cohorts, k, strict=home.rules.scope == "own")
     return Records(table, _hash(table), opposed, k, ids, cohorts, () if judged.ok else (judged.why,))
 
 
-def _left(home: Home, study: Study, source: Source, k: int) -> tuple[Left, tuple[str, ...]]:
+def _left(home: Home, study: Study, source: Source, k: int, omop: bool) -> tuple[Left, tuple[str, ...]]:
     """Whom to leave out, and whose records remain. DataError where somebody opposes and nobody can be told apart."""
     register = home.oppositions
-    if source.person is None and not register.history() and not register.consents():
+    if not omop and source.person is None and not register.history() and not register.consents():
         return Left(frozenset(), frozenset()), ()
-    everybody = patients(source, home.name)
+    everybody = people.ids(source.path, home.name) if omop else patients(source, home.name)
     if not register.known(study.table) and _unnamed(home, study.table):
         register.answered(study.table, study.purpose, everybody, k)
     left = register.eligible(study.table, study.purpose, everybody, k)
     return left, tuple(i for i in everybody if i not in left.everyone)
+
+
+def _noted(home: Home, table: Table, looks: Sequence[Look], person: str) -> Table:
+    """The table with the statuses that this hospital's clinicians noted, as some analyses count them."""
+    frame = table.frame
+    for look in looks:
+        found = home.worklists.statuses(look.study, look.title, date.fromisoformat(look.as_of))
+        places = {one: float(STATUSES.index(status)) for one, status in found.items()}
+        frame = frame.assign(**{look.column: frame[person].astype(str).map(places).fillna(0.0).astype(float)})
+    return replace(table, frame=frame)
 
 
 def _unnamed(home: Home, table: str) -> bool:
@@ -96,11 +118,21 @@ def _unnamed(home: Home, table: str) -> bool:
     return any(home.studies.study(study).table == table for study in begun)
 
 
+def _is_table(source: Source) -> bool:
+    """Whether a source is one table of people, made of OMOP records by others: a file, but no DuckDB file whose tables
+    are the data model's."""
+    path = Path(source.path)
+    return source.table is not None or (path.suffix.lower() not in ("", *sources.DUCKDB) and path.is_file())
+
+
 def _hash(table: Table) -> str:
     """sha256 over what was read, in its order."""
     import pandas as pd
 
-    return hashlib.sha256(pd.util.hash_pandas_object(table.frame, index=False).to_numpy().tobytes()).hexdigest()
+    digest = hashlib.sha256(pd.util.hash_pandas_object(table.frame, index=False).to_numpy().tobytes())
+    for name in sorted(table.events):
+        digest.update(pd.util.hash_pandas_object(table.events[name], index=False).to_numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _cut(path: Path) -> str:

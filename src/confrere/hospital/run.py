@@ -19,7 +19,7 @@ from confrere import wire
 from confrere.errors import ProtocolError
 from confrere.hospital.gate import Gate, Support, Violation, support_of
 from confrere.journal import Journal
-from confrere.rounds import Answers, Ask, Design, Flow, Round, Site, Sums, Verdict, leaves, name_of, same
+from confrere.rounds import Answers, Ask, Design, Flow, Round, Site, Sum, Sums, Verdict, leaves, name_of, same
 from confrere.study.worklist import Worklist
 from confrere.sums import Answer, Session, fixed
 from confrere.sums.agreement import derive
@@ -122,6 +122,8 @@ class Run:
         self._transcript.update(run)
         if self.site.key is None:  # of this hospital alone: the same id elsewhere is somebody else
             self.site.key = derive(self._session.seed, "people")
+        if self.site.shared is None:
+            self.site.shared = derive(self._session.group_secret, "people")
         self._replay(asked.get("rounds", 0))
         return {"run": run}
 
@@ -226,7 +228,7 @@ class Run:
             rings = [fixed.encode(part.ravel(), SUPPORT_SCALE, len(members)) for part in own]
             forms: tuple[Any, ...] = tuple({"shape": part.shape} for part in own)
         else:
-            rings = [fixed.encode(s.numbers(), s.scale, len(members)) for s in own]
+            rings = [_ring(s, len(members)) for s in own]
             forms = tuple(form(s) for s in own)
         if self._session.name not in members:
             return {"rings": (), "signature": b"", "forms": forms}
@@ -312,9 +314,15 @@ _DO = {
 }
 
 
+def _ring(s: Sum, parties: int) -> fixed.Ring:
+    """A sum in the ring. Where its total has a public bound that fits, it matters not how much of it is from here."""
+    known = s.reach < 2.0 ** (s.bits - 1)
+    return fixed.encode(s.numbers(), s.scale, 1 if known else parties, bits=s.bits)
+
+
 def filled(sums: Sums, rings: Sequence[fixed.Ring]) -> Sums:
     """The same NamedTuple with the network's totals."""
-    fields = [s.filled(fixed.decode(r, s.scale)) for s, r in zip(sums, rings, strict=True)]
+    fields = [s.filled(fixed.decode(r, s.scale, s.numbers().size, s.bits)) for s, r in zip(sums, rings, strict=True)]
     return tuple.__new__(type(sums), fields)
 
 
@@ -326,4 +334,5 @@ def form(s: Any) -> dict[str, Any]:
         "scale": s.scale,
         "symmetric": s.symmetric,
         "needs": s.needs,
+        "bits": s.bits,
     }

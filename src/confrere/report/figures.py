@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from confrere.report.axes import Clock, clock, nice_step, time_ticks
 from confrere.report.curves import Panel, Point, Risk, Series, draw_curves
+from confrere.report.described import Picture, described, draw_described
+from confrere.report.feasible import Bars, Forecast, draw_feasible, shown
 from confrere.report.forest import Plot, draw_forest, drawn, measure
+from confrere.report.heat import Heat, draw_heat, mapped
 from confrere.report.schema import Record
 from confrere.report.terms import read, references, single_factor
 from confrere.report.vega import Spec, finished, spec, svg
@@ -33,7 +36,7 @@ class Figure(NamedTuple):
     name: str  # a word: survival, incidence, forest
     title: str
     description: str  # what a reader who cannot see it is told
-    panel: Panel | Plot
+    panel: Panel | Plot | Bars | Forecast | Picture | Heat
     records: list[Record]  # what its CSV holds
     stem: str = ""  # its file name without ending; set once all figures of a result are known
 
@@ -70,6 +73,12 @@ def charts(analysis: Mapping[str, Any], lang: str = "en", study: Mapping[str, An
 def chart(figure: Figure, words: Words) -> Chart:
     """The Altair chart of a figure."""
     panel = figure.panel
+    if isinstance(panel, Bars | Forecast):
+        return finished(*draw_feasible(panel, words), figure.title, words)
+    if isinstance(panel, Picture):
+        return finished(*draw_described(panel, words), figure.title, words)
+    if isinstance(panel, Heat):
+        return finished(*draw_heat(panel, words), figure.title, words)
     made, rows = draw_curves(panel, words) if isinstance(panel, Panel) else draw_forest(panel, words)
     return finished(made, rows, figure.title, words)
 
@@ -89,6 +98,9 @@ def figures(analysis: Mapping[str, Any], study: Mapping[str, Any], words: Words)
     if any(record.get("survival") is not None for record in tables.get("baseline", [])):
         made.append(_baseline(analysis, unit, words))
     made += _incidence(analysis, unit, words)
+    made += [Figure(*one) for one in shown(analysis, words)]
+    made += [Figure(*one) for one in described(analysis, study, words, level(analysis))]
+    made += [Figure(*one) for one in mapped(analysis, words)]
     terms = drawn(tables.get("coefficients", []))
     if 1 <= len(terms) <= MOST_TERMS:
         made.append(_forest(analysis, terms, study, words))

@@ -21,6 +21,14 @@ class Told(NamedTuple):
 
 
 SENTENCES = (
+    "Combinations under the rule are hidden, and with them those from which they could be worked out.",
+    "What fewer people do than the rule allows is folded into 'other' of the path that it goes on from.",
+    "Years, or bands of age, by which too few people differ are told together with their neighbours.",
+    "Strata in which too few people are in a state, or have the outcome there, are told together with a neighbour.",
+    "not in {cohort}",
+    "not observed in this time",
+    "outcome before the time at risk",
+    "neither female nor male",
     (
         "Times are coarsened: events and censorings are counted in cells of at least {width} {unit} that hold nobody "
         "or at least k people, and are spread evenly within a cell."
@@ -66,10 +74,25 @@ SENTENCES = (
         "Only this table left the hospitals. The rows of the people who are not ruled out stay in each hospital, as a "
         "worklist for its clinicians."
     ),
+    "The scores of each person stay in their hospital, as a worklist for its clinicians.",
+    "The cluster of each person stays in their hospital, as a worklist for its clinicians.",
+    "Nobody would change cluster any more.",
+    (
+        "The last round that could be told is the result: after it fewer than k people would change some cluster, or "
+        "the study's budget of numbers is spent."
+    ),
+    "The likelihood rose no more.",
+    "The climb ended before the likelihood was at rest: at the most rounds, or by the study's budget of numbers.",
     (
         "People are counted per hospital: person ids are each hospital's own, so somebody who was treated in two "
         "hospitals is two people here, and the same id in two hospitals is two people too."
     ),
+    "no entry event",
+    "{cohort}: fails '{rule}'",
+    "{cohort}: cut off by its censoring",
+    "in both cohorts from the same day",
+    "{outcome} before the time at risk",
+    "no time at risk of {outcome}",
     "with n - 1",
     "type 7, interpolated within cells",
     "ladder of {cells} cells up to {end} {unit}, merged to {merged}",

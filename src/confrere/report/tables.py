@@ -25,6 +25,7 @@ from confrere.report.figures import (
     shown_clock,
 )
 from confrere.report.forest import measure
+from confrere.report.notes import told
 from confrere.report.numerals import NONE
 from confrere.report.schema import Record
 from confrere.report.terms import read
@@ -33,7 +34,7 @@ from confrere.report.words import Words
 WITHHELD = "* Count withheld: fewer than {k} people stand behind it, or behind one that could be worked out from it."
 BETWEEN = "Numbers at risk between the edges of cells are estimated."
 K = 11  # the rule for published cells, where the study does not say its own
-DRAWN = ("curve", "incidence", "risk")  # a figure shows them; their numbers stand under it
+DRAWN = ("curve", "incidence", "risk", "overlap", "pathways")  # a figure shows them; their numbers stand under it
 
 
 class Column(NamedTuple):
@@ -131,7 +132,7 @@ def _six(field: str, record: Record, words: Words) -> str:
 def generic(name: str, records: list[Record], setting: Setting) -> Table:
     """Field by field; a column holds numbers if nothing else stands in it."""
     words = setting.words
-    shown = [field for field in fields(records) if field != "suppressed"]
+    shown = [field for field in fields(records) if field not in ("suppressed", "n_low", "n_high")]
     columns = tuple(Column(words.title(field), _numeric(records, field)) for field in shown)
     named = [r | {"group": group_label(r["group"], setting.factor)} if "group" in r else r for r in records]
     rows = tuple(Row(tuple(_cell(field, record, setting) for field in shown)) for record in named)
@@ -141,6 +142,10 @@ def generic(name: str, records: list[Record], setting: Setting) -> Table:
 
 def _cell(field: str, record: Record, setting: Setting) -> str:
     words, value = setting.words, record.get(field)
+    if field == "n" and value is None and record.get("n_high") is not None:  # between these ends
+        return words.numbers.interval(words.numbers.any(record["n_low"]), words.numbers.any(record["n_high"])) + "*"
+    if field in ("measure", "by", "state") or (field == "level" and record.get("by") == "sex"):
+        return words.title(str(value))
     if value is None and record.get("suppressed") and field in ("n", "at_risk", "events", "censored"):
         return "*"
     if field in COUNTS and setting.coarse and is_estimated(record):
@@ -337,9 +342,9 @@ def _funnel(name: str, records: list[Record], setting: Setting) -> Table:
 
 
 def _reason(reason: str | None, words: Words) -> str:
-    """Why people are left out; the commonest reason in the language of the page."""
+    """Why people are left out, in the language of the page; a column keeps its name."""
     column = (reason or "").removeprefix("missing ")
-    return words("missing {column}", column=column) if column != (reason or "") else column
+    return words("missing {column}", column=column) if column != (reason or "") else told(column, words).text
 
 
 def _table1(name: str, records: list[Record], setting: Setting) -> Table:

@@ -8,16 +8,32 @@ from typing import Any, get_type_hints
 
 from confrere.errors import StudyError, UserError
 from confrere.rounds import Analysis, Flow, find, installed, name_of, one_by_one, within
+from confrere.study.circe import Definition
 from confrere.study.cohorts import agreed, reads
 from confrere.study.cuts import apart
 from confrere.study.file import Spec, Study, meant, settings
-from confrere.study.ground import Ground
+from confrere.study.ground import LEFT, Ground
+from confrere.study.omop import named
 from confrere.study.pooled import with_pooled
+from confrere.study.recruitment import Look
 
 
 def analyses(study: Study) -> list[Analysis]:
     """The analyses of a study, in its order, on its ground. StudyError names the analysis and the key."""
     return [_analysis(spec, study.ground) for spec in study.analyses]
+
+
+def _own(cls: type[Any], ground: Ground) -> Ground:
+    """The ground of a method: the target leaves nobody out of one that is about everybody, and only methods that read
+    cohorts carry their definitions."""
+    names = {f.name for f in dataclasses.fields(cls)} | set(dir(cls))
+    whom = tuple(c for c in ground.complete if c != LEFT) if getattr(cls, "everybody", False) else ground.complete
+    return dataclasses.replace(ground, complete=whom, cohorts=ground.cohorts if "cohorts" in names else ())
+
+
+def definitions(built: Sequence[Analysis], name: str = "cohorts") -> list[Definition]:
+    """The cohorts that analyses read, each once; those of which they read every stay with `name` = "eras"."""
+    return list(dict.fromkeys(d for a in built for d in getattr(a, name, ())))
 
 
 def _analysis(spec: Spec, ground: Ground) -> Analysis:
@@ -35,7 +51,7 @@ def _analysis(spec: Spec, ground: Ground) -> Analysis:
     ]
     given = settings(spec, hints, required)
     try:
-        made: Analysis = cls(**given, ground=ground)
+        made: Analysis = cls(**given, ground=_own(cls, ground))
         check(made)
     except UserError as error:
         raise type(error)(f"[[analysis]] {spec.name}: {error}", about=error.about) from None
@@ -68,7 +84,10 @@ def _noted(analysis: Any) -> Flow[Any]:
     """The flow of an analysis, what it standardises asked first; its finding says whom the study leaves out of it."""
     analysis = yield from with_pooled(analysis)
     finding = dataclasses.replace((yield from analysis.flow()), analysis=analysis)
-    if not (columns := analysis.ground.complete):
+    columns = [c for c in analysis.ground.complete if c != LEFT]
+    if getattr(analysis, "everybody", False) and LEFT in analysis.ground.complete:
+        columns.insert(0, "the target")
+    if not columns:
         return finding
     note = (
         f"People who miss {', '.join(columns)} are left out here too: other analyses of the study leave them out, and "
@@ -80,19 +99,30 @@ def _noted(analysis: Any) -> Flow[Any]:
 def groups_of(study: Study, members: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Members of every group that a study fixes; "" is everybody."""
     groups = {"": tuple(sorted(members))}
-    for spec in study.analyses:
-        if strange := set(spec.group) - set(members):
-            raise StudyError(
-                f"[[analysis]] {spec.name}: group names {sorted(strange)}, who are not hospitals of this run"
-            )
-        if spec.group:
-            groups[",".join(spec.group)] = spec.group
+    for spec, analysis in zip(study.analyses, analyses(study), strict=True):
+        for group in (spec.group, *getattr(analysis, "groups", ())):  # those that a method compares are fixed as well
+            if strange := set(group) - set(members):
+                raise StudyError(
+                    f"[[analysis]] {spec.name}: group names {sorted(strange)}, who are not hospitals of this run"
+                )
+            if group:
+                groups[",".join(group)] = group
     return groups
 
 
 def columns_of(built: Sequence[Analysis]) -> list[str]:
-    """The source columns that a study reads."""
+    """The columns that a study reads."""
     return sorted({c for a in built for c in reads(a)})
+
+
+def looks_of(built: Sequence[Any]) -> list[Look]:
+    """What a study asks of the lists of earlier ones."""
+    return list(dict.fromkeys(look for a in built for look in getattr(a, "looks", ())))
+
+
+def sourced(built: Sequence[Analysis]) -> list[str]:
+    """The columns that a study reads of the source: all but statuses, which each hospital adds from its own lists."""
+    return sorted(set(columns_of(built)) - {look.column for look in looks_of(built)})
 
 
 def grounded(analysis: Any, ground: Ground, allow: Sequence[str]) -> Ground:
@@ -117,9 +147,10 @@ def single(analysis: Any, ground: Ground, allow: Sequence[str] = (), k: int = 11
     fields = {f.name: getattr(analysis, f.name) for f in dataclasses.fields(analysis) if f.name != "ground"}
     method = name_of(analysis)
     spec = Spec(method, method, (), fields)
+    omop = named(ground.cohorts) if ground.cohorts else None
     return Study(
         id=method, title=method, purpose="an analysis run from Python", table="people", analyses=(spec,),
         person=ground.person or None, time_unit=ground.unit, time_step=ground.step, horizon=ground.horizon,
-        schema=ground.schema,
+        schema=omop.declared(ground.schema) if omop else ground.schema, omop=omop,
         allow=tuple(sorted({*allow, *(["fine_times"] if ground.fine else [])})), k=k,
     )  # fmt: skip

@@ -32,6 +32,25 @@ class Definition:
         return f"cohort_{hashlib.sha256(self.text.encode()).hexdigest()[:16]}"
 
     @property
+    def entry(self) -> str:
+        """The column with the date of each person's entry event, the best of several: days since 1970-01-01."""
+        return f"{self.column}_entry"
+
+    @property
+    def start(self) -> str:
+        """The column with the day on which each person first enters the cohort: days since 1970-01-01."""
+        return f"{self.column}_start"
+
+    @property
+    def end(self) -> str:
+        """The column with the day on which that stay in the cohort ends: days since 1970-01-01."""
+        return f"{self.column}_end"
+
+    def rule(self, number: int) -> str:
+        """The column that says of inclusion rule `number`, from 1, by itself: 1 met, 0 failed, NaN unknown."""
+        return f"{self.column}_rule_{number}"
+
+    @property
     def steps(self) -> tuple[tuple[str, str], ...]:
         """(step, rule), in sequence: an entry event that qualifies, each inclusion rule, the cohort after its exits."""
         return (("entry event", ""), *(("inclusion rule", rule) for rule in self.rules), ("cohort", ""))

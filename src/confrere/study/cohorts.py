@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from confrere.rounds import Analysis, Cells, Design, Flow, People, register, support
-from confrere.study.ground import complete, model_of
+from confrere.study.ground import LEFT, complete, model_of
 from confrere.study.imputation import imputing, required
 
 Columns = tuple[str, ...]
@@ -53,7 +53,7 @@ class Cohorts:
 
 def agreed(built: Sequence[Analysis]) -> Flow[list[Any]]:
     """The analyses, with the columns in which everybody must be complete."""
-    own = [frozenset(needed(a)) for a in built]
+    own = [frozenset((*a.ground.complete, *needed(a))) if hasattr(a, "ground") else frozenset(needed(a)) for a in built]
     needs = list(own)
     while len(sets := sorted({tuple(sorted(n)) for n in needs})) > 1:
         verdict = yield from support(Cohorts(tuple(sets)).design)
@@ -75,4 +75,7 @@ def needed(analysis: Any) -> Columns:
 
 
 def _with(analysis: Any, columns: Columns) -> Any:
-    return replace(analysis, ground=replace(analysis.ground, complete=columns)) if columns else analysis
+    if not columns:
+        return analysis
+    joined = sorted({*analysis.ground.complete, *columns}, key=lambda name: (name != LEFT, name))
+    return replace(analysis, ground=replace(analysis.ground, complete=tuple(joined)))

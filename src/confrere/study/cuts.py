@@ -5,7 +5,13 @@ with 66 would tell of those who are 66, by subtraction. Within one analysis the 
 enough people, steps of a funnel merge). Over several, the hospitals first count, blinded, how many people there are of
 every pattern of all cuts, and refuse the study where a combination of sets over analyses rests on few people.
 
+Whom a study on OMOP records is about is such a set too: the funnel of its target, less the people analysed, would tell
+of the few who are left out between the two.
+
 Patterns, not pairs: A + B - C may rest on one person where every two differ by hundreds (`hospital.differencing`).
+
+Some analyses are about people whom no missing column selects: those at risk of an outcome, those in a cohort (they have
+`whom`). Every two of these, and each and all others, are the same people or differ by enough.
 """
 
 from __future__ import annotations
@@ -26,7 +32,7 @@ from confrere.rounds import Array, Bools, Cells, Design, Flow, Ints, People, reg
 from confrere.study.expressions import Expression, compute
 from confrere.study.factors import Category, Number
 from confrere.study.formulas import Model
-from confrere.study.ground import model_of
+from confrere.study.ground import LEFT, complete, model_of
 from confrere.study.rows import TableRows
 
 MOST = 6  # comparisons in one term: they make 2^6 patterns
@@ -174,7 +180,13 @@ class Cuts:
 
 def told(analysis: Any) -> tuple[str, ...]:
     """The words for the sets of people that an analysis tells about; known without data."""
-    return tuple(analysis.selecting) if hasattr(analysis, "selecting") else tuple(c.text for c in _cuts(analysis))
+    own = analysis.selecting if hasattr(analysis, "selecting") else [c.text for c in _cuts(analysis)]
+    return (*_target(analysis), *own)
+
+
+def _target(analysis: Any) -> tuple[str, ...]:
+    """The column that says whom a study is about, if an analysis is about these alone."""
+    return (LEFT,) if hasattr(analysis, "ground") and LEFT in analysis.ground.complete else ()
 
 
 def _cuts(analysis: Any) -> list[Cut]:
@@ -184,6 +196,7 @@ def _cuts(analysis: Any) -> list[Cut]:
 
 def _members(analysis: Any, members: Mapping[str, Bools]) -> Iterator[Bools]:
     """Which patterns of a study are in each set of an analysis."""
+    yield from (members[text] for text in _target(analysis))
     if hasattr(analysis, "selecting"):
         yield from (members[text] for text in analysis.selecting)
     for cut in _cuts(analysis):
@@ -194,16 +207,21 @@ def _members(analysis: Any, members: Mapping[str, Bools]) -> Iterator[Bools]:
 def size_of(analyses: Sequence[Any]) -> int:
     """How many patterns the cuts of analyses may have: two for each comparison, of a funnel one more than its steps."""
     steps = [len(a.selecting) + 1 for a in analyses if hasattr(a, "selecting")]
-    return int(math.prod(steps)) << len({part.text for a in analyses for cut in _cuts(a) for part in cut.parts})
+    halves = {part.text for a in analyses for cut in _cuts(a) for part in cut.parts}
+    return int(math.prod(steps)) << len(halves.union(*map(_target, analyses)))
 
 
 def _digits(analyses: Sequence[Any], frame: Any) -> Iterator[_Digit]:
     seen: set[str] = set()
+    if any(map(_target, analyses)):
+        yield _Digit(complete(frame, (LEFT,)).astype(np.int64), 2, {LEFT: np.array([False, True])})
     for analysis in analyses:
         if hasattr(analysis, "selecting"):  # every step is within the one before
             steps = [who for _, _, who in analysis.selected(frame)]
             inside = {text: np.arange(len(steps) + 1) > j for j, text in enumerate(analysis.selecting)}
             yield _Digit(np.sum(steps, axis=0, dtype=np.int64), len(steps) + 1, inside)
+            continue
+        if not getattr(analysis, "formula", ""):
             continue
         model = model_of(analysis.formula, analysis.ground)
         means = {text: _standing(values) for text, values in model.inner(frame).items()}
@@ -214,8 +232,33 @@ def _digits(analyses: Sequence[Any], frame: Any) -> Iterator[_Digit]:
                 yield _Digit((compute(part, rows) == 1).astype(np.int64), 2, {part.text: np.array([False, True])})
 
 
+@register("_whom")
+@dataclass(frozen=True)
+class Whom:
+    """The people of several analyses that choose them by themselves, and of the others."""
+
+    analyses: tuple[Any, ...]
+
+    def design(self, people: People) -> Design:
+        """For every two, who is in one of them alone: 0 or enough."""
+        frame = people.table.frame
+        n = len(frame)
+        sets = [np.asarray(a.whom(frame), dtype=bool) for a in self.analyses if hasattr(a, "whom")]
+        others = [a for a in self.analyses if not hasattr(a, "whom")]
+        left = {LEFT in a.ground.complete for a in others if hasattr(a, "ground")}
+        sets += [complete(frame, (LEFT,) if target else ()) for target in sorted(left)]
+        cells = {
+            f"people of analyses {i + 1} and {j + 1}": Cells((sets[i] ^ sets[j]).astype(np.int64), (1, 2))
+            for i in range(len(sets))
+            for j in range(i)
+        }
+        return Design(n=n, rows=np.ones(n, dtype=bool), cells=cells)
+
+
 def apart(analyses: Sequence[Any]) -> Flow[None]:
     """Have the hospitals refuse where cuts of several analyses tell few people apart. StudyError for too many cuts."""
+    if len(analyses) > 1 and any(hasattr(a, "whom") for a in analyses):
+        yield from support(Whom(tuple(analyses)).design)
     among = list({told(a): a for a in analyses if told(a)}.values())
     if len(among) < 2:
         return

@@ -24,6 +24,7 @@ from typing import Any
 import msgspec
 
 from confrere.errors import StudyError
+from confrere.study import omop
 from confrere.study.ground import DAYS, Ground
 from confrere.study.schema import Schema
 
@@ -34,9 +35,9 @@ CLASSES = ("fine_times", "small_cells", "histograms", "model_weights", "per_hosp
 SMALLEST_GROUP = 3
 
 _KEYS: Mapping[str, tuple[str, ...]] = {
-    "": ("study", "data", "disclosure", "groups", "analysis"),
+    "": ("study", "data", "disclosure", "groups", "analysis", *omop.TABLES),
     "study": ("id", "title", "purpose", "legal_basis", "people", "ends"),
-    "data": ("table", "person", "time_unit", "time_step", "horizon", "missing", "columns"),
+    "data": ("table", "person", "time_unit", "time_step", "horizon", "missing", "columns", *omop.KEYS),
     "data.columns": ("levels", "range", "unit"),
     "disclosure": ("allow", "k"),
 }
@@ -66,6 +67,7 @@ class Study:
     legal_basis  what the law asks a study to stand on: in France an MR-004 number or an authorisation of the CNIL
     people     who will read the findings
     ends       the last day on which hospitals answer
+    omop       the table of people that hospitals make of their OMOP records; None where they have one table
     """
 
     id: str
@@ -84,6 +86,7 @@ class Study:
     legal_basis: str = ""
     people: tuple[str, ...] = ()
     ends: date | None = None
+    omop: omop.Omop | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Canonical plain content: what the hash is over. Blanks, comments and order of keys do not count."""
@@ -97,6 +100,7 @@ class Study:
             "analysis": [
                 {"name": a.name, "method": a.method, "group": list(a.group), **a.settings} for a in self.analyses
             ],
+            **({"omop": dict(self.omop.plain)} if self.omop else {}),
         }
 
     @property
@@ -110,7 +114,7 @@ class Study:
         """What all its analyses stand on: levels, unit and ladder of times."""
         times = [t for spec in self.analyses for t in (*spec.settings.get("times", ()), spec.settings.get("tau"))]
         marks = tuple(sorted({float(t) for t in times if isinstance(t, int | float)}))
-        return Ground(
+        made = Ground(
             self.schema,
             self.time_unit,
             self.time_step,
@@ -119,6 +123,7 @@ class Study:
             marks,
             person=self.person or "",
         )
+        return self.omop.grounded(made) if self.omop else made
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -176,6 +181,7 @@ class _Reader:
             raise self.error("study", "id", f"'{identity}' must be letters, digits, - and _ (at most 64)")
         allow, k = self.allowed(disclosure)
         unit, step, horizon = self.time(data, allow)
+        people, schema = omop.read(content, data, self.error), self.schema(data)
         return Study(
             id=identity,
             title=self.value("study", about, "title", str, identity),
@@ -185,7 +191,7 @@ class _Reader:
             person=self.value("data", data, "person", str | None, None),
             time_unit=unit, time_step=step, horizon=horizon,
             missing=self.one_of("data", data, "missing", ("complete",), "complete"),
-            schema=self.schema(data), allow=allow, k=k,
+            schema=people.declared(schema) if people else schema, allow=allow, k=k, omop=people,
             legal_basis=self.value("study", about, "legal_basis", str, ""),
             people=self.value("study", about, "people", tuple[str, ...], ()),
             ends=self.value("study", about, "ends", date | None, None),
@@ -313,7 +319,7 @@ class _Reader:
     def error(self, table: str, key: str, message: str) -> StudyError:
         line = _line(self.text, table, key)
         place = f"{self.where}, line {line}" if line else self.where
-        return StudyError(f"{place}: {f'[{table}] ' if table else ''}{key}: {message}")
+        return StudyError(f"{place}: {f'[{table}] ' if table else ''}{f'{key}: ' if key else ''}{message}")
 
 
 def _line(text: str, table: str, key: str) -> int | None:
@@ -322,7 +328,7 @@ def _line(text: str, table: str, key: str) -> int | None:
     for number, line in enumerate(text.splitlines(), 1):
         if header := re.match(r"\s*\[\[?\s*([^\]]+?)\s*\]", line):
             current = header[1].replace('"', "").replace("'", "")
-            if current == (f"{table}.{key}" if table else key):
+            if current == ".".join(part for part in (table, key) if part):
                 return number
         elif current == table and re.match(rf"""\s*["']?{re.escape(key)}["']?\s*[=.]""", line):
             return number

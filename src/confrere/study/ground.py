@@ -7,6 +7,7 @@ may be drawn. An analysis carries its ground, so that every hospital and the coo
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -14,12 +15,14 @@ import numpy as np
 from confrere.errors import DataError, StudyError
 from confrere.rounds import Array, Bools, Cells, Design, Ints, People
 from confrere.study.imputation import Imputed, completed
-from confrere.study.rows import whole
+from confrere.study.rows import nearest, whole
 from confrere.study.schema import Schema
 
 if TYPE_CHECKING:
+    from confrere.study.circe import Definition
     from confrere.study.formulas import Evaluated, Model
 
+LEFT = "_left"  # column: 0 for people whom the study is about, j from 1 for the public reason j why somebody is not
 DAYS = {"days": 1.0, "weeks": 7.0, "months": 365.25 / 12, "years": 365.25}
 
 
@@ -34,7 +37,8 @@ class Ground:
     by a few days would differ by a few people. `complete` names columns in which everybody must be complete, for the
     same reason: other analyses of the study leave out a few people who miss them. `pooled` gives the network's mean and
     SD of the expressions within `standardize()` and `center()`, once they were asked. `person` names the column of
-    person ids; `imputed` says how missing values are filled, once that was drawn.
+    person ids; `imputed` says how missing values are filled, once that was drawn. `cohorts` are the definitions that a
+    study names; `reasons` say why the column `LEFT` leaves people out (reason j stands at place j - 1).
     """
 
     schema: Schema = Schema()
@@ -47,6 +51,8 @@ class Ground:
     pooled: tuple[tuple[str, float, float], ...] = ()
     person: str = ""
     imputed: Imputed | None = None
+    cohorts: tuple[tuple[str, Definition], ...] = ()
+    reasons: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.unit not in DAYS:
@@ -57,6 +63,15 @@ class Ground:
     def marked(self, *times: float) -> Ground:
         """The same ground with more reporting times."""
         return replace(self, marks=tuple(sorted({*self.marks, *(float(t) for t in times)})))
+
+    def cohort(self, name: str) -> Definition:
+        """The definition of a cohort that the study names. StudyError where it names none so."""
+        found = dict(self.cohorts)
+        if name not in found:
+            near = get_close_matches(name, list(found), 1)
+            hint = f"did you mean '{near[0]}'?" if near else f"there is {', '.join(found) or 'none'}"
+            raise StudyError(f"'{name}' is no name of [cohorts]; {hint}")
+        return found[name]
 
     @property
     def width(self) -> float:
@@ -136,23 +151,35 @@ def narrowed(made: Design, keep: Bools, reason: str) -> Design:
 
 
 def complete(frame: Any, columns: tuple[str, ...]) -> Bools:
-    """Rows (N,) that miss none of the columns."""
+    """Rows (N,) that miss none of the columns; of `LEFT`, those whom it does not leave out. DataError: no column."""
     rows = np.ones(len(frame), dtype=bool)
     for name in columns:
-        rows &= ~np.asarray(frame[name].isna(), dtype=bool)
+        if name not in frame:
+            raise DataError(f"no column '{name}' in the table; {nearest(name, [str(c) for c in frame])}")
+        rows &= np.asarray(frame[name] == 0 if name == LEFT else ~frame[name].isna(), dtype=bool)
     return rows
 
 
 def left_out(table: Any, columns: tuple[str, ...], rows: Bools) -> dict[str, int]:
-    """People who are not in the rows, each counted once, under the first column they miss."""
+    """People who are not in the rows, each counted once: under why the study leaves them out, else under the first
+    column they miss."""
     remaining = ~rows
     counts: dict[str, int] = {}
-    for name in columns:
+    if LEFT in columns:
+        counts = {reason: int((who & remaining).sum()) for reason, who in outside(table).items()}
+        remaining = remaining & np.asarray(table.frame[LEFT] == 0)
+    for name in (c for c in columns if c != LEFT):
         missing = np.asarray(table.frame[name].isna(), dtype=bool) & remaining if remaining.any() else remaining
         counts[f"missing {name}"] = int(missing.sum())
         remaining = remaining & ~missing
     counts["not defined by the formula"] = int(remaining.sum())
     return counts
+
+
+def outside(table: Any) -> dict[str, Bools]:
+    """Whom the study is not about, (N,) for each public reason; the reasons come with the table (`Table.reasons`)."""
+    code = np.asarray(table.frame[LEFT], dtype=float)
+    return {reason: code == number for number, reason in enumerate(table.reasons, 1)}
 
 
 def finite(got: Evaluated, weights: Array | None) -> Bools:

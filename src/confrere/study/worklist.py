@@ -22,6 +22,8 @@ class Worklist:
     criteria  as the study writes them, (c,)
     rows      (n, 1 + columns) the person's id as text, then what a clinician sees; numbers, texts, or missing
     answers   (n, c) of each row, whether each criterion is met
+    funnel    how many people of this hospital were left at each step: (step, criterion or "", people)
+    contact   whether people of the list may be contacted for research: who opposes that is left off
     Raises StudyError where these do not fit together, or a person is listed twice.
     """
 
@@ -30,6 +32,8 @@ class Worklist:
     criteria: tuple[str, ...]
     rows: pd.DataFrame = field(repr=False)
     answers: tuple[tuple[Answer, ...], ...] = field(repr=False)
+    funnel: tuple[tuple[str, str, int], ...] = field(default=(), repr=False)
+    contact: bool = True
 
     def __post_init__(self) -> None:
         if len(self.answers) != len(self.rows) or any(len(a) != len(self.criteria) for a in self.answers):

@@ -9,11 +9,13 @@ from typing import Any
 import msgspec
 
 from confrere.study.file import K, Spec, Study
+from confrere.study.omop import KEYS, TABLES
 
 
 def written(study: Study) -> str:
     """The study file (TOML): `file.parse` makes the same study of it, of the same hash."""
     data = {key: getattr(study, key) for key in ("table", "person", "time_unit", "time_step", "horizon")}
+    data |= {key: study.omop.plain.get(key) for key in KEYS} if study.omop else {}
     if data["time_unit"] == "days":
         del data["time_unit"]
     parts = [
@@ -21,6 +23,9 @@ def written(study: Study) -> str:
         _table("[data]", data),
     ]
     parts += [_table(f"[data.columns.{_word(name)}]", said) for name, said in study.schema.to_dict().items()]
+    for kind in TABLES:
+        tables = study.omop.plain.get(kind, {}) if study.omop else {}
+        parts += [_table(f"[{kind}.{_word(name)}]", said) for name, said in tables.items()]
     asked = {"allow": list(study.allow) or None, "k": None if study.k == K else study.k}
     if any(asked.values()):
         parts.append(_table("[disclosure]", asked))

@@ -6,8 +6,9 @@ total does not depend on which hospital came first or on how people were dealt. 
 that of `encode` (half of 2^-scale at most) and that of `decode` (to the nearest float).
 
 A ring array is a uint64 array of shape (n, limbs): element i is sum_j ring[i, j] * 2^(64 j), so its
-bytes in memory are little-endian integers of 64 * limbs bits. Two limbs are the rule; one limb
-(64 bits) halves the traffic of model weights, whose range is known.
+bytes in memory are little-endian integers of 64 * limbs bits. Two limbs (128 bits) are the rule. Large arrays whose
+range is known travel lighter: one limb a number (64 bits), or one for two numbers (32 bits), y0 + 2^32 y1: totals of
+signed halves that fit their 32 bits are told apart whatever was carried or borrowed between them.
 
 What does not fit is an error, never a wrap: with `parties` contributions, each |y| < 2^(bits-1) / parties,
 so that no total can leave the signed range.
@@ -29,17 +30,18 @@ Floats: TypeAlias = NDArray[np.float64]
 
 WORD: Final = 64  # bits of a limb
 LIMBS: Final = (1, 2)
+BITS: Final = (32, 64, 128)  # of a number
 # Within these scales every element of a 128-bit ring decodes to a normal float: no overflow, no
 # subnormal, hence no second rounding.
 SMALLEST_SCALE: Final = -896
 LARGEST_SCALE: Final = 1022
 
 
-def encode(values: ArrayLike, scale: int, parties: int, *, limbs: int = 2) -> Ring:
-    """The values (any shape, flattened in C order) times 2^scale as integers, shape (size, limbs).
+def encode(values: ArrayLike, scale: int, parties: int, *, bits: int = 128) -> Ring:
+    """The values (any shape, flattened in C order) times 2^scale as integers: (size, 2), (size, 1), or two in a limb.
 
     Rounding is exact, halves to even. `parties` is how many contributions will be added.
-    RangeError: a value is not finite or is an integer that no float holds; |y| >= 2^(64*limbs-1)/parties
+    RangeError: a value is not finite or is an integer that no float holds; |y| >= 2^(bits-1)/parties
     (overflow); values that are not all zero all become zero (underflow).
     """
     check_scale(scale)
@@ -48,9 +50,11 @@ def encode(values: ArrayLike, scale: int, parties: int, *, limbs: int = 2) -> Ri
     with np.errstate(over="ignore", under="ignore"):
         scaled = np.rint(np.ldexp(floats, scale))
     magnitude = np.abs(scaled)
-    _check_range(floats, magnitude, scale, (_limbs(limbs), parties))
-    ring = np.zeros((magnitude.size, limbs), dtype=np.uint64)
-    if limbs == 1:
+    _check_range(floats, magnitude, scale, (_bits(bits), parties))
+    if bits == 32:
+        return _paired(scaled)
+    ring = np.zeros((magnitude.size, bits // WORD), dtype=np.uint64)
+    if bits == WORD:
         ring[:, 0] = magnitude
     else:
         # Sign and magnitude apart: floor of a negative float would borrow from bits it does not have.
@@ -60,10 +64,29 @@ def encode(values: ArrayLike, scale: int, parties: int, *, limbs: int = 2) -> Ri
     return _negated_where(ring, scaled < 0)
 
 
-def decode(ring: Ring, scale: int) -> Floats:
-    """The elements times 2^-scale as floats, shape (n,): the float nearest to each, halves to even."""
+def _paired(integers: Floats) -> Ring:
+    """Integers (n,) of less than 32 bits, two in a limb: ((n + 1) // 2, 1)."""
+    halves = np.zeros((integers.size + 1) // 2 * 2, dtype=np.int64)
+    halves[: integers.size] = integers
+    return (halves[::2] + (halves[1::2] << 32)).astype(np.uint64)[:, None]
+
+
+def _apart(ring: Ring) -> Floats:
+    """The two integers of each limb, one after the other, shape (2 n,)."""
+    word = ring[:, 0].astype(np.int64)
+    low = word.astype(np.int32).astype(np.int64)
+    return np.stack([low, (word - low) >> 32], axis=1).astype(np.float64).ravel()
+
+
+def decode(ring: Ring, scale: int, size: int | None = None, bits: int = 128) -> Floats:
+    """The elements times 2^-scale as floats, shape (n,): the float nearest to each, halves to even.
+
+    Of numbers of 32 `bits`, `size` says how many there are: the last limb may hold one.
+    """
     check_scale(scale)
     check_ring(ring)
+    if bits == 32:
+        return np.ldexp(_apart(ring)[:size], -scale)
     negative = _negative(ring)
     magnitude = _negated_where(ring, negative)
     low = magnitude[:, 0]
@@ -163,26 +186,26 @@ def _floats(values: ArrayLike) -> Floats:
 
 
 def _check_range(floats: Floats, magnitude: Floats, scale: int, size: tuple[int, int]) -> None:
-    """RangeError for what the ring of `size` (limbs, parties) cannot hold. Names no value."""
-    limbs, parties = size
+    """RangeError for what the ring of `size` (bits, parties) cannot hold. Names no value."""
+    bits, parties = size
     if parties < 1:
         raise RangeError(f"{parties} parties: a sum has one contribution at least")
     if not np.isfinite(floats).all():
         raise RangeError(f"{int((~np.isfinite(floats)).sum())} of {floats.size} values are not finite numbers")
     largest = magnitude.max(initial=0.0)
-    if not np.isfinite(largest) or int(largest) * parties >= 1 << (WORD * limbs - 1):
+    if not np.isfinite(largest) or int(largest) * parties >= 1 << (bits - 1):
         raise RangeError(
-            f"overflow: a value times 2^{scale} reaches 2^{WORD * limbs - 1} / {parties} parties; "
+            f"overflow: a value times 2^{scale} reaches 2^{bits - 1} / {parties} parties; "
             "use a smaller scale, or standardise the columns first"
         )
     if largest == 0 and floats.any():
         raise RangeError(f"underflow: all {floats.size} values times 2^{scale} round to zero; use a larger scale")
 
 
-def _limbs(limbs: int) -> int:
-    if limbs not in LIMBS:
-        raise RangeError(f"a ring has 1 or 2 limbs of {WORD} bits, not {limbs}")
-    return limbs
+def _bits(bits: int) -> int:
+    if bits not in BITS:
+        raise RangeError(f"a number takes 32, 64 or 128 bits of a ring, not {bits}")
+    return bits
 
 
 def _negative(ring: Ring) -> NDArray[np.bool_]:

@@ -190,11 +190,11 @@ def no_shape_depends_on_people(case: Case) -> None:
 
 
 class _Shapes(NamedTuple):
-    """What left in a clear drive: by (step, field) its dimensions, its shapes and its bounds."""
+    """What left in a clear drive: by part, its formula, step and field: dimensions, shapes and bounds."""
 
-    dims: dict[tuple[str, str], tuple[str, ...]]
-    shapes: dict[tuple[str, str], set[Shape]]
-    bounds: dict[tuple[str, str], set[Shape]]
+    dims: dict[tuple[str, ...], tuple[str, ...]]
+    shapes: dict[tuple[str, ...], set[Shape]]
+    bounds: dict[tuple[str, ...], set[Shape]]
 
 
 def _shapes(case: Case, frames: list[pd.DataFrame]) -> _Shapes:
@@ -205,9 +205,10 @@ def _shapes(case: Case, frames: list[pd.DataFrame]) -> _Shapes:
         answers = answer(asks)
         for a, got in zip(asks, answers, strict=True):
             for name, s in leaves(a, got) if a.kind == "ask" else ():
-                seen.dims[a.step, name] = s.dims
-                seen.shapes.setdefault((a.step, name), set()).add(s.value.shape)
-                seen.bounds.setdefault((a.step, name), set()).add(s.bounds)
+                at = (name_of(a.analysis), getattr(a.analysis, "formula", ""), a.step, name)
+                seen.dims[at] = s.dims
+                seen.shapes.setdefault(at, set()).add(s.value.shape)
+                seen.bounds.setdefault(at, set()).add(s.bounds)
         return answers
 
     drive(flow_of(case.analysis), noted)

@@ -50,4 +50,8 @@ STEPS: Final = (
     N_("Where the criteria lead everybody, and whether at least k people have an answer to each."),
     N_("People by merged cell."),
     N_("How far everybody gets."),
+    N_("Where the steps lead everybody, and whether at least k people have an answer to each rule."),
+    N_("People by merged cell: no entry event, ruled out at each rule, too much unknown, to be checked, eligible."),
+    N_("How far everybody got."),
+    N_("People by merged cell: not seen or on no list, then each status."),
 )

@@ -27,7 +27,8 @@ EVENTS: Final[Mapping[str, str]] = {
     "worklist shown": N_("worklist shown"), "worklist exported": N_("worklist exported"),
     "worklist status": N_("status on a worklist"), "worklist granted": N_("worklist granted"),
     "worklist withdrawn": N_("worklist withdrawn"), "worklist erased": N_("worklist erased"),
-    "worklist rows erased": N_("rows of worklists erased"), "backed up": N_("backup made"),
+    "worklist rows erased": N_("rows of worklists erased"), "screening log shown": N_("screening log shown"),
+    "backed up": N_("backup made"),
     "restored": N_("restored from a backup"), "erased": N_("run erased"), "sign-in": N_("sign-in"),
     "sign-out": N_("sign-out"), "sign-in refused": N_("sign-in refused"), "locked out": N_("address locked out"),
 }  # fmt: skip
@@ -50,8 +51,19 @@ DIMS: Final[Mapping[str, str]] = {
 }  # fmt: skip
 
 STATUSES: Final[Mapping[str, str]] = {
-    "todo": N_("to do"), "contacted": N_("contacted"), "done": N_("done"), "declined": N_("declined"),
-    "ineligible": N_("not eligible"),
+    "to see": N_("to see"), "seen": N_("seen"), "not eligible": N_("not eligible"),
+    "eligible": N_("eligible after reading"), "contacted": N_("contacted"), "declined": N_("declined"),
+    "consented": N_("consented"), "enrolled": N_("enrolled"),
+}  # fmt: skip
+
+FUNNEL: Final[Mapping[str, str]] = {  # of a screening log, beside its criteria
+    "people": N_("people"), "screened": N_("screened"), "entry event": N_("entry event"),
+    "not ruled out": N_("not ruled out"), "meet all criteria": N_("meet all criteria"),
+    "recent entry event": N_("recent entry event"), "not cut off by censoring": N_("not cut off by censoring"),
+    "few criteria unknown": N_("few criteria unknown"),
+    "on the list": N_("on the list"), "seen": N_("seen"), "read": N_("read and decided"),
+    "found eligible": N_("found eligible"), "contacted": N_("contacted"), "answered": N_("answered"),
+    "consented": N_("consented"), "enrolled": N_("enrolled"),
 }  # fmt: skip
 
 SAID: Final[Mapping[str, str]] = {"opposed": N_("opposed"), "consented": N_("consented"), "withdrawn": N_("withdrawn")}

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 
-from confrere.console.pages import airlock, operations, researcher, researcher_findings, tokens
+from confrere.console.pages import airlock, feasibility, operations, researcher, researcher_findings, tokens
 from confrere.console.pages.frame import Console, Entry, application
 from confrere.console.pages.languages import N_
 from confrere.console.pages.laptop import Link, listening
@@ -37,7 +37,8 @@ def pages(service: Service, place: str, identity: IdentitySettings, link: Link |
 
     routers = [
         researcher.router(service), researcher.runs(service), researcher_findings.router(service),
-        airlock.router(service), airlock.words(service), operations.router(service), tokens.router(service.book),
+        feasibility.released(service), airlock.router(service), airlock.words(service), operations.router(service),
+        tokens.router(service.book),
     ]  # fmt: skip
     return application(Console("coordinator", place, MENU, log), identity, store, routers, link)
 

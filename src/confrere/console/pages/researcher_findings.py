@@ -9,6 +9,7 @@ from fastapi import APIRouter, Form, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
 
 from confrere.console.pages import delivery
+from confrere.console.pages.feasibility import feasible
 from confrere.console.pages.frame import page, say, tongue_of
 from confrere.console.pages.languages import N_, Tongue
 from confrere.console.pages.researcher import PAGE, Researcher, mine, own, where
@@ -40,7 +41,7 @@ def router(service: Service) -> APIRouter:
         shown = _findings(request, service, entry)
         return downloaded(request, known["rounds"]) or page(
             request, "study_run.html", **known, **shown, run=run, others=others, names=CHECKS,
-            text=service.home.folder(run).text,
+            text=service.home.folder(run).text, feasible=feasible(service.home.folder(run).study),
         )  # fmt: skip
 
     @made.post("/ask")

@@ -1,0 +1,1 @@
+"""Treatment effects: one file per matter, `effect` the method that studies name."""

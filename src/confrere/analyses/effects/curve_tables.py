@@ -1,0 +1,217 @@
+"""The tables of weighted curves: risks at times and restricted means, what they differ by, and the curves themselves.
+
+Differences and ratios of the arms rest on the covariance of their pairs: both lean on one propensity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from confrere.analyses.coarse import Seen, between, coarse, followed
+from confrere.analyses.curves import Cellwise, Curve, cellwise, limits, suppressed, survival
+from confrere.analyses.effects import measures
+from confrere.analyses.effects.means import ARMS
+from confrere.analyses.effects.risks import Read, Risks, by_counts
+from confrere.analyses.effects.weighted import By
+from confrere.analyses.effects.weighted_curves import Followed, Spread, WeightedFollowUp
+from confrere.analyses.finding import Caution, Record, count
+from confrere.analyses.kaplan_meier import curve_records, estimated, grid_notes, hidden, worded
+from confrere.errors import ModelError
+from confrere.rounds import Array, Flow, Ints, Verdict
+
+BANDS = 24  # places of a curve that have limits
+AMPLE = 4  # times what the limits of curves take of the budget
+SPAN = 1.959963984540054
+
+
+class Curves(NamedTuple):
+    """What the curves give a finding."""
+
+    effects: list[Record]
+    tables: dict[str, list[Record]]
+    notes: tuple[str, ...]
+    warnings: tuple[Caution, ...]
+
+
+class Wanted(NamedTuple):
+    """A value that both arms have: at a `time`, the risk of a cause (-1: any) or the mean until then."""
+
+    kind: str  # "risk" or "RMST"
+    time: float
+    cause: int
+
+
+class Place(NamedTuple):
+    """A place of an arm's curve that has limits: the right edge of a cell."""
+
+    arm: int
+    cell: int
+    cause: int
+
+
+class Drawn(NamedTuple):
+    """The curves of the arms: what was counted, what is read off, by how many people; causes by name."""
+
+    follow: WeightedFollowUp
+    got: Followed
+    risks: tuple[Risks, ...]
+    people: tuple[Cellwise, ...]
+    causes: tuple[str, ...]
+
+    @property
+    def numbers(self) -> Sequence[int]:
+        """The causes by number; -1 where none compete."""
+        return range(len(self.causes)) if self.causes[0] else (-1,)
+
+    def name(self, cause: int) -> Record:
+        """The cause as a field of a record; none where none compete."""
+        return {} if cause < 0 else {"cause": self.causes[cause]}
+
+    def read(self, arm: int, wanted: Wanted) -> Read:
+        """A value of an arm."""
+        risks = self.risks[arm]
+        return risks.mean(wanted.time) if wanted.kind == "RMST" else risks.risk(wanted.time, wanted.cause)
+
+
+def curves(by: By, causes: tuple[str, ...], verdict: Verdict) -> Flow[Curves]:
+    """The flow of the curves of an effect; of each of the `causes` (one without a name where none compete)."""
+    effect, ground = by.effect, by.effect.about
+    follow = WeightedFollowUp(by.formula, "propensity", ground, by)
+    got = yield from follow.followed()
+    left = [arm for g, arm in enumerate(ARMS) if suppressed(got.weighted, g)]
+    if left:
+        return Curves([], {"suppressed": [hidden(arm) for arm in left]}, grid_notes(ground), ())
+    both = range(len(ARMS))
+    cells = [cellwise(got.weighted, g, ground.fine) for g in both], [cellwise(got.people, g, ground.fine) for g in both]
+    weighted, people = (tuple(c for c in some if c is not None) for some in cells)
+    drawn = Drawn(follow, got, tuple(Risks(c) for c in weighted), people, causes)
+    tau = effect.tau if effect.tau is not None else effect.times[-1]
+    wanted = [Wanted("risk", t, cause) for cause in drawn.numbers for t in effect.times]
+    wanted += [] if causes[0] else [Wanted("RMST", tau, -1)]
+    _check_times(drawn, wanted)
+    places = _places(drawn, verdict.budget // AMPLE // (1 + len(by.model.beta)) - 2 * len(wanted))
+    spread = yield from follow.spread(_derivatives(drawn, wanted, places), len(wanted))
+    return _told(drawn, wanted, places, spread)
+
+
+def _check_times(drawn: Drawn, wanted: Sequence[Wanted]) -> None:
+    """Nothing is read off where nobody is followed any more."""
+    end = min(followed(cells) for cells in drawn.people)
+    for w in wanted:
+        if w.time > end + 1e-9:
+            raise ModelError(
+                f"time {w.time:g} lies beyond the follow-up of an arm, which ends at {end:g}: take an earlier one"
+            )
+
+
+def _places(drawn: Drawn, most: int) -> list[Place]:
+    """Evenly many places of each curve, if that many numbers may be asked; else none."""
+    found = [
+        Place(arm, int(j), cause)
+        for arm, cells in enumerate(drawn.people)
+        for cause in drawn.numbers
+        for j in _some(cells.ends)
+    ]
+    return found if len(found) <= most else []
+
+
+def _some(ends: Ints) -> Ints:
+    """At most BANDS of the ends, evenly spaced."""
+    return ends[np.unique(np.linspace(0, len(ends) - 1, min(len(ends), BANDS)).round().astype(int))]
+
+
+def _derivatives(drawn: Drawn, wanted: Sequence[Wanted], places: Sequence[Place]) -> Array:
+    """The derivatives of all values by the counts, (values, kinds * arms * cells): pairs of arms, then places."""
+    arms = range(len(ARMS))
+    reads = [(arm, drawn.read(arm, w)) for w in wanted for arm in arms]
+    reads += [(p.arm, drawn.risks[p.arm].risk(float(drawn.people[p.arm].right[p.cell]), p.cause)) for p in places]
+    table = drawn.got.weighted
+    width = next(iter(table.counts.values())).shape[1]
+    out = np.zeros((len(reads), len(table.kinds), len(ARMS), width))
+    for row, (arm, read) in zip(out, reads, strict=True):
+        row[:, arm] = by_counts(table, arm, read)
+    return out.reshape(len(reads), -1)
+
+
+def _told(drawn: Drawn, wanted: Sequence[Wanted], places: Sequence[Place], spread: Spread) -> Curves:
+    """Effects and tables."""
+    ground = drawn.follow.ground
+    effects: list[Record] = []
+    tables: dict[str, list[Record]] = {"risks": [], "rmst": []}
+    for i, w in enumerate(wanted):
+        value = np.array([drawn.read(arm, w).value for arm in range(len(ARMS))])
+        (v0, v1), c = spread.variance[2 * i : 2 * i + 2], spread.covariance[i]
+        effects += _effects(drawn, w, value, np.array([[v0, c], [c, v1]]))
+        name, rows = ("rmst", _mean) if w.kind == "RMST" else ("risks", _risk)
+        tables[name] += [rows(drawn, arm, w, float(value[arm]), float(v)) for arm, v in enumerate((v0, v1))]
+    variance = spread.variance[2 * len(wanted) :]
+    known = {p: float(v) for p, v in zip(places, variance, strict=True)} if places else {}
+    tables["incidence" if drawn.causes[0] else "curve"] = [
+        row for arm in range(len(ARMS)) for cause in drawn.numbers for row in _curve(drawn, arm, cause, known)
+    ]
+    seen = [_seen(drawn, arm, cause) for arm in range(len(ARMS)) for cause in drawn.numbers]
+    said = () if ground.fine else coarse(seen, ground.unit)
+    return Curves(effects, {k: v for k, v in tables.items() if v}, grid_notes(ground), said)
+
+
+def _effects(drawn: Drawn, w: Wanted, value: Array, vcov: Array) -> list[Record]:
+    """What the arms differ by: of risks also their ratio, where both are positive."""
+    ratio = ["risk ratio"] if w.kind == "risk" and value.min() > 0 else []
+    rows = measures.effects([f"{w.kind} difference", *ratio], value, vcov)
+    return [{"measure": row.pop("measure"), **drawn.name(w.cause), "time": w.time, **row} for row in rows]
+
+
+def _risk(drawn: Drawn, arm: int, w: Wanted, value: float, variance: float) -> Record:
+    """The risk of an arm at a time."""
+    cells = drawn.people[arm]
+    low, high = (np.nan, np.nan) if value <= 0 else limits(np.array(value), np.array(variance / value**2), "log")
+    place = {"group": ARMS[arm], **drawn.name(w.cause), "time": w.time}
+    return place | estimated(value, np.sqrt(variance), low, high) | between(cells, cells.ends, w.time).fields
+
+
+def _mean(drawn: Drawn, arm: int, w: Wanted, value: float, variance: float) -> Record:
+    """The restricted mean of an arm."""
+    se = float(np.sqrt(variance))
+    return {"group": ARMS[arm], "tau": w.time, **estimated(value, se, value - SPAN * se, value + SPAN * se)}
+
+
+def _curve(drawn: Drawn, arm: int, cause: int, known: dict[Place, float]) -> list[Record]:
+    """The curve of an arm: survival, or the incidence of a cause. Counts are people."""
+    cells, risks, k = drawn.people[arm], drawn.risks[arm], _least(drawn)
+    if cause < 0:
+        s = survival(risks.cells).survival
+        variance = np.array([known.get(Place(arm, j, cause), np.nan) for j in range(s.size)])
+        logs = np.divide(variance, s**2, out=np.full(s.size, np.nan), where=s > 0)
+        return curve_records(ARMS[arm], Curve(cells, s, logs), "log", k)
+    records, first = [], 0
+    for j in cells.ends:
+        f = risks.risk(float(cells.right[j]), cause).value
+        se = np.sqrt(known.get(Place(arm, int(j), cause), np.nan))
+        low, high = (np.nan, np.nan) if f <= 0 else limits(np.array(f), np.array((se / f) ** 2), "log")
+        events = float(cells.events[cause, first : j + 1].sum())
+        counts = count("at_risk", float(cells.at_risk[first]), k) | count("events", events, k)
+        place = {"group": ARMS[arm], **drawn.name(cause), "time": float(cells.right[j])}
+        records.append(place | counts | estimated(f, se, low, high))
+        first = int(j) + 1
+    return records
+
+
+def _least(drawn: Drawn) -> int:
+    """The least people that a shown count rests on."""
+    return 0 if drawn.follow.ground.fine else drawn.got.people.verdict.k
+
+
+def _seen(drawn: Drawn, arm: int, cause: int) -> Seen:
+    """What a caution needs to know of a curve."""
+    cells, risks = drawn.people[arm], drawn.risks[arm]
+    events = cells.all_events if cause < 0 else cells.events[cause]
+    name = ARMS[arm] if cause < 0 else f"{drawn.causes[cause]}, {ARMS[arm]}"
+
+    def value(t: float) -> float:
+        risk = risks.risk(t, cause).value
+        return 1 - risk if cause < 0 else risk
+
+    return Seen(name, cells, cells.ends, events, value, {worded(t): t for t in drawn.follow.whom.effect.times})

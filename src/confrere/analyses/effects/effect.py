@@ -1,0 +1,225 @@
+"""The effect of a treatment, from what was observed: the settings of `method = "effect"`, and which file answers them.
+
+The question is what the mean outcome would be, had everybody (or the treated, or the overlap population) been treated,
+and had they not; it has an answer where no confounder is missing and everybody might have had either treatment. `means`
+estimates it for outcomes that are numbers, marks or counts, by weighting (`weighting`), by standardising an outcome
+model (`gformula`), or by both (`aipw`); `survival` for times to events, by weighting.
+
+Sources: Rosenbaum & Rubin, Biometrika 1983;70:41; Robins, Rotnitzky & Zhao, JASA 1994;89:846; Hernan & Robins, Causal
+Inference: What If, 2020.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from confrere.analyses.effects.nuisance import Among
+from confrere.analyses.effects.weighting import Estimand, Weighting
+from confrere.analyses.finding import Finding
+from confrere.errors import FormulaError, StudyError
+from confrere.rounds import Flow, register
+from confrere.study.formulas import Model
+from confrere.study.ground import LEFT, Ground, model_of
+
+Estimator = Literal["iptw", "gformula", "aipw"]
+Family = Literal["", "gaussian", "binomial", "poisson"]
+Baseline = Literal["per hospital", "shared"]
+Ties = Literal["efron", "breslow"]
+
+
+@register("effect")
+@dataclass(frozen=True)
+class Effect:
+    """The effect of `treatment` on `outcome`, given the `confounders`.
+
+    `treatment` is a column, 0 or 1, or of two declared levels (the second is treated). `outcome` is a column or an
+    expression; `confounders` the right side of a formula, as `age + C(stage)`. `estimator` is `iptw` (weighting by the
+    inverse propensity, Hajek), `gformula` (standardising an outcome model) or `aipw` (both: right if either model is).
+    `estimand` says for whom: `ATE`, `ATT`, `ATO` (overlap weights), `ATM` (matching weights). `family` is that of the
+    outcome: `gaussian`, `binomial`, `poisson`; unless given, binomial where all are 0 or 1, else gaussian.
+
+    `propensity` is `logistic`, or the penalty of a ridge on it. `outcome_model` is the right side of the outcome model,
+    the treatment among its terms; unless given, treatment and confounders. `stabilised` and `truncate`: see
+    `Weighting`. `trim` are two bounds: people with a propensity beyond them are left out, and the propensity is fitted
+    again. `hospital_effects` gives every hospital an intercept of its own in the propensity, which never leaves it.
+    `folds` of 2 or more cross-fit the models of `aipw`, by a keyed hash of the person.
+
+    Where the outcome is `Surv(time, event)`, `iptw` gives the hazard ratio (`baseline` and `ties` as in `cox`; of the
+    `cause`, where causes compete), and from the weighted curves risks at the `times`, and the restricted mean until `tau`.
+
+    Finding: tables `effects` (a record per measure; ratios on the log scale, and as `ratio`), `arms`, and with
+    propensities `balance`, `overlap`, `propensity`; `attrition`. Standard errors account for the estimated models.
+    Errors: ModelError where nobody or everybody is treated, a term separates the treatment, an arm has no outcome.
+    """
+
+    treatment: str
+    outcome: str
+    confounders: str
+    estimator: Estimator = "iptw"
+    estimand: Estimand = "ATE"
+    family: Family = ""
+    propensity: str | float = "logistic"
+    outcome_model: str = ""
+    stabilised: bool = False
+    truncate: tuple[float, ...] = ()
+    trim: tuple[float, ...] = ()
+    hospital_effects: bool = False
+    folds: int = 1
+    baseline: Baseline = "per hospital"
+    ties: Ties = "efron"
+    cause: str = ""
+    times: tuple[float, ...] = ()
+    tau: float | None = None
+    ground: Ground = Ground()
+
+    def check(self) -> None:
+        """The settings and formulas, against the levels that the study declares: StudyError, FormulaError."""
+        self.weighting  # noqa: B018  (its bounds are checked as it is made)
+        _check_formulas(self)
+        _check_choices(self)
+        if self.followed:
+            from confrere.analyses.effects.survival import check
+
+            check(self)
+        elif self.times or self.tau is not None or self.cause:
+            raise StudyError("times, tau and cause are of an outcome Surv(time, event); leave them out")
+
+    # public
+
+    @property
+    def followed(self) -> bool:
+        """Whether the outcome is the time to an event."""
+        outcome = model_of(f"{self.outcome} ~ 1", self.ground).outcome
+        return outcome is not None and outcome.kind == "surv"
+
+    @property
+    def formula(self) -> str:
+        """Outcome, treatment, confounders and outcome model in one formula: all that the study reads."""
+        more = f" + {self.outcome_model}" if self.outcome_model else ""
+        return f"{self.outcome} ~ {self.treatment} + {self.confounders}{more}"
+
+    @property
+    def treating(self) -> str:
+        """The formula of the propensity."""
+        return f"{self.treatment} ~ {self.confounders}"
+
+    @property
+    def outcoming(self) -> str:
+        """The formula of the outcome model."""
+        return f"{self.outcome} ~ {self.outcome_model or f'{self.treatment} + {self.confounders}'}"
+
+    @property
+    def weighting(self) -> Weighting:
+        """How propensities become weights."""
+        return Weighting(self.estimand, self.truncate, self.stabilised)
+
+    @property
+    def weighs(self) -> bool:
+        """Whether there is a propensity."""
+        return self.estimator != "gformula"
+
+    @property
+    def standardises(self) -> bool:
+        """Whether there is an outcome model."""
+        return self.estimator != "iptw"
+
+    @property
+    def ridge(self) -> float:
+        """The penalty of the propensity."""
+        return 0.0 if isinstance(self.propensity, str) else float(self.propensity)
+
+    @property
+    def about(self) -> Ground:
+        """The ground of every part: all parts are about the people who have all columns."""
+        columns = {*self.ground.complete, *model_of(self.formula, self.ground).columns}
+        marked = self.ground.marked(*self.times, *(() if self.tau is None else (self.tau,)))
+        return replace(marked, complete=tuple(sorted(columns, key=lambda name: (name != LEFT, name))))
+
+    @property
+    def among(self) -> Among:
+        """Whom the effect is about, before any trimming: outcome, treatment, terms of both models are defined."""
+        needs = (f"{self.outcome} ~ 1", self.treating, *((self.outcoming,) if self.standardises else ()))
+        return Among(needs, self.treating if self.hospital_effects else "")
+
+    # sums only
+
+    def flow(self) -> Flow[Finding]:
+        """The flow of the file that answers for this kind of outcome."""
+        outcome = model_of(f"{self.outcome} ~ 1", self.ground).outcome
+        return (yield from ANSWERS[outcome.kind if outcome else "value"](self))
+
+
+def _means(effect: Effect) -> Flow[Finding]:
+    from confrere.analyses.effects.means import estimated
+
+    return estimated(effect)
+
+
+def _survival(effect: Effect) -> Flow[Finding]:
+    from confrere.analyses.effects.survival import estimated
+
+    return estimated(effect)
+
+
+ANSWERS: dict[str, Callable[[Effect], Flow[Finding]]] = {"value": _means, "surv": _survival}  # by kind of the left side
+
+
+def _check_formulas(effect: Effect) -> None:
+    """Outcome, treatment and confounders are three different things, and the treatment has two sides."""
+    levels = effect.ground.schema.levels(effect.treatment)
+    if levels is not None and len(levels) != 2:
+        raise FormulaError(
+            f"treatment = {effect.treatment!r} has {len(levels)} declared levels; it has two, or is 0 or 1"
+        )
+    treating = model_of(effect.treating, effect.ground)
+    outcome = model_of(f"{effect.outcome} ~ 1", effect.ground).outcome
+    if outcome is None or outcome.kind not in ANSWERS:
+        raise FormulaError(f"outcome = {effect.outcome!r}: an effect needs a column there, such as outcome = 'recur'")
+    if treating.columns.count(effect.treatment) != 1:
+        raise FormulaError(f"treatment = {effect.treatment!r} is not a column; make a column of it, 0 or 1")
+    for name, formula in (("confounders", effect.treating), ("outcome_model", effect.outcoming)):
+        model = model_of(formula, effect.ground)
+        if not model.intercept or model.strata or model.offsets:
+            raise FormulaError(f"{name}: {formula!r}: no 0 +, strata() nor offset() here; leave these out")
+    _check_columns(effect, treating)
+
+
+def _check_columns(effect: Effect, treating: Model) -> None:
+    """No column stands on two sides."""
+    sources = {"outcome": set(model_of(f"{effect.outcome} ~ 1", effect.ground).columns)}
+    sources["treatment"] = {effect.treatment}
+    right = set(model_of(f"~ {effect.confounders}", effect.ground).columns)
+    for name, columns in sources.items():
+        if both := sorted(columns & right):
+            raise FormulaError(f"{both[0]!r} is the {name} and a confounder too: leave it out of the confounders")
+    if sources["outcome"] & sources["treatment"]:
+        raise FormulaError(f"{effect.treatment!r} is both treatment and outcome")
+    if effect.treatment not in model_of(f"~ {effect.outcoming.partition('~')[2]}", effect.ground).columns:
+        raise FormulaError(f"outcome_model = {effect.outcome_model!r} lacks the treatment {effect.treatment!r}: add it")
+    if not treating.names:
+        raise FormulaError("confounders has no term; name the columns that treatment and outcome both depend on")
+
+
+def _check_choices(effect: Effect) -> None:
+    """Settings that do not go together."""
+    if isinstance(effect.propensity, str) and effect.propensity != "logistic":
+        raise StudyError(f"propensity is {effect.propensity!r}; it is 'logistic', or a number: the penalty of a ridge")
+    if not 0 <= effect.ridge < float("inf"):
+        raise StudyError(f"propensity is {effect.propensity}; as the penalty of a ridge it is 0 or positive")
+    if effect.trim and not (len(effect.trim) == 2 and 0 <= effect.trim[0] < effect.trim[1] <= 1):
+        raise StudyError(f"trim is {list(effect.trim)}; it is two bounds of the propensity, such as [0.1, 0.9]")
+    if effect.folds < 1 or (effect.folds > 1 and effect.estimator != "aipw"):
+        raise StudyError(f"folds is {effect.folds}; it is 1 (none), or 2 to 20 with estimator = 'aipw'")
+    if effect.folds > 20:
+        raise StudyError(f"folds is {effect.folds}; 20 is the most")
+    if effect.folds > 1 and not effect.ground.person:
+        raise StudyError("folds needs the column of person ids: person = ... under [data]")
+    if effect.standardises and not effect.weighs and effect.estimand not in ("ATE", "ATT"):
+        raise StudyError(f"estimand {effect.estimand} weighs people by their propensity; gformula has ATE and ATT")
+    weighing = (effect.truncate, effect.trim, effect.stabilised, effect.ridge, effect.hospital_effects)
+    if not effect.weighs and any(weighing):
+        raise StudyError(
+            "gformula has no propensity: leave out truncate, trim, stabilised, propensity and hospital_effects"
+        )

@@ -1,0 +1,195 @@
+"""Effects on the time to an event, by weighting: hazard ratio, risks at times, restricted mean time.
+
+The rounds: the propensity, who overlaps, and trimming, as in `means`; people, events and weights by arm; then together
+the balance of the arms, the weighted Cox model (`weighted_cox`) and, where the study asks for times, the weighted
+curves (`weighted_curves`). Where causes compete, curves are those of each cause, and the hazard ratio is that of the
+cause which the study names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from confrere.analyses.causes import cause_number
+from confrere.analyses.effects import balance, measures
+from confrere.analyses.effects.curve_tables import Curves, curves
+from confrere.analyses.effects.effect import Effect
+from confrere.analyses.effects.means import ARMS, HERNAN, OVERLAP, Weighed, few, weigh
+from confrere.analyses.effects.weighted import By, weighed, weighed_of
+from confrere.analyses.effects.weighted_cox import weighted_cox
+from confrere.analyses.finding import Citation, Finding, Record, attrition, count
+from confrere.analyses.outcomes import INTERCEPT, Frame
+from confrere.errors import FormulaError, ModelError, StudyError
+from confrere.rounds import Array, Design, Flow, People, Sum, Verdict, ask, local, register, support, together
+from confrere.study.ground import Ground, model_of
+
+COLE = Citation(
+    "Cole SR, Hernan MA. Adjusted survival curves with inverse probability weights. Comput Methods Programs Biomed "
+    "2004;75:45-49",
+    "10.1016/j.cmpb.2003.10.004",
+)
+SHU = Citation(
+    "Shu D, Young JG, Toh S, Wang R. Variance estimation in inverse probability weighted Cox models. Biometrics "
+    "2021;77:1101-1117",
+    "10.1111/biom.13332",
+)
+
+
+class Totals(NamedTuple):
+    """By arm, the others first: people, people with an event, sums of weights and of their squares."""
+
+    people: Sum  # (2, 2)
+    weights: Sum  # (2, 2)
+
+
+@register("_effect_arms")
+@dataclass(frozen=True)
+class Arms:
+    """The two arms of a survival effect: how many, how they weigh, how alike they are."""
+
+    by: By
+    ground: Ground
+
+    def design(self, people: People) -> Design:
+        """Confounder terms, treatment and event."""
+        made = weighed(people, self.by, self.ground)
+        at = weighed_of(made)
+        flags = {**made.flags, "treated": at.treated}
+        return replace(made, x=at.x, names=model_of(self.by.effect.treating, self.ground).names, flags=flags)
+
+    @local(on="design")
+    def totals(self, people: People) -> Totals:
+        """People, events and weights by arm."""
+        at, event = weighed_of(people.design), people.design.flags["event"]
+        mine = np.array([~at.treated, at.treated], dtype=float)
+        w = at.weights.w
+        counted = np.column_stack([mine.sum(axis=1), mine @ event])
+        sums = np.column_stack([mine @ w, mine @ w**2])
+        dims = ("arms", "sums")
+        return Totals(people.derived(counted, dims=dims), people.derived(sums, w, dims=dims))
+
+    @local(on="design")
+    def balanced(self, people: People, frame: Frame, weight: tuple[float, float]) -> balance.Balance:
+        """How far the arms' confounders are apart, with weights, and their spread without."""
+        return balance.balance(people, self._weighed(people, frame), weight)
+
+    @local(on="design")
+    def spreads(self, people: People, frame: Frame) -> balance.Spreads:
+        """Weighted moments of the confounders' terms by arm."""
+        return balance.spreads(people, self._weighed(people, frame))
+
+    def _weighed(self, people: People, frame: Frame) -> balance.Weighed:
+        at = weighed_of(people.design)
+        return balance.Weighed(at.x, frame, at.treated, at.weights.w)
+
+
+class Found(NamedTuple):
+    """All that a finding is made of."""
+
+    verdict: Verdict
+    propensity: Weighed
+    arms: balance.Arms
+    events: Array  # (2,)
+    balance: list[Record]
+    cox: Finding | None
+    curves: Curves | None
+
+
+def check(effect: Effect) -> None:
+    """The settings of an outcome Surv(time, event): StudyError, FormulaError."""
+    outcome = model_of(f"{effect.outcome} ~ 1", effect.ground).outcome
+    if outcome is None or outcome.entry is not None:
+        raise FormulaError(f"outcome = {effect.outcome!r}: follow-up begins at time zero; write Surv(time, event)")
+    if effect.estimator != "iptw" or effect.family or effect.outcome_model:
+        raise StudyError("an outcome Surv(time, event) has the estimator iptw, and no family nor outcome_model")
+    if effect.baseline not in ("per hospital", "shared"):
+        raise StudyError(f"baseline is {effect.baseline!r}; it must be 'per hospital' or 'shared'")
+    if effect.ties not in ("efron", "breslow"):
+        raise StudyError(f"ties is {effect.ties!r}; it must be 'efron' or 'breslow'")
+    tau = [] if effect.tau is None else [effect.tau]
+    if any(not 0 < t < np.inf for t in (*effect.times, *tau)):
+        raise StudyError(f"times are {list(effect.times)} and tau is {effect.tau}; these are positive numbers")
+    competing = len(outcome.causes) > 2
+    if effect.cause:
+        cause_number(f"{effect.outcome} ~ 1", effect.ground, effect.cause)
+    elif competing and not effect.times:
+        raise StudyError("causes compete: name the cause whose hazards are compared, or times at which risks are")
+    if competing and effect.tau is not None:
+        raise StudyError("tau ends a mean until any event, and causes compete: leave it out, and set times")
+
+
+def estimated(effect: Effect) -> Flow[Finding]:
+    """The flow of an effect on the time to an event."""
+    check(effect)
+    propensity = yield from weigh(effect)
+    learned = propensity.learned
+    by = By(effect, propensity.among, learned.model, learned.share, learned.n)
+    arms = Arms(by, effect.about)
+    verdict = yield from support(arms.design)
+    totals = yield from ask(arms.totals)
+    (n, events), (weight, square) = totals.people.value.T, totals.weights.value.T
+    if not events.all():
+        raise ModelError(f"nobody who is {ARMS[int(events.argmin())]} has the event: follow people for longer")
+    sums = balance.Arms(n, weight, square)
+    flows: list[Flow[Any]] = [_balanced(arms, propensity, sums, verdict.budget)]
+    cox = effect.cause or len(_causes(effect)) == 1
+    times = effect.times or effect.tau is not None
+    flows += [weighted_cox(by).flow()] * bool(cox) + [curves(by, _causes(effect), verdict)] * bool(times)
+    got = list((yield from together(*flows)))
+    table = got.pop(0)
+    fit = got.pop(0) if cox else None
+    return _finding(effect, Found(verdict, propensity, sums, events, table, fit, got.pop(0) if got else None))
+
+
+def _causes(effect: Effect) -> tuple[str, ...]:
+    """The causes of the event; one without a name where none compete."""
+    outcome = model_of(f"{effect.outcome} ~ 1", effect.ground).outcome
+    return outcome.causes[1:] if outcome is not None and len(outcome.causes) > 2 else ("",)
+
+
+def _balanced(arms: Arms, propensity: Weighed, sums: balance.Arms, budget: int) -> Flow[list[Record]]:
+    """The table of balance."""
+    learned = propensity.learned
+    frame, names = learned.model.frame, [name for name in learned.names if name != INTERCEPT]
+    asks = ask(arms.balanced, frame, (float(sums.weight[0]), float(sums.weight[1]))), ask(arms.spreads, frame)
+    return (yield from balance.asked(names, learned.treated, sums, asks, budget))
+
+
+def _finding(effect: Effect, f: Found) -> Finding:
+    """Effects, arms, curves, balance, overlap, propensity."""
+    learned, histogram = f.propensity.learned, f.propensity.overlap
+    ratio = [] if f.cox is None else [_hazard_ratio(effect, f.cox)]
+    tables: dict[str, list[Record]] = {
+        "effects": [*ratio, *([] if f.curves is None else f.curves.effects)],
+        "arms": [
+            {"arm": arm, "n": round(f.arms.people[a]), "effective_n": float(f.arms.effective[a]),
+             **count("events", float(f.events[a]), f.verdict.k)}
+            for a, arm in enumerate(ARMS)
+        ],
+        **({} if f.curves is None else f.curves.tables),
+        "balance": f.balance, "overlap": histogram.records(), "propensity": learned.coefficients,
+        "attrition": attrition(f.verdict),
+    }  # fmt: skip
+    facts: dict[str, Any] = {
+        "estimator": effect.estimator, "estimand": effect.estimand, "equipoise": histogram.equipoise,
+        "trimmed": histogram.outside(f.propensity.among.trim),
+        **({} if f.cox is None else {"baseline": effect.baseline, "ties": effect.ties}),
+    }  # fmt: skip
+    notes = (() if f.cox is None else f.cox.notes) + (() if f.curves is None else f.curves.notes)
+    said = (*few(f.events), *f.propensity.cautions, *balance.cautions(f.balance, f.arms, effect.estimand))
+    said += () if f.curves is None else f.curves.warnings
+    return Finding(
+        "effect", f.verdict.n, f.verdict.hospitals, tables, events=round(f.events.sum()), facts=facts,
+        arrays={} if f.cox is None else {k: f.cox.arrays[k] for k in ("estimate", "vcov", "robust_vcov")},
+        notes=notes, warnings=said, cite=(COLE, SHU, *((OVERLAP,) if effect.estimand == "ATO" else ()), HERNAN),
+    )  # fmt: skip
+
+
+def _hazard_ratio(effect: Effect, cox: Finding) -> Record:
+    """The record of the hazard ratio; of a cause where causes compete."""
+    estimate, se = float(cox.arrays["estimate"][0]), float(np.sqrt(cox.arrays["robust_vcov"][0, 0]))
+    made = measures.record("hazard ratio", estimate, se)
+    return {"measure": made.pop("measure"), "cause": effect.cause, **made} if effect.cause else made

@@ -1,0 +1,1 @@
+"""Models that learn across hospitals: trees, penalised regression, networks."""

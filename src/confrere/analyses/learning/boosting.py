@@ -1,0 +1,431 @@
+"""Gradient boosted trees over all hospitals at once: the same trees for any deal of the people.
+
+Cut points are agreed from counts on public ladders (`ladders`). For every level of a tree the hospitals send, for each
+node, feature and bin, the sums of gradients and Hessians; of two children only the smaller is asked, the other follows
+by subtraction (`growing`). A person's gradient and Hessian are whole numbers on a public scale before they are summed
+(`state`), so that sums are exact, and the tree is the one that a single place would grow from all rows.
+
+Sums over bins of small nodes rest on few people: the study needs the disclosure class `histograms`. Bins at the root
+and leaves rest on at least k people.
+
+Sources: Friedman, Ann Stat 2001;29:1189; Chen & Guestrin, KDD 2016 (XGBoost, whose objectives, penalties and default
+directions these are); Ke et al., NeurIPS 2017 (histogram subtraction); Shi et al., NeurIPS 2022 (quantised gradients).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+
+from confrere.analyses.finding import Citation, Finding, FlowFinding, attrition
+from confrere.analyses.learning import ladders
+from confrere.analyses.learning.forest import Forest, Tree
+from confrere.analyses.learning.growing import Growing
+from confrere.analyses.learning.kernels import histograms, packed, unpacked
+from confrere.analyses.learning.objectives import OBJECTIVES, Objective
+from confrere.analyses.learning.scored import DELONG, Scored, importance, trained
+from confrere.analyses.learning.splits import Cells as Bins
+from confrere.analyses.learning.splits import Rules
+from confrere.analyses.learning.state import Scale, State, mixed, scale_of
+from confrere.errors import DataError, ModelError, StudyError
+from confrere.rounds import Array, Bools, Cells, Design, Flow, Ints, People, Sum, Verdict, ask, local, register, support
+from confrere.study.ground import Ground, complete, left_out
+from confrere.study.rows import TableRows
+
+CITE = (
+    Citation("Friedman JH. Greedy function approximation: a gradient boosting machine. Ann Stat 2001;29:1189-1232",
+             "10.1214/aos/1013203451"),
+    Citation("Chen T, Guestrin C. XGBoost: a scalable tree boosting system. KDD 2016:785-794",
+             "10.1145/2939672.2939785"),
+)  # fmt: skip
+DEEPEST, MOST_BINS, MOST_TREES = 10, 255, 5000
+Edges = tuple[Array, ...]
+
+
+class Counted(NamedTuple):
+    """People by cell of each feature's ladder, and how many miss it."""
+
+    cells: Sum  # (features, cells)
+
+
+class Begun(NamedTuple):
+    """People who train, and moments of their outcome."""
+
+    people: Sum  # ()
+    outcome: Sum  # (2,) sums of y and y^2; or people by class
+
+
+class Histogram(NamedTuple):
+    """Sums over the bins of nodes, in whole numbers; and the loss of who is held out, before this tree."""
+
+    g: Sum  # (nodes, features, bins)
+    h: Sum  # (nodes, features, bins)
+    n: Sum  # (nodes, features, bins), or nothing where the Hessian says how many people there are
+    loss: Sum  # ()
+
+
+@register("boosting")
+@dataclass(frozen=True)
+class Boosting:
+    """Gradient boosted trees of an `outcome` on `features`, columns of numbers or of declared levels.
+
+    `objective` is `binary` (0 or 1, or two declared levels), `squared`, `multiclass` (declared levels) or `poisson`.
+    `trees` (of each class), `depth`, `learning_rate`; `bins` per feature; `penalty` is lambda on leaf values, `gain`
+    the least gain of a split, `hessian` the least sum of Hessians in a leaf; `monotone` gives 1 or -1 for a feature
+    that may only raise or lower the score; `rows` and `columns` are the shares of people and of features drawn for
+    each tree, from `seed`; `holdout` the share of people who are not trained on but measured on (drawn by a keyed hash
+    of the person, whom `[data] person` must name), and after `patience` trees without a better loss among them training
+    ends. Missing values of features are used: each split learns where they go. Of declared levels each is split from
+    the rest.
+
+    Finding: tables `metrics` (`metric`, `estimate`, `conf_low`, `conf_high`, `sample`), `importance` (`feature`,
+    `gain`, `share`), `attrition`; facts `model_sha256`, `trees`; the model itself as `model`. Needs the disclosure
+    class `histograms`. Errors: ModelError where no feature varies or the outcome does not.
+    """
+
+    outcome: str
+    features: tuple[str, ...]
+    objective: str = "binary"
+    trees: int = 100
+    depth: int = 6
+    learning_rate: float = 0.1
+    seed: int = 1
+    bins: int = 64
+    penalty: float = 1.0
+    gain: float = 0.0
+    hessian: float = 1.0
+    monotone: Mapping[str, int] = field(default_factory=dict)
+    rows: float = 1.0
+    columns: float = 1.0
+    holdout: float | None = None
+    patience: int = 0
+    ground: Ground = Ground()
+
+    def __hash__(self) -> int:
+        return hash((self.outcome, self.features, self.objective, self.trees, self.depth, self.seed, self.ground))
+
+    def __post_init__(self) -> None:
+        if self.objective not in OBJECTIVES:
+            raise StudyError(f"objective is {self.objective!r}; it must be one of {', '.join(OBJECTIVES)}")
+        if not self.features or len(set(self.features)) < len(self.features) or self.outcome in self.features:
+            raise StudyError("features must list different columns, and not the outcome")
+        for name, low, high in (
+            ("trees", 1, MOST_TREES), ("depth", 1, DEEPEST), ("bins", 2, MOST_BINS), ("learning_rate", 1e-6, 1),
+            ("rows", 1e-3, 1), ("columns", 1e-3, 1), ("penalty", 0, 1e6), ("gain", 0, 1e12), ("hessian", 0, 1e12),
+            ("patience", 0, MOST_TREES), ("seed", 0, 2**31),
+        ):  # fmt: skip
+            if not low <= getattr(self, name) <= high:
+                raise StudyError(f"{name} is {getattr(self, name)}; it must be from {low} to {high}")
+        if self.holdout is not None and not 0 <= self.holdout <= 0.5:
+            raise StudyError(f"holdout is {self.holdout}; it must be a share from 0 to 0.5")
+        for name, turn in self.monotone.items():
+            if name not in self.features or turn not in (-1, 0, 1):
+                raise StudyError(f"monotone: {name!r} = {turn}; name a feature, and 1, -1 or 0")
+
+    # public
+
+    def check(self) -> None:
+        """The columns, against the levels that the study declares, and what needs the person's name."""
+        levels = self.ground.schema.levels(self.outcome)
+        if self.objective == "multiclass" and (levels is None or len(levels) < 3):
+            raise StudyError(f"objective 'multiclass' needs an outcome with 3 declared levels or more: {self.outcome!r}")
+        if self.objective == "binary" and levels is not None and len(levels) != 2:
+            raise StudyError(f"{self.outcome!r} has {len(levels)} levels; take objective = 'multiclass'")
+        if self.objective in ("squared", "poisson") and levels is not None:
+            raise StudyError(f"{self.outcome!r} has levels; objective {self.objective!r} is for numbers")
+        if any(self.ground.schema.levels(n) is not None for n in self.monotone):
+            raise StudyError("monotone is for columns of numbers, not of levels")
+        if (self.rows < 1 or self.share > 0 or self.patience) and not self.ground.person:
+            raise StudyError("rows, holdout and patience draw people: name their column, [data] person = ...")
+        if self.patience and not self.share:
+            raise StudyError("patience needs people who are held out: set holdout, such as 0.2")
+
+    @property
+    def share(self) -> float:
+        """The share of people who are held out: a fifth where the person's column is named, unless it is said."""
+        return self.holdout if self.holdout is not None else 0.2 if self.ground.person else 0.0
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The columns that it reads."""
+        return (*dict.fromkeys((self.outcome, *self.features, self.ground.person)),) if self._draws else (
+            self.outcome, *self.features,
+        )  # fmt: skip
+
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """Whom it is about: who has an outcome."""
+        return (self.outcome,)
+
+    @property
+    def _draws(self) -> bool:
+        return bool(self.ground.person) and (self.rows < 1 or self.share > 0)
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """The features of the trees: numbers by name, levels as `column[level]`."""
+        found: list[str] = []
+        for name in self.features:
+            levels = self.ground.schema.levels(name)
+            found += [name] if levels is None else [f"{name}[{level}]" for level in levels]
+        return tuple(found)
+
+    @property
+    def rounds(self) -> int:
+        """How often sums over bins are asked at most."""
+        return self.trees * self.classes * self.depth + 1
+
+    @property
+    def classes(self) -> int:
+        """Trees in a round of boosting."""
+        return len(self.ground.schema.levels(self.outcome) or ()) if self.objective == "multiclass" else 1
+
+    @property
+    def about(self) -> Objective:
+        """The loss."""
+        return OBJECTIVES[self.objective]
+
+    # inside each hospital
+
+    def first(self, people: People) -> Design:
+        """Everybody's place on the first ladder of each feature."""
+        edges = ladders.first()
+        return self._laddered(people, tuple(edges for _ in self.terms))
+
+    def design(self, people: People, edges: Edges) -> Design:
+        """Everybody's place on the second ladders; the outcome."""
+        return self._laddered(people, edges)
+
+    def _laddered(self, people: People, edges: Edges) -> Design:
+        frame = people.table.frame
+        needed = (self.outcome, *self.ground.complete)
+        rows = complete(frame, needed)
+        y = _some(self._outcome(frame), rows)
+        values = self._values(frame, rows)
+        cells: dict[str, Cells] = {}
+        for i, (name, v, e) in enumerate(zip(self.terms, values, edges, strict=False)):
+            cells[f"{i}: {name}"] = ladders.cells_of(v, e, name)
+            cells[f"{i}: {name} missing"] = Cells(cast(Ints, np.isnan(v).astype(np.int8)), (1, 2), rule="show")
+        flags: dict[str, Bools] = {}
+        x, names = np.empty((int(rows.sum()), 0)), ()
+        if self.objective == "binary":
+            flags = {"event": y == 1}
+        elif self.objective == "multiclass":
+            cells["outcome"] = Cells(y.astype(np.int64), (1, self.classes))
+        else:
+            x, names = y[:, None], (self.outcome,)
+        return Design(
+            n=int(rows.sum()), rows=rows, x=x, names=names, flags=flags, cells=cells, data=(y, values),
+            columns=(self.outcome, *self.features), left_out=left_out(people.table, needed, rows),
+        )  # fmt: skip
+
+    def _outcome(self, frame: Any) -> Array:
+        """The outcome (N,) as a number: of levels, which."""
+        given = TableRows(frame, self.ground.schema, {})
+        if self.ground.schema.levels(self.outcome) is not None:
+            return np.asarray(given.codes(self.outcome), dtype=float)
+        y = given.numbers(self.outcome)
+        known = y[~np.isnan(y)]
+        if self.objective == "binary" and not np.isin(known, (0, 1)).all():
+            raise DataError(f"column {self.outcome!r} must hold 0 and 1 for objective 'binary', or two declared levels")
+        if self.objective == "poisson" and ((known < 0) | (known != np.floor(known))).any():
+            raise DataError(f"column {self.outcome!r} must hold counts, 0 or more, for objective 'poisson'")
+        return y
+
+    def _values(self, frame: Any, rows: Bools) -> list[Array]:
+        """The values (n,) of each term, NaN where missing."""
+        given = TableRows(frame, self.ground.schema, {})
+        found: list[Array] = []
+        for name in self.features:
+            levels = self.ground.schema.levels(name)
+            if levels is None:
+                found.append(_some(given.numbers(name), rows))
+                continue
+            codes = _some(given.codes(name), rows)
+            found += [np.where(codes < 0, np.nan, (codes == j).astype(float)) for j in range(len(levels))]
+        return found
+
+    def people(self, people: People) -> Design:
+        """The people, their outcome, the values of all terms and who trains, without ladders: for measuring."""
+        made = self._laddered(people, ())
+        train = self._drawn(people, made.rows)[0]
+        return replace(made, cells={}, data=(*made.data, train))
+
+    @local(on="first")
+    def placed(self, people: People) -> Counted:
+        """People by merged cell of the first ladders."""
+        return self._counted(people, tuple(ladders.first() for _ in self.terms))
+
+    @local(on="design")
+    def counted(self, people: People, edges: Edges) -> Counted:
+        """People by merged cell of the second ladders."""
+        return self._counted(people, edges)
+
+    def _counted(self, people: People, edges: Edges) -> Counted:
+        counts = [people.cells(f"{i}: {name}").value[0] for i, name in enumerate(self.terms)]
+        width = max(len(e) + 1 for e in edges)
+        out = np.zeros((len(counts), width))
+        for row, count in zip(out, counts, strict=True):
+            row[: len(count)] = count
+        return Counted(people.derived(
+            out, dims=("features", "cells"), bounds=(len(counts), width), scale=0, needs=ladders.NEEDS
+        ))  # fmt: skip
+
+    @local(on="design")
+    def begin(self, people: People, cuts: Edges) -> Begun:
+        """Bin everybody; how many train, and moments of their outcome."""
+        y, values = people.design.data
+        train, words = self._drawn(people, people.design.rows)
+        bins = ladders.binned(values, cuts, self.bins)
+        for j, usable in enumerate(self._missing(people)):
+            if not usable:  # nobody, or too few: they go with the commonest
+                few = bins[:, j] == self.bins
+                bins[few, j] = len(cuts[j]) // 2
+        people.design.once("begun", lambda: (bins, y, words, train))
+        if self.objective == "multiclass":
+            outcome = np.bincount(y[train].astype(int), minlength=self.classes).astype(float)
+        else:
+            outcome = np.array([y[train].sum(), (y[train] ** 2).sum()])
+        dims = ("outcome",)
+        return Begun(people.count(train), people.derived(outcome, dims=dims, bounds=outcome.shape))
+
+    def _missing(self, people: People) -> list[bool]:
+        """Of each term, whether enough people miss it to be told apart."""
+        return [bool(people.grid(f"{i}: {name} missing")[0, 1] >= 0) for i, name in enumerate(self.terms)]
+
+    def _drawn(self, people: People, rows: Bools) -> tuple[Bools, Any]:
+        """Who trains (n,), and everybody's word."""
+        n = int(rows.sum())
+        if not self._draws:
+            return np.ones(n, dtype=bool), np.zeros(n, dtype=np.uint64)
+        ids = people.table.frame[self.ground.person].to_numpy()[rows]
+        words = people.words("boosting", ids, shared=True)
+        return mixed(words, self.seed, -1) >= self.share, words
+
+    @local(on="design", repeats="rounds")
+    def histogram(
+        self, people: People, at: tuple[int, int], before: tuple[Ints, Array], build: Ints, scale: Scale
+    ) -> Histogram:
+        """Sums over the bins of nodes: `at` is (tree, level), `before` the last splits and the last tree's leaves."""
+        state = self._state(people, scale)
+        (tree, level), (splits, leaves) = at, before
+        if level == 0:
+            state.descend(self.depth, splits, 2 ** (self.depth + 1) - 1) if tree > state.tree else None
+            state.begin(tree, leaves, self.rows, self.seed)
+        else:
+            state.descend(level, splits, 2 ** (self.depth + 1) - 1)
+        slot = np.full(2 ** (self.depth + 1) - 1, -1, dtype=np.int64)
+        slot[build] = np.arange(len(build))
+        g, h = unpacked(histograms(state.bins, state.node, state.packs, slot, self.bins + 1))
+        n = g[:0]
+        if self.about.counted:
+            ones = packed(np.zeros(len(state.y)), state.inside.astype(float))
+            n = unpacked(histograms(state.bins, state.node, ones, slot, self.bins + 1))[1]
+        shape = (2 ** (self.depth - 1), len(self.terms), self.bins + 1)
+        kind: dict[str, Any] = {"dims": ("nodes", "features", "bins"), "bounds": shape, "needs": ladders.NEEDS, "scale": 0}
+        reach = float(2 ** (scale.bits - 1) - 1)
+        light = kind | {"bits": scale.bits, "reach": reach}
+        return Histogram(
+            people.derived(g, **light), people.derived(h, **light), people.derived(n, **kind),
+            people.derived(np.array(state.lost if self.patience and level == 0 else 0.0), scale=0),
+        )  # fmt: skip
+
+    def _state(self, people: People, scale: Scale) -> State:
+        bins, y, words, train = people.design.once("begun", lambda: ())
+        return people.design.once("state", lambda: State(self.about, scale, self.bins, bins, y, words, train))
+
+    # sums only
+
+    def flow(self) -> FlowFinding:
+        """Agree on cuts; grow the trees; measure."""
+        verdict, cuts = yield from self._cuts()
+        begun = yield from ask(self.begin, cuts)
+        n = round(float(begun.people.value))
+        if not any(len(c) for c in cuts):
+            raise ModelError("no feature varies among enough people; give other features")
+        scale = self._scale(n, begun.outcome.value)
+        forest = yield from self._grown(verdict, cuts, scale)
+        metrics, cautions = yield from trained(Scored(self, forest))
+        tables = {"metrics": metrics, "importance": importance(forest), "attrition": attrition(verdict)}
+        facts = {
+            "model_sha256": forest.sha256, "trees": len(forest.trees), "objective": self.objective,
+            "people_trained": n, "base": list(forest.base), "terms": list(forest.features),
+        }  # fmt: skip
+        events = round(float(begun.outcome.value[0])) if self.objective == "binary" else None
+        return Finding(
+            "boosting", verdict.n, verdict.hospitals, tables, events, facts, forest.arrays(), warnings=cautions,
+            cite=(*CITE, DELONG) if self.objective == "binary" else CITE,
+        )  # fmt: skip
+
+    def _scale(self, n: int, outcome: Array) -> Scale:
+        """Where scores begin, and the scale of gradients: of whole numbers alone, or rounded, so that they do not
+        depend on the deal."""
+        if self.objective == "multiclass":
+            return scale_of(self.about, n, 1.0, (0.0,) * self.classes)
+        mean = float(outcome[0]) / n
+        if self.objective == "binary":
+            return scale_of(self.about, n, 1.0, (float(np.float32(np.log(mean / (1 - mean)))),))
+        spread = np.sqrt(max(0.0, outcome[1] / n - mean**2)) if self.objective == "squared" else mean
+        if not spread > 0:
+            raise ModelError(f"{self.outcome!r} does not vary, so that there is nothing to learn")
+        unit = 2.0 ** round(np.log2(spread))
+        base = mean if self.objective == "squared" else np.log(mean)
+        return scale_of(self.about, n, unit, (float(np.float32(f"{base:.6e}")),))
+
+    def _rules(self, k: int, scale: Scale, allowed: Bools) -> Rules:
+        """The settings in the units of the sums."""
+        unit = {"squared": scale.unit**2, "poisson": scale.unit}.get(self.objective, 1.0)
+        per = scale.unit if self.objective == "poisson" else 1.0
+        turns = [self.monotone.get(t.split("[")[0], 0) if t in self.features else 0 for t in self.terms]
+        return Rules(
+            self.penalty / per, self.gain / unit, self.hessian / per, float(k), allowed, np.array(turns)
+        )
+
+    def _grown(self, verdict: Verdict, cuts: Edges, scale: Scale) -> Flow[Forest]:
+        """The trees, one after the other, until there are enough or none gets better."""
+        made: list[Tree] = []
+        before = (np.empty((0, 4), dtype=np.int64), np.zeros((1, 2)))
+        lost: list[float] = []
+        step = self.learning_rate * (scale.unit if self.objective == "squared" else 1.0)
+        rng, p = np.random.default_rng(self.seed), len(self.terms)
+        for t in range(self.trees * self.classes):
+            if t % self.classes == 0:
+                allowed = np.ones(p, dtype=bool)
+                allowed[rng.permutation(p)[max(1, round(self.columns * p)) :]] = False
+            tree = Growing(self.depth, step, cuts, self._rules(verdict.k, scale, allowed))
+            while not tree.done:
+                got = yield from ask(self.histogram, (t, tree.level), before, tree.build, scale)
+                if tree.level == 0 and t % self.classes == 0:
+                    lost.append(float(got.loss.value))
+                g, h = np.ldexp(got.g.value, -scale.g), np.ldexp(got.h.value, -scale.h)
+                tree.learn(Bins(g, h, got.n.value if self.about.counted else h / self.about.h))
+                before = (tree.splits, np.zeros((1, 2)))
+            before = (tree.splits, tree.leaves)
+            made.append(tree.finished())
+            if self.patience and len(lost) - 1 - int(np.argmin(lost)) >= self.patience:
+                break
+        keep = int(np.argmin(lost)) * self.classes if self.patience and len(lost) > 1 else len(made)
+        return Forest(self.objective, self.terms, scale.base, tuple(made[: max(self.classes, keep)]))
+
+    def _cuts(self) -> Flow[tuple[Verdict, Edges]]:
+        """The cut points of all terms, from the counts on two ladders."""
+        verdict = yield from support(self.first)
+        placed = yield from ask(self.placed)
+        edges = tuple(
+            ladders.second(verdict.grids[f"{i}: {name}"][0], counts, self.bins)
+            for i, (name, counts) in enumerate(zip(self.terms, placed.cells.value, strict=True))
+        )
+        verdict = yield from support(self.design, edges)
+        counted = yield from ask(self.counted, edges)
+        return verdict, tuple(
+            ladders.cuts(e, verdict.grids[f"{i}: {name}"][0], counts, self.bins)
+            for i, (name, e, counts) in enumerate(zip(self.terms, edges, counted.cells.value, strict=True))
+        )
+
+
+def _some(values: Any, rows: Bools) -> Any:
+    """Values (N,) of some rows; not copied if they are all."""
+    return values if rows.all() else values[rows]

@@ -1,0 +1,83 @@
+"""Cut points of features, agreed from counts on public ladders: no value of anybody is a cut point.
+
+A first ladder is the same for all features of all studies: 0, and 8 steps to every doubling from 2^-20 to 2^40 on both
+sides. The gate merges its cells until each holds nobody or at least k people, and the counts say where the people are.
+There a second ladder divides the cells evenly, the finer the more people are in them; it is merged and counted alike.
+Of its edges the cut points are those nearest to even quantiles. What is below a cut goes to the left, as in XGBoost,
+whose numbers have 32 bits: so have cuts and values here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from confrere.analyses.learning.kernels import places
+from confrere.rounds import Array, Cells, Ints
+
+NEEDS = "histograms"
+STEPS = 8  # to a doubling
+LEAST, MOST = -20, 40  # powers of two
+FINE = 4  # cells of the second ladder for every bin
+
+
+def first() -> Array:
+    """Inner edges of the ladder that is the same for everybody, (m,)."""
+    side = 2.0 ** np.arange(LEAST, MOST + 1 / STEPS, 1 / STEPS)
+    return np.asarray(single(np.concatenate([-side[::-1], side])), dtype=float)
+
+
+def single(values: Array) -> NDArray[np.float32]:
+    """Values as numbers of 32 bits, beyond them the largest there are."""
+    most = np.finfo(np.float32).max
+    return np.clip(values, -most, most).astype(np.float32)
+
+
+def cells_of(values: Array, edges: Array, family: str) -> Cells:
+    """The cell [edge, next edge) of each value (n,), -1 where it is missing; merged by the gate, each by itself."""
+    index = cast(Ints, places(values, single(edges), -1))
+    return Cells(index, (1, len(edges) + 1), rule="merge", family=family, needs=NEEDS)
+
+
+def second(grid: Ints, counts: Array, bins: int) -> Array:
+    """Inner edges of the second ladder, from the merged grid (cells,) of the first and its counts (merged,)."""
+    edges = first()
+    starts = np.flatnonzero(np.diff(grid, prepend=-1) > 0)
+    inner = edges[starts[1:] - 1]
+    outer = np.concatenate([inner[:1], inner, inner[-1:]]) if inner.size else np.array([0.0])
+    if not inner.size:
+        return edges
+    shares = counts[: len(starts)] / max(1.0, counts.sum())
+    made = [inner]
+    for low, high, share in zip(outer[:-1], outer[1:], shares, strict=True):
+        many = int(np.ceil(FINE * bins * share))
+        if many > 1 and high > low:
+            made.append(np.linspace(low, high, many + 1)[1:-1])
+    # an open end has no even division: there the first ladder stays
+    ends = [edges[: starts[1] - 1], edges[starts[-1] :]]
+    return np.unique(single(np.concatenate([*made, *ends])).astype(float))
+
+
+def cuts(edges: Array, grid: Ints, counts: Array, bins: int) -> Array:
+    """At most `bins` - 1 cut points (c,): edges of the merged second ladder nearest to even quantiles."""
+    starts = np.flatnonzero(np.diff(grid, prepend=-1) > 0)
+    total = np.cumsum(counts[: len(starts)])
+    parts = (counts[: len(starts)] > 0)[:-1] & (total[:-1] < total[-1])  # a cut beside a cell of nobody parts nobody
+    inner, below = edges[starts[1:] - 1][parts], total[:-1][parts]
+    if inner.size < bins:
+        return np.asarray(inner)
+    wanted = counts.sum() * np.arange(1, bins) / bins
+    at = np.clip(np.searchsorted(below, wanted), 0, inner.size - 1)
+    nearer = (at > 0) & (np.abs(below[at - 1] - wanted) <= np.abs(below[at] - wanted))
+    return np.asarray(inner[np.unique(at - nearer)])
+
+
+def binned(columns: Sequence[Array], cut: Sequence[Array], missing: int) -> NDArray[np.uint8]:
+    """The bin of each value, (n, p): how many cuts are at or below it, or `missing`."""
+    out = np.empty((len(columns[0]) if columns else 0, len(columns)), dtype=np.uint8)
+    for j, (values, edges) in enumerate(zip(columns, cut, strict=True)):
+        out[:, j] = places(values, single(edges), missing)
+    return out

@@ -1,0 +1,158 @@
+"""How good a model's scores are, from counts of people by score and from sums of losses.
+
+Scores of a binary outcome are counted in cells of a public ladder, 0.05 wide on the logit scale, which the gate merges
+until each holds nobody or at least k people of either outcome. The area under the ROC curve is that of the cells, pairs
+in one cell counting one half; its standard error is DeLong's (Biometrics 1988;44:837), exact on the cells. Of a loss
+the mean and its standard error follow from two sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from confrere.analyses.finding import Caution, Citation, Record
+from confrere.analyses.learning.forest import Forest
+from confrere.analyses.learning.ladders import NEEDS
+from confrere.analyses.learning.objectives import OBJECTIVES, expit, loss
+from confrere.rounds import Array, Cells, Design, Flow, People, Sum, ask, local, register, support
+
+EDGES = np.round(np.arange(-12, 12.001, 0.05), 2)
+SAMPLES = ("training", "held out")
+Z = float(stats.norm.ppf(0.975))
+DELONG = Citation(
+    "DeLong ER, DeLong DM, Clarke-Pearson DL. Comparing the areas under two or more correlated receiver operating "
+    "characteristic curves: a nonparametric approach. Biometrics 1988;44:837-845", "10.2307/2531595"
+)  # fmt: skip
+
+
+class Measured(NamedTuple):
+    """Sums of people, losses and their squares, by sample; and people by cell of their score."""
+
+    people: Sum  # (samples,)
+    losses: Sum  # (samples, 2 losses, 2 powers)
+    outcome: Sum  # (samples, 2 powers)
+    cells: Sum  # (outcomes x samples, cells)
+
+
+@register("_scored")
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """The scores of a model's own people. `of` is the analysis that grew the forest."""
+
+    of: Any
+    forest: Forest
+
+    def design(self, people: People) -> Design:
+        """Everybody's score in its cell, by outcome and by whether they were trained on."""
+        made = self.of.people(people)
+        y, values, train = made.data
+        score = self.forest.score(values)
+        sample = (~train).astype(np.int64)
+        cells: dict[str, Cells] = {"sample": Cells(sample, (1, 2))} if (~train).any() or self.of.share else {}
+        many = 2 if self.of.share else 1
+        if self.forest.objective == "binary":
+            at = np.searchsorted(EDGES, score, side="right")
+            index = (sample * 2 + y.astype(np.int64)) * (len(EDGES) + 1) + at
+            cells["scores"] = Cells(index, (2 * many, len(EDGES) + 1), rule="align", needs=NEEDS)
+        return Design(
+            n=made.n, rows=made.rows, flags=made.flags, x=made.x, names=made.names, cells=cells,
+            data=(y, score, sample), columns=made.columns, left_out=made.left_out,
+        )  # fmt: skip
+
+    @local(on="design")
+    def measured(self, people: People) -> Measured:
+        """Counts and sums of losses."""
+        y, score, sample = people.design.data
+        many = 2 if self.of.share else 1
+        each = losses(self.forest, score, y)
+        powers = np.stack([each, each**2], axis=2)
+        total = np.stack([powers[sample == s].sum(axis=0) for s in range(many)])
+        raw = np.stack([y, y**2], axis=1)
+        outcome = np.stack([raw[sample == s].sum(axis=0) for s in range(many)])
+        counted = people.cells("scores") if self.forest.objective == "binary" else people.derived(np.zeros((0, 0)))
+        dims = ("samples", "losses", "powers")
+        return Measured(
+            people.derived(np.bincount(sample, minlength=many).astype(float), dims=dims[:1], scale=0, known=True),
+            people.derived(total, dims=dims), people.derived(outcome, dims=(dims[0], dims[2])), counted,
+        )  # fmt: skip
+
+
+def losses(forest: Forest, score: Array, y: Array) -> Array:
+    """(n, 2): the loss that was minimised, and a second one on the scale of predictions."""
+    first = loss(OBJECTIVES[forest.objective], score, y)
+    if forest.objective == "binary":
+        second = (expit(score) - y) ** 2
+    elif forest.objective == "multiclass":
+        second = (score.argmax(axis=1) != y).astype(float)
+    else:
+        second = np.abs(forest.prediction(score) - y)
+    return np.stack([first, second], axis=1)
+
+
+NAMES: Mapping[str, tuple[str, str]] = {
+    "binary": ("log loss", "Brier score"),
+    "multiclass": ("log loss", "error rate"),
+    "squared": ("mean squared error", "mean absolute error"),
+    "poisson": ("Poisson loss", "mean absolute error"),
+}
+
+
+def trained(scored: Scored) -> Flow[tuple[list[Record], tuple[Caution, ...]]]:
+    """The table `metrics`, who is held out first, and what a reader must know of it."""
+    verdict = yield from support(scored.design)
+    found = yield from ask(scored.measured)
+    records: list[Record] = []
+    for s in reversed(range(len(found.people.value))):
+        n, sample = float(found.people.value[s]), SAMPLES[s]
+        if scored.forest.objective == "binary":
+            counts = found.cells.value[2 * s : 2 * s + 2]
+            grid = verdict.grids["scores"][2 * s : 2 * s + 2]
+            records += [_auc(counts, sample)] if (grid >= 0).all() else []
+        for name, (total, square) in zip(NAMES[scored.forest.objective], found.losses.value[s], strict=True):
+            records.append(_mean(name, total, square, n) | {"sample": sample})
+        if scored.forest.objective == "squared":
+            total, square = found.outcome.value[s]
+            left = found.losses.value[s, 0, 0] / (square - total**2 / n)
+            records.append({"metric": "R2", "estimate": float(1 - left), "conf_low": None, "conf_high": None, "sample": sample})
+    cautions = () if scored.of.share else (Caution(
+        "apparent-performance",
+        "The metrics are of the very people on whom the model was trained, and too good. Name the person's column, and "
+        "a share of the people is held out.",
+    ),)  # fmt: skip
+    return records, cautions
+
+
+def _mean(name: str, total: float, square: float, n: float) -> Record:
+    mean = total / n
+    se = float(np.sqrt(max(0.0, square / n - mean**2) / n))
+    return {"metric": name, "estimate": float(mean), "conf_low": float(mean - Z * se), "conf_high": float(mean + Z * se)}
+
+
+def _auc(counts: Array, sample: str) -> Record:
+    estimate, se = auc(counts[0], counts[1])
+    low, high = max(0.0, estimate - Z * se), min(1.0, estimate + Z * se)
+    return {"metric": "AUC", "estimate": estimate, "conf_low": low, "conf_high": high, "sample": sample}
+
+
+def auc(without: Array, having: Array) -> tuple[float, float]:
+    """Area under the ROC curve and DeLong's standard error, of people (cells,) without and with the outcome."""
+    n0, n1 = without.sum(), having.sum()
+    beaten = (np.cumsum(without) - without / 2) / n0  # of each cell with the outcome, the share of the others below
+    beating = (n1 - np.cumsum(having) + having / 2) / n1
+    area = float(having @ beaten / n1)
+    v1 = having @ (beaten - area) ** 2 / max(1, n1 - 1)
+    v0 = without @ (beating - area) ** 2 / max(1, n0 - 1)
+    return area, float(np.sqrt(v1 / n1 + v0 / n0))
+
+
+def importance(forest: Forest) -> list[Record]:
+    """The table `importance`: total gain of each feature, and its share."""
+    gains = forest.gains()
+    total = sum(gains.values())
+    order = sorted(gains, key=lambda f: -gains[f])
+    return [{"feature": f, "gain": gains[f], "share": gains[f] / total} for f in order]

@@ -1,0 +1,125 @@
+"""What a hospital remembers while trees grow: everybody's bins, score, node, and quantised gradients. It stays there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from confrere.analyses.learning.kernels import Bins, Nodes, descend, packed
+from confrere.analyses.learning.objectives import Objective, loss, slopes
+from confrere.rounds import Array, Bools, Ints
+
+Words = NDArray[np.uint64]
+
+
+class Scale(NamedTuple):
+    """What makes whole numbers of gradients: public, from the number of people and the spread of the outcome.
+
+    unit  the spread in which the outcome is counted; g, h  powers of two; bits  of the ring; base  where scores begin
+    """
+
+    unit: float
+    g: int
+    h: int
+    bits: int
+    base: tuple[float, ...]
+
+
+def scale_of(objective: Objective, n: int, unit: float, base: tuple[float, ...]) -> Scale:
+    """The finest scale at which the sum over n people cannot leave the ring: 32 bits a number while that is fine."""
+    for bits in (32, 64):
+        # 51 bits at most in a float that must be exact
+        room = min(bits - 1, 51) - np.log2(max(2, n))
+        g, h = (int(np.floor(room - np.log2(bound))) for bound in (objective.g, objective.h))
+        if bits == 64 or min(g, h) >= 10:
+            return Scale(unit, min(g, 20), min(h, 20), bits, base)
+    raise AssertionError  # the loop returns at 64
+
+
+@dataclass(eq=False)
+class State:
+    """The people of one hospital: bins (n, p), outcome (n,), scores (n, classes), node (n,) of the tree that grows."""
+
+    objective: Objective
+    scale: Scale
+    missing: int
+    bins: Bins
+    y: Array
+    words: Words
+    train: Bools  # who is not held out
+    score: Array = field(init=False)
+    node: Nodes = field(init=False)
+    inside: Bools = field(init=False)  # who is in the sample of this tree
+    packs: Ints = field(init=False)
+    tree: int = -1
+    level: int = 0
+    _slopes: tuple[Array, Array] | None = None
+
+    def __post_init__(self) -> None:
+        self.score = np.tile(np.array(self.scale.base), (len(self.y), 1))
+        self.node = np.zeros(len(self.y), dtype=np.int16)
+        self.inside = self.train
+        self.packs = np.zeros(len(self.y), dtype=np.int64)
+
+    @property
+    def classes(self) -> int:
+        """Scores of a person."""
+        return self.score.shape[1]
+
+    @property
+    def shown(self) -> Array:
+        """Scores (n,), or (n, classes) of several."""
+        return self.score if self.classes > 1 else self.score[:, 0]
+
+    @property
+    def lost(self) -> float:
+        """The loss of who is held out, in units of 2^-20: of each a whole number, so that the sum is exact."""
+        out = ~self.train
+        score = self.shown[out]
+        return float(np.rint(np.ldexp(loss(self.objective, score, self.y[out]), 20)).sum())
+
+    def descend(self, level: int, splits: Ints, size: int) -> None:
+        """Move everybody down by the splits (s, 4) of a level: node, feature, cut, default."""
+        if level <= self.level:
+            return
+        table = np.full((size, 3), -1, dtype=np.int64)
+        table[splits[:, 0]] = splits[:, 1:]
+        descend(self.bins, self.node, table, self.missing)
+        self.level = level
+
+    def begin(self, tree: int, leaves: Array, share: float, seed: int) -> None:
+        """Add the leaves (l, 2) of the tree before to the scores, and take the slopes for the next."""
+        if tree <= self.tree:
+            return
+        if tree:
+            values = np.zeros(int(leaves[:, 0].max()) + 1)
+            values[leaves[:, 0].astype(int)] = leaves[:, 1]
+            self.score[:, (tree - 1) % self.classes] += values[self.node]
+        self.tree, self.level = tree, 0
+        self.node = np.zeros(len(self.y), dtype=np.int16)
+        if share < 1:
+            self.inside = self.train & (mixed(self.words, seed, tree // self.classes) < share)
+        self._take(tree % self.classes)
+
+    def _take(self, k: int) -> None:
+        """Quantised slopes of class k; those of all classes are taken together."""
+        if self._slopes is None or k == 0:
+            self._slopes = slopes(self.objective, self.shown, self.y, self.scale.unit)
+        g, h = (s[:, k] if s.ndim > 1 else s for s in self._slopes)
+        whole = packed(np.rint(np.ldexp(g, self.scale.g)), np.rint(np.ldexp(h, self.scale.h)))
+        self.packs = whole if self.inside.all() else np.where(self.inside, whole, 0)
+
+
+def mixed(words: Words, seed: int, tree: int) -> Array:
+    """A number in [0, 1) for each person and tree, from the person's word: splitmix64 (Steele et al., OOPSLA 2014)."""
+    with np.errstate(over="ignore"):
+        z = words + np.uint64((seed * 0x9E3779B97F4A7C15 + (tree + 1) * 0xD1342543DE82EF95) % 2**64)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z = z ^ (z >> np.uint64(31))
+    return np.asarray((z >> np.uint64(11)).astype(float) * 2.0**-53)
+
+

@@ -1,0 +1,289 @@
+"""Events and person-time before, during and after an exposure that comes and goes: the table behind a safety study.
+
+Everybody is followed until the outcome, or to the end of observation (`at_risk`). Stays in the cohort `exposure` open
+windows of risk, from `lag` days after their first day to `carry_over` days after their last. Each day at risk is in one
+state: before the first window, in a window, or after one. Rates by state, the ratio of exposed to unexposed (before and
+after) crude and over strata of age and sex by Mantel-Haenszel (Greenland S, Robins JM. Biometrics 1985;41:55).
+
+Strata are joined with their neighbours until neither their events nor their time rest on few people in any state. All
+of them are told, so that nobody is in the whole who is in no stratum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from confrere.analyses import beside, rates
+from confrere.analyses.at_risk import YEAR, AtRisk, Source, followed, stays
+from confrere.analyses.finding import Finding, FlowFinding, Record, attrition
+from confrere.analyses.lexis import Axes
+from confrere.analyses.lines_of_treatment import Stays
+from confrere.errors import ModelError, StudyError
+from confrere.rounds import Array, Bools, Cells, Design, Flow, Ints, People, Sum, Verdict, ask, local, register, support
+from confrere.study.circe import Definition
+from confrere.study.ground import Ground
+from confrere.study.omop import SEX
+
+STATES = ("before", "exposed", "after")
+EXPOSED = 1
+SEXES = ("female", "male")
+NO_SEX = "neither female nor male"
+MOST_BANDS = 10
+JOINED = "Strata in which too few people are in a state, or have the outcome there, are told together with a neighbour."
+
+Strata = tuple[tuple[int, ...], ...]  # which of the finest strata are together
+
+
+class Sums(NamedTuple):
+    """Sums over people by stratum and state."""
+
+    days: Sum  # (strata * states,)
+    events: Sum  # (strata * states,)
+
+
+class Contributions(NamedTuple):
+    """What each person contributes to each stratum and state, (n, strata * states)."""
+
+    days: Array
+    events: Array
+
+
+@register("person_time")
+@dataclass(frozen=True)
+class PersonTime:
+    """Rates of cohort `outcome` by state of `exposure`, a cohort of which every stay counts, in everybody or in the
+    cohort `among`.
+
+    `lag` and `carry_over` are days from the first day of a stay to the first at risk, and from its last day to the last
+    at risk. `ages` are the first years of bands of age (on the first day at risk) and, with `sexes`, make the strata.
+    `washout` days of observation come before anybody counts.
+
+    Finding: tables `rates` (`state`, `stratum`, `events`, `person_years`, `estimate` per person-year, limits), `ratios`
+    (`measure`, `rate_ratio`, `conf_low`, `conf_high`, `p_value`: exposed against before and after) and `attrition`.
+    Errors: StudyError for settings; ModelError where too few people are exposed or have the outcome.
+    """
+
+    outcome: str
+    exposure: str
+    among: str = ""
+    lag: int = 0
+    carry_over: int = 30
+    ages: tuple[int, ...] = (0,)
+    sexes: bool = False
+    washout: int = 0
+    conf_level: float = 0.95
+    ground: Ground = Ground()
+    everybody = True  # `among` names whom it is about
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ages", tuple(self.ages))
+
+    # public
+
+    @property
+    def eras(self) -> tuple[Definition, ...]:
+        """The exposure, of which every stay counts."""
+        return (self.ground.cohort(self.exposure),)
+
+    @property
+    def cohorts(self) -> tuple[Definition, ...]:
+        """The outcome, the exposure, and whom it is counted in."""
+        return tuple(self.ground.cohort(name) for name in (self.outcome, self.exposure, self.among) if name)
+
+    @property
+    def source(self) -> Source:
+        """Whom to follow, and when."""
+        outcome, _, *within = self.cohorts
+        return Source(outcome, within[0] if within else None, self.among, self.washout, (), self.ages[0])
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The columns read."""
+        exposure = self.eras[0]
+        return (*self.source.reads, exposure.start, exposure.end, *((SEX,) if self.sexes else ()))
+
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """The columns that nobody may miss: not the days of outcome and exposure."""
+        return (*self.source.requires, *((SEX,) if self.sexes else ()))
+
+    @property
+    def about(self) -> str:
+        """The words for whom it is about."""
+        of = " in ".join(d.column for d in (self.cohorts[0], *self.cohorts[2:]))
+        since = f"from {self.ages[0]} years, after {self.washout} days{', female or male' if self.sexes else ''}"
+        return f"at risk of {of}, {since}"
+
+    @property
+    def strata(self) -> tuple[str, ...]:
+        """The finest strata: bands of age, in each the sexes."""
+        bands = [Axes((), self.ages, ()).label("ages", i) for i in range(len(self.ages))]
+        return tuple(f"{band}, {sex}" for band in bands for sex in SEXES) if self.sexes else tuple(bands)
+
+    def check(self) -> None:
+        """Settings, before anything is asked."""
+        ages = list(self.ages)
+        if not 1 <= len(ages) <= MOST_BANDS or ages != sorted({*ages}) or not 0 <= ages[0] <= ages[-1] <= 120:
+            raise StudyError(f"ages is {ages}; give the first years of 1 to {MOST_BANDS} bands, ascending, 0 to 120")
+        for name in ("washout", "carry_over"):
+            if getattr(self, name) < 0:
+                raise StudyError(f"{name} is {getattr(self, name)}; give a number of days, 0 or more")
+        if not 0 < self.conf_level < 1:
+            raise StudyError(f"conf_level is {self.conf_level}; it must be between 0 and 1")
+        if self.outcome == self.exposure:
+            raise StudyError(f"outcome and exposure are both '{self.outcome}'; name two cohorts")
+        _ = self.cohorts
+
+    # inside each hospital
+
+    def whom(self, frame: Any) -> Bools:
+        """(N,) whom it is about."""
+        return np.asarray(~np.any([*self._reasons(frame).values()], axis=0))
+
+    def selected(self, frame: Any) -> Iterator[tuple[str, tuple[str, ...], Bools]]:
+        """The same for the guard across studies: the words, the columns that select, and who (N,) they are."""
+        who = self.whom(frame)
+        yield self.about, self.requires, who
+        yield f"all {self.about}", (), who
+
+    def _reasons(self, frame: Any) -> dict[str, Bools]:
+        """(N,) who does not count, by reason."""
+        found = self.source.whom(frame, self.ground)
+        if self.sexes:
+            found[NO_SEX] = ~np.asarray(frame[SEX].isin(SEXES), dtype=bool)
+        return found
+
+    def design(self, people: People, together: Strata) -> Design:
+        """Days and events of everybody by stratum and state, and on how many people they rest."""
+        frame = people.table.frame
+        rows, left = followed(people.table, self._reasons(frame), self.ground)
+        risk = self.source.read(frame, self.ground, rows)
+        place = np.full(len(frame), -1)
+        place[rows] = np.arange(int(rows.sum()))
+        windows = stays(people.table, self.eras[0]).of(rows)
+        made = contributions(risk, windows._replace(row=place[windows.row]), self.lag, self.carry_over)
+        merged = np.zeros(len(self.strata), dtype=np.int64)
+        for group, places in enumerate(together):
+            merged[list(places)] = group
+        data = by_stratum(made, merged[self._stratum(frame, rows, risk)], len(together))
+        return Design(
+            n=int(rows.sum()), rows=rows, data=data, columns=self.reads, left_out=left,
+            cells=_supports(data, risk.stop - risk.start, len(together)),
+        )  # fmt: skip
+
+    def _stratum(self, frame: Any, rows: Bools, risk: AtRisk) -> Ints:
+        """(n,) the finest stratum of each person, by age on the first day at risk."""
+        age = np.floor((risk.start - risk.birth) / YEAR)
+        band = np.maximum(np.searchsorted(np.array(self.ages), age, side="right") - 1, 0)
+        if not self.sexes:
+            return np.asarray(band, dtype=np.int64)
+        return np.asarray(len(SEXES) * band + np.asarray(frame[SEX] == SEXES[1])[rows], dtype=np.int64)
+
+    @local(on="design")
+    def summed(self, people: People) -> Sums:
+        """Days and events by stratum and state, which are whole numbers."""
+        most = len(self.strata) * len(STATES)
+        return Sums(*(people.derived(m.sum(axis=0), dims=("strata and states",), bounds=(most,), scale=0)
+                      for m in people.design.data))  # fmt: skip
+
+    # sums only
+
+    def flow(self) -> FlowFinding:
+        """Join strata until all may be told; then sum."""
+        together, verdict = yield from self._settled()
+        got = yield from ask(self.summed)
+        days, events = (s.value.reshape(len(together), len(STATES)) for s in (got.days, got.events))
+        names = ["; ".join(self.strata[i] for i in places) for places in together]
+        records = [self._rate("", state, events.sum(axis=0)[s], days.sum(axis=0)[s]) for s, state in enumerate(STATES)]
+        if len(together) > 1:
+            records += [
+                self._rate(name, state, events[g, s], days[g, s])
+                for g, name in enumerate(names)
+                for s, state in enumerate(STATES)
+            ]
+        tables = {"rates": records, "ratios": self._ratios(events, days), "attrition": attrition(verdict)}
+        notes = (JOINED,) if len(together) < len(self.strata) else ()
+        cite = (rates.ULM, rates.GREENLAND) if len(together) > 1 else (rates.ULM,)
+        return Finding("person_time", verdict.n, verdict.hospitals, tables, round(events.sum()), notes=notes, cite=cite)
+
+    def _settled(self) -> Flow[tuple[Strata, Verdict]]:
+        """The finest strata that may be told side by side."""
+        together: Strata = tuple((i,) for i in range(len(self.strata)))
+        while True:
+            verdict = yield from support(self.design, together)
+            few = {i // len(STATES) for i, _ in beside.few(verdict)}
+            if not few:
+                return together, verdict
+            if len(together) == 1:
+                raise ModelError(
+                    f"too few people have '{self.outcome}' before, during or after '{self.exposure}', or are at risk "
+                    f"there; take a longer carry_over, a commoner outcome, or more hospitals"
+                )
+            low = self._neighbour(together, min(few))
+            together = (*together[:low], together[low] + together[low + 1], *together[low + 2 :])
+
+    def _neighbour(self, together: Strata, place: int) -> int:
+        """The left one of two places to join, one of them this: within a band of age if it can be, else the next."""
+        wide = len(SEXES) if self.sexes else 1
+        bands = [{i // wide for i in one} for one in together]
+        if place and (bands[place - 1] & bands[place] or place + 1 == len(together)):
+            return place - 1
+        return place
+
+    def _rate(self, stratum: str, state: str, events: float, days: float) -> Record:
+        found = rates.rate(events, days / YEAR, self.conf_level)
+        record: Record = {"stratum": stratum, "state": state, "events": round(events), "person_years": days / YEAR}
+        return record | found._asdict()
+
+    def _ratios(self, events: Array, days: Array) -> list[Record]:
+        """Exposed against before and after, crude and over strata; `events` and `days` (strata, states)."""
+        other = [s for s in range(len(STATES)) if s != EXPOSED]
+        e, t = (np.stack([m[:, EXPOSED], m[:, other].sum(axis=1)], axis=1) for m in (events, days))
+        found = {"crude": rates.ratio(e.sum(axis=0), t.sum(axis=0), self.conf_level)}
+        if len(e) > 1:
+            found["Mantel-Haenszel"] = rates.mantel_haenszel(e, t, self.conf_level)
+        return [
+            {"measure": name, "rate_ratio": r.limits.estimate, "rr_low": r.limits.conf_low,
+             "rr_high": r.limits.conf_high, "p_value": r.p_value}
+            for name, r in found.items()
+        ]  # fmt: skip
+
+
+def contributions(risk: AtRisk, windows: Stays, lag: int, carry_over: int) -> Contributions:
+    """Days (n, 3) in each state, and the state of the event (n, 3), of people whose stays are `windows`."""
+    open_ = Stays(windows.row, windows.start + lag, windows.end + carry_over)
+    open_ = open_.clipped(risk.start, risk.stop - 1).joined()
+    n, length = risk.start.size, open_.end - open_.start + 1
+    exposed = np.bincount(open_.row, length, minlength=n)
+    first, last = risk.stop.copy(), np.full(n, -np.inf)
+    np.minimum.at(first, open_.row, open_.start)
+    np.maximum.at(last, open_.row, open_.end)
+    before = first - risk.start
+    days = np.stack([before, exposed, risk.stop - risk.start - before - exposed], axis=1)
+    event_day = risk.stop - 1
+    state = np.where(last == event_day, EXPOSED, np.where(event_day < first, 0, 2))
+    return Contributions(days, (state[:, None] == np.arange(len(STATES))) & risk.event[:, None])
+
+
+def by_stratum(made: Contributions, stratum: Ints, strata: int) -> Contributions:
+    """The same in the columns of each person's stratum: (n, strata * states)."""
+    own = (stratum[:, None] == np.arange(strata)).astype(float)
+    return Contributions(*((own[:, :, None] * m[:, None, :]).reshape(len(own), strata * len(STATES)) for m in made))
+
+
+def _supports(data: Contributions, whole: Array, strata: int) -> dict[str, Cells]:
+    """On how many people each number rests, and each difference of two of a stratum; and all the time at risk (n,)."""
+    made: dict[str, Cells] = {}
+    for first in range(0, strata * len(STATES), len(STATES)):
+        own = slice(first, first + len(STATES))
+        made |= beside.cells("days", data.days[:, own], first=first) | beside.cells(
+            "events", data.events[:, own], first=first
+        )
+        # days in all states together: of those who have another number than is usual
+        inside = np.where(data.days[:, own].any(axis=1), whole, 0.0)
+        made[f"whole {first}:{first}"] = beside.anyone((inside != 0) & (inside != beside.usual(inside)))
+    return made

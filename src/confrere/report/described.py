@@ -1,0 +1,74 @@
+"""Figures of whom a study is about: flow of people, overlap of cohorts, treatment pathways, rates over years."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from confrere.report import flow_diagram, rate_plot, sunburst, upset
+from confrere.report.flow_diagram import Diagram
+from confrere.report.rate_plot import Rates
+from confrere.report.schema import Record
+from confrere.report.sunburst import Sunburst
+from confrere.report.upset import Upset
+from confrere.report.words import Words
+
+if TYPE_CHECKING:
+    from confrere.report.vega import Chart, Datasets
+
+Picture = Diagram | Upset | Sunburst | Rates
+FUNNELS = ("cohort", "worklist", "recruitment")  # methods whose funnel is a flow of people
+
+
+class Described(NamedTuple):
+    """A figure before it has a file: its name, title, description for who cannot see it, panel and records."""
+
+    name: str
+    title: str
+    description: str
+    panel: Picture
+    records: list[Record]
+
+
+def described(analysis: Mapping[str, Any], study: Mapping[str, Any], words: Words, level: float) -> Iterator[Described]:
+    """The figures of one analysis, in the order in which they are read."""
+    tables = analysis["tables"]
+    if tables.get("overlap") and tables.get("totals"):
+        shown = upset.upset(tables["overlap"], tables["totals"], words)
+        if shown.bars:
+            yield Described(
+                "overlap", words("People in several cohorts"), upset.said(shown, words), shown, tables["overlap"]
+            )
+    if tables.get("pathways"):
+        ways = sunburst.sunburst(tables["pathways"])
+        if ways.arcs:
+            yield Described("pathways", words("Treatment pathways, the first line in the middle"),
+                            sunburst.said(ways, words), ways, tables["pathways"])  # fmt: skip
+    for name, title in (("rates", "Rates"), ("prevalence", "Prevalence")):
+        if tables.get(name) and (points := rate_plot.rates(tables[name], words, level)):
+            yield Described(name, words(title), rate_plot.said(points, words), points, tables[name])
+    yield from _flow(analysis, study, words)
+
+
+def _flow(analysis: Mapping[str, Any], study: Mapping[str, Any], words: Words) -> Iterator[Described]:
+    """Of a funnel; else of who was left out, where a study is about a cohort."""
+    tables, diagram, records = analysis["tables"], None, []
+    if analysis["method"] in FUNNELS and tables.get("funnel"):
+        records = tables["funnel"]
+        diagram = flow_diagram.of_funnel(records, words)
+    elif study.get("target") and tables.get("attrition"):
+        records = tables["attrition"]
+        diagram = flow_diagram.of_attrition(records, words)
+    if diagram is not None:
+        yield Described("flow", words("Flow of people"), flow_diagram.said(diagram, words), diagram, records)
+
+
+def draw_described(panel: Picture, words: Words) -> tuple[Chart, Datasets]:
+    """The chart of a panel, and its rows."""
+    if isinstance(panel, Diagram):
+        return flow_diagram.draw_flow(panel, words)
+    if isinstance(panel, Upset):
+        return upset.draw_upset(panel, words)
+    if isinstance(panel, Sunburst):
+        return sunburst.draw_sunburst(panel, words)
+    return rate_plot.draw_rates(panel, words)

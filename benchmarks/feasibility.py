@@ -65,7 +65,7 @@ def measured(folder: Path, count: int, people: int, times: int) -> dict[str, Any
         begun = time.perf_counter()
         with copied(sources, text, Path(place), Schema()) as copies:
             explorer = Explorer(analysis, copies, 11)
-            explorer.count(explorer.rules)
+            pictures(explorer.count(explorer.rules), tongue)
             start, seconds = time.perf_counter() - begun, list[float]()
             for rules, _ in zip(changes(explorer.rules), range(times), strict=False):
                 begun = time.perf_counter()

@@ -35,6 +35,8 @@ LEAKS = {
         "effect (overlap weights, a mark)",
         RANGES,
     ): "1 of 180 people over 0.5, at 0.59: 0.48 by the propensity alone, of whose two terms all else is known",
+    ("effect (overlap weights, a mark)", HEAVY): "2.8 % of 180 people over 0.5: outliers carry a term",
+    ("effect (weighting)", HEAVY): "1.1 % of 180 people over 0.5, the largest 0.96: outliers carry a term",
     ("logistic", HEAVY): "1.5 % of 135 people over 0.5, the largest 0.98: outliers carry a term",
     ("poisson", HEAVY): "1.5 % of 135 people over 0.5, the largest 0.99",
     ("glm (gamma)", HEAVY): "1.5 % of 135 people over 0.5, the largest 0.78",

@@ -49,12 +49,6 @@ method = "occurrence"
 outcome = "diabetes"
 years = [2012, 2019]
 ages = [20, 60]
-[[analysis]]
-name = "safety"
-method = "person_time"
-outcome = "amlodipine"
-exposure = "lisinopril"
-carry_over = 365
 """
 
 

@@ -72,7 +72,8 @@ TABLES: Settings = [
 CIRCE = '{"PrimaryCriteria": {"CriteriaList": [{"Death": {}}]}, "InclusionRules": [{"name": "old"}, {"name": "ill"}]}'
 COHORTS: Settings = [{"method": "cohort", "definition": CIRCE}]
 EFFECTS: Settings = [
-    {"method": "effect", "treatment": "treated", "outcome": "recur", "confounders": "age + C(size)", "trim": [0.05, 0.6]},
+    {"method": "effect", "treatment": "treated", "outcome": "recur", "confounders": "age + C(size)",
+     "trim": [0.05, 0.6]},
     {"method": "effect", "treatment": "treated", "outcome": "er", "confounders": "age + nodes", "estimator": "aipw",
      "folds": 2},
     {"method": "effect", "treatment": "treated", "outcome": "nodes", "confounders": "age", "estimator": "gformula",
@@ -144,7 +145,8 @@ def people() -> Frames:
             frame[able.rule(j)] = (rng.random(len(frame)) < 0.6).astype(float)
         frame[Look("trial", "Seen", "2026-10-31").column] = rng.integers(0, 8, len(frame)).astype(float)
         frame["_sex"] = np.where(rng.random(len(frame)) < 0.5, "female", "male")
-        frame["_birth"], frame["_observed_from"] = rng.integers(-14000, 0, len(frame)), rng.integers(15000, 16000, len(frame))
+        frame["_birth"] = rng.integers(-14000, 0, len(frame))
+        frame["_observed_from"] = rng.integers(15000, 16000, len(frame))
         frame["_observed_to"] = frame["_observed_from"] + rng.integers(400, 3000, len(frame))
         for name, text in NAMED.items():
             d, inside = definition(text), rng.random(len(frame)) < (1.0 if name == "all" else 0.5)

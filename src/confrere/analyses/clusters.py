@@ -106,6 +106,8 @@ class Method(Protocol):
     @property
     def repeats(self) -> int: ...
     @property
+    def starts(self) -> int: ...
+    @property
     def groups(self) -> tuple[tuple[str, ...], ...]: ...
     def part(self, clusters: int, sample: Sample) -> Part: ...
     def begin(self, basis: Basis, clusters: int, starts: int) -> list[Model]: ...
@@ -208,9 +210,14 @@ def starts_of(basis: Basis, clusters: int, starts: int, seed: int) -> list[Array
     return [along, *drawn]
 
 
-def affordable(numbers: float, cost: int) -> int:
-    """How many starts so many numbers are enough for, if a round costs so many. ModelError for too few rounds."""
-    if numbers < cost * ROUNDS:
+def affordable(numbers: float, cost: int, sample: Sample) -> int:
+    """How many starts are affordable, if a round costs so many of the `numbers` that may be asked of everybody.
+
+    ModelError where everybody is too few for a start.
+    """
+    low, high = SHARES.get(sample.which, (0.0, 1.0))
+    numbers *= high - low
+    if not sample.which and numbers < cost * ROUNDS:
         raise ModelError(
             f"a round costs {cost} numbers, and the budget for so many people leaves {max(0, int(numbers))}: fewer "
             f"than {ROUNDS} rounds. Ask for fewer clusters or columns, or about more people"
@@ -281,7 +288,7 @@ def rand_index(table: Array) -> float | None:
 def _split(method: Method, basis: Basis, clusters: int, number: int, share: float) -> Flow[float | None]:
     """The agreement on a third sample of what was learnt from two."""
     name = f"c{clusters} s{number}"
-    starts = method.begin(basis, clusters, 1)
+    starts = method.begin(basis, clusters, method.starts)
     learnt = yield from together(
         *(method.part(clusters, Sample(which, name)).learn(basis, starts, share) for which in "ab")
     )

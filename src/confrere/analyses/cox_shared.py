@@ -40,7 +40,7 @@ from confrere.analyses.risksets import RiskSets, Tied, tied
 from confrere.analyses.scaling import Scales, Standard, indicators, scales, standard
 from confrere.errors import ModelError
 from confrere.rounds import Array, Bools, Cells, Design, Flow, Ints, People, Sum, Verdict, ask, local, register, support
-from confrere.study.ground import Ground, Rows, model_of
+from confrere.study.ground import Rows, model_of
 
 BLOCKS = 64  # blocks of cells over which S1 is averaged at the first point
 

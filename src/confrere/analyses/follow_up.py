@@ -186,7 +186,7 @@ class FollowUp:
 
 
 def stacked(people: People, values: Array | None) -> Sum:
-    """Sums of values (n,), or people, on each kind's own grid, the kinds one below the other: (kinds * groups, cells)."""
+    """Sums of values (n,), or people, on each kind's own grid, one kind below the other: (kinds * groups, cells)."""
     sums = [people.cells(kind, values) for kind in people.design.cells]
     width = max(s.value.shape[1] for s in sums)
     rows = [np.pad(s.value, ((0, 0), (0, width - s.value.shape[1]))) for s in sums]

@@ -143,7 +143,7 @@ class Lloyd:
         """The best of several starts; each may use its part of the budget."""
         told: list[Model] = []
         best: Fitted | None = None
-        starts = starts[: affordable(share * basis.budget, self.clusters * (1 + len(basis.names)) + 1)]
+        starts = starts[: affordable(share * basis.budget, self.clusters * (1 + len(basis.names)) + 1, self.sample)]
         for start in starts:
             fitted = yield from self.climb(basis, start, told, share / len(starts))
             if fitted and (best is None or fitted.value > best.value * (1 + 1e-9)):

@@ -153,7 +153,7 @@ class EM:
         """The best of several starts; each may use its part of the budget."""
         layout = Layout.of(self, basis.marks)
         cost = self.clusters * (1 + len(basis.names) + len(layout.products[0])) + 3
-        starts = starts[: affordable(share * basis.budget, cost)]
+        starts = starts[: affordable(share * basis.budget, cost, self.sample)]
         best: Fitted | None = None
         for number, start in enumerate(starts):
             climb = Climb(self, basis, layout, cost, number * ASKED)

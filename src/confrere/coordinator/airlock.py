@@ -10,6 +10,7 @@ those of human output checkers in research data centres.
     extremes       a minimum, a maximum, an estimate that one person decides
     saturated      a model with as many parameters as groups, which gives back their counts
     freedom        fewer than 10 residual degrees of freedom
+    diagnostics    a threshold that the study set for the design itself is missed: the result stays unseen
     differences    two analyses of the study whose numbers of people differ by 1 to k-1
 
 A check passes, fails, or asks for a review: what only somebody who knows the data can judge. Reasons name places and
@@ -37,9 +38,13 @@ ACRO: Final = (
     "Green E, Ritchie F, Smith J. Automatic Checking of Research Outputs (ACRO): a tool for dynamic disclosure "
     "checks. Eurostat 2021"
 )
+LEGEND: Final = (
+    "Schuemie MJ, Ryan PB, Pratt N, et al. Principles of Large-scale Evidence Generation and Evaluation across a Network "
+    "of Databases (LEGEND). J Am Med Inform Assoc 2020;27:1331-1337"
+)
 SOURCES: Final = {
     "cells": HANDBOOK, "complementary": HANDBOOK, "tails": ACRO, "extremes": HANDBOOK, "saturated": HANDBOOK,
-    "freedom": ACRO, "differences": HANDBOOK,
+    "freedom": ACRO, "diagnostics": LEGEND, "differences": HANDBOOK,
 }  # fmt: skip
 FREEDOM: Final = 10  # residual degrees of freedom; ACRO's safe_dof_threshold
 ABSURD: Final = 10.0  # |statistic| over this times the root of n: the term all but determines the outcome
@@ -94,7 +99,7 @@ def checks(findings: Mapping[str, Finding], rule: Rule) -> tuple[Check, ...]:
 
 
 def _of(name: str, finding: Finding, rule: Rule) -> Iterator[Check]:
-    """The six checks of one finding."""
+    """The six checks of one finding, and a seventh of those whose study set thresholds for the design."""
     last = rule.k - 1
     yield _told(
         name, "cells", rule, _cells(finding, rule), f"No count of 1 to {last} people.", f"Counts of 1 to {last} people"
@@ -110,6 +115,8 @@ def _of(name: str, finding: Finding, rule: Rule) -> Iterator[Check]:
     yield _extremes(name, finding, rule)
     yield _saturated(name, finding, rule)
     yield _freedom(name, finding)
+    if rows := finding.tables.get("diagnostics"):
+        yield _diagnostics(name, rows)
 
 
 def _told(name: str, check: str, rule: Rule, places: Iterable[Place], good: str, bad: str) -> Check:
@@ -138,6 +145,13 @@ def _row(record: Record, field: str = "") -> str:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _diagnostics(name: str, rows: Sequence[Record]) -> Check:
+    """Whether the design is within the thresholds of the study; what it found is not looked at."""
+    missed = [str(row["diagnostic"]) for row in rows if not row["passed"]]
+    said = f"Beyond the study's thresholds: {', '.join(missed)}." if missed else "Within the study's thresholds."
+    return Check(name, "diagnostics", "fail" if missed else "pass", said, SOURCES["diagnostics"])
 
 
 # Counts -------------------------------------------------------------------------------------------------------

@@ -336,6 +336,11 @@ def _wishes(analysis: Any) -> dict[str, Wish]:
         found[weights] = Wish("weight")
     if treatment := getattr(analysis, "treatment", ""):  # which must have two sides
         found[treatment] = Wish(values=(0.0, 1.0))
+    for known in getattr(analysis, "formulas", ()):  # outcomes and treatments of ratios: marks, or times
+        model = model_of(known, analysis.ground)
+        found = wishes(model) | found
+        if model.outcome is not None and model.outcome.kind == "value":
+            found |= {c: Wish(values=(0.0, 1.0)) for c in model.columns}
     formula = getattr(analysis, "formula", "")
     if formula:
         model = model_of(formula, analysis.ground)

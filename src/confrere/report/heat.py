@@ -80,7 +80,7 @@ def draw_heat(panel: Heat, words: Words) -> tuple[Layers, Datasets]:
         x=alt.X("column:N", sort=columns, title=panel.axis, axis=alt.Axis(labelAngle=0, orient="top")),
         y=alt.Y("row:N", sort=order, title=None, axis=alt.Axis(labelLimit=260)),
     )
-    scale = alt.Scale(domain=[-panel.reach, 0, panel.reach], range=[PALETTE[0], PAPER, PALETTE[1]])
+    scale = alt.Scale(domain=[-panel.reach, 0, panel.reach], range=[PALETTE[0], PAPER, PALETTE[1]], interpolate="rgb")
     squares = base.mark_rect(stroke=PAPER).encode(color=alt.Color("value:Q", scale=scale, legend=None))
     letters = base.mark_text().encode(
         text="text:N",

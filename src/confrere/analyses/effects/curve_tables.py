@@ -120,7 +120,7 @@ def _places(drawn: Drawn, most: int) -> list[Place]:
 
 def _some(ends: Ints) -> Ints:
     """At most BANDS of the ends, evenly spaced."""
-    return ends[np.unique(np.linspace(0, len(ends) - 1, min(len(ends), BANDS)).round().astype(int))]
+    return np.asarray(ends[np.unique(np.linspace(0, len(ends) - 1, min(len(ends), BANDS)).round().astype(int))])
 
 
 def _derivatives(drawn: Drawn, wanted: Sequence[Wanted], places: Sequence[Place]) -> Array:

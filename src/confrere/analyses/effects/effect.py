@@ -15,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from confrere.analyses.effects import controls, sensitivity
+from confrere.analyses.effects.controls import Control, Diagnostics
 from confrere.analyses.effects.nuisance import Among
 from confrere.analyses.effects.weighting import Estimand, Weighting
 from confrere.analyses.finding import Finding
@@ -47,10 +49,14 @@ class Effect:
     `folds` of 2 or more cross-fit the models of `aipw`, by a keyed hash of the person.
 
     Where the outcome is `Surv(time, event)`, `iptw` gives the hazard ratio (`baseline` and `ties` as in `cox`; of the
-    `cause`, where causes compete), and from the weighted curves risks at the `times`, and the restricted mean until `tau`.
+    `cause`, where causes compete), and from the weighted curves risks at `times`, and the restricted mean until `tau`.
 
-    Finding: tables `effects` (a record per measure; ratios on the log scale, and as `ratio`), `arms`, and with
-    propensities `balance`, `overlap`, `propensity`; `attrition`. Standard errors account for the estimated models.
+    `controls` are outcomes or treatments of which the effect is known: systematic error is learned from them, and the
+    effect calibrated. `diagnostics` are thresholds; where one is missed, the airlock holds the result. `beside` are other
+    outcomes that everybody must have too, so that several effects are about the same people. Without `balance` that table is not asked.
+
+    Finding: tables `effects` (a record per measure; ratios on the log scale, and as `ratio`), `arms`, `sensitivity`, with
+    controls `controls` and `calibrated`, with thresholds `diagnostics`, with propensities `balance`, `overlap`, `propensity`; `attrition`. Standard errors account for the estimated models.
     Errors: ModelError where nobody or everybody is treated, a term separates the treatment, an arm has no outcome.
     """
 
@@ -72,6 +78,10 @@ class Effect:
     cause: str = ""
     times: tuple[float, ...] = ()
     tau: float | None = None
+    controls: tuple[Control, ...] = ()
+    diagnostics: Diagnostics | None = None
+    beside: tuple[str, ...] = ()
+    balance: bool = True
     ground: Ground = Ground()
 
     def check(self) -> None:
@@ -79,6 +89,7 @@ class Effect:
         self.weighting  # noqa: B018  (its bounds are checked as it is made)
         _check_formulas(self)
         _check_choices(self)
+        controls.check(self)
         if self.followed:
             from confrere.analyses.effects.survival import check
 
@@ -99,6 +110,16 @@ class Effect:
         """Outcome, treatment, confounders and outcome model in one formula: all that the study reads."""
         more = f" + {self.outcome_model}" if self.outcome_model else ""
         return f"{self.outcome} ~ {self.treatment} + {self.confounders}{more}"
+
+    @property
+    def formulas(self) -> tuple[str, ...]:
+        """The formulas of what is known, which say what their columns are."""
+        return controls.formulas(self)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Columns that controls, and outcomes beside this one, are made of."""
+        return controls.columns(self)
 
     @property
     def treating(self) -> str:
@@ -133,22 +154,28 @@ class Effect:
     @property
     def about(self) -> Ground:
         """The ground of every part: all parts are about the people who have all columns."""
-        columns = {*self.ground.complete, *model_of(self.formula, self.ground).columns}
+        columns = {*self.ground.complete, *model_of(self.formula, self.ground).columns, *self.reads}
         marked = self.ground.marked(*self.times, *(() if self.tau is None else (self.tau,)))
         return replace(marked, complete=tuple(sorted(columns, key=lambda name: (name != LEFT, name))))
 
     @property
     def among(self) -> Among:
         """Whom the effect is about, before any trimming: outcome, treatment, terms of both models are defined."""
-        needs = (f"{self.outcome} ~ 1", self.treating, *((self.outcoming,) if self.standardises else ()))
+        outcomes = tuple(f"{outcome} ~ 1" for outcome in self.beside or (self.outcome,))
+        needs = (*outcomes, self.treating, *((self.outcoming,) if self.standardises else ()))
         return Among(needs, self.treating if self.hospital_effects else "")
 
     # sums only
 
     def flow(self) -> Flow[Finding]:
         """The flow of the file that answers for this kind of outcome."""
+        if self.controls or self.diagnostics is not None:
+            return (yield from controls.controlled(self))
         outcome = model_of(f"{self.outcome} ~ 1", self.ground).outcome
-        return (yield from ANSWERS[outcome.kind if outcome else "value"](self))
+        found = yield from ANSWERS[outcome.kind if outcome else "value"](self)
+        table = sensitivity.of(found, model_of(f"{self.outcome} ~ 1", self.ground).columns)
+        tables = {**found.tables, "sensitivity": table}
+        return replace(found, tables=tables, cite=(*found.cite, sensitivity.VANDERWEELE))
 
 
 def _means(effect: Effect) -> Flow[Finding]:

@@ -18,7 +18,7 @@ from confrere.analyses.effects.arms import Arms, Models, Outcomes, Scale
 from confrere.analyses.effects.effect import Effect
 from confrere.analyses.effects.hospital_effects import OwnIntercepts
 from confrere.analyses.effects.influence import Lean, lean_of
-from confrere.analyses.effects.nuisance import Among, Learned, Nuisance, Trim, learned
+from confrere.analyses.effects.nuisance import Among, Learned, Nuisance, learned
 from confrere.analyses.finding import Caution, Citation, Finding, Record, attrition, count
 from confrere.analyses.outcomes import INTERCEPT
 from confrere.errors import ModelError
@@ -74,7 +74,7 @@ def estimated(effect: Effect) -> Flow[Finding]:
     arms = Arms(effect, effect.among)
     verdict = yield from support(arms.design)
     start = yield from ask(arms.outcomes)
-    _check_arms(start, verdict)
+    check_arms(start, verdict)
     weighed = None
     if effect.weighs:
         weighed = yield from weigh(effect)
@@ -82,8 +82,8 @@ def estimated(effect: Effect) -> Flow[Finding]:
             arms = Arms(effect, weighed.among)
             verdict = yield from support(arms.design)
             start = yield from ask(arms.outcomes)
-            _check_arms(start, verdict)
-    family = effect.family or _family(start)
+            check_arms(start, verdict)
+    family = effect.family or guessed_family(start)
     models, learnt = yield from _models(arms, family, weighed, start, verdict)
     means = yield from _found(arms, Fits(models, learnt, weighed), start, verdict)
     return _finding(effect, Found(family, verdict, start, weighed, means))
@@ -167,7 +167,7 @@ def _found(arms: Arms, fits: Fits, start: Outcomes, verdict: Verdict) -> Flow[Me
 
 def _balanced(arms: Arms, fits: Fits, sums: balance.Arms, budget: int) -> Flow[list[Record]]:
     """The table of balance; variance ratios where the budget of numbers is ample."""
-    if fits.weighed is None:
+    if fits.weighed is None or not arms.effect.balance:
         return []
     found = fits.weighed.learned
     frame, weight = found.model.frame, (float(sums.weight[0]), float(sums.weight[1]))
@@ -182,7 +182,7 @@ def _people(start: Outcomes, verdict: Verdict) -> Array:
     return np.array([verdict.n - treated, treated])
 
 
-def _check_arms(start: Outcomes, verdict: Verdict) -> None:
+def check_arms(start: Outcomes, verdict: Verdict) -> None:
     """Both arms have people, and outcomes that differ."""
     treated = float(start.treated.value)
     if not 0 < treated < verdict.n:
@@ -193,7 +193,7 @@ def _check_arms(start: Outcomes, verdict: Verdict) -> None:
         raise ModelError("the outcome is the same for everybody: there is no effect to find. Check its column")
 
 
-def _family(start: Outcomes) -> str:
+def guessed_family(start: Outcomes) -> str:
     """Binomial where all outcomes are 0 or 1, as sums equal to sums of squares say; else gaussian."""
     y, yy, _ = start.outcome.value
     return "binomial" if abs(y - yy) <= 1e-11 * abs(yy) else "gaussian"
@@ -216,7 +216,7 @@ class Found(NamedTuple):
     @property
     def events(self) -> Array | None:
         """People with the outcome by arm (2,); None unless it is 0 or 1."""
-        if _family(self.start) != "binomial":
+        if guessed_family(self.start) != "binomial":
             return None
         everybody, _, treated = self.start.outcome.value
         return np.array([everybody - treated, treated])
@@ -228,7 +228,10 @@ def _finding(effect: Effect, f: Found) -> Finding:
         "effects": measures.effects(measures.BY_FAMILY[f.family], f.means.mean, f.means.vcov),
         "arms": _arms(f),
     }
+    y, yy, _ = f.start.outcome.value / f.verdict.n
+    sd = float(np.sqrt((yy - y**2) * f.verdict.n / (f.verdict.n - 1)))
     facts: dict[str, Any] = {"estimator": effect.estimator, "estimand": effect.estimand, "family": f.family}
+    facts |= {"outcome_sd": sd} if f.family == "gaussian" else {}
     said = _few(f)
     if f.weighed is not None:
         found, histogram = f.weighed.learned, f.weighed.overlap

@@ -58,7 +58,8 @@ class Among(NamedTuple):
     """Whom a fit or an estimate is about.
 
     `needs` are formulas that must be defined for a person, beside the fit's own. With `varies`, a formula, nobody of a
-    hospital in which its left side is the same for all. Of `folds` the `fold` is left out; -1 leaves out none.
+    hospital in which its left side is the same for all. Of `folds` the `fold` is left out; -1 leaves out none. `half`
+    0 or 1 is about that half of the people, by another keyed hash; -1 about all.
     """
 
     needs: tuple[str, ...] = ()
@@ -66,6 +67,7 @@ class Among(NamedTuple):
     trim: Trim | None = None
     folds: int = 1
     fold: int = -1
+    half: int = -1
 
     def of(self, people: People, ground: Ground, own: str, rows: Bools) -> tuple[Bools, Bools]:
         """Of the rows (N,) on which the formula `own` is defined: who is in the effect, who of these in the fit."""
@@ -74,6 +76,8 @@ class Among(NamedTuple):
         for formula in self.needs:
             if formula != own:
                 inside &= finite(model_of(formula, ground).evaluate(frame, pooled), None)
+        if self.half >= 0:
+            inside[inside] = people.words("halves", frame[ground.person][inside], shared=True) % np.uint64(2) == self.half
         self._varying(inside, frame, ground)
         if self.trim is not None:
             got = model_of(self.trim.model.formula, ground).evaluate(frame, pooled)
@@ -99,6 +103,8 @@ class Among(NamedTuple):
         """Why somebody who is complete is not in the effect."""
         if self.trim is not None:
             return "propensity beyond the bounds"
+        if self.half >= 0:
+            return "in the other half of the people"
         return "treatment does not vary in the hospital" if self.varies else "not defined by another model"
 
 

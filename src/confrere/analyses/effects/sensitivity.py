@@ -77,12 +77,13 @@ def e_value_of_limit(ratio: Ratio) -> float:
 
 
 def sensitivity(effects: Sequence[Record], about: About) -> list[Record]:
-    """A record per record of `effects`, by `measure` (and `time`, where it has one).
+    """A record per record of `effects`, by `measure` (and `cause` and `time`, where it has them).
 
     `risk_ratio` is what stands for the effect, made as `by` says; `e_value` and `e_value_limit`; `tipping` and
     `tipping_missing` (None where there is nothing to tip, or nothing that missing people could do would tip it).
     """
-    return [_record(r, about) for r in effects]
+    ratios = {_place(r): r for r in effects if r["measure"] == "risk ratio"}
+    return [_record(r, about, ratios.get(_place(r))) for r in effects]
 
 
 def of(finding: Finding, outcome: Sequence[str]) -> list[Record]:
@@ -105,9 +106,17 @@ def _missing(finding: Finding, outcome: set[str]) -> float:
     return float(sum(left) / (finding.n + sum(left)))
 
 
-def _record(effect: Record, about: About) -> Record:
+def _place(effect: Record) -> tuple[str, float | None]:
+    """What tells records of the same measure apart: cause and time, where effects have them."""
+    return str(effect.get("cause", "")), effect.get("time")
+
+
+def _record(effect: Record, about: About, beside: Record | None) -> Record:
     ratio = risk_ratio(effect, about)
-    record: Record = {"measure": effect["measure"], **({"time": effect["time"]} if "time" in effect else {})}
+    if ratio is None and beside is not None and effect["measure"] == "risk difference":
+        ratio = risk_ratio(beside, about)
+        ratio = None if ratio is None else ratio._replace(by="ratio of the means")
+    record: Record = {name: effect[name] for name in ("measure", "cause", "time") if name in effect}
     said = [None, None, None, ""] if ratio is None else [
         ratio.estimate, e_value(ratio.estimate), e_value_of_limit(ratio), ratio.by,
     ]  # fmt: skip

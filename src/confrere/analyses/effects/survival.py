@@ -152,6 +152,8 @@ def _causes(effect: Effect) -> tuple[str, ...]:
 
 def _balanced(arms: Arms, propensity: Weighed, sums: balance.Arms, budget: int) -> Flow[list[Record]]:
     """The table of balance."""
+    if not arms.by.effect.balance:
+        return []
     learned = propensity.learned
     frame, names = learned.model.frame, [name for name in learned.names if name != INTERCEPT]
     asks = ask(arms.balanced, frame, (float(sums.weight[0]), float(sums.weight[1]))), ask(arms.spreads, frame)

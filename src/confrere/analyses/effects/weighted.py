@@ -5,8 +5,8 @@ g_i = dT/dw_i. If T does not change when all weights are multiplied, or is 0 as 
 
     phi_i = w_i g_i + D H^-1 s_i + E (a_i - share)/n,   D = sum g_i dw_i/dalpha,   E = sum g_i dw_i/dshare
 
-with the propensity's coefficients alpha, information H and scores s_i; E is there with stabilised weights, whose share of
-treated people is an estimate too. Var(T) = sum phi_i^2. So a method gives g, and two rounds give its variance.
+with the propensity's coefficients alpha, information H and scores s_i; E is there with stabilised weights, whose share
+of treated people is an estimate too. Var(T) = sum phi_i^2. So a method gives g, and two rounds give its variance.
 
 Sources: Shu, Young, Toh & Wang, Biometrics 2021;77:1101 (weighted Cox); Hajage, Chauvet, Belin, et al., Stat Med
 2018;37:2789 (linearisation); Deville, Surv Methodol 1999;25:193. Matches R `ipwCoxCSV` and stacked equations.
@@ -85,7 +85,8 @@ def weighed(people: People, by: By, ground: Ground) -> Design:
     arm, x = made.x[:, 0], made.x[:, 1:]
     if bad := int(((arm != 0) & (arm != 1)).sum()):
         raise DataError(
-            f"treatment {by.effect.treatment!r} is neither 0 nor 1 for {bad} people; declare its two levels, or recode it"
+            f"treatment {by.effect.treatment!r} is neither 0 nor 1 for {bad} people; declare its two levels, or recode "
+            f"it"
         )
     treated = arm == 1
     local = local_of(x, arm, by.model)

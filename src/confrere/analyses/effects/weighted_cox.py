@@ -25,7 +25,6 @@ from confrere.analyses.effects.weighted import (
     leans,
     per_weight,
     weighed,
-    weighed_of,
 )
 from confrere.analyses.finding import Finding
 from confrere.analyses.newton import Peak

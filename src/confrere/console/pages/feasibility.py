@@ -50,6 +50,7 @@ MENU: Final = (
 
 def local(explorer: Explorer, title: str) -> APIRouter:
     """The page over sources of this machine; `title` is what the study is called."""
+    pictures(explorer.count(explorer.rules), Tongue("en"))  # loads what draws, while nobody waits for an answer
     made = APIRouter()
 
     @made.get("/feasibility", dependencies=[require("researcher")])

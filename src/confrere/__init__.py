@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from confrere.analyses.cox import Cox
     from confrere.analyses.describe import Describe
     from confrere.analyses.effects.effect import Effect
+    from confrere.analyses.effects.responders import Responders
     from confrere.analyses.feasibility import Feasibility
     from confrere.analyses.glm import Glm
     from confrere.analyses.kaplan_meier import KaplanMeier
     from confrere.analyses.kmeans import KMeans
+    from confrere.analyses.learning.boosting import Boosting
     from confrere.analyses.linear import Linear
     from confrere.analyses.logistic import Logistic
     from confrere.analyses.logrank import LogRank
@@ -45,8 +47,10 @@ __version__ = "0.1.0"
 
 # Imported on first use: the core stack takes seconds, `import confrere` must not.
 _WHERE = {
+    "Boosting": "analyses.learning.boosting",
     "Cohort": "analyses.cohort", "Column": "study.schema", "CompetingRisks": "analyses.competing_risks",
     "Cox": "analyses.cox", "Describe": "analyses.describe", "Effect": "analyses.effects.effect",
+    "Responders": "analyses.effects.responders",
     "Feasibility": "analyses.feasibility", "Fit": "console.fit", "Glm": "analyses.glm",
     "Enrolment": "analyses.recruitment", "Ground": "study.ground", "Recruitment": "analyses.recruitment",
     "Impute": "study.imputation", "KaplanMeier": "analyses.kaplan_meier", "Linear": "analyses.linear",
@@ -70,8 +74,8 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
-    "PCA", "Cohort", "Column", "CompetingRisks", "Cox", "Describe", "Effect", "Enrolment", "Feasibility", "Fit",
-    "Glm", "Ground", "Impute", "KMeans", "KaplanMeier", "Linear", "Local", "LogRank", "Logistic", "Mixture",
-    "Occurrence", "Overlap", "Pathways", "PersonTime", "Poisson", "Recruitment", "Remote", "Results", "Schema",
-    "Screening", "Study", "connect", "local", "read",
+    "PCA", "Boosting", "Cohort", "Column", "CompetingRisks", "Cox", "Describe", "Effect", "Enrolment", "Feasibility",
+    "Fit", "Glm", "Ground", "Impute", "KMeans", "KaplanMeier", "Linear", "Local", "LogRank", "Logistic", "Mixture",
+    "Occurrence", "Overlap", "Pathways", "PersonTime", "Poisson", "Recruitment", "Remote", "Responders", "Results",
+    "Schema", "Screening", "Study", "connect", "local", "read",
 ]  # fmt: skip

@@ -94,8 +94,8 @@ class Cells:
     - `refuse`: the study is refused.
     - `suppress`: the cell and, so that it cannot be had by subtraction, another one of its group are left out.
     - `hide`: the same, and nobody learns which of the cells left out have nobody (sparse tables).
-    - `near`: cells are (place by one partition, by another), the last of each nowhere: the verdict says which two
-      places 1 to k-1 people tell apart, and no count.
+    - `near`: cells are (place by one partition, by another), the last of each nowhere: the verdict says whether sums of
+      the two, combined, tell 1 to k-1 people apart, and no count.
     - `drop`: its people are left out, and the verdict's number of people does not count them.
     - `show`: the verdict says which cells hold at least k people; nobody is left out.
     - `merge`: it is merged with its neighbours in the same group (ordered cells). `marks` are cell numbers
@@ -109,7 +109,8 @@ class Cells:
       The verdict has a place for every cell and then for every set: told, or -1. No combination of those told, and of
       everybody, rests on 1 to k-1 people. Sets go before cells, larger cells before smaller ones.
     - `moved`: cells are (place before, place now), of `bound` places now, by which sums are told. If these sums and
-      those by the places before, combined, rest on 1 to k-1 people, nothing of the design's cells of this rule is told.
+      those by the places before, combined, rest on 1 to k-1 people, nothing of the design's cells of this rule is told;
+      nor if people enter with `weights` and a few carry a cell.
     - `fine`: everything leaves as it is; needs the disclosure class named in `needs`.
     """
 
@@ -122,6 +123,7 @@ class Cells:
     needs: str = ""
     bound: int = 0  # public upper bound of cells per group, if it is not shape[1]
     sets: tuple[Bools, ...] = ()
+    weights: Array | None = None  # (n, cells), of the rule `moved`: with which people enter the sums of each cell
 
     def placed(self, merge: Ints, width: int) -> Ints:
         """The cell of each person on a merged grid, group after group of `width` cells; -1 for none: (n,)."""

@@ -15,7 +15,9 @@ from typing import Any
 from attacks.people import CIRCE, GROUND, LISTED, STAYS, TRIAL, WIDER, dealt, patients
 from attacks.view import View, record, refused
 from confrere import analyses
+from confrere.analyses.effects.controls import Control
 from confrere.errors import UserError
+from confrere.hospital.gate import Policy
 from confrere.rounds import find, installed
 from confrere.study.circe import definition
 from confrere.study.imputation import Impute
@@ -23,6 +25,7 @@ from confrere.study.imputation import Impute
 WORLDS = ("ranges", "heavy tails")
 STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48)  # people, in units of 15 per term
 X = ("x1", "x2", "treated")
+MARKS = tuple(f"m{j}" for j in range(5))
 KNOWN = replace(GROUND, person="pid")
 DAYS = replace(GROUND, cohorts=tuple(STAYS.items()))
 FIRSTS = tuple(day for stay in STAYS.values() for day in (stay.start, stay.end))
@@ -44,6 +47,12 @@ class Case:
     outcome: tuple[str, ...] = ()
     p: int = 3
     note: str = ""
+    allow: tuple[str, ...] = ()  # disclosure classes that it needs
+
+    @property
+    def policy(self) -> Policy:
+        """The default rules, with the disclosure classes that the case needs."""
+        return Policy(allow=frozenset(self.allow))
 
     @property
     def label(self) -> str:
@@ -73,6 +82,11 @@ def _effect(outcome: str, note: str, **named: Any) -> Case:
     return Case("effect", made, (*X, outcome), ("x1", "x2", *known), known, note=note)
 
 
+def _followed(outcome: str, note: str, **named: Any) -> Case:
+    made, columns = _of("effect", "treated", outcome, "x1 + x2", **named), outcome.strip("Surv()").split(", ")
+    return Case("effect", made, (*X, *columns), ("x1", "x2", "time"), ("time",), note=note)
+
+
 # fmt: off
 CASES = (
     _survival("cox", "Surv(time, event) ~ x1 + x2 + treated", terms=True, robust=True),
@@ -100,6 +114,13 @@ CASES = (
     _effect("y", note="standardised", estimator="gformula"),
     _effect("y", note="augmented", estimator="aipw"),
     _effect("y", note="own intercepts", hospital_effects=True),
+    _followed("Surv(time, event)", note="hazards", times=(1095.0,)),
+    _followed("Surv(time, event)", note="hazards, shared", baseline="shared", estimand="ATO"),
+    _followed("Surv(time, status)", note="risks of causes", times=(730.0, 1825.0)),
+    Case("effect", _of("effect", "treated", "ill", "x1 + x2", controls=tuple(Control(m) for m in MARKS)),
+         (*X, "ill", *MARKS), ("x1", "x2"), note="controls"),
+    Case("responders", _of("responders", "treated", "y", "x1", "x1", ground=KNOWN), ("x1", "treated", "y"), ("x1", "y"),
+         ("y",), p=2),
     Case("worklist", _of("worklist", "To be seen", ("x1 > -0.5", "stage == 'I' or lab > 0", "x2 > 3"), ground=KNOWN),
          ("x1", "x2", "stage", "lab"), note="three criteria"),
     Case("worklist", _of("worklist", "Fine steps", tuple(f"x2 > {cut / 2}" for cut in range(12)), ground=KNOWN),
@@ -122,6 +143,8 @@ CASES = (
                            washout=0, ground=DAYS), (*SEEN, *FIRSTS[2:4]), note="prevalence"),
     Case("person_time", _of("person_time", "outcome", "one", "target", ages=(16, 40), sexes=True, ground=DAYS),
          (*SEEN, *FIRSTS[:6]), note="strata"),
+    Case("boosting", _of("boosting", "ill", ("x1", "x2"), trees=2, depth=1, bins=8), ("x1", "x2", "ill"),
+         note="one level", allow=("histograms",)),
     Case("pca", _of("pca", "~ x1 + x2 + y"), ("x1", "x2", "y"), ("x1", "x2", "y")),
     Case("kmeans", _of("kmeans", "~ x1 + x2 + treated", 2), X, X),
     Case("mixture", _of("mixture", "~ x1 + y", 2), ("x1", "y"), ("x1", "y"), p=2),
@@ -149,9 +172,9 @@ def seen(case: Case, world: str) -> View | str:
     for step in STEPS:
         tables = dealt(patients(15 * case.p * step, heavy=world != WORLDS[0]))
         try:
-            reason = refused(case.make().flow(), tables, columns=len(case.columns))
+            reason = refused(case.make().flow(), tables, case.policy, len(case.columns))
         except UserError as error:
             reason = str(error)
         if not reason:
-            return record(case.make().flow(), tables, columns=len(case.columns))
+            return record(case.make().flow(), tables, case.policy, len(case.columns))
     return reason

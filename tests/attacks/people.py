@@ -92,6 +92,8 @@ def patients(n: int, seed: int = 1, *, heavy: bool = False) -> pd.DataFrame:
     frame["_birth"] = np.floor(rng.uniform(-20000, 0, n))
     frame["_sex"] = _levels("_sex", rng.choice(3, n, p=[0.5, 0.48, 0.02]))
     frame["pid"] = [f"p{seed}-{i}" for i in range(n)]
+    other = np.random.default_rng(seed + 50)
+    frame = frame.assign(**{f"m{j}": (other.random(n) < 1 / (1 + np.exp(-0.3 * z1))).astype(float) for j in range(5)})
     return _staying(frame, rng)
 
 

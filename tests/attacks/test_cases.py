@@ -36,6 +36,11 @@ LEAKS = {
         RANGES,
     ): "1 of 180 people over 0.5, at 0.59: 0.48 by the propensity alone, of whose two terms all else is known",
     ("effect (overlap weights, a mark)", HEAVY): "2.8 % of 180 people over 0.5: outliers carry a term",
+    (
+        "effect (controls)",
+        RANGES,
+    ): "2 of 180 people over 0.5, at 0.86: five marks more, weighed, of whose columns all but the two terms is known",
+    ("effect (controls)", HEAVY): "2.8 % of 180 people over 0.5, the largest 1.00: outliers carry a term",
     ("effect (weighting)", HEAVY): "1.1 % of 180 people over 0.5, the largest 0.96: outliers carry a term",
     ("logistic", HEAVY): "1.5 % of 135 people over 0.5, the largest 0.98: outliers carry a term",
     ("poisson", HEAVY): "1.5 % of 135 people over 0.5, the largest 0.99",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -77,6 +78,43 @@ def design(before: np.ndarray, now: np.ndarray, places: int = 2) -> Design:
         "since": Cells(before * places + now, (1, places**2), rule="moved", bound=places),
     }
     return Design(len(now), np.ones(len(now), dtype=bool), cells=cells, columns=("x",))
+
+
+def weighed(weights: np.ndarray) -> Design:
+    """People in two places of 60, who enter the sums of both with weights."""
+    made = design(np.repeat([0, 1], 60), np.repeat([0, 1], 60))
+    return replace(made, cells=made.cells | {"now": replace(made.cells["now"], weights=weights)})
+
+
+def few_of_network(people: int) -> list[Design]:
+    """A second place whose weights so many people have, over three hospitals alike; all others next to none."""
+    weights = np.full((120, 2), 1e-3)
+    weights[:, 0] = 1 - 1e-3
+    weights[: people // 3, 1] = 1.0
+    return [weighed(weights)] * 3
+
+
+@pytest.mark.parametrize(("people", "told"), [(9, False), (12, False), (18, True), (60, True)])
+def test_a_place_that_a_few_carry_is_not_told(people: int, told: bool) -> None:
+    """An effective number of 11 over the network and of 5 in each hospital: 4 people here are too few."""
+    grids = judge_clear(few_of_network(people), Policy()).grids
+    assert (grids["now"] >= 0).all() == told
+
+
+def test_over_the_network_too_few_may_be_enough_in_each_hospital() -> None:
+    one, none = np.full((120, 2), 1e-6), np.full((120, 2), 1e-6)
+    one[:8, 1] = 1.0
+    parts = [weighed(one), weighed(none), weighed(none)]
+    assert (judge_clear(parts, Policy()).grids["now"] == -1).all()
+    assert (judge_clear(parts, Policy(effective=7)).grids["now"] >= 0).all()
+
+
+def test_under_half_a_person_a_place_has_nobody_in_a_hospital() -> None:
+    many, one = np.full((120, 2), 0.5), np.full((120, 2), 1e-9)
+    one[0, 1] = 0.4
+    assert (judge_clear([weighed(many), weighed(many), weighed(one)], Policy()).grids["now"] >= 0).all()
+    one[0, 1] = 0.9
+    assert (judge_clear([weighed(many), weighed(many), weighed(one)], Policy()).grids["now"] == -1).all()
 
 
 @pytest.mark.parametrize(("moved", "told"), [(0, True), (1, False), (K - 1, False), (K, True), (40, True)])

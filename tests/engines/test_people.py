@@ -95,6 +95,24 @@ def test_whoever_opposes_is_in_no_table(homes: dict[str, Home]) -> None:
     assert left.cut != everybody.cut
 
 
+def test_oppositions_by_another_column_are_no_oppositions(homes: dict[str, Home], tmp_path: Path) -> None:
+    """A hospital that records them by its own numbers is told, before anybody who opposes is read."""
+    other = Home.make(tmp_path / "other", "other", {"omop": str(tmp_path / "records" / "curie")}, "person_source_value")
+    with pytest.raises(DataError, match="OMOP records name people by person_id"):
+        other.records(parse(STUDY))
+
+
+def test_ids_that_are_spelt_in_another_way_are_refused(homes: dict[str, Home], tmp_path: Path) -> None:
+    """An opposition by 000007 would be nobody's: the records name this person 7."""
+    folder = tmp_path / "padded"
+    folder.mkdir()
+    for name, rows in clinic(50, 1).items():
+        ids = {"person_id": rows["person_id"].map("{:06d}".format)} if "person_id" in rows else {}
+        rows.assign(**ids).to_csv(folder / f"{name}.csv", index=False)
+    with pytest.raises(DataError, match="50 ids of table 'person' are whole numbers spelt in another way"):
+        Home.make(tmp_path / "other", "other", {"omop": str(folder)}).records(parse(STUDY))
+
+
 def test_the_same_feature_under_another_name_is_the_same_cohort(homes: dict[str, Home]) -> None:
     """Definitions are of what columns are made of: another window under the same name is another one."""
     home = homes["curie"]

@@ -71,6 +71,7 @@ TABLES: Settings = [
 ]
 CIRCE = '{"PrimaryCriteria": {"CriteriaList": [{"Death": {}}]}, "InclusionRules": [{"name": "old"}, {"name": "ill"}]}'
 COHORTS: Settings = [{"method": "cohort", "definition": CIRCE}]
+CONTROLS = [{"outcome": f"mark{j}"} for j in range(5)] + [{"outcome": "death", "truth": 1.5}]
 EFFECTS: Settings = [
     {"method": "effect", "treatment": "treated", "outcome": "recur", "confounders": "age + C(size)",
      "trim": [0.05, 0.6]},
@@ -78,8 +79,16 @@ EFFECTS: Settings = [
      "folds": 2},
     {"method": "effect", "treatment": "treated", "outcome": "nodes", "confounders": "age", "estimator": "gformula",
      "family": "poisson", "outcome_model": "treated * age"},
+    {"method": "effect", "treatment": "treated", "outcome": "recur", "confounders": "age + nodes",
+     "controls": CONTROLS, "diagnostics": {"smd": 0.1, "ease": 0.5}},
     {"method": "effect", "treatment": "hormon", "outcome": "recur", "confounders": "age + nodes", "estimand": "ATO",
      "hospital_effects": True},
+    {"method": "effect", "treatment": "treated", "outcome": "Surv(rtime, recur)", "confounders": "age + nodes",
+     "times": [365.0, 1826.0], "stabilised": True},
+    {"method": "effect", "treatment": "treated", "outcome": "Surv(rtime, recur)", "confounders": "age",
+     "baseline": "shared", "tau": 1826.0},
+    {"method": "effect", "treatment": "treated", "outcome": "Surv(rtime, fate)", "confounders": "age + nodes",
+     "cause": "relapse", "times": [365.0]},
 ]  # fmt: skip
 RECRUITING: Settings = [
     {"method": "recruitment", "title": "Seen", "cohort": "trial", "unknown": 1, "within": 90, "as_of": "2026-10-31",
@@ -99,28 +108,50 @@ PHENOTYPES: Settings = [
     {"method": "kmeans", "formula": "~ age + log(nodes + 1) + log(er + 1)", "among": [2, 3], "worklist": True},
     {"method": "mixture", "formula": "~ age + log(er + 1) + log(pgr + 1) + C(size)", "clusters": 2, "starts": 2},
 ]
+TREES: Settings = [
+    {"method": "boosting", "outcome": "recur", "features": ["age", "nodes", "size", "er"], "trees": 3, "depth": 2,
+     "patience": 1, "rows": 0.8},
+    {"method": "boosting", "outcome": "fate", "features": ["age", "rtime"], "objective": "multiclass", "trees": 2,
+     "depth": 2},
+    {"method": "boosting", "outcome": "nodes", "features": ["age", "treated"], "objective": "poisson", "trees": 2},
+]  # fmt: skip
 NAMED = {name: CIRCE.replace("old", name) for name in ("all", "ill", "one", "two")}
 TRIAL = f"[cohorts.trial]\ncirce = '''{CIRCE}'''\n"
+RESPONDING: Settings = [
+    {"method": "responders", "treatment": "treated", "outcome": "recur", "confounders": "age + nodes",
+     "modifiers": "age", "learner": "x", "folds": 3, "worklist": True},
+    {"method": "responders", "treatment": "hormon", "outcome": "er", "confounders": "age + nodes",
+     "modifiers": "age + nodes", "halves": True, "subgroups": ["nodes >= 4", "grade >= 3", "size"], "threshold": 1, "folds": 2},
+]
 METHODS: dict[str, Settings] = {
     "recruiting": RECRUITING,
-    "effects": EFFECTS, "described": DESCRIBED,
+    "effects": EFFECTS, "responders": RESPONDING, "described": DESCRIBED,
     "survival": SURVIVAL, "causes": CAUSES, "outcomes": OUTCOMES, "tables": TABLES, "cohorts": COHORTS,
-    "feasible": FEASIBLE, "phenotypes": PHENOTYPES,
+    "trees": TREES, "feasible": FEASIBLE, "phenotypes": PHENOTYPES,
 }  # fmt: skip
 
 
 def study(analyses: Settings, data: str = "", allow: str = "") -> Study:
     """A study of these analyses, named a0, a1, ..."""
-    naming = ("worklist", "recruitment", "enrolment")  # methods that know people by name
+    if any(settings["method"] == "boosting" for settings in analyses):
+        allow = '"histograms"'
+    naming = ("worklist", "recruitment", "enrolment", "boosting")  # methods that know people by name
     listing = any(settings["method"] in naming or {"folds", "worklist"} & settings.keys() for settings in analyses)
     blocks = [HEAD.format(data=data + ('\nperson = "pid"' if listing else ""), allow=allow)]
     if any(settings["method"] in {s["method"] for s in (*DESCRIBED, *FEASIBLE)} for settings in analyses):
         blocks += [f"[cohorts.{name}]\ncirce = '''{text}'''\n" for name, text in NAMED.items()]
     blocks += [TRIAL] * any(settings["method"] == "recruitment" for settings in analyses)
     for i, settings in enumerate(analyses):
-        lines = [f"{key} = {str(v).lower() if isinstance(v, bool) else repr(v)}" for key, v in settings.items()]
+        lines = [f"{key} = {str(v).lower() if isinstance(v, bool) else toml(v)}" for key, v in settings.items()]
         blocks.append("\n".join(["[[analysis]]", f'name = "a{i}"', *lines]) + "\n")
     return parse("".join(blocks))
+
+
+def toml(value: Any) -> str:
+    """A value in TOML: tables in line, else as Python writes it."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(toml, value))}]"
+    return f"{{{', '.join(f'{k} = {v!r}' for k, v in value.items())}}}" if isinstance(value, dict) else repr(value)
 
 
 def people() -> Frames:
@@ -135,6 +166,8 @@ def people() -> Frames:
         frame["entry"] = np.where(rng.random(len(frame)) < 0.3, 10, 0)
         frame["rtime"] += 20
         frame["weight"] = rng.uniform(0.5, 2, len(frame))
+        for j in range(5):
+            frame[f"mark{j}"] = (np.random.default_rng(j).random(len(frame)) < 0.4).astype(float)
         frame[definition(CIRCE).column] = rng.integers(0, 5, len(frame)).astype(float)  # steps that each passes
         frame[definition(CIRCE).entry] = 20_757.0 - rng.integers(0, 200, len(frame))
         for j in (1, 2):

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from confrere.analyses.effects.controls import Control, Diagnostics
 from confrere.rounds import find, installed
 from confrere.study.circe import definition
 from confrere.study.imputation import Impute
@@ -34,6 +35,24 @@ def gaps(n: int, seed: int) -> pd.DataFrame:
     return frame.assign(pid=[f"p{seed}-{i}" for i in range(n)], **lost)
 
 
+MARKS = tuple(f"m{j}" for j in range(6))
+CONTROLS = (*(Control(m) for m in MARKS[:-1]), Control(MARKS[-1], 1.5))
+
+
+def marked(n: int, seed: int) -> pd.DataFrame:
+    """Patients with six outcomes: five that no treatment changes, and one that it makes half as common again."""
+    frame, rng = patients(n, seed), np.random.default_rng(seed + 100)
+    chance = 0.2 + 0.4 / (1 + np.exp(-frame["x1"]))
+    rise = 1 + 0.5 * frame["treated"]
+    return frame.assign(**{m: (rng.random(n) < chance * (rise if m == MARKS[-1] else 1)).astype(float) for m in MARKS})
+
+
+def named(n: int, seed: int) -> pd.DataFrame:
+    """Patients with a name each."""
+    return patients(n, seed).assign(pid=[f"p{seed}-{i}" for i in range(n)])
+
+
+SIDES = ("x1 >= 0", "cost >= 1", "visits >= 1", "w >= 1.5", "time >= 300")
 CIRCE = '{"PrimaryCriteria": {"CriteriaList": [{"Death": {}}]}, "InclusionRules": [{"name": "old"}, {"name": "ill"}]}'
 
 
@@ -118,7 +137,7 @@ def _imputed(note: str, analysis: str, formula: str, terms: tuple[str, ...], how
 
 
 def _case(name: str, note: str, *settings: Any, **kind: Any) -> Case:
-    own = {k: kind.pop(k) for k in ("terms", "stratified") if k in kind}
+    own = {k: kind.pop(k) for k in ("terms", "stratified", "allow") if k in kind}
     return Case(find(name)(*settings, **({"ground": GROUND} | kind)), note, **own)
 
 
@@ -175,8 +194,17 @@ CASES = (
           terms=("x1", "x2")),
     _case("effect", "augmented, overlap", "treated", "ill", "x1 + x2", estimator="aipw", estimand="ATO",
           outcome_model="treated * x1 + standardize(x2)", propensity=1.0, terms=("x1", "x2")),
+    Case(find("effect")("treated", "ill", "x1 + x2", controls=CONTROLS, diagnostics=Diagnostics(0.1, 0.2, 0.25),
+                        ground=GROUND), "controls", ("x1", "x2"), people=marked),
+    _case("effect", "hazards and curves", "treated", SURV, "x1 + x2", estimand="ATO", baseline="shared",
+          times=(365.0, 730.0), terms=("x1", "x2")),
+    _case("effect", "risks of causes", "arm", FATE, "x1 + x2", stabilised=True, times=(730.0,), terms=("x1", "x2")),
     Case(find("effect")("treated", "y", "x1 + x2", estimator="aipw", folds=2, ground=KNOWN), "cross-fitted",
          ("x1", "x2"), people=gaps),
+    Case(find("responders")("treated", "ill", "x1 + x2", "x1", "x", worklist=True, ground=KNOWN), "x-learner",
+         ("x1", "x2"), people=named),
+    Case(find("responders")("treated", "y", "x1", "x1", outcome_model="treated + x1", halves=True, subgroups=SIDES,
+                            depth=1, least=20, benefit="lower", ground=KNOWN), "tested", ("x1",), people=named),
     Case(find("worklist")("To be seen", ("x1 > -1", "treated == 1 or stage == 'III'", "not x2 > 5"), order_by="-x1",
                           ground=KNOWN), "three criteria", ("x1", "x2"), people=gaps),
     Case(find("cohort")(CIRCE), "two rules", (definition(CIRCE).column,), people=passing),
@@ -193,7 +221,7 @@ CASES = (
          people=gaps),
     _case("mixture", "two of mixed columns", "~ cost + y + treated + C(stage)", 2, covariance="diagonal", starts=2,
           terms=("cost", "y", "treated")),
-    _case("mixture", "by bic", "~ cost + y", among=(2, 3), by="bic", starts=1, rounds=30, terms=("cost", "y")),
+    _case("mixture", "by bic", "~ cost + y", among=(2, 3), by="bic", starts=1, terms=("cost", "y")),
     Case(find("overlap")(("one", "two", "three"), ground=DAYS), "three cohorts", people=staying),
     Case(find("pathways")("target", ("one", "two", "three"), ground=DAYS), "three lines", (STAYS["target"].start,),
          people=staying),
@@ -205,6 +233,15 @@ CASES = (
          ("_birth",), people=staying),
     Case(find("person_time")("outcome", "one", "target", ages=(0, 50), sexes=True, ground=DAYS), "strata",
          ("_birth", STAYS["target"].end), people=staying),
+    Case(find("boosting")("ill", ("x1", "x2", "stage", "treated", "gap"), trees=4, depth=3, rows=0.8, columns=0.7,
+                          monotone={"x1": 1}, ground=KNOWN), "levels, gaps, samples", ("x1", "gap"), people=gaps,
+         allow=("histograms",)),
+    Case(find("boosting")("y", ("x1", "x2"), "squared", trees=6, depth=2, learning_rate=0.5, holdout=0.3, patience=1,
+                          ground=KNOWN), "stops early", ("x1", "y"), people=gaps, allow=("histograms",)),
+    _case("boosting", "three classes", "fate", ("x1", "x2", "treated"), "multiclass", trees=2, depth=2, terms=("x2",),
+          allow=("histograms",)),
+    _case("boosting", "counts", "visits", ("x1", "time", "arm"), "poisson", trees=3, depth=2, terms=("time",),
+          allow=("histograms",)),
     _imputed("imputed, shared", "cox", f"{SURV} ~ x1 + x2", ("x1", "x2"), Impute(2), baseline="shared",
              ground=replace(KNOWN, step=365.0)),
 )

@@ -72,17 +72,19 @@ def test_cuts_leave_nobody_alone_and_part_people_evenly(seed: int, n: int, kind:
     }  # fmt: skip
     values, edges = drawn[kind], ladders.first()
     for step in (1, 2):
-        index = ladders.cells_of(values, edges, "x").index
-        counts = np.bincount(index, minlength=len(edges) + 1).astype(float)
+        index = ladders.cells_of(values, edges, "x", ladders.width(16)).index
+        counts = np.bincount(index, minlength=ladders.width(16)).astype(float)
         grid = _merged(counts, 11)
         people = np.bincount(grid, counts)
         if step == 1:
             edges = ladders.second(grid, people, 16)
     cuts = ladders.cuts(edges, grid, people, 16)
     inside = np.bincount(ladders.binned([values], [cuts], 16)[:, 0], minlength=len(cuts) + 1)
-    assert inside.sum() == n and (inside >= min(n, 11)).all()
+    assert inside.sum() == n
+    assert (inside >= min(n, 11)).all()
     if kind == "normal" and n == 3000:
-        assert len(cuts) == 15 and inside.max() < 2.2 * n / 16
+        assert len(cuts) == 15
+        assert inside.max() < 2.2 * n / 16
     if kind == "integers" and n == 3000:
         assert len(cuts) == 5
     if kind == "constant":
@@ -121,7 +123,8 @@ def test_the_best_split_is_the_best_of_all(seed: int) -> None:
                         gain = gl**2 / (hl + 1) + gr**2 / (hr + 1) - (gl + gr) ** 2 / (hl + hr + 1)
                         top = max(top, gain)
         if top > 1e-6:
-            assert found.feature[i] >= 0 and found.gain[i] == pytest.approx(top)
+            assert found.feature[i] >= 0
+            assert found.gain[i] == pytest.approx(top)
         else:
             assert found.feature[i] == -1
 
@@ -166,7 +169,8 @@ def test_monotone_leaves_do_not_cross() -> None:
         kernels.descend(bins[:, None].astype(np.uint8), node, table, 16)
     values = dict(zip(*tree.leaves.T, strict=True))
     steps = [values[float(node[bins == b][0])] for b in range(16)]
-    assert (np.diff(steps) >= 0).all() and steps[-1] > steps[0]
+    assert (np.diff(steps) >= 0).all()
+    assert steps[-1] > steps[0]
 
 
 @pytest.mark.parametrize("name", sorted(OBJECTIVES))
@@ -208,8 +212,10 @@ def test_sums_of_whole_numbers_never_leave_the_ring() -> None:
 def test_draws_are_even_and_differ_from_tree_to_tree() -> None:
     words = np.random.default_rng(0).integers(0, 2**64, 50_000, dtype=np.uint64)
     one, two = mixed(words, 1, 0), mixed(words, 1, 1)
-    assert abs(one.mean() - 0.5) < 0.005 and abs(np.corrcoef(one, two)[0, 1]) < 0.02
-    assert (mixed(words, 1, 0) == one).all() and not (mixed(words, 2, 0) == one).any()
+    assert abs(one.mean() - 0.5) < 0.005
+    assert abs(np.corrcoef(one, two)[0, 1]) < 0.02
+    assert (mixed(words, 1, 0) == one).all()
+    assert not (mixed(words, 2, 0) == one).any()
 
 
 def test_the_area_under_the_curve_by_hand() -> None:

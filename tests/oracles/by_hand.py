@@ -60,6 +60,78 @@ EFFECT = {
     "smd": {"before": (1 / 3) / sqrt(4 / 15), "after": 0.0},
 }  # fmt: skip
 
+# --- effect on a time to an event ---------------------------------------------------------------
+# The people of EFFECT, of whom those with y = 1 have the event at 1 or 3, and the others are followed until 4.
+# Weights 3 and 3/2 as above, 12 in each arm. Treated: events at 1 of 3 + 3/2 of 12, at 3 of 3/2 + 3/2 of 15/2: survival
+# 5/8, 3/8. Others: 3/2 of 12, 3 of 21/2: 7/8, 5/8. By 3 the risks are the means of EFFECT, and so are their variances:
+# nobody is censored before. Means until 4: 1 + 2 * 5/8 + 3/8 = 21/8 and 1 + 2 * 7/8 + 5/8 = 27/8.
+# Hazard ratio r (Breslow): 15/2 events of treated = 6 r/(1 + r) + 6 * 15/2 r/(15/2 r + 21/2), so that
+# 5/4 (1 + r)(5 r + 7) = r (5 r + 7) + 5 r (1 + r), 15/4 r^2 - 3 r - 35/4 = 0, r = (3 + sqrt(561)/2)/(15/2).
+EFFECT_SURVIVAL = {
+    "data": {
+        "c": EFFECT["data"]["c"],
+        "a": EFFECT["data"]["a"],
+        "t": [1, 4, 1, 4, 4, 4, 1, 3, 3, 4, 3, 4],
+        "e": EFFECT["data"]["y"],
+    },
+    "effects": {
+        ("hazard ratio", None): log((3 + sqrt(561) / 2) / (15 / 2)),
+        ("risk difference", 1.0): 1 / 4, ("risk ratio", 1.0): log(3),
+        ("risk difference", 3.0): 1 / 4, ("risk ratio", 3.0): log(5 / 3), ("RMST difference", 4.0): -3 / 4,
+    },
+    "std_error": {("risk difference", 3.0): sqrt(11 / 128)},
+    "events": [2, 4],
+}  # fmt: skip
+
+# Five negative controls, log ratios -0.2 0 0.2 0.4 0.6, each with standard error 0.2: mean 0.2, squares from it
+# 0.16 + 0.04 + 0 + 0.04 + 0.16 = 0.4, over 5 0.08 = sd^2 + 0.2^2: sd^2 = 0.04. An estimate 0.2 + 2 sqrt(0.08) with the
+# same standard error is 2 standard deviations over the mean; limits move by 0.2 and widen to 1.96 sqrt(0.08).
+# Five positive ones of log ratio 1 at 0.7 + (-0.6 -0.3 0 0.3 0.6): slope 0.5; squares 0.9 / 5 = 0.18 = sd^2 + 0.04.
+EFFECT_CONTROLS = {
+    "negative": [-0.2, 0.0, 0.2, 0.4, 0.6],
+    "positive": [0.1, 0.4, 0.7, 1.0, 1.3],
+    "se": 0.2,
+    "null": (0.2, 0.2),
+    "estimate": 0.2 + 2 * sqrt(0.08),
+    "z": 2.0,
+    "errors": (0.2, 0.5, 0.2, sqrt(0.14) - 0.2),
+}
+# E-values: 4/3 + sqrt(4/3 * 1/3) = 2, also of 3/4; of the odds ratio 16/9 of a common outcome (its root), of the hazard
+# ratio 1 (no effect) 1; risks 1/4 and 1/3 known without error have the ratio 4/3 as both limits.
+EFFECT_E_VALUES = {"risk ratio": 4 / 3, "odds ratio": 16 / 9, "risk difference": (1 / 4, 1 / 3), "e_value": 2.0}
+
+# --- boosting ---------------------------------------------------------------------------------
+# x = 0 0 0 9 9 9, y = 1 1 1 3 5 7: mean 3, where scores begin. The only cut parts the two x. Squared loss, no penalty:
+# a leaf is the mean of what is left, times 1/2. First tree: -2 and 2, so scores 3 - 1 = 2 and 3 + 1 = 4.
+# Second: what is left is -1 on average, and 1, so 2 - 1/2 = 3/2 and 4 + 1/2 = 9/2.
+BOOSTING = {
+    "data": {"x": [0, 0, 0, 9, 9, 9], "y": [1, 1, 1, 3, 5, 7]},
+    "base": (3.0,),
+    "scores": [1.5, 1.5, 1.5, 4.5, 4.5, 4.5],
+}
+
+# --- responders -------------------------------------------------------------------------------
+# One confounder of two levels, everybody twice, once in each fold: the models of both folds are the means of the cells.
+# c = 0: treated 4 2, others 2 0 1 1: means 3 and 1, effect 2, propensity 1/3. c = 1: treated 3 5 4 4, others 4 2: means
+# 4 and 3, effect 1, propensity 2/3. So effect = 2 - c, on average 3/2. dr, c = 0: scores less 2 are +-3 (weight 3) and
+# +-3/2 (weight 3/2): squares 22.5, twice 45, of 12 people: 45/144 = 5/16; c = 1 the same. HC1 is 24/22 of that:
+# intercept 5/16 * 12/11 = 15/44, slope twice. r: weights (a - e)^2 are 4/9 and 1/9, in all 8/3; squares of (a - e)
+# times residual 2 * (4/9 + 4/9 + 1/9 + 1/9) = 20/9; (20/9)/(8/3)^2 = 5/16 too.
+# Two classes of half of the people, effects 3 and 1: the first u do better than all by 1 up to u = 1/2, then by 1/u
+# - 1. The area is 1/2 + log 2 - 1/2; times u it is 1/8 + 1/8.
+RESPONDERS = {
+    "data": {
+        "c": [0] * 6 + [1] * 6,
+        "a": [1, 1, 0, 0, 0, 0, 1, 1, 1, 1, 0, 0],
+        "y": [4, 2, 2, 0, 1, 1, 3, 5, 4, 4, 4, 2],
+    },
+    "estimate": [2, -1],
+    "variance": [15 / 44, 15 / 22],
+    "average": 3 / 2,
+    "autoc": log(2),
+    "qini": 1 / 4,
+}  # fmt: skip
+
 # --- pca --------------------------------------------------------------------------------------
 # a = 1 2 3 4, b = 1 3 2 4: mean 5/2 each, squares 5 each, products 9/4 + (-1/2)(1/2) + (1/2)(-1/2) + 9/4 = 4: r = 4/5.
 # A correlation matrix of two has variances 1 + r and 1 - r along the sum and the difference of the columns.

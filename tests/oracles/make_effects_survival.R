@@ -5,7 +5,7 @@
 # Debian packages: r-base-core r-cran-survival r-cran-numderiv r-cran-jsonlite. What it holds stands in
 # tests/oracles/README.md. Propensities are glm's. Hazard ratios are those of coxph(weights = w), whose score, written out
 # below with Efron's ties, is brought to 0 (coxph stops early). Weighted curves are survfit's. Influences of people on the
-# score and on curves are survival's own residuals and influence matrices; what the propensity adds is the derivative by
+# score and on curves are survival's own residuals and influence matrices (of Kaplan-Meier written out below); what the propensity adds is the derivative by
 # its coefficients found by Richardson extrapolation (numDeriv), so that no derivative is taken by hand.
 
 suppressPackageStartupMessages({ library(survival); library(numDeriv); library(jsonlite) })
@@ -85,6 +85,17 @@ hazard_ratio <- function(spec, data, p) {
          ties = if (efron) "efron" else "breslow", control = coxph.control(eps = 1e-15, iter.max = 100))))))
 }
 
+# The derivative of Kaplan-Meier's survival by everybody's weight, (people, times): -S sum (dN - Y d/n)/(n - d).
+# (survfit's influence.surv is that but for ties, where it is a few 1e-6 off.)
+km_by_weight <- function(mine, fit) {
+  n <- vapply(fit$time, function(t) sum(mine$w[mine$time >= t]), 0)
+  d <- vapply(fit$time, function(t) sum(mine$w[mine$time == t & mine$event01 == 1]), 0)
+  own <- outer(mine$time, fit$time, "==") * (mine$event01 == 1)
+  risk <- outer(mine$time, fit$time, ">=")
+  steps <- sweep(own - sweep(risk, 2, d / n, "*"), 2, ifelse(d > 0, n - d, Inf), "/")
+  list(by_weight = -sweep(t(apply(steps, 1, cumsum)), 2, fit$surv, "*"))
+}
+
 # Risks at times by arm and cause, and restricted means, with the covariance of all of them.
 curves <- function(spec, data, p, outcome, causes, times, tau) {
   share <- mean(data$a)
@@ -95,11 +106,12 @@ curves <- function(spec, data, p, outcome, causes, times, tau) {
       mine <- data[data$a == arm, ]; mine$person <- seq_len(nrow(mine))
       fit <- survfit(outcome, mine, weights = w, influence = if (influence) 1 else FALSE, id = person)
       at <- findInterval(times, fit$time)
+      if (influence && length(causes) == 1) curve <- km_by_weight(mine, fit)
       several <- length(causes) > 1
       for (cause in seq_along(causes)) {
         found <- c(found, if (several) fit$pstate[at, cause + 1] else 1 - fit$surv[at])
         if (influence) {
-          own <- if (several) fit$influence.pstate[, at, cause + 1] else -fit$influence.surv[, at]
+          own <- if (several) fit$influence.pstate[, at + 1, cause + 1] else -curve$by_weight[, at]  # the first is of time 0
           all <- matrix(0, nrow(data), length(times)); all[data$a == arm, ] <- own; moves <- cbind(moves, all)
         }
       }
@@ -108,7 +120,7 @@ curves <- function(spec, data, p, outcome, causes, times, tau) {
         widths <- diff(c(0, fit$time[inside], tau))
         found <- c(found, sum(c(1, fit$surv[inside]) * widths))
         if (influence) {
-          all <- numeric(nrow(data)); all[data$a == arm] <- drop(cbind(0, fit$influence.surv[, inside]) %*% widths)
+          all <- numeric(nrow(data)); all[data$a == arm] <- drop(cbind(0, curve$by_weight[, inside]) %*% widths)
           moves <- cbind(moves, all)
         }
       }

@@ -11,14 +11,16 @@ The number of clusters is the one on which clusterings of two samples agree best
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from scipy import stats
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial import distance
 
-from confrere.analyses.finding import Citation, Record
+from confrere.analyses.finding import Caution, Citation, Record
 from confrere.analyses.pca import Basis, Columns, Plane
 from confrere.errors import ModelError, StudyError
 from confrere.rounds import (
@@ -42,8 +44,10 @@ from confrere.study.ground import Ground, design_of, model_of, narrowed
 from confrere.study.worklist import Worklist
 
 MOST = 12  # clusters
+SPLIT = ("a", "b")  # samples in which stability learns
 SHARES = {"a": (0.0, 0.4), "b": (0.4, 0.8), "c": (0.8, 1.0), "ab": (0.0, 0.8)}  # of the people, by the word of each
-ROUNDS, LONG = 4, 8  # that a clustering needs at least, and that it should have
+FEW, LONG = 4, 8  # rounds that k-means needs at least, and that it should have
+STABLE = 0.9  # agreement of clusters that would come back
 LEARNING = 0.8  # of the budget of a sample's numbers, for what is learnt from it; half of that if groups learn too
 REPLICATING = 0.2  # of the budget of a group's numbers
 ROUNDED = 1e-9  # a share that is so near to 0 or 1 is that
@@ -56,6 +60,7 @@ WANG = Citation(
 )
 STAYS = "The cluster of each person stays in their hospital, as a worklist for its clinicians."
 
+GATE, BUDGET, ROUNDS = "gate", "budget", "rounds"  # what stops a clustering before it is converged
 Model = tuple[tuple[float, ...], ...]  # the public numbers of a clustering, from which everybody finds their cluster
 
 
@@ -82,8 +87,16 @@ class Fitted(NamedTuple):
     model: Model
     value: float
     rounds: int
-    settled: bool  # nobody would move on, or the gain is under the tolerance; else stopped by the gate or the budget
+    stopped: str  # GATE, BUDGET or ROUNDS; "" where nobody would move on, or the gain is under the tolerance
     state: Any  # the totals of its last round
+
+
+class Pace(NamedTuple):
+    """What a method may ask of samples: a share of their budget, and rounds of one sample, at least and well done."""
+
+    share: float
+    least: int
+    wanted: int
 
 
 class Part(Protocol):
@@ -109,10 +122,13 @@ class Method(Protocol):
     def starts(self) -> int: ...
     @property
     def groups(self) -> tuple[tuple[str, ...], ...]: ...
+    @property
+    def pace(self) -> Pace: ...
     def part(self, clusters: int, sample: Sample) -> Part: ...
     def begin(self, basis: Basis, clusters: int, starts: int) -> list[Model]: ...
     def cost(self, terms: int, clusters: int) -> int: ...
     def placed(self, x: Array, columns: Columns, given: Model) -> Ints: ...
+    def centres(self, given: Model) -> Array: ...
 
 
 # Columns ------------------------------------------------------------------------------------------------------
@@ -217,10 +233,10 @@ def affordable(numbers: float, cost: int, sample: Sample) -> int:
     """
     low, high = SHARES.get(sample.which, (0.0, 1.0))
     numbers *= high - low
-    if not sample.which and numbers < cost * ROUNDS:
+    if not sample.which and numbers < cost * FEW:
         raise ModelError(
             f"a round costs {cost} numbers, and the budget for so many people leaves {max(0, int(numbers))}: fewer "
-            f"than {ROUNDS} rounds. Ask for fewer clusters or columns, or about more people"
+            f"than {FEW} rounds. Ask for fewer clusters or columns, or about more people"
         )
     return int(np.clip(numbers / (cost * LONG), 1, 100))
 
@@ -262,14 +278,31 @@ class Agreement:
         return Met(people.cells("pairs"))
 
     def flow(self, columns: Columns, one: Model, other: Model) -> Flow[Record]:
-        """The adjusted Rand index; people of pairs that may not be told are spread evenly over these."""
+        """The adjusted Rand index of the table, as far as it may be told."""
         verdict = yield from support(self.design, columns, one, other)
         met = yield from ask(self.met)
-        hidden = verdict.grids["pairs"][0] < 0
         counts = np.zeros(self.clusters**2)
         counts[: met.people.value.size] = met.people.value[0]
-        counts[hidden] = (verdict.n - counts[~hidden].sum()) / max(1, int(hidden.sum()))
+        hidden = verdict.grids["pairs"][0] < 0
+        pairs = linear_sum_assignment(distance.cdist(self.of.centres(one), self.of.centres(other), "sqeuclidean"))
+        alike = np.isin(np.arange(counts.size), pairs[0] * self.clusters + pairs[1])
+        counts[hidden] = 0
+        counts = filled(counts, hidden, alike, verdict)
         return {"n": verdict.n, "agreement": rand_index(counts.reshape(self.clusters, -1))}
+
+
+def filled(counts: Array, hidden: Bools, alike: Bools, verdict: Verdict) -> Array:
+    """Counts of pairs of clusters (K^2,), those `hidden` estimated from the number of people.
+
+    Where few meet, a cell is hidden, and with it the next larger one: half of k for each pair of clusters that are not
+    `alike`, and the rest for those that are.
+    """
+    left, few, many = verdict.n - counts.sum(), hidden & ~alike, hidden & alike
+    if not hidden.any():
+        return counts
+    each = min(verdict.k / 2 if many.any() else np.inf, left / hidden.sum())
+    rest = (left - each * few.sum()) / max(1, many.sum())
+    return np.where(few, each, np.where(many, rest, counts))
 
 
 def rand_index(table: Array) -> float | None:
@@ -285,12 +318,13 @@ def rand_index(table: Array) -> float | None:
     return float((both - one * other / every) / ((one + other) / 2 - one * other / every))
 
 
-def _split(method: Method, basis: Basis, clusters: int, number: int, share: float) -> Flow[float | None]:
+def _split(
+    method: Method, basis: Basis, clusters: int, starts: Sequence[Model], number: int, share: float
+) -> Flow[float | None]:
     """The agreement on a third sample of what was learnt from two."""
     name = f"c{clusters} s{number}"
-    starts = method.begin(basis, clusters, method.starts)
     learnt = yield from together(
-        *(method.part(clusters, Sample(which, name)).learn(basis, starts, share) for which in "ab")
+        *(method.part(clusters, Sample(which, name)).learn(basis, starts, share) for which in SPLIT)
     )
     if None in learnt:
         return None
@@ -300,39 +334,47 @@ def _split(method: Method, basis: Basis, clusters: int, number: int, share: floa
     return agreement
 
 
-def stability(method: Method, basis: Basis) -> Flow[list[Record]]:
-    """Of each number of clusters: how far what is learnt from two samples agrees on a third, over several splits."""
+def stability(method: Method, basis: Basis, starts: Mapping[int, Sequence[Model]]) -> Flow[list[Record]]:
+    """Of each number of clusters: how far what is learnt from two samples agrees on a third, over several splits.
+
+    Learning begins at `starts`; a number of clusters that has none is not judged.
+    """
     terms = len(basis.names)
     total = 2 * sum(method.cost(terms, k) for k in method.among)  # of one round of one split
-    learning = LEARNING / 2 if method.groups else LEARNING
+    share, least, wanted = method.pace
+    learning = share / 2 if method.groups else share
     numbers = learning * SHARES["a"][1] * basis.budget
-    repeats = int(np.clip(numbers / (total * LONG), 1, method.repeats))
-    if numbers < total * ROUNDS:
+    repeats = int(np.clip(numbers / (total * wanted), 1, method.repeats))
+    if numbers < total * least:
         raise ModelError(
             f"choosing among {', '.join(map(str, method.among))} clusters takes a budget of "
-            f"{int(total * ROUNDS / learning / SHARES['a'][1])} numbers, "
+            f"{int(total * least / learning / SHARES['a'][1])} numbers, "
             f"and a study answers {basis.budget} about so many people; set `clusters`, or leave columns out"
         )
     shares = {k: learning * method.cost(terms, k) / (total * repeats) for k in method.among}
-    flows = [_split(method, basis, k, r, shares[k]) for k in method.among for r in range(repeats)]
+    flows = [_split(method, basis, k, starts[k], r, shares[k]) for k in starts for r in range(repeats)]
     found = iter((yield from together(*flows)))
     records: list[Record] = []
     for k in method.among:
-        known = [a for a in (next(found) for _ in range(repeats)) if a is not None]
+        known = [a for a in (next(found) for _ in range(repeats if k in starts else 0)) if a is not None]
         mean = float(np.mean(known)) if known else None
         records.append({"clusters": k, "splits": len(known), "agreement": mean, "least": min(known) if known else None})
     return records
 
 
-def most_stable(records: Sequence[Record]) -> int:
-    """The number of clusters with the best agreement; of equals the smaller. ModelError where none is known."""
-    known = [r for r in records if r["agreement"] is not None]
+def best_stable(records: Sequence[Record], better: Mapping[int, float]) -> int:
+    """Of the numbers of clusters that would come back the one with the best value of `better`; else the most stable.
+
+    Two clusters may be as stable as the three that make them up: agreement alone does not tell which say more.
+    ModelError where none is known.
+    """
+    known = {r["clusters"]: r["agreement"] for r in records if r["agreement"] is not None}
     if not known:
         raise ModelError(
             "no number of clusters could be judged: some cluster would rest on too few people. Give fewer clusters"
         )
-    best: int = max(known, key=lambda r: (round(r["agreement"], 9), -r["clusters"]))["clusters"]
-    return best
+    stable = [k for k, agreement in known.items() if agreement >= STABLE]
+    return max(stable, key=better.__getitem__) if stable else max(known, key=lambda k: (round(known[k], 9), -k))
 
 
 def replicated(method: Any, basis: Basis, clusters: int) -> Flow[list[Record]]:
@@ -348,6 +390,22 @@ def replicated(method: Any, basis: Basis, clusters: int) -> Flow[list[Record]]:
     on = Agreement(method, clusters, Sample("c", "replicate"), method.ground)
     found = yield from within(",".join(hold), on.flow(basis.columns, *(fitted.model for fitted in learnt)))
     return [record | found]
+
+
+# What a reader must know -------------------------------------------------------------------------------------
+
+
+def unfinished(fitted: Fitted, silent: str) -> tuple[Caution, ...]:
+    """That the rounds ended before the clustering was converged, and why; `silent` is why the gate tells no more."""
+    why = {
+        GATE: f"The gate told round {fitted.rounds} and no other: {silent}.",
+        BUDGET: f"The study's budget of numbers ended the rounds after {fitted.rounds}.",
+        ROUNDS: f"A study of this method has no more than {fitted.rounds} rounds.",
+    }
+    if not fitted.stopped:
+        return ()
+    remedy = "Other people, or other starts, may give other clusters; ask about more people, or for fewer clusters."
+    return (Caution("not-converged", f"{why[fitted.stopped]} The clusters are those of that round. {remedy}"),)
 
 
 # Profiles -----------------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ from confrere.analyses.feasibility_tables import Answer, tables
 from confrere.analyses.feasibility_variants import measured, replaced
 from confrere.analyses.finding import Citation, Finding, FlowFinding, attrition
 from confrere.errors import DataError, ModelError, StudyError
-from confrere.rounds import Bools, Cells, Design, Ints, People, Sum, ask, local, register, support
+from confrere.rounds import Array, Bools, Cells, Design, Flow, Ints, People, Sum, Verdict, ask, local, register, support
 from confrere.study.circe import Definition, definition
 from confrere.study.ground import Ground, complete, left_out
 from confrere.study.rows import TableRows
@@ -56,6 +56,7 @@ CLOSE = (
     "is missing of these is not told."
 )
 Places = tuple[int, ...]
+Described = tuple[Places, tuple[tuple[str, Places], ...]]
 
 
 class Stopped(NamedTuple):
@@ -220,6 +221,19 @@ class Feasibility:
         }
         return replace(made, cells=cells, data=None)
 
+    def contributions(self, people: People, settled: Described) -> Array:
+        """(N, numbers) who is in each cell by which those who meet all criteria are described, and up to each month."""
+        (grid, kept), made = settled, self.funnel(people)
+        found = [np.zeros((made.n, 0))]
+        for name, merged in kept:
+            cell, at = self._who(made, people, grid, name), np.array(merged, dtype=np.int64)
+            inside = (at[np.maximum(cell, 0)][:, None] == np.arange(at.max(initial=-1) + 1)) & (cell >= 0)[:, None]
+            found += [inside, np.cumsum(inside, axis=1)] if name == "months" else [inside]
+        numbers = np.hstack(found)
+        whole = np.zeros((len(made.rows), numbers.shape[1]))
+        whole[made.rows] = numbers
+        return whole
+
     @local(on="funnel")
     def stopped(self, people: People) -> Stopped:
         """People by merged step of the funnel."""
@@ -282,20 +296,13 @@ class Feasibility:
 
     def flow(self) -> FlowFinding:
         """Settle the funnel and count it; within it settle and count patterns, months, sex, age and region."""
-        steps = yield from support(self.funnel)
+        steps, grid, parts, kept = yield from self._settled()
         stopped = yield from ask(self.stopped)
-        grid = tuple(int(g) for g in steps.grids["funnel"][0])
         if not (stopped.people.value[0, 1:].sum() or grid[-1] == 0):
             raise ModelError(
                 f"nobody has an entry event: column {self.cohorts[0].entry!r} is missing for everybody. Correct the "
                 f"entry event of the cohort, or ask more hospitals"
             )
-        parts = yield from support(self.parts, grid)
-        shown_patterns = np.where(parts.grids["patterns"][grid[-1], self._all] < 0, -1, np.arange(self._all.sum()))
-        merged = [shown_patterns, *(parts.grids[name][0] for name in list(self._partitions)[1:])]
-        told = tuple(tuple(int(cell) for cell in one) for one in merged)
-        near = yield from support(self.near, grid, told)
-        kept = self._kept({pair for pair, found in near.grids.items() if found.any()})
         counted = yield from ask(self.counted, kept)
         shown = kept if grid[-1] != grid[-2] else ()
         answer = Answer(
@@ -307,6 +314,23 @@ class Feasibility:
         notes = [TWICE, *([INTERVALS] if answer.hidden.any() else [])]
         notes += [UNSAID] if not shown else [CLOSE] if len(shown) < len(self._partitions) else []
         return Finding("feasibility", steps.n, steps.hospitals, made, facts=facts, notes=tuple(notes), cite=CITE)
+
+    def settling(self) -> Flow[Described]:
+        """By what those who meet all criteria will be described: the merged steps, and the merged cells of each."""
+        _, grid, parts, kept = yield from self._settled()
+        names = [name for name in kept if name != "patterns"]
+        return grid, tuple((name, tuple(int(cell) for cell in parts.grids[name][0])) for name in names)
+
+    def _settled(self) -> Flow[tuple[Verdict, Places, Verdict, tuple[str, ...]]]:
+        """What of the funnel, of patterns, months, sex, age and region may be told."""
+        steps = yield from support(self.funnel)
+        grid = tuple(int(g) for g in steps.grids["funnel"][0])
+        parts = yield from support(self.parts, grid)
+        shown_patterns = np.where(parts.grids["patterns"][grid[-1], self._all] < 0, -1, np.arange(self._all.sum()))
+        merged = [shown_patterns, *(parts.grids[name][0] for name in list(self._partitions)[1:])]
+        told = tuple(tuple(int(cell) for cell in one) for one in merged)
+        near = yield from support(self.near, grid, told)
+        return steps, grid, parts, self._kept({pair for pair, found in near.grids.items() if found.any()})
 
     def _kept(self, close: set[str]) -> tuple[str, ...]:
         """The partitions that are told: each if it is not close to one before it."""

@@ -146,11 +146,13 @@ def bounds(told: Told, weights: Array) -> Interval:
 def _most(told: Told, inside: Bools, left: float) -> float:
     """What one hidden pattern of a group can hold: under k, or less than the least told where it was hidden with few.
 
-    A pattern of k or more is hidden only where the small ones are under k together, and then it is the smallest.
+    A pattern of k or more is hidden only where the small ones are under k together, or fill all hidden patterns to the
+    last but one (`margins.hide`), and then it is the smallest.
     """
-    shown = told.counts[inside & ~told.hidden]
+    shown, hidden = told.counts[inside & ~told.hidden], np.count_nonzero(inside & told.hidden)
     least = float(shown.min()) if shown.size else left
-    return float(told.k - 1) if left > told.k - 1 + least else min(least, left)
+    small = told.k - 1 + least < left <= (told.k - 1) * (hidden - 1)
+    return float(told.k - 1) if small else min(least, left)
 
 
 def _filled(weights: Array, left: float, cap: float) -> float:

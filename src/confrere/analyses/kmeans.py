@@ -21,23 +21,29 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from confrere.analyses.clusters import (
+    BUDGET,
     EVERYBODY,
+    FEW,
+    GATE,
     HUBERT,
+    LEARNING,
+    LONG,
     STAYS,
     WANG,
     Fitted,
     Model,
+    Pace,
     Profile,
     Sample,
     affordable,
     assigned,
+    best_stable,
     check_settings,
     columns_of,
     groups_of,
     hidden,
     model,
     most_of,
-    most_stable,
     moves,
     nearest,
     profiles,
@@ -45,6 +51,7 @@ from confrere.analyses.clusters import (
     sides_of,
     stability,
     starts_of,
+    unfinished,
 )
 from confrere.analyses.finding import Citation, Finding, FlowFinding, Record, attrition
 from confrere.analyses.pca import Basis, Columns, Correlations, check_columns
@@ -55,11 +62,8 @@ from confrere.study.worklist import Worklist
 
 STILL = 1e-9  # standard deviations that a centre moves when nobody does
 ASKED = 1000  # rounds at most over all starts: the budget of numbers ends them long before
-SETTLED = "Nobody would change cluster any more."
-STOPPED = (
-    "The last round that could be told is the result: after it fewer than k people would change some cluster, or the "
-    "study's budget of numbers is spent."
-)
+HALF, WHOLE = 0.5, 0.9  # of the budget: where samples or groups are asked too, and where not
+MOVED = "after it, too few people would change cluster to be told"
 LLOYD = Citation(
     "Lloyd SP. Least squares quantization in PCM. IEEE Trans Inf Theory 1982;28:129-137", "10.1109/TIT.1982.1056489"
 )
@@ -139,9 +143,11 @@ class Lloyd:
 
     # sums only
 
-    def learn(self, basis: Basis, starts: Sequence[Model], share: float) -> Flow[Fitted | None]:
-        """The best of several starts; each may use its part of the budget."""
-        told: list[Model] = []
+    def learn(
+        self, basis: Basis, starts: Sequence[Model], share: float, told: list[Model] | None = None
+    ) -> Flow[Fitted | None]:
+        """The best of several starts; each may use its part of the budget. `told` were told before, and gets more."""
+        told = [] if told is None else told
         best: Fitted | None = None
         starts = starts[: affordable(share * basis.budget, self.clusters * (1 + len(basis.names)) + 1, self.sample)]
         for start in starts:
@@ -156,8 +162,9 @@ class Lloyd:
         while True:
             verdict = yield from support(self.turn, basis.columns, centres, tuple(told))
             cost = self.clusters * (1 + len(basis.names)) + 1
-            if hidden(verdict) or numbers + cost > share * min(verdict.budget, basis.budget):
-                return fitted
+            spent = numbers + cost > share * min(verdict.budget, basis.budget)
+            if hidden(verdict) or spent:
+                return fitted and fitted._replace(stopped=GATE if hidden(verdict) else BUDGET)
             numbers += cost
             got = (yield from ask(self.told, len(told))).totals.value[0]
             told.append(centres)
@@ -167,7 +174,7 @@ class Lloyd:
             new = model(means)
             value = float((got[:, 0] * (means**2).sum(axis=1)).sum())  # between; a constant less the squares within
             still = float(np.abs(np.array(new) - np.array(centres)).max()) <= STILL
-            fitted = Fitted(centres, value, (fitted.rounds if fitted else 0) + 1, still, got)
+            fitted = Fitted(centres, value, (fitted.rounds if fitted else 0) + 1, "", got)
             if still:
                 return fitted
             centres = new
@@ -193,7 +200,7 @@ def silhouettes(z: Array, inside: Ints, centres: Array) -> Array:
 class KMeans:
     """k-means of the columns of `formula`, such as `~ age + bmi + C(sex)`, all standardised.
 
-    `clusters` is their number; or `among` gives numbers, of which the most stable is taken, over `repeats` splits. The
+    `clusters` is their number; or `among` gives numbers, of which the best that is stable over `repeats` splits is taken. The
     best of `starts` is taken (of fewer, where the budget of numbers asks for that); `seed` is public. `learn` and
     `hold` are two groups of hospitals, in which the clusters are learnt anew and compared. With `worklist`, each
     hospital keeps the cluster of its people, as a list called `title` for its clinicians (`purpose` says what for).
@@ -230,6 +237,15 @@ class KMeans:
         """k-means over a sample."""
         return Lloyd(self.formula, clusters, most_of(self), sample, self.ground)
 
+    def centres(self, given: Model) -> Array:
+        """Those of the clusters."""
+        return np.array(given)
+
+    @property
+    def pace(self) -> Pace:
+        """What stability may ask."""
+        return Pace(LEARNING, FEW, LONG)
+
     def begin(self, basis: Basis, clusters: int, starts: int) -> list[Model]:
         """The centres of each start."""
         return [model(places) for places in starts_of(basis, clusters, starts, self.seed)]
@@ -250,23 +266,36 @@ class KMeans:
         found = {"cluster": nearest(away**2) + 1, "distance": away.min(axis=1, initial=np.inf)}
         return assigned(self, people, found, made, self.title)
 
+    def fits(self, basis: Basis) -> Flow[dict[int, Fitted]]:
+        """Of every number of clusters the best for everybody; rounds of all are held against each other."""
+        numbers, told = self.among or (self.clusters,), list[Model]()
+        found: dict[int, Fitted] = {}
+        share = (HALF if self.among or self.learn else WHOLE) / len(numbers)
+        for k in numbers:
+            starts = self.begin(basis, k, self.starts)
+            fitted = yield from self.part(k, EVERYBODY).learn(basis, starts, share, told)
+            found |= {k: fitted} if fitted else {}
+        return {k: fitted._replace(state=(fitted.state[0], tuple(told))) for k, fitted in found.items()}
+
     def flow(self) -> FlowFinding:
         """Standardise; choose how many; learn; describe; replicate; keep the lists."""
         basis = yield from Correlations(self.formula, self.ground).flow()
         tables: dict[str, list[Record]] = {}
-        clusters, share = self.clusters, 0.9
-        if self.among:
-            tables["stability"] = yield from stability(self, basis)
-            clusters, share = most_stable(tables["stability"]), 0.5
-        share = min(share, 0.5) if self.learn else share
-        part = self.part(clusters, EVERYBODY)
-        fitted = yield from part.learn(basis, self.begin(basis, clusters, self.starts), share)
-        if fitted is None:
+        fits = yield from self.fits(basis)
+        if not fits:
             raise ModelError(
-                f"{clusters} clusters: in every start some cluster, or a level in it, rests on too few people. Give "
-                f"fewer clusters, merge levels, or ask about more people"
+                f"{' or '.join(map(str, self.among or (self.clusters,)))} clusters: in every start some cluster, or a "
+                f"level in it, rests on too few people. Give fewer clusters, merge levels, or ask about more people"
             )
-        totals, told = fitted.state
+        clusters = next(iter(fits))
+        if self.among:
+            begun = {k: self.begin(basis, k, self.starts) for k in fits}
+            tables["stability"] = yield from stability(self, basis, begun)
+            apart = {k: calinski_harabasz(basis, k, fitted.value) for k, fitted in fits.items()}
+            clusters = best_stable(tables["stability"], apart)
+        part, fitted = self.part(clusters, EVERYBODY), fits[clusters]
+        told = next(reversed(fits.values())).state[1]  # all rounds of all numbers
+        totals = fitted.state[0]
         order = np.lexsort((totals[:, 1], -totals[:, 0]))
         yield from support(part.result, basis.columns, fitted.model, told)
         centres = model(totals[:, 1:] / totals[:, :1])
@@ -276,6 +305,12 @@ class KMeans:
         if self.worklist:
             yield from keep(self.listed, basis.columns, tuple(fitted.model[int(i)] for i in order))
         return found(self, basis, fitted, totals[order], spread_of(spread, order), tables)
+
+
+def calinski_harabasz(basis: Basis, clusters: int, between: float) -> float:
+    """Between and within squares by their degrees of freedom; standardised columns have n squares each."""
+    n = basis.verdict.n
+    return (between / (clusters - 1)) / ((n * len(basis.names) - between) / (n - clusters))
 
 
 def spread_of(spread: Spread, order: Ints) -> tuple[Array, Array]:
@@ -305,10 +340,10 @@ def found(
             "clusters": k, "within": float(within.sum()), "between": between,
             "explained": between / (between + float(within.sum())),
             "calinski_harabasz": (between / (k - 1)) / (float(within.sum()) / (people - k)),
-            "silhouette": float(silhouette.sum() / people), "rounds": fitted.rounds, "settled": fitted.settled,
+            "silhouette": float(silhouette.sum() / people), "rounds": fitted.rounds, "converged": not fitted.stopped,
         },
         arrays={"centres": means},
-        notes=(SETTLED if fitted.settled else STOPPED, *((STAYS,) if kmeans.worklist else ())),
+        notes=(STAYS,) if kmeans.worklist else (), warnings=unfinished(fitted, MOVED),
         cite=(LLOYD, CALINSKI, VENDRAMIN, *((HUBERT,) if kmeans.learn or kmeans.among else ()),
               *((WANG,) if kmeans.among else ())),
     )  # fmt: skip

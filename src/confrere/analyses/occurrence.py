@@ -125,6 +125,11 @@ class Occurrence:
         years = tuple(range(self.years[0], self.years[1] + 2))
         return Axes(years, self.ages, SEXES if self.sexes else ())
 
+    @property
+    def selecting(self) -> tuple[str, ...]:
+        """The words for whom it tells about, twice: by columns that somebody may miss, and as everybody of its own."""
+        return self.about, f"all {self.about}"
+
     def check(self) -> None:
         """Settings, before anything is asked."""
         if self.measure not in MEASURES:
@@ -153,8 +158,7 @@ class Occurrence:
     def selected(self, frame: Any) -> Iterator[tuple[str, tuple[str, ...], Bools]]:
         """The same for the guard across studies: the words, the columns that select, and who (N,) they are."""
         who = self.whom(frame)
-        yield self.about, self.requires, who
-        yield f"all {self.about}", (), who
+        yield from zip(self.selecting, (self.requires, ()), (who, who), strict=True)
 
     def _reasons(self, frame: Any) -> dict[str, Bools]:
         """(N,) who does not count, by reason."""
@@ -187,6 +191,13 @@ class Occurrence:
         seen = Seen(*(values[rows] for values in (*self.source.observed(frame, self.ground), *days)))
         return lexis.observed(seen, sex, axes, self.years[1], self.measure == "point prevalence")
 
+    def contributions(self, people: People, settled: Axes) -> Array:
+        """(N, numbers) what everybody contributes to each number that is told."""
+        made = self.design(people, settled)
+        found = np.zeros((len(made.rows), 2 * made.data.below.shape[1]))
+        found[made.rows] = np.hstack([made.data.below, made.data.above])
+        return found
+
     @local(on="design")
     def summed(self, people: People) -> Sums:
         """Sums of the contributions, which are whole numbers."""
@@ -215,6 +226,11 @@ class Occurrence:
         facts = {"measure": self.measure}
         tables["attrition"] = attrition(verdict)
         return Finding("occurrence", verdict.n, verdict.hospitals, tables, events, facts, notes=notes, cite=cite)
+
+    def settling(self) -> Flow[Axes]:
+        """What will be told."""
+        axes, _ = yield from self._settled()
+        return axes
 
     def _settled(self) -> Flow[tuple[Axes, Verdict]]:
         """The finest years, bands of age and sexes that may be told side by side."""

@@ -18,7 +18,7 @@ import numpy as np
 
 from confrere.analyses.finding import Citation, Finding, FlowFinding, Record, attrition
 from confrere.errors import StudyError
-from confrere.rounds import Bools, Cells, Design, Ints, People, Sum, ask, local, register, support
+from confrere.rounds import Array, Bools, Cells, Design, Flow, Ints, People, Sum, ask, local, register, support
 from confrere.study.circe import Definition
 from confrere.study.ground import Ground, complete, left_out
 from confrere.study.rows import TableRows
@@ -79,7 +79,7 @@ class Overlap:
         return np.asarray(np.arange(2 ** len(self.of))[:, None] >> np.arange(len(self.of)) & 1 == 1)
 
     @property
-    def words(self) -> tuple[str, ...]:
+    def selecting(self) -> tuple[str, ...]:
         """The words for whom it tells about: each combination with those after it; their differences are they."""
         columns = "+".join(d.column for d in self.cohorts)
         return (*(f"combination >= {j} of {columns}" for j in range(1, 2 ** len(self.of))), f"all of {columns}")
@@ -94,10 +94,10 @@ class Overlap:
     # inside each hospital
 
     def selected(self, frame: Any) -> Iterator[tuple[str, tuple[str, ...], Bools]]:
-        """Whom `words` speaks of, for the guard across studies: words, columns that select, and who (N,) they are."""
+        """Whom `selecting` speaks of: words, columns that select, and who (N,) they are."""
         place, last = self._place(frame), 2 ** len(self.of) - 1
-        for text, j in zip(self.words, [*range(1, last + 1), last], strict=True):
-            yield text, () if text == self.words[-1] else self.reads, place >= j
+        for text, j in zip(self.selecting, [*range(1, last + 1), last], strict=True):
+            yield text, () if text == self.selecting[-1] else self.reads, place >= j
 
     def _place(self, frame: Any) -> Ints:
         """(N,) the combination that everybody is in."""
@@ -113,6 +113,12 @@ class Overlap:
         left = left_out(people.table, self.ground.complete, rows)
         return Design(n=int(rows.sum()), rows=rows, columns=self.reads, cells=cells, left_out=left)
 
+    def contributions(self, people: People, settled: tuple[bool, ...]) -> Array:
+        """(N, numbers) who is in each combination and each cohort that is told."""
+        place, size = self._place(people.table.frame), 2 ** len(self.of)
+        made = np.hstack([place[:, None] == np.arange(size), self.inside[place]])[:, np.array(settled)]
+        return (made & complete(people.table.frame, self.ground.complete)[:, None]).astype(float)
+
     @local(on="design")
     def counted(self, people: People) -> Counted:
         """People by combination, and by cohort, but for those hidden."""
@@ -122,6 +128,11 @@ class Overlap:
         return Counted(*(people.derived(part, dims=(name,), scale=0) for name, part in parts.items()))
 
     # sums only
+
+    def settling(self) -> Flow[tuple[bool, ...]]:
+        """Which combinations and cohorts will be told."""
+        verdict = yield from support(self.design)
+        return tuple(bool(told) for told in verdict.grids["combinations"][0] >= 0)
 
     def flow(self) -> FlowFinding:
         """Settle what may be told; then count."""

@@ -22,7 +22,7 @@ from confrere.analyses.at_risk import followed, stays
 from confrere.analyses.finding import Citation, Finding, FlowFinding, Record, attrition
 from confrere.analyses.lines_of_treatment import labels, lines
 from confrere.errors import StudyError
-from confrere.rounds import Array, Bools, Cells, Design, Ints, People, Sum, ask, local, register, support
+from confrere.rounds import Array, Bools, Cells, Design, Flow, Ints, People, Sum, ask, local, register, support
 from confrere.study.circe import Definition
 from confrere.study.ground import Ground, complete
 from confrere.study.rows import TableRows
@@ -121,6 +121,11 @@ class Pathways:
         target = self.cohorts[0]
         return f"{target.column} == {len(target.steps)}"
 
+    @property
+    def selecting(self) -> tuple[str, ...]:
+        """The words for whom it tells about, twice: by columns that somebody may miss, and as everybody of its own."""
+        return self.about, f"all {self.about}"
+
     def check(self) -> None:
         """Settings, before anything is asked."""
         if not 1 <= len(self.treatments) <= MOST or len(set(self.treatments)) < len(self.treatments):
@@ -141,8 +146,7 @@ class Pathways:
     def selected(self, frame: Any) -> Iterator[tuple[str, tuple[str, ...], Bools]]:
         """The same for the guard across studies: the words, the columns that select, and who (N,) they are."""
         who = self.whom(frame)
-        yield self.about, self.requires, who
-        yield f"all {self.about}", (), who
+        yield from zip(self.selecting, (self.requires, ()), (who, who), strict=True)
 
     def design(self, people: People, paths: tuple[Path, ...]) -> Design:
         """Of the people of each path: what they go on with."""
@@ -174,6 +178,15 @@ class Pathways:
             within.append(all_.at(begun).clipped(begin, end).joined(self.gap))
         return lines(within, len(table.frame), self.lines, self.overlap_days)
 
+    def contributions(self, people: People, settled: tuple[bool, ...]) -> Array:
+        """(N, numbers) whose first line is each of those that are told; and a number for each whole path."""
+        made = self.design(people, ((),))
+        found = np.zeros((len(made.rows), len(settled) + 1))
+        found[made.rows, :-1] = made.cells["next"].index[:, None] == np.arange(len(settled))
+        radix = float(len(self.labels) + 1) ** np.arange(self.lines)
+        found[made.rows, -1] = 1 + (self._lines(people.table)[made.rows] + 1) @ radix
+        return found[:, np.array([*settled, True])]
+
     @local(on="design", repeats="lines")
     def counted(self, people: People, paths: tuple[Path, ...]) -> Next:
         """People of the paths by next line, but for those hidden."""
@@ -181,6 +194,11 @@ class Pathways:
         return Next(replace(counts, bounds=(FOLLOWED, len(self.labels) + 1)))
 
     # sums only
+
+    def settling(self) -> Flow[tuple[bool, ...]]:
+        """Which first lines will be told."""
+        verdict = yield from support(self.design, ((),))
+        return tuple(bool(told) for told in verdict.grids["next"][0] >= 0)
 
     def flow(self) -> FlowFinding:
         """Line after line: settle which may be told, count, and go on with the commonest paths."""

@@ -124,6 +124,11 @@ class PersonTime:
         bands = [Axes((), self.ages, ()).label("ages", i) for i in range(len(self.ages))]
         return tuple(f"{band}, {sex}" for band in bands for sex in SEXES) if self.sexes else tuple(bands)
 
+    @property
+    def selecting(self) -> tuple[str, ...]:
+        """The words for whom it tells about, twice: by columns that somebody may miss, and as everybody of its own."""
+        return self.about, f"all {self.about}"
+
     def check(self) -> None:
         """Settings, before anything is asked."""
         ages = list(self.ages)
@@ -147,8 +152,7 @@ class PersonTime:
     def selected(self, frame: Any) -> Iterator[tuple[str, tuple[str, ...], Bools]]:
         """The same for the guard across studies: the words, the columns that select, and who (N,) they are."""
         who = self.whom(frame)
-        yield self.about, self.requires, who
-        yield f"all {self.about}", (), who
+        yield from zip(self.selecting, (self.requires, ()), (who, who), strict=True)
 
     def _reasons(self, frame: Any) -> dict[str, Bools]:
         """(N,) who does not count, by reason."""
@@ -174,6 +178,16 @@ class PersonTime:
             n=int(rows.sum()), rows=rows, data=data, columns=self.reads, left_out=left,
             cells=_supports(data, risk.stop - risk.start, len(together)),
         )  # fmt: skip
+
+    def contributions(self, people: People, settled: Strata) -> Array:
+        """(N, numbers) what everybody contributes to each number that is told."""
+        made = self.design(people, settled)
+        days, events = (m.reshape(made.n, len(settled), len(STATES)) for m in made.data)
+        # by stratum, and in all
+        own = [values for m in (days, events) for values in (m.reshape(made.n, -1), m.sum(axis=1))]
+        found = np.zeros((len(made.rows), sum(values.shape[1] for values in own)))
+        found[made.rows] = np.hstack(own)
+        return found
 
     def _stratum(self, frame: Any, rows: Bools, risk: AtRisk) -> Ints:
         """(n,) the finest stratum of each person, by age on the first day at risk."""
@@ -209,6 +223,11 @@ class PersonTime:
         notes = (JOINED,) if len(together) < len(self.strata) else ()
         cite = (rates.ULM, rates.GREENLAND) if len(together) > 1 else (rates.ULM,)
         return Finding("person_time", verdict.n, verdict.hospitals, tables, round(events.sum()), notes=notes, cite=cite)
+
+    def settling(self) -> Flow[Strata]:
+        """What will be told."""
+        together, _ = yield from self._settled()
+        return together
 
     def _settled(self) -> Flow[tuple[Strata, Verdict]]:
         """The finest strata that may be told side by side."""

@@ -25,6 +25,9 @@ from confrere.analyses.finding import Finding
 from confrere.analyses.follow_up import FollowUp
 from confrere.analyses.glm import Glm
 from confrere.analyses.kaplan_meier import KaplanMeier
+from confrere.analyses.learning.boosting import Boosting
+from confrere.analyses.learning.forest import Forest
+from confrere.analyses.learning.reasons import contributions
 from confrere.analyses.linear import Linear
 from confrere.analyses.logistic import Logistic
 from confrere.analyses.poisson import Poisson
@@ -40,7 +43,8 @@ if TYPE_CHECKING:
 
 TYPES: Mapping[type, tuple[str, ...]] = {
     Linear: ("response", "link"), Glm: ("response", "link"), Logistic: ("response", "link"),
-    Poisson: ("response", "link"), Cox: ("lp", "risk", "survival"), KaplanMeier: ("survival",),
+    Poisson: ("response", "link"), Boosting: ("response", "score", "reasons"),
+    Cox: ("lp", "risk", "survival"), KaplanMeier: ("survival",),
 }  # fmt: skip
 WHY = {
     "competing_risks": "its weights of censoring and the other causes make no simple prediction; read its tables",
@@ -63,8 +67,9 @@ def predict(finding: Finding, frame: Any = None, wanted: Wanted | None = None) -
     """Predictions for the rows of a data frame (or a dict of columns, or of one person's values).
 
     Columns `estimate`, `std_error`, `conf_low`, `conf_high`, a row per row of the frame, under its index; missing where
-    a column is. With `times` a row per row of the frame and time, with `row` and `time`. Errors: StudyError for a type
-    that the method has not; DataError for a missing column, an undeclared level, a value out of its declared range.
+    a column is. Of boosted trees `estimate` alone, or a column per class; they take missing values as they are. With
+    `times` a row per row of the frame and time, with `row` and `time`. Errors: StudyError for a type that the method
+    has not; DataError for a missing column, an undeclared level, a value out of its declared range.
     """
     analysis = finding.analysis
     kind = next((k for k in TYPES if isinstance(analysis, k)), None)
@@ -77,6 +82,8 @@ def predict(finding: Finding, frame: Any = None, wanted: Wanted | None = None) -
     if frame is None:
         raise StudyError(f"{finding.method}: predict needs people: a data frame with the columns of the terms")
     table = table_of(frame)
+    if isinstance(analysis, Boosting):
+        return _boosted(finding, analysis, table, wanted.type)
     if isinstance(analysis, Cox):
         return _survival(finding, analysis, table, wanted) if wanted.type == "survival" else _risk(
             finding, analysis, table, wanted
@@ -248,6 +255,27 @@ def _long(index: Any, wanted: Wanted, curve: tuple[Array, Array, str], **more: A
     rows = {"row": np.repeat(np.asarray(index), len(wanted.times)), **more, "time": np.tile(wanted.times, len(index))}
     estimates = {"estimate": survival, "std_error": spread_of(survival, variance), "conf_low": low, "conf_high": high}
     return pd.DataFrame(rows | estimates)
+
+
+# Boosted trees ------------------------------------------------------------------------------------------------
+
+
+def _boosted(finding: Finding, boosting: Boosting, table: pd.DataFrame, wanted: str) -> pd.DataFrame:
+    """Predictions or scores; or what each feature adds to the score, and the mean score. A column for every class."""
+    import pandas as pd
+
+    forest = Forest.of(finding)
+    _check_ranges(table, set(boosting.features), boosting.ground)
+    x = boosting.values(table)
+    classes = boosting.ground.schema.levels(boosting.outcome) if forest.classes > 1 else None
+    if wanted == "reasons":
+        found = contributions(forest, x).reshape(len(table), -1)
+        names = [*forest.features, "mean score"]
+        columns = [f"{c}: {name}" for c in classes for name in names] if classes else names
+        return pd.DataFrame(found, columns=columns, index=table.index)
+    score = forest.score(x)
+    shown = forest.prediction(score) if wanted == "response" else score
+    return pd.DataFrame(shown.reshape(len(table), -1), columns=list(classes or ["estimate"]), index=table.index)
 
 
 # Kaplan-Meier -------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from confrere.console.client import fetched
-from confrere.console.result import as_dict
+from confrere.console.result import as_dict, models
 from confrere.console.show import findings, text
 from confrere.coordinator.book import Book
 from confrere.coordinator.home import Home
@@ -44,7 +44,7 @@ def shown(home: Path, run: str, reader: str, out: Path | None) -> Iterator[str]:
     if out is not None:
         from confrere.report import write
 
-        yield f"Report: {write(as_dict(results), out).report}"
+        yield f"Report: {write(as_dict(results), out, models=models(results)).report}"
     yield f"SHA-256 of what was read: {standing.sha256}"
 
 

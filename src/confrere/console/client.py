@@ -24,6 +24,7 @@ from typing import Any
 import httpx
 
 from confrere import errors
+from confrere.analyses.target_trial import cautioned
 from confrere.console.arguments import in_python
 from confrere.console.fit import Results
 from confrere.coordinator.conduct import OVER, found_of
@@ -224,8 +225,8 @@ def fetched(study: Study, data: bytes, release: Mapping[str, Any]) -> Results:
     """The results in a coordinator's file of findings, with what its airlock says of them."""
     found = found_of(data)
     return Results(
-        study, found.hospitals, found.findings, found.errors, found.left, found.rounds, found.bytes, found.seconds,
-        self_approved=False, release=release,
+        study, found.hospitals, cautioned(study, found.findings), found.errors, found.left, found.rounds, found.bytes,
+        found.seconds, self_approved=False, release=release,
     )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from typing import Any, TypedDict, Unpack, cast
 from threadpoolctl import threadpool_limits
 
 from confrere.analyses.finding import Caution, Finding
+from confrere.analyses.target_trial import cautioned
 from confrere.console.arguments import in_python
 from confrere.console.fit import Results
 from confrere.coordinator.federation import Federation, Link
@@ -137,8 +138,9 @@ class Local:
             raise _explained(runs, tables, asked) from None
         named = dict(zip([s.name for s in study.analyses], found, strict=True))
         findings = {n: f for n, f in named.items() if not isinstance(f, UserError)}
+        said = {n: _cautioned(f, self._asked(study, n), study.k, tables) for n, f in findings.items()}
         return Results(
-            study, tuple(runs), {n: _cautioned(f, self._asked(study, n), study.k, tables) for n, f in findings.items()},
+            study, tuple(runs), cautioned(study, said),
             {n: f for n, f in named.items() if isinstance(f, UserError)}, federation.left, rounds, federation.bytes,
             time.monotonic() - start,
         )  # fmt: skip

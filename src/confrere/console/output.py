@@ -89,12 +89,12 @@ class Progress:
 
 def delivered(results: Results, out: Path, lang: str) -> None:
     """Write the results of a study, and show them; errors of single analyses are told at the end, with exit code 2."""
-    from confrere.console.result import as_dict
+    from confrere.console.result import as_dict, models
     from confrere.console.show import findings
     from confrere.report import write
 
     try:
-        written = write(as_dict(results), out, lang="fr" if lang == "fr" else "en")
+        written = write(as_dict(results), out, lang="fr" if lang == "fr" else "en", models=models(results))
     except OSError as error:
         raise StudyError(f"--out {out}: {error.strerror}; make room there, or choose another folder") from None
     console = terminal()

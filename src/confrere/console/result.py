@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from confrere.analyses.learning.forest import Forest, to_xgboost
 from confrere.console.fit import Results
 from confrere.coordinator.federation import Left
+from confrere.study.circe_words import LANGUAGES, described
+from confrere.study.file import Study
 from confrere.study.omop import KEYS
 
 PACKAGES = ("numpy", "scipy", "pandas", "duckdb", "ibis-framework", "formulaic", "cryptography")
@@ -27,6 +32,7 @@ def as_dict(results: Results) -> dict[str, Any]:
             "time_unit": study.time_unit, "disclosure": list(study.allow), "k": study.k,
             "columns": study.schema.to_dict(),
             **({key: study.omop.plain[key] for key in KEYS if key in study.omop.plain} if study.omop else {}),
+            **({"target_trial": target_trial(study)} if study.target_trial else {}),
         },
         "hospitals": list(results.hospitals),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -50,6 +56,28 @@ def as_dict(results: Results) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def target_trial(study: Study) -> dict[str, Any]:
+    """The target trial of a study, with what its names mean in OMOP records."""
+    found = {**study.target_trial.to_dict(), "assignment": study.target_trial.assignment} if study.target_trial else {}
+    if study.omop:
+        texts = {name: study.omop.cohort(name).text for name in study.omop.compared}
+        found["criteria"] = {lang: {n: described(t, lang) for n, t in texts.items()} for lang in LANGUAGES}
+        tables = (study.omop.plain.get("features", {}), study.omop.plain.get("outcomes", {}))
+        found["definitions"] = {name: plain(said) for table in tables for name, said in table.items()}
+    return found
+
+
+def models(results: Results) -> dict[str, bytes]:
+    """The models that a run learned, as files by name: `NAME.json`, and `NAME.xgboost.json`, which XGBoost loads."""
+    made: dict[str, bytes] = {}
+    for name, found in results.findings.items():
+        if "model_sha256" in found.facts:
+            forest = Forest.of(found)
+            made[f"{name}.json"] = json.dumps(forest.plain()).encode()
+            made[f"{name}.xgboost.json"] = json.dumps(to_xgboost(forest)).encode()
+    return made
+
+
 def left(arrays: Sequence[Left]) -> list[dict[str, Any]]:
     """Arrays that left, one record per array, with rounds and bytes added up."""
     records: dict[tuple[str, ...], dict[str, Any]] = {}
@@ -65,11 +93,13 @@ def left(arrays: Sequence[Left]) -> list[dict[str, Any]]:
 
 
 def plain(value: Any) -> Any:
-    """Numbers, strings, lists and dicts of Python alone."""
+    """Numbers, strings, lists and dicts of Python alone; settings that are dataclasses become dicts."""
     if isinstance(value, Mapping):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(v) for v in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     return value.item() if hasattr(value, "item") else value
 
 

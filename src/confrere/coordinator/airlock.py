@@ -39,8 +39,8 @@ ACRO: Final = (
     "checks. Eurostat 2021"
 )
 LEGEND: Final = (
-    "Schuemie MJ, Ryan PB, Pratt N, et al. Principles of Large-scale Evidence Generation and Evaluation across a Network "
-    "of Databases (LEGEND). J Am Med Inform Assoc 2020;27:1331-1337"
+    "Schuemie MJ, Ryan PB, Pratt N, et al. Principles of Large-scale Evidence Generation and Evaluation across a "
+    "Network of Databases (LEGEND). J Am Med Inform Assoc 2020;27:1331-1337"
 )
 SOURCES: Final = {
     "cells": HANDBOOK, "complementary": HANDBOOK, "tails": ACRO, "extremes": HANDBOOK, "saturated": HANDBOOK,

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from confrere.data.cdm import TABLES
 from confrere.data.circe import CODES, EVENTS, Entered
+from confrere.data.engines import adapted
 from confrere.data.omop import Cdm, opened
 from confrere.data.people import basics
 from confrere.study.circe import definition
@@ -68,7 +69,8 @@ class Copies:
         return {name: self._judged(name, met, known) for name in self.backends}
 
     def _sql(self, rows: Any) -> str:
-        return str(self.entered.cdm.backend.compile(rows))
+        backend = self.entered.cdm.backend
+        return str(backend.compile(adapted(backend, rows)))
 
     def _judged(self, name: str, met: str | None, known: str | None) -> Array:
         found = np.zeros(len(self.events[name].person))

@@ -81,14 +81,20 @@ class _Domain:
 
     def __init__(self, cdm: Cdm, kind: str, looks: Mapping[int, Feature], index: Index) -> None:
         self.cdm, self.source, self.looks, self.index = cdm, SOURCES[kind], looks, index
+        self.temporary: list[Any] = []
+
+    def kept(self, rows: Any) -> Any:
+        """Rows, kept by the engine until what they are for is found."""
+        self.temporary.append(self.cdm.keep(rows))
+        return self.temporary[-1]
 
     def found(self, valued: bool) -> dict[int, Found]:
         """What each look found."""
-        kept = self.cdm.keep(self._asked())
-        rows = self._rows(kept)
+        rows = self._rows(self.kept(self._asked()))
         grouped = self._values(rows) if valued else self._events(rows)
         got = grouped.order_by("look", PERSON).to_pyarrow()
-        self.cdm.forget(kept)
+        while self.temporary:
+            self.cdm.forget(self.temporary.pop())
         look, place = got["look"].to_numpy(), np.searchsorted(self.index.ids, np.asarray(got[PERSON]))
         numbers = {n: np.asarray(got[n].cast("float64").to_numpy(), dtype=np.float64) for n in got.column_names[2:]}
         if valued:
@@ -136,24 +142,28 @@ class _Domain:
         return rows.group_by("look", PERSON).agg(n=rows.count(), last=rows.off.max(), **stay)
 
     def _values(self, rows: Any) -> Any:
-        """Of values: how many, their sum, least, greatest, first and last, and what a slope is made of."""
+        """Of values: how many, their sum, least, greatest, what a slope is made of, and means of the first and the last
+        day."""
         import ibis
 
         rows = self._in_units(rows.filter(rows.value_as_number.notnull() & ~rows.value_as_number.isnan()))
         odd = rows.value.abs() >= LARGEST
-        value = ibis.ifelse(odd, None, rows.value)
-        daily = rows.group_by("look", PERSON, "off").agg(
-            n=value.count(), total=value.cast(PLACES).sum(), low=value.min(), high=value.max(), odd=odd.sum(),
-            unit=rows.unit.min(), other=rows.unit.max(),
+        rows = self.kept(rows.mutate(value=ibis.ifelse(odd, None, rows.value), odd=odd.ifelse(1, 0)))
+        value, off = rows.value.cast(PLACES), rows.value.isnull().ifelse(None, rows.off)
+        every = rows.group_by("look", PERSON).agg(
+            n=rows.value.count(), total=value.sum(), low=rows.value.min(), high=rows.value.max(), begin=rows.off.min(),
+            end=rows.off.max(), x=off.sum(), xx=(off * off).sum(), xy=(value * off.cast("decimal(6, 0)")).sum(),
+            odd=rows.odd.sum(), unit=rows.unit.min(), other=rows.unit.max(),
         )  # fmt: skip
-        mean = daily.total.cast("float64") / daily.n.nullif(0)
-        off = daily.off.cast("decimal(6, 0)")
-        return daily.group_by("look", PERSON).agg(
-            n=daily.n.sum(), total=daily.total.sum(), low=daily.low.min(), high=daily.high.max(),
-            first=mean.argmin(daily.off), last=mean.argmax(daily.off), x=(daily.n * daily.off).sum(),
-            xx=(daily.n * daily.off * daily.off).sum(), xy=(daily.total * off).sum(), odd=daily.odd.sum(),
-            unit=daily.unit.min(), other=daily.other.max(),
-        )  # fmt: skip
+        every = made = self.kept(every)
+        for name, at in (("first", "begin"), ("last", "end")):
+            if looks := [j for j, look in self.looks.items() if look.value == name]:
+                there = rows.filter(rows.look.isin(looks)).join(every, ["look", PERSON, rows.off == every[at]])
+                day = there.group_by("look", PERSON).agg(
+                    **{name: there.value.cast(PLACES).sum().cast("float64") / there.value.count().nullif(0)}
+                )
+                made = made.left_join(day, ["look", PERSON]).select(*made.columns, name)
+        return made.drop("begin", "end")
 
     def _in_units(self, rows: Any) -> Any:
         """The rows with `value` in the unit of the feature, and `unit`, missing where the feature fixes it."""

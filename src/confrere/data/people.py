@@ -30,7 +30,6 @@ from numpy.typing import NDArray
 from confrere.data import features
 from confrere.data.cdm import TABLES
 from confrere.data.circe import cohort
-from confrere.data.engines import shown
 from confrere.data.features import Index, days
 from confrere.data.omop import Cdm, opened
 from confrere.data.table import Table
@@ -66,14 +65,27 @@ def people(
     if study.person not in (None, PERSON):
         raise StudyError(f"[data] person = '{study.person}': OMOP records name people by {PERSON}; say so, or nothing")
     with opened(source, hospital, without) as cdm:
-        frame, events, clamped = _Making(cdm, study, built).made(f"{hospital}: {shown(source)}")
-    reasons = study.ground.reasons
-    return Table(frame, len(frame), {}, clamped, f"{hospital}: {shown(source)}", events, reasons)
+        return made(cdm, study, built)
+
+
+def made(cdm: Cdm, study: Study, built: Sequence[Any]) -> Table:
+    """The people of an opened source. Errors are those of `people`."""
+    frame, events, clamped = _Making(cdm, study, built).made(cdm.where)
+    return Table(frame, len(frame), {}, clamped, cdm.where, events, study.ground.reasons)
 
 
 def ids(source: str | Path, hospital: str = "this hospital") -> list[str]:
-    """Everybody whom a source has, as text."""
+    """Everybody whom a source has, as text. DataError: ids that are spelt in another way than whole numbers are."""
+    from confrere.data.without import text
+
     with opened(source, hospital) as cdm:
+        named = cdm.stored("person")[PERSON]
+        odd = (text(named) != text(named).cast("int64").cast("string")).sum()
+        if named.type().is_string() and (n := odd.to_pyarrow().as_py()):
+            raise DataError(
+                f"{cdm.where}: {n} ids of table 'person' are whole numbers spelt in another way, such as 007: who "
+                f"opposes by such an id would not be left out. Store {PERSON} as whole numbers, as the model has it"
+            )
         found = cdm.table("person").select(PERSON).order_by(PERSON).to_pyarrow()[PERSON].to_pylist()
     return [str(one) for one in found]
 
@@ -149,14 +161,15 @@ class _Making:
         return list(dict.fromkeys([*named, *read]))
 
     def _cohort(self, d: Definition) -> None:
-        """The columns of a definition."""
-        made = cohort(self.cdm, d.text)
-        rules = [f"rule_{j}" for j in range(1, len(d.rules) + 1)]
-        found = made.people
-        dates = {name: days(found[name]) for name in ("entry", "start", "end")}
-        got, place = self._placed(found.select(PERSON, "reached", *rules, **dates))
-        names = {"entry": d.entry, "start": d.start, "end": d.end}
-        names |= {rule: d.rule(j) for j, rule in enumerate(rules, 1)}
+        """The columns of a definition; `entry` and `rule(j)` if an analysis reads them."""
+        read = set(build.columns_of(self.built))
+        rules = {f"rule_{j}": d.rule(j) for j in range(1, len(d.rules) + 1) if d.rule(j) in read}
+        names = {"entry": d.entry} if d.entry in read else {}
+        names |= {"start": d.start, "end": d.end}
+        made = cohort(self.cdm, d.text, unknown=bool(rules))
+        dates = {name: days(made.people[name]) for name in names}
+        got, place = self._placed(made.people.select(PERSON, "reached", *rules, **dates))
+        names |= rules
         for name, column in names.items():
             self.columns[column] = self._filled(place, got[name], np.nan)
         self.columns[d.column] = self._filled(place, got["reached"], 0.0)
@@ -226,7 +239,9 @@ class _Making:
         periods = self.cdm.table("observation_period")
         first, last = periods.observation_period_start_date, periods.observation_period_end_date
         periods = periods.select(PERSON, first=days(first), last=days(last))
-        newest = periods.group_by(PERSON).agg(first=periods.first.argmax(periods.last), last=periods.last.max())
+        ends = periods.group_by(PERSON).agg(end=periods.last.max())
+        newest = periods.view().join(ends, [PERSON, ("last", "end")])
+        newest = newest.group_by(PERSON).agg(first=newest.first.min(), last=newest.last.max())
         held = periods.join(self._day_table(index), PERSON)
         held = held.filter((held.first <= held.day) & (held.day <= held.last))
         held = held.group_by(PERSON).agg(first=held.first.min(), last=held.last.max())

@@ -26,7 +26,7 @@ from confrere.errors import ConfrereError, RangeError
 from confrere.hospital.atoms import across
 from confrere.hospital.margins import hide, known, near
 from confrere.hospital.merging import edges, numbered
-from confrere.hospital.moves import joined, told
+from confrere.hospital.moves import carried, joined, told
 from confrere.rounds import Array, Ask, Bools, Cells, Design, Ints, Sum, Sums, Verdict, leaves, name_of, step_of
 
 CLASSES = {
@@ -84,11 +84,12 @@ class Support(NamedTuple):
     pairs: Array  # (p + q, p + q) people with both
     sizes: Array  # (2, p + q + 1) sums of |a| and of a^2: columns off their median, marks, the case weights
     cells: Array  # (all cells,) people per cell, the partitions one after the other
+    carried: Array  # (3, cells with weights) sums of a and of a^2; hospitals in which a few people carry the cell
     left_out: Array  # (reasons,) people
 
 
 def support_of(design: Design, policy: Policy | None = None) -> Support:
-    """What a design rests on in this hospital; with a `policy` of the stricter scope, whether it objects."""
+    """What a design rests on in this hospital; with its `policy`, also whether it objects or a few carry a cell."""
     x, n = design.x.reshape(design.n, len(design.names)), design.n
     flags = [np.asarray(design.flags[f], dtype=bool) for f in sorted(design.flags)]
     weights = design.weights
@@ -105,6 +106,7 @@ def support_of(design: Design, policy: Policy | None = None) -> Support:
         _meetings(x, flags),
         np.array([*(size for _, size in columns), *marked, _sizes(np.ones(n), weights)]).T,
         np.concatenate([*counts, []]).astype(float),
+        carried((c for _, c in ordered(design)), 0.0 if policy is None else policy.effective_here),
         np.array([float(design.left_out[r]) for r in sorted(design.left_out)]),
     )
 
@@ -216,7 +218,7 @@ def judge(design: Design, total: Support, policy: Policy) -> Verdict:
     _pairs(design, total, policy)
     _effective(design, total, policy)
     tables = _tables(design, total.cells)
-    grids = _grids(design, tables, policy)
+    grids = _grids(design, tables, policy, total.carried)
     n -= sum(int(tables[name][grids[name] < 0].sum()) for name, c in ordered(design) if c.rule == "drop")
     # one reason alone would follow from the others where the people of all are told elsewhere
     told = _suppress("left out", total.left_out[None], policy)[0] >= 0
@@ -276,7 +278,7 @@ def _effective(design: Design, total: Support, policy: Policy) -> None:
 
 def judge_clear(designs: Sequence[Design], policy: Policy) -> Verdict:
     """Judge designs whose supports are added in the clear: one process, tests, dummy people."""
-    parts = [support_of(d) for d in designs]
+    parts = [support_of(d, policy) for d in designs]
     total = Support(*(np.sum([p[i] for p in parts], axis=0) for i in range(len(Support._fields))))
     return judge(designs[0], total, policy)
 
@@ -291,7 +293,7 @@ def _tables(design: Design, counts: Array) -> dict[str, Array]:
     return {name: part.reshape(cells.shape) for (name, cells), part in zip(ordered(design), parts, strict=True)}
 
 
-def _grids(design: Design, tables: Mapping[str, Array], policy: Policy) -> dict[str, Ints]:
+def _grids(design: Design, tables: Mapping[str, Array], policy: Policy, weighed: Array) -> dict[str, Ints]:
     """For every partition: which merged cell each ladder cell goes to, -1 where suppressed."""
     grids: dict[str, Ints] = {}
     for name, cells in ordered(design):
@@ -306,7 +308,9 @@ def _grids(design: Design, tables: Mapping[str, Array], policy: Policy) -> dict[
         elif cells.rule == "known":
             grids[name] = known(cells.sets, tables[name], policy)
         elif cells.rule == "moved":
-            grids |= told({f: c for f, c in ordered(design) if c.rule == "moved"}, tables, policy.least)
+            places = {f: c for f, c in ordered(design) if c.rule == "moved"}
+            effective = 0.0 if "small_cells" in policy.allow else policy.effective
+            grids |= told(places, tables, policy.least, weighed, effective)
         else:
             grids[name] = _RULES[cells.rule](name, tables[name], policy)
     return grids

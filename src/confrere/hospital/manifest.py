@@ -332,6 +332,7 @@ def _wishes(analysis: Any) -> dict[str, Wish]:
     if how := imputing(analysis):
         may = imputable(model_of(analysis.formula, analysis.ground), how, analysis.weights)
         found |= {name: Wish(gaps=True) for name in may} | {analysis.ground.person: Wish("person")}
+    found |= {column: Wish(values=values) for column, values in getattr(analysis, "valued", {}).items()}
     if weights := getattr(analysis, "weights", ""):
         found[weights] = Wish("weight")
     if treatment := getattr(analysis, "treatment", ""):  # which must have two sides

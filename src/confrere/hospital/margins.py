@@ -1,11 +1,13 @@
 """Rules of the gate for sparse tables and for several ways to divide the same people (`rounds.Cells`).
 
 `hide`. A cell of few people is left out, as by `suppress`; and a cell of nobody looks alike. Where it did not, 11
-people in 11 hidden cells would be one in each.
+people in 11 hidden cells would be one in each. Nor may so many be hidden that each cell must be nearly full: 30 people
+in three cells of 10 at most are 10 in each. Then the next smallest cells are left out with them.
 
-`near`. People divided by age and again by sex: where those aged 60 to 69 and the women are all but the same people, the
-difference of the two counts tells about the few who are not. Cells are (place by one, place by the other), the last of
-each being nowhere, and the verdict says which two places 1 to k-1 people tell apart; no count is told.
+`near`. People divided by age and again by sex: where those under 50 and the women are all but the same people, counts
+of the one less counts of the other tell about the few who are not, in however many bands of age they are. Cells are
+(place by one, place by the other); the verdict says whether any sums of the two rest, combined, on 1 to k-1 people
+(`moves`); no count is told.
 
 `known`. The combinations of several cohorts, of which the sizes are told too, here or elsewhere: a cell of few people
 is hidden, and as many others as it takes for no sum or difference of what is told to be about 1 to k-1 people.
@@ -19,6 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from confrere.hospital.atoms import on_few
+from confrere.hospital.moves import fewest
 from confrere.rounds import Array, Bools, Ints
 
 if TYPE_CHECKING:
@@ -29,17 +32,20 @@ def hide(name: str, table: Array, policy: Policy) -> Ints:
     """(groups, cells): -1 for few and for nobody and, while a group's few sum to under k, for its next smallest."""
     hidden = np.asarray(policy.few(table))
     for row, out in zip(table, hidden, strict=True):
-        while policy.few(row[out].sum()) and (row[~out] > 0).any():
+        most, full = policy.least - 1.0, bool(row[out].sum() >= policy.least > 0)
+        while (shown := np.sort(row[~out & (row > 0)])).size:
+            left, cells = row[out].sum(), np.count_nonzero(out | (row == 0))
+            full = full and left > most * (cells - 1)  # even if all others were full, some would be left for each
+            if not (full or policy.few(left)):
+                break
             out[int(np.argmin(np.where(out | (row == 0), np.inf, row)))] = True
+            most = float(shown[1]) if shown.size > 1 else np.inf
     return np.where(hidden | (table == 0), -1, np.arange(table.shape[1]))
 
 
 def near(name: str, table: Array, policy: Policy) -> Ints:
-    """(places by one, places by the other): 1 where 1 to k-1 people are in one of the two places alone, else 0."""
-    one, other = table.sum(axis=1, keepdims=True), table.sum(axis=0, keepdims=True)
-    apart = np.asarray(policy.few(one + other - 2 * table))
-    apart[-1], apart[:, -1] = False, False  # nowhere is no place that is told of
-    return apart.astype(np.int64)
+    """(places by one, places by the other): 1 throughout where sums over places of both rest on 1 to k-1, else 0."""
+    return np.full(table.shape, int(fewest(table, policy.least) < policy.least), dtype=np.int64)
 
 
 def known(sets: Sequence[Bools], table: Array, policy: Policy) -> Ints:

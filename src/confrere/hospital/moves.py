@@ -9,13 +9,15 @@ of a connected part (Ahuja, Magnanti & Orlin, Network Flows, 1993, theorem 6.4).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components, maximum_flow
 
 from confrere.rounds import Array, Cells, Ints
+
+ABSENT = 0.5  # of a person
 
 
 def fewest(table: Array, enough: float = np.inf) -> float:
@@ -37,14 +39,32 @@ def fewest(table: Array, enough: float = np.inf) -> float:
     return float(least)
 
 
-def told(family: Mapping[str, Cells], tables: Mapping[str, Array], k: int) -> dict[str, Ints]:
-    """The grids of cells of the rule `moved`: each to its place now; all -1 where what they tell rests on under k."""
+def told(
+    family: Mapping[str, Cells], tables: Mapping[str, Array], k: int, weighed: Array, effective: float
+) -> dict[str, Ints]:
+    """The grids of cells of the rule `moved`: each to its place now; all -1 where what they tell rests on under k.
+
+    Or on an effective number under `effective`, by the sums of weights of all hospitals `weighed` (3, cells).
+    """
+    whole, square, few = weighed
     pairs = (pair for name, c in family.items() for pair in tables[name].reshape(c.shape[0], -1, c.bound))
     silent = k > 0 and any(fewest(pair, k) < k for pair in pairs)
+    silent |= bool(few.any() or (np.square(whole) < effective * square * (1 - 1e-9)).any())
     place = {name: np.arange(c.shape[1], dtype=np.int64) % c.bound for name, c in family.items()}
     return {
         name: np.tile(np.full_like(p, -1) if silent else p, (family[name].shape[0], 1)) for name, p in place.items()
     }
+
+
+def carried(families: Iterable[Cells], here: float) -> Array:
+    """Of cells that people enter with weights a: sums of a and of a^2, and 1 if a few carry the cell here (3, cells).
+
+    A few are an effective number (sum a)^2 / sum a^2 under `here`. Under half a person, the cell has nobody here.
+    """
+    weights = [c.weights for c in families if c.weights is not None]
+    whole, square = (np.concatenate([*(w.sum(axis=0) for w in of), []]) for of in (weights, [w**2 for w in weights]))
+    few = (whole >= ABSENT) & (np.square(whole) < here * square * (1 - 1e-9))
+    return np.stack([whole, square, few.astype(float)])
 
 
 def joined(cells: Cells, counts: Ints) -> Ints:

@@ -14,7 +14,7 @@ from confrere.data.opposition import Left, patients
 from confrere.data.sources import Source
 from confrere.data.table import Table
 from confrere.data.without import Without
-from confrere.errors import Refused, StudyError
+from confrere.errors import DataError, Refused, StudyError
 from confrere.hospital.differencing import HOSPITALS, alone
 from confrere.hospital.populations import Cohort, Here, cohorts_of
 from confrere.study import build
@@ -90,6 +90,12 @@ def records(home: Home, study: Study, without: Sequence[str] = ()) -> Records:
 def _left(home: Home, study: Study, source: Source, k: int, omop: bool) -> tuple[Left, tuple[str, ...]]:
     """Whom to leave out, and whose records remain. DataError where somebody opposes and nobody can be told apart."""
     register = home.oppositions
+    if omop and source.person not in (None, PERSON):
+        raise DataError(
+            f"hospital.toml, [tables] {study.table}: person is '{source.person}', but OMOP records name people by "
+            f"{PERSON}: by other ids nobody who opposes would be left out. Write person = '{PERSON}' there, and record "
+            f"oppositions by it"
+        )
     if not omop and source.person is None and not register.history() and not register.consents():
         return Left(frozenset(), frozenset()), ()
     everybody = people.ids(source.path, home.name) if omop else patients(source, home.name)

@@ -15,6 +15,7 @@ SAID = {  # what each check looks for, in the order in which they are told
     "extremes": "values of one person or few",
     "saturated": "models that give back counts of groups",
     "freedom": "fewer than 10 residual degrees of freedom",
+    "diagnostics": "thresholds of the study for its own design",
     "differences": "analyses whose numbers of people differ by a few",
 }
 VERDICTS = {"pass": "passed", "fail": "did not pass", "review": "for a person to judge"}

@@ -1,12 +1,14 @@
-"""Figures of whom a study is about: flow of people, overlap of cohorts, treatment pathways, rates over years."""
+"""Figures of whom a study is about, and whether the arms of a comparison are alike."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from confrere.report import flow_diagram, rate_plot, sunburst, upset
+from confrere.report import flow_diagram, love_plot, propensity_plot, rate_plot, sunburst, upset
 from confrere.report.flow_diagram import Diagram
+from confrere.report.love_plot import Love
+from confrere.report.propensity_plot import Mirror
 from confrere.report.rate_plot import Rates
 from confrere.report.schema import Record
 from confrere.report.sunburst import Sunburst
@@ -16,7 +18,7 @@ from confrere.report.words import Words
 if TYPE_CHECKING:
     from confrere.report.vega import Chart, Datasets
 
-Picture = Diagram | Upset | Sunburst | Rates
+Picture = Diagram | Upset | Sunburst | Rates | Love | Mirror
 FUNNELS = ("cohort", "worklist", "recruitment")  # methods whose funnel is a flow of people
 
 
@@ -47,7 +49,18 @@ def described(analysis: Mapping[str, Any], study: Mapping[str, Any], words: Word
     for name, title in (("rates", "Rates"), ("prevalence", "Prevalence")):
         if tables.get(name) and (points := rate_plot.rates(tables[name], words, level)):
             yield Described(name, words(title), rate_plot.said(points, words), points, tables[name])
+    yield from _compared(tables, words)
     yield from _flow(analysis, study, words)
+
+
+def _compared(tables: Mapping[str, list[Record]], words: Words) -> Iterator[Described]:
+    """Whether the arms of an effect can be compared, and are alike."""
+    if hist := propensity_plot.mirror(tables.get("overlap", [])):
+        title = words("Propensity of treatment in the arms, before weighting")
+        yield Described("overlap", title, propensity_plot.said(hist, words), hist, tables["overlap"])
+    if apart := love_plot.love(tables.get("balance", []), words):
+        title = words("Differences of the arms before and after weighting")
+        yield Described("balance", title, love_plot.said(apart, words), apart, tables["balance"])
 
 
 def _flow(analysis: Mapping[str, Any], study: Mapping[str, Any], words: Words) -> Iterator[Described]:
@@ -56,7 +69,7 @@ def _flow(analysis: Mapping[str, Any], study: Mapping[str, Any], words: Words) -
     if analysis["method"] in FUNNELS and tables.get("funnel"):
         records = tables["funnel"]
         diagram = flow_diagram.of_funnel(records, words)
-    elif study.get("target") and tables.get("attrition"):
+    elif (study.get("target") or study.get("target_trial")) and tables.get("attrition"):
         records = tables["attrition"]
         diagram = flow_diagram.of_attrition(records, words)
     if diagram is not None:
@@ -71,4 +84,8 @@ def draw_described(panel: Picture, words: Words) -> tuple[Chart, Datasets]:
         return upset.draw_upset(panel, words)
     if isinstance(panel, Sunburst):
         return sunburst.draw_sunburst(panel, words)
+    if isinstance(panel, Love):
+        return love_plot.draw_love(panel, words)
+    if isinstance(panel, Mirror):
+        return propensity_plot.draw_mirror(panel, words)
     return rate_plot.draw_rates(panel, words)

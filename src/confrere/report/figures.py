@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from confrere.report.axes import Clock, clock, nice_step, time_ticks
 from confrere.report.curves import Panel, Point, Risk, Series, draw_curves
 from confrere.report.described import Picture, described, draw_described
+from confrere.report.effect_forest import is_effect, together
 from confrere.report.feasible import Bars, Forecast, draw_feasible, shown
 from confrere.report.forest import Plot, draw_forest, drawn, measure
 from confrere.report.heat import Heat, draw_heat, mapped
@@ -107,6 +108,15 @@ def figures(analysis: Mapping[str, Any], study: Mapping[str, Any], words: Words)
     return made
 
 
+def of_effects(analyses: list[dict[str, Any]], study: Mapping[str, Any], words: Words) -> list[Figure]:
+    """The figures of all analyses of an effect together; they stand with the first of these."""
+    first = next((a for a in analyses if is_effect(a)), None)
+    if first is None:
+        return []
+    time = shown_clock(first, study.get("time_unit"))
+    return [Figure(*one) for one in together(analyses, time, level(first), words)]
+
+
 def reference_levels(analysis: Mapping[str, Any], study: Mapping[str, Any]) -> dict[str, str]:
     """The reference level of each variable of a model, where the study's declared levels tell it."""
     terms = [record["term"] for record in analysis["tables"].get("coefficients", [])]
@@ -151,7 +161,7 @@ def grouped_by(analysis: Mapping[str, Any]) -> str:
 
 
 def _times(analysis: Mapping[str, Any]) -> Iterable[float]:
-    for name in ("curve", "incidence", "baseline", "survival", "risk"):
+    for name in ("curve", "incidence", "baseline", "survival", "risk", "risks"):
         for record in analysis["tables"].get(name, []):
             if record.get("time") is not None:
                 yield record["time"]
@@ -185,6 +195,8 @@ def _label(record: Record, keys: tuple[str, ...], factor: str) -> str:
 def _survival(analysis: Mapping[str, Any], unit: str | None, words: Words) -> Figure:
     records = analysis["tables"]["curve"]
     series = _series(records, ("group",), factor=grouped_by(analysis))
+    if is_effect(analysis):
+        series = [one._replace(label=words.label(one.label)) for one in series]
     time, longest = shown_clock(analysis, unit), _longest(series)
     marks = _censored(analysis, series)
     panel = Panel(
@@ -193,7 +205,9 @@ def _survival(analysis: Mapping[str, Any], unit: str | None, words: Words) -> Fi
     )  # fmt: skip
     interval = words.interval(level(analysis))
     title = words("Kaplan–Meier estimates with {interval} bands", interval=interval)
-    if marks:
+    if is_effect(analysis):
+        title = words("Weighted survival of the arms with {interval} bands", interval=interval)
+    elif marks:
         title = words("Kaplan–Meier estimates with {interval} bands; ticks mark censorings", interval=interval)
     return _figure("survival", title, panel, records, words)
 

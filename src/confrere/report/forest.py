@@ -69,6 +69,7 @@ class Plot(NamedTuple):
     level: float  # of confidence
     against: dict[str, str]  # the reference level of variables, where it is known
     kind: Measure
+    head: str = "Term"  # English, in the catalogue
 
 
 class Axis(NamedTuple):
@@ -121,7 +122,7 @@ def draw_forest(plot: Plot, words: Words) -> tuple[alt.HConcatChart, Datasets]:
 
     kind, axis = plot.kind, _axis(plot.records, plot.kind)
     heading = f"{words(kind.short)} ({words.interval(plot.level)})"
-    head = {"row": 0, "name": words("Term"), "text": heading, "p": words.p, "indent": 0}
+    head = {"row": 0, "name": words(plot.head), "text": heading, "p": words.p, "indent": 0}
     rows = lines(plot.records, plot.against, words)
     values = [_values(row, place, plot, axis, words) for place, row in enumerate(rows, start=1)]
     data: Datasets = {"terms": [head, *values], "null": [{"at": axis.null}]}

@@ -12,11 +12,14 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from confrere.report import prose
+from confrere.report.checklist import checklist
 from confrere.report.checks import released
-from confrere.report.figures import Drawing, Figure, draw, figures, fitted_model
+from confrere.report.effect_forest import is_effect
+from confrere.report.figures import Drawing, Figure, draw, figures, fitted_model, of_effects
 from confrere.report.files import csv_bytes, stems
 from confrere.report.notes import Told, told
 from confrere.report.numerals import Language
+from confrere.report.protocol import protocol
 from confrere.report.schema import Record, Result, check
 from confrere.report.tables import BETWEEN, DRAWN, WITHHELD, Table, raw, tables, threshold
 from confrere.report.vega import json_bytes
@@ -58,7 +61,11 @@ class Part(NamedTuple):
 def parts(result: Result, words: Words) -> list[Part]:
     """Every analysis with its figures and tables, all of them named for their files."""
     study, analyses = result["study"], result["analyses"]
-    drawn = [(a, figure) for a in analyses for figure in figures(a, study, words)]
+    first = next((a for a in analyses if is_effect(a)), None)
+    all_effects = of_effects(analyses, study, words)
+    drawn = [
+        (a, figure) for a in analyses for figure in (*(all_effects if a is first else ()), *figures(a, study, words))
+    ]
     set_up = [(a, table) for a in analyses for table in tables(a, study, words)]
     drawn_stems = stems((a["name"], figure.name) for a, figure in drawn)
     sheet_stems = stems((a["name"], table.name) for a, table in set_up)
@@ -160,6 +167,8 @@ def set_page(result: Result, shown: list[Part], drawn: dict[str, Drawing], words
         released=released(result, words),
         versions=sorted({"confrere": result["confrere"], **result["versions"]}.items()),
         references=cited,
+        protocol=protocol(result, words),
+        checklist=checklist(result, words),
         cited=lambda part: [n for n, (_, names) in enumerate(cited, start=1) if part.name in names],
         style=Markup(_asset("report.css")),
         draw=lambda figure: Markup(drawn[figure.stem].svg),

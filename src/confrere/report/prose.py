@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from confrere.report.axes import median_clock
+from confrere.report.effect_forest import is_effect, measure_of
 from confrere.report.figures import (
     coarse,
     fitted_model,
@@ -60,11 +61,22 @@ def headline(analysis: dict[str, Any], study: Mapping[str, Any], words: Words) -
         name = str(read(first["term"])).replace(": ", " ")
         interval = words.interval(level(analysis))
         return f"{name}{words.colon}{words(kind.short)} ({interval}) {shown}, {forms.p_equals(first.get('p_value'))}"
+    if is_effect(analysis):
+        return _effect(analysis, words)
     if tables.get("median"):
         return ". ".join(filter(None, (_medians(analysis, study.get("time_unit"), words), _test(analysis, words))))
     if tables.get("at_times"):
         return _incidences(analysis, study, words)
     return _test(analysis, words)
+
+
+def _effect(analysis: dict[str, Any], words: Words) -> str:
+    """`Risk difference (95% CI) −0.07 (−0.13 to −0.02), P = 0.01`."""
+    first, forms = analysis["tables"]["effects"][0], words.numbers
+    kind = measure_of(first["measure"])
+    shown = forms.estimate(first.get(kind.field), first.get(kind.low), first.get(kind.high), kind.ratio)
+    interval = words.interval(level(analysis))
+    return f"{words(kind.title)} ({interval}) {shown}, {forms.p_equals(first.get('p_value'))}"
 
 
 def _test(analysis: dict[str, Any], words: Words) -> str:

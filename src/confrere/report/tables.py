@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from confrere.report.axes import Clock
+from confrere.report.effect_forest import is_effect
 from confrere.report.figures import (
     COUNTS,
     ESTIMATED,
@@ -76,6 +77,9 @@ class Setting(NamedTuple):
     coarse: bool = False  # whether counts at a time may be estimated between the edges of cells
 
 
+Builder = Callable[[str, list[Record], Setting], Table]
+
+
 def threshold(study: Mapping[str, Any]) -> int:
     """People on whom a released number must rest."""
     return int(study.get("k", K))
@@ -87,12 +91,22 @@ def tables(analysis: Mapping[str, Any], study: Mapping[str, Any], words: Words) 
     by, model = grouped_by(analysis), fitted_model(analysis)
     setting = Setting(words, time, level(analysis), threshold(study), against, by, model, coarse(analysis))
     given = {name: records for name, records in analysis["tables"].items() if records}
-    known = [name for name in BUILDERS if name in given]
+    builders = _builders(analysis)
+    known = [name for name in builders if name in given]
     made = [
-        BUILDERS.get(name, generic)(name, given[name], setting)
-        for name in [*known, *(name for name in given if name not in BUILDERS)]
+        builders.get(name, generic)(name, given[name], setting)
+        for name in [*known, *(name for name in given if name not in builders)]
     ]
     return [table._replace(records=noted(table.records, setting.coarse)) for table in made]
+
+
+def _builders(analysis: Mapping[str, Any]) -> Mapping[str, Builder]:
+    """How the tables of an analysis are set; those of an effect come first."""
+    if not is_effect(analysis):
+        return BUILDERS
+    from confrere.report import effect_tables  # which sets its tables by this module
+
+    return {**effect_tables.BUILDERS, **BUILDERS, "propensity": _coefficients}
 
 
 def fields(records: Sequence[Record]) -> list[str]:
@@ -459,7 +473,7 @@ def _missing_row(records: list[Record], blank: tuple[str, ...], words: Words) ->
     return [Row((words("Missing"), *shown, *blank), "level")]
 
 
-BUILDERS: dict[str, Callable[[str, list[Record], Setting], Table]] = {
+BUILDERS: dict[str, Builder] = {
     "attrition": _attrition,
     "funnel": _funnel,
     "table1": _table1,

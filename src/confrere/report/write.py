@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,15 +28,16 @@ class Written(NamedTuple):
     figures: tuple[Path, ...]  # SVG files, each with its CSV and Vega-Lite specification beside it
 
 
-def write(result: Result, out: Path, *, lang: Language = "en") -> Written:
+def write(result: Result, out: Path, *, lang: Language = "en", models: Mapping[str, bytes] | None = None) -> Written:
     """Write the result and its report into `out`, which is made where it is absent.
 
     Everything is made in memory first, so that an error leaves the folder as it was. Every file is replaced
-    at one stroke, result.json last: whoever sees it finds the rest there. Tables and figures of the result that
+    at one stroke, result.json last: whoever sees it finds the rest there. `models` are files by name for the folder
+    `models`, of the models that the result tells of. Tables and figures of the result that
     stood there before, and only those, are removed where the new one has none of their name.
     Raises StudyError where `result` is not what result.schema.json says, NaN included.
     """
-    made = contents(result, lang)
+    made = {f"models/{name}": content for name, content in (models or {}).items()} | contents(result, lang)
     old = _former(out)
     for name, content in made.items():
         _replace(out / name, content)
@@ -74,6 +76,8 @@ def _former(out: Path) -> set[str]:
         return set()
     names = {f"tables/{table.stem}.csv" for part in shown for table in part.tables}
     stems = [figure.stem for part in shown for figure in part.figures]
+    learned = [a["name"] for a in result["analyses"] if "model_sha256" in a["facts"]]
+    names |= {f"models/{name}.{kind}" for name in learned for kind in ("json", "xgboost.json")}
     return names | {f"figures/{stem}.{kind}" for stem in stems for kind in ("svg", "vl.json", "csv")}
 
 

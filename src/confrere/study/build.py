@@ -13,6 +13,7 @@ from confrere.study.cohorts import agreed, reads
 from confrere.study.cuts import apart
 from confrere.study.file import Spec, Study, meant, settings
 from confrere.study.ground import LEFT, Ground
+from confrere.study.numbers import unlike
 from confrere.study.omop import named
 from confrere.study.pooled import with_pooled
 from confrere.study.recruitment import Look
@@ -72,10 +73,12 @@ def flow_of(study: Study, built: Sequence[Analysis]) -> Flow[list[Any]]:
 
 
 def settled(study: Study, built: Sequence[Analysis]) -> Flow[list[Any]]:
-    """The analyses once it is known whom each is about, and that no cuts of several tell few people apart."""
+    """The analyses once it is known whom each is about, and that nothing of several tells few people apart."""
     found = yield from agreed(built)
     for group in sorted({spec.group for spec in study.analyses}):
         flow = apart([a for spec, a in zip(study.analyses, built, strict=True) if spec.group == group])
+        yield from within(",".join(group), flow)
+        flow = unlike([a for spec, a in zip(study.analyses, found, strict=True) if spec.group == group])
         yield from within(",".join(group), flow)
     return found
 

@@ -256,7 +256,14 @@ class Whom:
 
 
 def apart(analyses: Sequence[Any]) -> Flow[None]:
-    """Have the hospitals refuse where cuts of several analyses tell few people apart. StudyError for too many cuts."""
+    """Have the hospitals refuse where cuts of several analyses tell few people apart. StudyError for too many cuts, and
+    for two days of one list."""
+    looks = {look for a in analyses for look in getattr(a, "looks", ())}
+    if len({(look.study, look.title) for look in looks}) < len(looks):
+        raise StudyError(
+            "the study counts one list on two days, and few people may have moved between; take a study for each day: "
+            "hospitals hold a later look against the earlier ones"
+        )
     if len(analyses) > 1 and any(hasattr(a, "whom") for a in analyses):
         yield from support(Whom(tuple(analyses)).design)
     among = list({told(a): a for a in analyses if told(a)}.values())

@@ -24,7 +24,7 @@ from typing import Any
 import msgspec
 
 from confrere.errors import StudyError
-from confrere.study import omop
+from confrere.study import omop, target_trial
 from confrere.study.ground import DAYS, Ground
 from confrere.study.schema import Schema
 
@@ -35,11 +35,12 @@ CLASSES = ("fine_times", "small_cells", "histograms", "model_weights", "per_hosp
 SMALLEST_GROUP = 3
 
 _KEYS: Mapping[str, tuple[str, ...]] = {
-    "": ("study", "data", "disclosure", "groups", "analysis", *omop.TABLES),
+    "": ("study", "data", "disclosure", "groups", "analysis", target_trial.TABLE, *omop.TABLES),
     "study": ("id", "title", "purpose", "legal_basis", "people", "ends"),
     "data": ("table", "person", "time_unit", "time_step", "horizon", "missing", "columns", *omop.KEYS),
     "data.columns": ("levels", "range", "unit"),
     "disclosure": ("allow", "k"),
+    target_trial.TABLE: target_trial.KEYS,
 }
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
@@ -68,6 +69,7 @@ class Study:
     people     who will read the findings
     ends       the last day on which hospitals answer
     omop       the table of people that hospitals make of their OMOP records; None where they have one table
+    target_trial  the trial that its analyses of effects emulate; None where it says none
     """
 
     id: str
@@ -87,6 +89,7 @@ class Study:
     people: tuple[str, ...] = ()
     ends: date | None = None
     omop: omop.Omop | None = None
+    target_trial: target_trial.TargetTrial | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Canonical plain content: what the hash is over. Blanks, comments and order of keys do not count."""
@@ -101,6 +104,7 @@ class Study:
                 {"name": a.name, "method": a.method, "group": list(a.group), **a.settings} for a in self.analyses
             ],
             **({"omop": dict(self.omop.plain)} if self.omop else {}),
+            **({"target_trial": self.target_trial.to_dict()} if self.target_trial else {}),
         }
 
     @property
@@ -182,7 +186,7 @@ class _Reader:
         allow, k = self.allowed(disclosure)
         unit, step, horizon = self.time(data, allow)
         people, schema = omop.read(content, data, self.error), self.schema(data)
-        return Study(
+        made = Study(
             id=identity,
             title=self.value("study", about, "title", str, identity),
             purpose=self.value("study", about, "purpose", str),
@@ -195,7 +199,10 @@ class _Reader:
             legal_basis=self.value("study", about, "legal_basis", str, ""),
             people=self.value("study", about, "people", tuple[str, ...], ()),
             ends=self.value("study", about, "ends", date | None, None),
+            target_trial=target_trial.read(content, self.error),
         )  # fmt: skip
+        target_trial.check(made, self.error)
+        return made
 
     # --- the parts ---
 

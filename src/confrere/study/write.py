@@ -29,6 +29,7 @@ def written(study: Study) -> str:
     asked = {"allow": list(study.allow) or None, "k": None if study.k == K else study.k}
     if any(asked.values()):
         parts.append(_table("[disclosure]", asked))
+    parts += [_table("[target_trial]", study.target_trial.to_dict())] if study.target_trial else []
     parts += [_table("[[analysis]]", _analysis(spec)) for spec in study.analyses]
     return "\n".join(parts)
 

@@ -56,7 +56,8 @@ class Case:
     """A study of one analysis under the laws. The analysis is hashable: its settings are text, numbers and tuples.
 
     `terms` are the numeric columns it reads, which bad input may spoil. `stratified` marks a method stratified by
-    hospital: its pooled twin has `strata(hospital)` in the formula. `people(n, seed)` makes its patients.
+    hospital: its pooled twin has `strata(hospital)` in the formula. `people(n, seed)` makes its patients. `allow` are
+    the disclosure classes that it needs.
     """
 
     analysis: Any
@@ -64,6 +65,7 @@ class Case:
     terms: tuple[str, ...] = ()
     stratified: bool = False
     people: Callable[[int, int], pd.DataFrame] = patients
+    allow: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -84,8 +86,8 @@ class Case:
 
     @property
     def policy(self) -> Policy:
-        """The default gate, with the class of exact times where the case needs it."""
-        return EXACT if self.analysis.ground.fine else GATE
+        """The default gate, with the disclosure classes that the case needs."""
+        return replace(GATE, allow=frozenset({*self.allow, *(EXACT.allow if self.analysis.ground.fine else ())}))
 
     def hospitals(self, n: int = 900, seed: int = 1) -> list[pd.DataFrame]:
         """Three hospitals that share people unevenly."""

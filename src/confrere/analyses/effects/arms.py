@@ -131,10 +131,9 @@ class Arms:
         cases = Cases(
             made.data.x, treated, y, folds_of(people, ground, made.rows, effect.folds), self._terms(frame, treated)
         )
-        text = f"outcome {effect.outcome}"
-        return replace(
-            made, data=cases, x=np.column_stack([cases.x, y]), names=(*made.names, text), flags={"treated": treated}
-        )
+        # the treatment is a column: people of one hospital alone may be treated only where the stewards say so
+        names = (*made.names, f"outcome {effect.outcome}", f"treatment {effect.treatment}")
+        return replace(made, data=cases, x=np.column_stack([cases.x, y, treated]), names=names, flags={})
 
     def _treated(self, frame: Any) -> Bools:
         """Who is treated (n,)."""

@@ -18,7 +18,7 @@ optimiser stops at 1e-4; the maximum here is exact.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -86,47 +86,77 @@ def null_of(estimate: Array, std_error: Array) -> Errors:
     """The errors of negative controls (n,), from their log ratios and standard errors. ModelError under 5 controls."""
     _check(estimate, std_error)
 
-    def mean(sd: float) -> float:
-        w = 1 / (sd**2 + std_error**2)
-        return float(w @ estimate / w.sum())
-
-    def minus(sd: float) -> float:
-        v = sd**2 + std_error**2
-        return float(0.5 * (np.log(v) + (estimate - mean(sd)) ** 2 / v).sum())
-
-    sd = _least(minus, float(np.ptp(estimate)))
-    return Errors(mean(sd), 1.0, sd, 0.0)
+    fit = Fit(estimate, std_error, np.ones((1, len(estimate))), np.ones((len(estimate), 1)))
+    ends = fit.most_likely([np.array([c * float(estimate.std()) + 1e-3]) for c in (1.0, 0.1)])
+    return Errors(float(fit.line(ends)[0]), 1.0, float(ends[0]), 0.0)
 
 
 def errors_of(estimate: Array, std_error: Array, truth: Array) -> Errors:
     """The errors of negative and positive controls (n,); `truth` are the true log ratios.
 
-    ModelError under 5 controls, or unless three true ratios and more are among them or errors do not grow.
+    ModelError under 5 controls, or where all true ratios are alike.
     """
     _check(estimate, std_error)
     if (truth == truth[0]).all():
         raise ModelError("positive controls need a true ratio other than that of the negative ones")
     size, most = np.abs(truth), float(np.abs(truth).max())
-
-    def fitted(ends: Array) -> tuple[float, float, float]:
-        sd = ends[0] + (ends[1] - ends[0]) * size / most
-        v = sd**2 + std_error**2
-        x = np.column_stack([np.ones_like(truth), truth])
-        mean, slope = np.linalg.solve((x.T / v) @ x, (x.T / v) @ estimate)
-        return mean, slope, float(0.5 * (np.log(v) + (estimate - mean - slope * truth) ** 2 / v).sum())
-
+    # the SD is linear in |theta|: between what it is at 0 and what it is at the largest ratio
+    fit = Fit(estimate, std_error, np.array([1 - size / most, size / most]), np.column_stack([size**0, truth]))
     spread = null_of(estimate - truth, std_error).sd
-    found = [
-        optimize.minimize(
-            lambda ends: fitted(ends)[2], start, method="L-BFGS-B", bounds=[(0, None)] * 2,
-            options={"ftol": 1e-15, "gtol": 1e-10, "maxiter": 1000},
-        )
-        for start in ([spread + 0.05, spread + 0.05], [0.01, spread + 0.3], [spread + 0.3, 0.01])
-    ]  # fmt: skip
-    best = min(found, key=lambda f: (round(f.fun, 10), tuple(f.x)))
-    low, high = best.x
-    mean, slope, _ = fitted(best.x)
-    return Errors(float(mean), float(slope), float(low), float((high - low) / most))
+    near, far = spread + 0.01, spread + 0.3
+    ends = fit.most_likely([np.array(start) for start in ((near, near), (0.01, far), (far, 0.01))])
+    low, high = (float(v) for v in ends)
+    mean, slope = fit.line(ends)
+    return Errors(float(mean), float(slope), low, (high - low) / most)
+
+
+class Fit(NamedTuple):
+    """A line with normal errors whose SD is a mean of `ends` (m,) >= 0, weighed by `share` (m, n); `x` (n, q)."""
+
+    estimate: Array
+    std_error: Array
+    share: Array
+    x: Array
+
+    def most_likely(self, starts: Sequence[Array]) -> Array:
+        """The ends (m,) with the largest likelihood, to 1e-12: by steps from several starts, then a root."""
+        found = [
+            optimize.minimize(self.minus, start, jac=True, method="L-BFGS-B", bounds=[(0, None)] * len(start),
+                              options={"ftol": 1e-15, "gtol": 1e-10})
+            for start in starts
+        ]  # fmt: skip
+        best = np.array(min(found, key=lambda f: round(float(f.fun), 8)).x)
+        for i in range(len(best)):  # the likelihood is flat in an SD at 0: near 0 it is 0, unless that is less likely
+            without = np.where(np.arange(len(best)) == i, 0.0, best)
+            if best[i] < 1e-3 * self.std_error.min() and self.minus(without)[0] <= self.minus(best)[0] + 1e-9:
+                best = without
+        free = best > 0
+        if not free.any():
+            return best
+
+        def slope(ends: Array) -> Array:
+            whole = best.copy()
+            whole[free] = ends
+            return self.minus(whole)[1][free]
+
+        polished = optimize.root(slope, best[free], tol=1e-14)
+        if np.abs(polished.x - best[free]).max() < 1e-3 * self.std_error.max():
+            best[free] = polished.x
+        return best
+
+    def line(self, ends: Array) -> Array:
+        """The coefficients of the line (q,), weighed by the inverse variances."""
+        w = 1 / self._variance(ends)
+        return np.asarray(np.linalg.solve((self.x.T * w) @ self.x, (self.x.T * w) @ self.estimate))
+
+    def minus(self, ends: Array) -> tuple[float, Array]:
+        """Minus the log-likelihood with the best line, and its slope by the ends (m,)."""
+        v, left = self._variance(ends), self.estimate - self.x @ self.line(ends)
+        by = self.share @ ((1 / v - (left / v) ** 2) * (ends @ self.share))
+        return float(0.5 * (np.log(v) + left**2 / v).sum()), by
+
+    def _variance(self, ends: Array) -> Array:
+        return np.asarray((ends @ self.share) ** 2 + self.std_error**2)
 
 
 def _check(estimate: Array, std_error: Array) -> None:
@@ -136,12 +166,3 @@ def _check(estimate: Array, std_error: Array) -> None:
         )
     if not (np.isfinite(estimate).all() and np.isfinite(std_error).all() and (std_error > 0).all()):
         raise ModelError("a control has no finite estimate with a standard error above 0; leave it out")
-
-
-def _least(minus: Callable[[float], float], most: float) -> float:
-    """Where a smooth function of an SD in [0, most] is least: a grid, then a bracket of it."""
-    grid = np.concatenate([[0.0], np.geomspace(1e-4, 1.0, 60) * max(most, 1e-3)])
-    at = int(np.argmin([minus(sd) for sd in grid]))
-    low, high = grid[max(at - 1, 0)], grid[min(at + 1, len(grid) - 1)]
-    found = optimize.minimize_scalar(minus, bounds=(low, high), method="bounded", options={"xatol": 1e-12})
-    return 0.0 if minus(0.0) <= found.fun else float(found.x)

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from confrere.analyses.effects.calibration import LEAST, SCHUEMIE, Errors, errors_of, null_of
-from confrere.analyses.effects.measures import record
 from confrere.analyses.finding import Caution, Finding, Record
 from confrere.errors import FormulaError, ModelError, StudyError
 from confrere.rounds import Array, Flow, together
@@ -71,10 +70,10 @@ def check(effect: Effect) -> None:
         if not (c.outcome or c.treatment):
             raise StudyError("controls: each names an outcome or a treatment whose effect is known")
         if not 0 < c.truth < np.inf:
-            raise StudyError(f"controls: truth is {c.truth} of {_named(c)!r}; it is a ratio, 1 where there is no effect")
+            raise StudyError(f"controls: truth is {c.truth} of {_named(c)!r}; it is a ratio, 1 of no effect")
         if c.outcome in ("", effect.outcome) and c.treatment in ("", effect.treatment):
             raise StudyError(f"controls: {_named(c)!r} is the effect in question; name another outcome or treatment")
-        replace(effect, controls=(), diagnostics=None, **_changed(c)).check()
+        _known(replace(effect, controls=(), diagnostics=None), c).check()
     if effect.controls and sum(c.truth == 1 for c in effect.controls) < LEAST:
         raise StudyError(f"controls: {LEAST} negative ones (truth = 1) or more are needed to tell systematic error")
     if len(set(effect.controls)) < len(effect.controls):
@@ -94,6 +93,7 @@ def check(effect: Effect) -> None:
 def formulas(effect: Effect) -> tuple[str, ...]:
     """What controls are made of, and outcomes beside that of the effect."""
     made = [f"{c.outcome or effect.outcome} ~ {c.treatment or effect.treatment}" for c in effect.controls]
+    made += [f"{effect.outcome} ~ {effect.treatment}"] if effect.controls else []
     return (*made, *(f"{outcome} ~ 1" for outcome in effect.beside))
 
 
@@ -110,13 +110,14 @@ def controlled(effect: Effect) -> Flow[Finding]:
     same = replace(effect.ground, complete=tuple(sorted(needed, key=lambda name: (name != LEFT, name))))
     main = replace(effect, controls=(), diagnostics=None, beside=outcomes if effect.controls else (), ground=same)
     known = replace(main, balance=False)  # that of the effect, which has the same people and weights
-    flows = [_tried(replace(known, **_changed(c))) for c in effect.controls]
+    flows = [_tried(_known(known, c)) for c in effect.controls]
     finding, *others = yield from together(main.flow(), *flows)
     return _finding(effect, finding, others)
 
 
-def _changed(c: Control) -> dict[str, str]:
-    return {name: value for name, value in (("outcome", c.outcome), ("treatment", c.treatment)) if value}
+def _known(effect: Effect, c: Control) -> Effect:
+    """The effect of a control."""
+    return replace(effect, outcome=c.outcome or effect.outcome, treatment=c.treatment or effect.treatment)
 
 
 def _tried(effect: Effect) -> Flow[Finding | str]:
@@ -157,12 +158,7 @@ def _controls(c: Control, got: Finding | str, effect: Effect) -> list[Record]:
     }  # fmt: skip
     if isinstance(got, str):
         return [{**head, "measure": "", "estimate": None, "std_error": None, "reason": got}]
-    keys = ("estimate", "std_error", "statistic", "p_value", "conf_low", "conf_high", "ratio", "ratio_low", "ratio_high")
-    return [
-        {**head, "measure": r["measure"], **{key: r[key] for key in keys}, "reason": ""}
-        for r in got.tables["effects"]
-        if r["measure"].endswith("ratio")
-    ]
+    return [{**head, **r, "reason": ""} for r in got.tables["effects"] if r["measure"].endswith("ratio")]
 
 
 def _calibrated(measure: str, rows: Sequence[Record]) -> Calibrated:
@@ -195,25 +191,24 @@ def diagnosed(wanted: Diagnostics, finding: Finding, ease: Sequence[float]) -> l
     smd = max((abs(r["smd_after"]) for r in finding.tables.get("balance", [])), default=None)
     share = finding.facts.get("equipoise")
     worst = max(ease, default=None)
-    rows = [
-        ("smd", smd, wanted.smd, smd is not None and wanted.smd is not None and smd <= wanted.smd),
-        ("equipoise", share, wanted.equipoise, None not in (share, wanted.equipoise) and share >= wanted.equipoise),
-        ("ease", worst, wanted.ease, worst is not None and wanted.ease is not None and worst <= wanted.ease),
-    ]
+    rows: list[tuple[str, float | None, float | None, int]] = [
+        ("smd", smd, wanted.smd, 1), ("equipoise", share, wanted.equipoise, -1), ("ease", worst, wanted.ease, 1),
+    ]  # fmt: skip
     return [
-        {"diagnostic": name, "value": value, "threshold": limit, "passed": bool(passed)}
-        for name, value, limit, passed in rows
+        {
+            "diagnostic": name,
+            "value": value,
+            "threshold": limit,
+            "passed": value is not None and sign * (limit - value) >= 0,
+        }
+        for name, value, limit, sign in rows
         if limit is not None
     ]
 
 
 def _caution(rows: Sequence[Record]) -> tuple[Caution, ...]:
-    failed = ", ".join(
-        f"{r['diagnostic']} is {'not told' if r['value'] is None else format(r['value'], '.3g')}, the study's threshold "
-        f"{r['threshold']:g}"
-        for r in rows
-        if not r["passed"]
-    )
+    told = [(r, "not told" if r["value"] is None else f"{r['value']:.3g}") for r in rows if not r["passed"]]
+    failed = ", ".join(f"{r['diagnostic']} is {value} (threshold {r['threshold']:g})" for r, value in told)
     if not failed:
         return ()
     text = f"The study's diagnostics do not pass: {failed}. The estimate is not to be used as it stands."

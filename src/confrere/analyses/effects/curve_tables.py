@@ -18,8 +18,7 @@ from confrere.analyses.effects.risks import Read, Risks, by_counts
 from confrere.analyses.effects.weighted import By
 from confrere.analyses.effects.weighted_curves import Followed, Spread, WeightedFollowUp
 from confrere.analyses.finding import Caution, Record, count
-from confrere.analyses.kaplan_meier import curve_records, estimated, grid_notes, hidden, worded
-from confrere.errors import ModelError
+from confrere.analyses.kaplan_meier import curve_records, estimated, grid_notes, grid_words, hidden, worded
 from confrere.rounds import Array, Flow, Ints, Verdict
 
 BANDS = 24  # places of a curve that have limits
@@ -34,6 +33,7 @@ class Curves(NamedTuple):
     tables: dict[str, list[Record]]
     notes: tuple[str, ...]
     warnings: tuple[Caution, ...]
+    grid: str = ""  # of times, in words
 
 
 class Wanted(NamedTuple):
@@ -91,20 +91,15 @@ def curves(by: By, causes: tuple[str, ...], verdict: Verdict) -> Flow[Curves]:
     tau = effect.tau if effect.tau is not None else effect.times[-1]
     wanted = [Wanted("risk", t, cause) for cause in drawn.numbers for t in effect.times]
     wanted += [] if causes[0] else [Wanted("RMST", tau, -1)]
-    _check_times(drawn, wanted)
     places = _places(drawn, verdict.budget // AMPLE // (1 + len(by.model.beta)) - 2 * len(wanted))
     spread = yield from follow.spread(_derivatives(drawn, wanted, places), len(wanted))
     return _told(drawn, wanted, places, spread)
 
 
-def _check_times(drawn: Drawn, wanted: Sequence[Wanted]) -> None:
-    """Nothing is read off where nobody is followed any more."""
+def _beyond(drawn: Drawn, wanted: Sequence[Wanted]) -> list[float]:
+    """Times at which nobody of an arm is followed any more, and nothing may be read off."""
     end = min(followed(cells) for cells in drawn.people)
-    for w in wanted:
-        if w.time > end + 1e-9:
-            raise ModelError(
-                f"time {w.time:g} lies beyond the follow-up of an arm, which ends at {end:g}: take an earlier one"
-            )
+    return sorted({w.time for w in wanted if w.time > end + 1e-9})
 
 
 def _places(drawn: Drawn, most: int) -> list[Place]:
@@ -141,7 +136,10 @@ def _told(drawn: Drawn, wanted: Sequence[Wanted], places: Sequence[Place], sprea
     ground = drawn.follow.ground
     effects: list[Record] = []
     tables: dict[str, list[Record]] = {"risks": [], "rmst": []}
+    beyond = _beyond(drawn, wanted)
     for i, w in enumerate(wanted):
+        if w.time in beyond:
+            continue
         value = np.array([drawn.read(arm, w).value for arm in range(len(ARMS))])
         (v0, v1), c = spread.variance[2 * i : 2 * i + 2], spread.covariance[i]
         effects += _effects(drawn, w, value, np.array([[v0, c], [c, v1]]))
@@ -154,7 +152,9 @@ def _told(drawn: Drawn, wanted: Sequence[Wanted], places: Sequence[Place], sprea
     ]
     seen = [_seen(drawn, arm, cause) for arm in range(len(ARMS)) for cause in drawn.numbers]
     said = () if ground.fine else coarse(seen, ground.unit)
-    return Curves(effects, {k: v for k, v in tables.items() if v}, grid_notes(ground), said)
+    grid = grid_words(drawn.got.people, ground)
+    notes = tuple(f"Nobody of an arm is followed until {t:g}: nothing is read off the curves there." for t in beyond)
+    return Curves(effects, {k: v for k, v in tables.items() if v}, (*grid_notes(ground), *notes), said, grid)
 
 
 def _effects(drawn: Drawn, w: Wanted, value: Array, vcov: Array) -> list[Record]:

@@ -52,11 +52,13 @@ class Effect:
     `cause`, where causes compete), and from the weighted curves risks at `times`, and the restricted mean until `tau`.
 
     `controls` are outcomes or treatments of which the effect is known: systematic error is learned from them, and the
-    effect calibrated. `diagnostics` are thresholds; where one is missed, the airlock holds the result. `beside` are other
-    outcomes that everybody must have too, so that several effects are about the same people. Without `balance` that table is not asked.
+    effect calibrated. `diagnostics` are thresholds; where one is missed, the airlock holds the result. `beside` are
+    other outcomes that everybody must have too, so that several effects are about the same people. Without `balance`
+    that table is not asked.
 
-    Finding: tables `effects` (a record per measure; ratios on the log scale, and as `ratio`), `arms`, `sensitivity`, with
-    controls `controls` and `calibrated`, with thresholds `diagnostics`, with propensities `balance`, `overlap`, `propensity`; `attrition`. Standard errors account for the estimated models.
+    Finding: tables `effects` (a record per measure; ratios on the log scale, and as `ratio`), `arms`, `sensitivity`,
+    with controls `controls` and `calibrated`, with thresholds `diagnostics`, with propensities `balance`, `overlap`,
+    `propensity`; `attrition`. Standard errors account for the estimated models.
     Errors: ModelError where nobody or everybody is treated, a term separates the treatment, an arm has no outcome.
     """
 

@@ -8,8 +8,9 @@ were fitted to the other folds, a learner regresses on the modifiers v by weight
     x    y - m_0 of the treated, m_1 - y of the others, on v, weighted by 1 - e and e
                                                                            (Kuenzel et al., PNAS 2019;116:4156)
 
-so that t - v'b is orthogonal to v under the weights w. The covariance is the sandwich with n/(n - p) (HC1). It needs no
-derivative by the models of `dr` and `r`, whose equations do not move with them to first order; those of `x` do.
+so that t - v'b is orthogonal to v under the weights w. The covariance is the sandwich with n/(n - p) (HC1). The normal
+equations of `dr` and `r` do not move with the models to first order; those of `x` do, and its covariance goes by the
+influence functions of `influence`, each person through the models of the folds that it is not in.
 The scores of `dr` are everybody's effect but for noise: their mean over any group is the group's effect.
 """
 
@@ -21,15 +22,42 @@ from typing import Literal, NamedTuple, cast
 import numpy as np
 
 from confrere.analyses.effects import aipw, gformula
-from confrere.analyses.effects.arms import Arms, Models, Outcomes, Scale
+from confrere.analyses.effects.arms import Arms, Leans, Models, Outcomes, Scale
+from confrere.analyses.effects.effect import Effect
+from confrere.analyses.effects.influence import lean_of
 from confrere.analyses.effects.means import check_arms, guessed_family, propensity
-from confrere.analyses.effects.nuisance import Fitted, Nuisance, learned, of_folds, predictor
+from confrere.analyses.effects.nuisance import (
+    Among,
+    Fitted,
+    Learned,
+    Nuisance,
+    derivative,
+    learned,
+    local_of,
+    moved,
+    of_folds,
+    predictor,
+)
 from confrere.analyses.families import Mean
 from confrere.analyses.newton import check_collinear
 from confrere.analyses.outcomes import INTERCEPT, Frame, determined, enough
-from confrere.analyses.scaling import RAW, Scales, blocks, products_of, squares, standard
+from confrere.analyses.scaling import RAW, Scales, Standard, blocks, products_of, squares, standard
 from confrere.errors import ModelError
-from confrere.rounds import Array, Bools, Design, Flow, Ints, People, Sum, Verdict, ask, local, register, support, together
+from confrere.rounds import (
+    Array,
+    Bools,
+    Design,
+    Flow,
+    Ints,
+    People,
+    Sum,
+    Verdict,
+    ask,
+    local,
+    register,
+    support,
+    together,
+)
 from confrere.study.ground import model_of
 
 Learner = Literal["dr", "r", "x"]
@@ -47,6 +75,12 @@ class Meat(NamedTuple):
     """Products of everybody's part in the normal equations."""
 
     second: Sum  # (p, p), symmetric
+
+
+class Derivatives(NamedTuple):
+    """Of the normal equations by the coefficients of every fold's outcome model, then of every fold's propensity."""
+
+    by: Sum  # (p, folds x (r + q))
 
 
 class Agreement(NamedTuple):
@@ -69,13 +103,16 @@ class Cases(NamedTuple):
 class Personal(NamedTuple):
     """What the models make of a hospital's people: weights w, w t (n,); scores under no treatment and treatment (2, n).
 
-    `own` are the weights of inverse propensity. Outcomes are in standard deviations from the mean.
+    `own` are the weights of inverse propensity. Outcomes are in standard deviations from the mean. Of the x-learner the
+    slopes of w t by the predictor of the outcome under the other treatment, and of the propensity by its own (n,).
     """
 
     w: Array
     wt: Array
     gamma: Array
     own: Array
+    other_slope: Array
+    chance_slope: Array
 
     @property
     def psi(self) -> Array:
@@ -97,6 +134,11 @@ class Scores(Arms):
         return f"{self.effect.treatment} ~ {self.modifiers}"
 
     @property
+    def settings(self) -> tuple[Effect, Among, str, Learner]:
+        """What says whom the scores are of, and how they are made."""
+        return self.effect, self.among, self.modifiers, self.learner
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Names of the coefficients."""
         return (INTERCEPT, *model_of(self.modelling, self.ground).names)
@@ -109,17 +151,21 @@ class Scores(Arms):
         pooled = {name: (mean, sd) for name, mean, sd in self.ground.pooled}
         model = model_of(self.modelling, self.ground)
         v = model.evaluate(people.table.frame[made.rows], pooled).x
+        of = made.data
+        data = Cases(of.x, of.treated, of.y, of.fold, of.terms, v)
         new = [j for j, name in enumerate(model.names) if name not in made.names]
         names = (*made.names, *(model.names[j] for j in new))
-        return replace(made, x=np.column_stack([made.x, v[:, new]]), names=names, data=Cases(*made.data, v))
+        return replace(made, x=np.column_stack([made.x, v[:, new]]), names=names, data=data)
 
     @local(on="design")
     def moments(self, people: People) -> Scales:
         """People, and sums and squares of the modifiers."""
         v = people.design.data.v
         return Scales(
-            people.count(), people.derived(v.sum(axis=0), scale=RAW), people.derived(squares(v, np.ones(len(v))), scale=RAW)
-        )  # fmt: skip
+            people.count(),
+            people.derived(v.sum(axis=0), scale=RAW),
+            people.derived(squares(v, np.ones(len(v))), scale=RAW),
+        )
 
     @local(on="design")
     def gram(self, people: People, models: Models, frame: Frame) -> Gram:
@@ -137,13 +183,43 @@ class Scores(Arms):
         )
 
     @local(on="design")
-    def meat(self, people: People, models: Models, frame: Frame, beta: tuple[float, ...]) -> Meat:
-        """Products of the parts of the normal equations at the coefficients."""
+    def meat(self, people: People, models: Models, frame: Frame, beta: tuple[float, ...], leans: Leans) -> Meat:
+        """Products of everybody's part in the normal equations at the coefficients, and of what models add to it."""
         v, at, b = people.design.data.v, self._personal(people, models), np.array(beta)
+        more = self._through(people, models, leans)
         total = np.zeros((len(b), len(b)))
         for rows, z in blocks(v, frame.mean, frame.sd, 1):
-            total += products_of(z, np.square(at.wt[rows] - at.w[rows] * (z @ b)))
+            z *= (at.wt[rows] - at.w[rows] * (z @ b))[:, None]
+            z += 0.0 if more is None else more[rows]
+            total += z.T @ z
         return Meat(people.derived(total, at.w, symmetric=True))
+
+    @local(on="design")
+    def turns(self, people: People, models: Models, frame: Frame, beta: tuple[float, ...]) -> Derivatives:
+        """Derivatives of the normal equations of the x-learner by the models of every fold."""
+        cases, at = people.design.data, self._personal(people, models)
+        z = np.column_stack([np.ones(len(cases.v)), Standard(frame.mean, frame.sd).of(cases.v)])
+        rest = at.wt - at.w * (z @ np.array(beta))
+        chance = np.where(at.w > 0, at.chance_slope * np.where(cases.treated, -1.0, 1.0) * rest / at.w, 0.0)
+        parts = []
+        for by, x, ms in ((at.other_slope, cases.terms.other, models.outcome), (chance, cases.x, models.propensity)):
+            for f, model in enumerate(ms):
+                du = np.where(cases.fold == f, by, 0.0)[:, None] * z
+                parts.append(derivative(x, model, local_of(x[:0], cases.y[:0], model), du))
+        return Derivatives(people.derived(np.hstack(parts), at.w))
+
+    def _through(self, people: People, models: Models, leans: Leans) -> Array | None:
+        """What everybody adds to the normal equations through the models (n, p); None where there is nothing."""
+        if not leans:
+            return None
+        cases = people.design.data
+        own = [(cases.terms.own, cases.y, m, f) for f, m in enumerate(models.outcome)]
+        own += [(cases.x, cases.treated.astype(float), m, f) for f, m in enumerate(models.propensity)]
+        total = np.zeros((len(cases.y), len(leans[0].by)))
+        for (x, y, model, fold), lean in zip(own, leans, strict=True):
+            part = moved(x, model, local_of(x, y, model), np.array(lean.by), total) - np.array(lean.ridge)
+            total += np.where((cases.fold != fold)[:, None], part, 0.0)
+        return total
 
     @local(on="design")
     def agreement(self, people: People, models: Models, prediction: Fitted) -> Agreement:
@@ -161,7 +237,9 @@ class Scores(Arms):
     def _both(self, people: People, models: Models, prediction: Fitted) -> Array:
         """Ones, predicted effects and scores (n, 3)."""
         psi = self._personal(people, models).psi
-        return np.column_stack([np.ones(len(psi)), predictor(people.design.data.v, prediction) / prediction.frame.reach, psi])
+        return np.column_stack(
+            [np.ones(len(psi)), predictor(people.design.data.v, prediction) / prediction.frame.reach, psi]
+        )
 
     def _personal(self, people: People, models: Models) -> Personal:
         """What the models make of everybody; made once, and kept while the run goes on."""
@@ -179,13 +257,17 @@ class Scores(Arms):
         p = gformula.Predictions((p.mean - models.scale.mean) / models.scale.sd, p.slope / models.scale.sd)
         y = (cases.y - models.scale.mean) / models.scale.sd
         gamma = aipw.augmented(y, cases.treated, weights, p).number
+        other = np.where(cases.treated, -p.slope[0], p.slope[1])
+        moves = np.where((e.mu > low) & (e.mu < high), e.slope, 0.0)
         if self.learner == "dr":
-            return Personal(np.ones(len(a)), gamma[1] - gamma[0], gamma, weights.w)
-        if self.learner == "r":
-            rest = a - chance
-            return Personal(rest**2, rest * (y - chance * p.mean[1] - (1 - chance) * p.mean[0]), gamma, weights.w)
-        w = np.where(cases.treated, 1 - chance, chance)
-        return Personal(w, w * np.where(cases.treated, y - p.mean[0], p.mean[1] - y), gamma, weights.w)
+            w, wt = np.ones(len(a)), gamma[1] - gamma[0]
+        elif self.learner == "r":
+            w = (a - chance) ** 2
+            wt = (a - chance) * (y - chance * p.mean[1] - (1 - chance) * p.mean[0])
+        else:
+            w = np.where(cases.treated, 1 - chance, chance)
+            wt = w * np.where(cases.treated, y - p.mean[0], p.mean[1] - y)
+        return Personal(w, wt, gamma, weights.w, w * other, moves)
 
 
 class Side(NamedTuple):
@@ -196,6 +278,7 @@ class Side(NamedTuple):
     start: Outcomes
     models: Models
     family: str
+    learnt: tuple[Learned, ...]  # of every fold, the outcome models first
 
 
 class Regressed(NamedTuple):
@@ -214,9 +297,15 @@ class Regressed(NamedTuple):
 def prepared(scores: Scores) -> Flow[Side]:
     """People, outcomes, and the models of every fold."""
     verdict = yield from support(scores.design)
+    effect = scores.effect
+    terms = len(model_of(effect.outcoming, effect.about).names) + 1
+    if verdict.n * (effect.folds - 1) < 2 * terms * effect.folds:
+        raise ModelError(
+            f"{verdict.n} people in {effect.folds} folds are too few for an outcome model of {terms} coefficients: ask "
+            f"about more people, or leave terms out"
+        )
     start = yield from ask(scores.outcomes)
     check_arms(start, verdict)
-    effect = scores.effect
     family = effect.family or guessed_family(start)
     amongs = [scores.among._replace(folds=effect.folds, fold=i) for i in range(effect.folds)]
     glm = Nuisance(effect.outcoming, family, ground=effect.about)
@@ -229,7 +318,7 @@ def prepared(scores: Scores) -> Flow[Side]:
         float(start.treated.value) / verdict.n,
         Scale(float(y), float(np.sqrt(yy - y**2))),
     )
-    return Side(scores, verdict, start, models, family)
+    return Side(scores, verdict, start, models, family, (*outcome, *weighing))
 
 
 def regressed(side: Side) -> Flow[Regressed]:
@@ -242,15 +331,27 @@ def regressed(side: Side) -> Flow[Regressed]:
     check_collinear(gram.products.value, scores.names)
     bread = np.linalg.inv(gram.products.value)
     beta = bread @ gram.explained.value
-    meat = yield from ask(scores.meat, side.models, frame, tuple(beta.tolist()))
+    at = tuple(beta.tolist())
+    leans = yield from _leans(side, frame, at)
+    meat = yield from ask(scores.meat, side.models, frame, at, leans)
     vcov = n / (n - len(beta)) * bread @ meat.second.value @ bread
-    if not (np.diag(vcov) > 0).all():
+    total, square = gram.scores.value / n
+    if not (np.diag(vcov) > 0).all() or square <= total**2:
         raise determined()
     to, _ = frame.raw()
-    total, square = gram.scores.value / n
-    prediction = Fitted(scores.modelling, "gaussian", tuple(beta.tolist()), frame)
-    average = (sd * float(total), sd * float(np.sqrt(max(square - total**2, 0.0) / n)))
+    prediction = Fitted(scores.modelling, "gaussian", at, frame)
+    average = (sd * float(total), sd * float(np.sqrt((square - total**2) / n)))
     return Regressed(to @ beta, to @ vcov @ to.T, prediction, vcov, average)
+
+
+def _leans(side: Side, frame: Frame, beta: tuple[float, ...]) -> Flow[Leans]:
+    """How the normal equations lean on the models: those of the x-learner alone do."""
+    if side.scores.learner != "x":
+        return ()
+    got = yield from ask(side.scores.turns, side.models, frame, beta)
+    ends = np.cumsum([len(m.model.beta) for m in side.learnt])
+    parts = np.split(got.by.value, ends[:-1], axis=1)
+    return tuple(lean_of(m, part) for m, part in zip(side.learnt, parts, strict=True))
 
 
 def calibrated(side: Side, prediction: Fitted) -> Flow[tuple[Array, Array, tuple[float, float]]]:
@@ -273,4 +374,6 @@ def calibrated(side: Side, prediction: Fitted) -> Flow[tuple[Array, Array, tuple
     vcov = to @ bread @ meat @ bread @ to.T / (n - 2)
     sd = side.models.scale.sd
     unit = np.array([sd, sd / prediction.frame.reach])
+    if not (np.diag(vcov) > 0).all():
+        raise determined()
     return unit * (to @ np.array(line)), vcov * np.outer(unit, unit), (float(mean), float(np.sqrt(variance)))

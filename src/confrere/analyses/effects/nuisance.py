@@ -77,7 +77,9 @@ class Among(NamedTuple):
             if formula != own:
                 inside &= finite(model_of(formula, ground).evaluate(frame, pooled), None)
         if self.half >= 0:
-            inside[inside] = people.words("halves", frame[ground.person][inside], shared=True) % np.uint64(2) == self.half
+            inside[inside] = (
+                people.words("halves", frame[ground.person][inside], shared=True) % np.uint64(2) == self.half
+            )
         self._varying(inside, frame, ground)
         if self.trim is not None:
             got = model_of(self.trim.model.formula, ground).evaluate(frame, pooled)

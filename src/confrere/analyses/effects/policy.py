@@ -29,14 +29,14 @@ from confrere.analyses.finding import Record
 from confrere.analyses.scaling import Standard
 from confrere.rounds import Array, Bools
 
-CLASSES = 8  # of predicted effects, as many people in each were they Gaussian
 REASONS = 3  # on a card
+UNLIKE = "no advice: unlike the people of the study"
 REACH = float(stats.norm.ppf(0.975))
 
 
-def edges_of(mean: float, sd: float) -> tuple[float, ...]:
-    """Public inner edges of the classes, in the unit of mean and sd."""
-    return tuple((mean + sd * stats.norm.ppf(np.arange(1, CLASSES) / CLASSES)).tolist())
+def edges_of(mean: float, sd: float, many: int) -> tuple[float, ...]:
+    """Public inner edges of so many classes, as many people in each were they Gaussian; in the unit of mean and sd."""
+    return tuple((mean + sd * stats.norm.ppf(np.arange(1, many) / many)).tolist())
 
 
 class Class(NamedTuple):
@@ -48,14 +48,15 @@ class Class(NamedTuple):
 
 
 def classes(edges: Sequence[float], above: Sequence[Group | None], everybody: Group) -> list[Class]:
-    """The classes between edges that may be told, in ascending order, from the people at or above each edge."""
+    """The classes between edges that may be told, in ascending order, from the people at or above each edge.
+
+    An edge that would leave a side without people of either arm is left out: nothing there is compared.
+    """
     found: list[Class] = []
     low, rest = None, everybody
     for edge, group in zip(edges, above, strict=True):
-        if group is None or rest.n - group.n < 0.5:
+        if group is None or not (group.compares and rest.less(group).compares):
             continue
-        if group.n < 0.5:
-            break
         found.append(Class(low, edge, rest.less(group)))
         low, rest = edge, group
     return [*found, Class(low, None, rest)]
@@ -82,15 +83,15 @@ def autoc(p: Any, m: Any) -> Any:
     """The mean of TOC over the people, from shares p (b,) and sums of scores per person m (b,), the best first."""
     before, inside = np.cumsum(m) - m, np.cumsum(p)
     start = inside - p
-    # of the first class the part that is divided by u is 0
+    # the sums of scores themselves are those of the mean, which is taken off
     parts = (before[1:] - start[1:] * m[1:] / p[1:]) * np.log(inside[1:] / start[1:])
-    return parts.sum() + m.sum() - m.sum()  * p.sum()
+    return parts.sum()
 
 
 def qini(p: Any, m: Any) -> Any:
     """The mean of u TOC(u)."""
-    before, start = np.cumsum(m) - m, np.cumsum(p) - p
-    return (before * p + m * p / 2).sum() - m.sum() * (p * (start + p / 2)).sum()
+    before = np.cumsum(m) - m
+    return (before * p + m * p / 2).sum() - m.sum() / 2
 
 
 def ranking(found: Sequence[Class], scale: tuple[float, float]) -> list[Record]:
@@ -104,11 +105,11 @@ def ranking(found: Sequence[Class], scale: tuple[float, float]) -> list[Record]:
     n = np.array([g.n for g in people])
     total, sum_ = n.sum(), np.array([g.n * g.effect for g in people])
     p, m, second = n / total, sum_ / total, np.array([g.square for g in people]) / total
-    unit = scale[0] * scale[1]
-    return [
-        record(name, unit * float(np.real(of(p, m))), scale[0] * _error(of, (p, m, second), float(total)))
-        for name, of in (("AUTOC", autoc), ("Qini coefficient", qini))
-    ]
+    records: list[Record] = []
+    for name, of in (("AUTOC", autoc), ("Qini coefficient", qini)):
+        if (error := scale[0] * _error(of, (p, m, second), float(total))) > 0:
+            records.append(record(name, scale[0] * scale[1] * float(np.real(of(p, m))), error))
+    return records
 
 
 def _error(of: Callable[[Any, Any], Any], at: tuple[Array, Array, Array], n: float) -> float:
@@ -197,15 +198,20 @@ def cards(card: Card, v: Array, outside: Bools, priced: Priced) -> dict[str, Any
     frame = card.prediction.frame
     z = np.column_stack([np.ones(len(v)), Standard(frame.mean, frame.sd).of(v)])
     effect = predictor(v, card.prediction)
-    reach = REACH * frame.reach * _spread(z, np.array(card.vcov)) / frame.reach
+    reach = REACH * frame.reach * _spread(z, np.array(card.vcov))
     gain = priced.sign * effect
-    advice = np.where(gain - reach > priced.threshold, "treat", np.where(gain + reach < priced.threshold, "do not treat", ""))
-    advice = np.where(outside, "no advice: unlike the people of the study", np.where(advice == "", "no advice: uncertain", advice))
+    told = [outside, gain - reach > priced.threshold, gain + reach < priced.threshold]
+    advice = np.select(
+        told, ["no advice: unlike the people of the study", "treat", "do not treat"], "no advice: uncertain"
+    )
     parts = z[:, 1:] * np.array(card.prediction.beta)[1:] * frame.reach
     order = np.argsort(-np.abs(parts), axis=1, kind="stable")[:, :REASONS]
-    reasons = ["; ".join(f"{card.names[1 + j]}: {row[j]:+.3g}" for j in best) for row, best in zip(parts, order, strict=True)]
+    reasons = [
+        "; ".join(f"{card.names[1 + j]}: {row[j]:+.3g}" for j in best) for row, best in zip(parts, order, strict=True)
+    ]
     return {
-        "advice": advice, "predicted effect": effect, "at least": effect - reach, "at most": effect + reach, "reasons": reasons
+        "advice": advice, "predicted effect": effect, "at least": effect - reach, "at most": effect + reach,
+        "reasons": reasons,
     }  # fmt: skip
 
 

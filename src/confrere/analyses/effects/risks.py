@@ -69,7 +69,7 @@ class Risks:
         return Hazards(
             np.where(some, r * log, 0.0),
             np.where(finite, c / q**2 * log0, 0.0) - moves,
-            np.where(finite, -d / q**2 * log0, 0.0) - moves,
+            np.zeros_like(d) if cells.exact else np.where(finite, -d / q**2 * log0, 0.0) - moves,
             moves - np.where(finite, r / n, 0.0) + np.where(finite & stays & (least == n), r / n, 0.0),
         )
 

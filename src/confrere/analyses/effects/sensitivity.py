@@ -147,7 +147,7 @@ def risk_ratio(effect: Record, about: About) -> Ratio | None:
 
 
 def _ratio(values: Array, by: str) -> Ratio:
-    return Ratio(*values.tolist(), by)
+    return Ratio(float(values[0]), float(values[1]), float(values[2]), by)
 
 
 def _hazard(ratio: Array) -> Array:

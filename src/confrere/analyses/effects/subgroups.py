@@ -71,6 +71,11 @@ class Group(NamedTuple):
         """Of the effect."""
         return max(self.square / self.n - self.effect**2, 0.0) / max(self.n - 1, 1.0)
 
+    @property
+    def compares(self) -> bool:
+        """Whether people of both arms are in it."""
+        return self.treated > 0.5 and self.n - self.treated > 0.5
+
     def less(self, other: Group) -> Group:
         """The people of this group who are not in the other, a part of it."""
         return Group(self.treated - other.treated, self.sums - other.sums)
@@ -86,11 +91,11 @@ class Group(NamedTuple):
 class Groups(Scores):
     """Sums of scores over sets: whose predicted effect is at least each edge; who meets the criteria of each rule."""
 
-    criteria: tuple[str, ...] = ()
-    rules: tuple[Rule, ...] = ()
+    criteria: tuple[str, ...]
+    rules: tuple[Rule, ...]
+    most: int  # sets, a public bound
     prediction: Fitted | None = None
     edges: tuple[float, ...] = ()  # ascending, in units of the prediction's frame
-    most: int = 0  # sets, a public bound
 
     def design(self, people: People) -> Design:
         """The pattern of everybody: place among the edges, criteria met, arm."""
@@ -128,10 +133,11 @@ class Groups(Scores):
         for j in np.flatnonzero(place):
             sums[j] = values[cells.sets[2 * j][cells.index]].sum(axis=0)
             treated[j] = cells.sets[2 * j + 1][cells.index].sum()
-        dims, most = ("sets", "sums"), max(self.most, len(place))
+        dims = ("sets", "sums")
         return Told(
-            people.derived(treated, dims=dims[:1], bounds=(most,)), people.derived(sums, at.own, dims=dims, bounds=(most, 6))
-        )  # fmt: skip
+            people.derived(treated, dims=dims[:1], bounds=(self.most,)),
+            people.derived(sums, at.own, dims=dims, bounds=(self.most, 6)),
+        )
 
     def places(self, grid: Ints) -> Bools:
         """Which sets the gate tells, with the treated among them, (sets,)."""
@@ -139,16 +145,12 @@ class Groups(Scores):
         return np.asarray((grid[0, cells:].reshape(-1, 2) >= 0).all(axis=1))
 
 
-def groups(side: Side, **asked: object) -> Flow[list[Group | None]]:
+def groups(on: Groups, models: Models) -> Flow[list[Group | None]]:
     """Everybody, then each set; None for what may not be told."""
-    scores = side.scores
-    on = Groups(scores.effect, scores.among, scores.modifiers, scores.learner, **asked)  # type: ignore[arg-type]
     verdict = yield from support(on.design)
-    got = yield from ask(on.told, side.models)
+    got = yield from ask(on.told, models)
     place = on.places(verdict.grids["groups"])
-    return [
-        Group(float(t), s) if p else None for t, s, p in zip(got.treated.value, got.sums.value, place, strict=True)
-    ]
+    return [Group(float(t), s) if p else None for t, s, p in zip(got.treated.value, got.sums.value, place, strict=True)]
 
 
 # Growing ------------------------------------------------------------------------------------------------------
@@ -207,16 +209,26 @@ def _parted(grown: Grown, rule: Rule, j: int, least: int) -> float:
     return round(abs(one.effect - other.effect) / np.sqrt(variance), 9) if variance > 0 else 0.0
 
 
-def learnt(side: Side, criteria: tuple[str, ...], depth: int, least: int) -> Flow[tuple[Rule, ...]]:
+class Tree(NamedTuple):
+    """What a tree is grown of: criteria, levels, people in a leaf; and a public bound of sets."""
+
+    criteria: tuple[str, ...]
+    depth: int
+    least: int
+    most: int
+
+
+def learnt(side: Side, tree: Tree) -> Flow[tuple[Rule, ...]]:
     """The leaves found among the people of a side."""
-    if not criteria:
+    if not tree.criteria:
         return ((),)
-    rules = candidates(len(criteria))
-    everybody, *found = yield from groups(side, criteria=criteria, rules=rules)
+    many = len(tree.criteria)
+    rules = candidates(many)[: None if tree.depth > 1 else many]
+    everybody, *found = yield from groups(Groups(*side.scores.settings, tree.criteria, rules, tree.most), side.models)
     if everybody is None:
         return ((),)
     of = {rule: group for rule, group in zip(rules, found, strict=True) if group is not None}
-    return grow(Grown(everybody, of), len(criteria), depth, least)
+    return grow(Grown(everybody, of), many, tree.depth, tree.least)
 
 
 # Testing ------------------------------------------------------------------------------------------------------
@@ -234,14 +246,14 @@ def tested(leaves: Sequence[Rule], criteria: Sequence[str], found: Sequence[Grou
     `scale` is the unit of the scores, and 1 or -1: the sign of a benefit.
     """
     sd, sign = scale
-    raw = [None if g is None or len(leaves) == 1 else _against(g, everybody.less(g)) for g in found]
+    raw = [None if g is None or not g.compares or len(leaves) == 1 else _against(g, everybody.less(g)) for g in found]
     p = holm([r[2] for r in raw if r is not None], 1 if len(leaves) == 2 else len(leaves))
     adjusted = iter(p)
     records: list[Record] = []
     reach = float(stats.norm.ppf(0.975))
     for rule, group, test in zip(leaves, found, raw, strict=True):
         record: Record = {"rule": spelt(rule, criteria)}
-        if group is None:
+        if group is None or not group.compares:
             blank = ("n", "treated", "estimate", "std_error", "conf_low", "conf_high", "difference", "difference_se",
                      "p_value", "p_holm", "benefits")  # fmt: skip
             records.append(record | dict.fromkeys(blank) | {"suppressed": True})
@@ -259,7 +271,7 @@ def tested(leaves: Sequence[Rule], criteria: Sequence[str], found: Sequence[Grou
 
 def _against(one: Group, other: Group) -> tuple[float, float, float] | None:
     """Difference of two groups' effects, its standard error and p; None where there is none to test."""
-    variance = one.variance + other.variance if other.n > 0.5 else 0.0
+    variance = one.variance + other.variance if one.compares and other.compares else 0.0
     if variance <= 0:
         return None
     difference, se = one.effect - other.effect, float(np.sqrt(variance))

@@ -132,7 +132,11 @@ def estimated(effect: Effect) -> Flow[Finding]:
     totals = yield from ask(arms.totals)
     (n, events), (weight, square) = totals.people.value.T, totals.weights.value.T
     if not events.all():
-        raise ModelError(f"nobody who is {ARMS[int(events.argmin())]} has the event: follow people for longer")
+        raise ModelError(
+            f"nobody who is {ARMS[int(events.argmin())]} has the event: check the event column, or follow people for "
+            f"longer",
+            about="no-events",
+        )
     sums = balance.Arms(n, weight, square)
     flows: list[Flow[Any]] = [_balanced(arms, propensity, sums, verdict.budget)]
     cox = effect.cause or len(_causes(effect)) == 1
@@ -179,6 +183,7 @@ def _finding(effect: Effect, f: Found) -> Finding:
         "estimator": effect.estimator, "estimand": effect.estimand, "equipoise": histogram.equipoise,
         "trimmed": histogram.outside(f.propensity.among.trim),
         **({} if f.cox is None else {"baseline": effect.baseline, "ties": effect.ties}),
+        **({} if f.curves is None or not f.curves.grid else {"grid": f.curves.grid}),
     }  # fmt: skip
     notes = (() if f.cox is None else f.cox.notes) + (() if f.curves is None else f.curves.notes)
     said = (*few(f.events), *f.propensity.cautions, *balance.cautions(f.balance, f.arms, effect.estimand))

@@ -24,7 +24,7 @@ from confrere.analyses.finding import Citation, Finding, FlowFinding, attrition
 from confrere.analyses.learning import ladders
 from confrere.analyses.learning.forest import Forest, Tree
 from confrere.analyses.learning.growing import Growing
-from confrere.analyses.learning.kernels import histograms, packed, unpacked
+from confrere.analyses.learning.kernels import histograms, unpacked
 from confrere.analyses.learning.objectives import OBJECTIVES, Objective
 from confrere.analyses.learning.scored import DELONG, Scored, importance, trained
 from confrere.analyses.learning.splits import Cells as Bins
@@ -59,11 +59,14 @@ class Begun(NamedTuple):
 
 
 class Histogram(NamedTuple):
-    """Sums over the bins of nodes, in whole numbers; and the loss of who is held out, before this tree."""
+    """Sums over the bins of nodes, in whole numbers."""
 
-    g: Sum  # (nodes, features, bins)
-    h: Sum  # (nodes, features, bins)
-    n: Sum  # (nodes, features, bins), or nothing where the Hessian says how many people there are
+    sums: Sum  # (kinds, nodes, features, bins): gradients, Hessians, and people where the Hessian does not tell them
+
+
+class Lost(NamedTuple):
+    """The loss of who is held out."""
+
     loss: Sum  # ()
 
 
@@ -108,6 +111,9 @@ class Boosting:
         return hash((self.outcome, self.features, self.objective, self.trees, self.depth, self.seed, self.ground))
 
     def __post_init__(self) -> None:
+        if isinstance(self.features, str):
+            raise StudyError(f"features is the text {self.features!r}; it is a list of columns")
+        object.__setattr__(self, "features", tuple(self.features))
         if self.objective not in OBJECTIVES:
             raise StudyError(f"objective is {self.objective!r}; it must be one of {', '.join(OBJECTIVES)}")
         if not self.features or len(set(self.features)) < len(self.features) or self.outcome in self.features:
@@ -131,7 +137,7 @@ class Boosting:
         """The columns, against the levels that the study declares, and what needs the person's name."""
         levels = self.ground.schema.levels(self.outcome)
         if self.objective == "multiclass" and (levels is None or len(levels) < 3):
-            raise StudyError(f"objective 'multiclass' needs an outcome with 3 declared levels or more: {self.outcome!r}")
+            raise StudyError(f"objective 'multiclass' needs 3 declared levels or more of its outcome {self.outcome!r}")
         if self.objective == "binary" and levels is not None and len(levels) != 2:
             raise StudyError(f"{self.outcome!r} has {len(levels)} levels; take objective = 'multiclass'")
         if self.objective in ("squared", "poisson") and levels is not None:
@@ -151,9 +157,7 @@ class Boosting:
     @property
     def reads(self) -> tuple[str, ...]:
         """The columns that it reads."""
-        return (*dict.fromkeys((self.outcome, *self.features, self.ground.person)),) if self._draws else (
-            self.outcome, *self.features,
-        )  # fmt: skip
+        return tuple(dict.fromkeys((self.outcome, *self.features, *([self.ground.person] if self._draws else []))))
 
     @property
     def requires(self) -> tuple[str, ...]:
@@ -176,7 +180,12 @@ class Boosting:
     @property
     def rounds(self) -> int:
         """How often sums over bins are asked at most."""
-        return self.trees * self.classes * self.depth + 1
+        return self.trees * self.classes * self.depth
+
+    @property
+    def measurings(self) -> int:
+        """How often the loss of who is held out is asked at most."""
+        return self.trees + 1 if self.patience else 0
 
     @property
     def classes(self) -> int:
@@ -188,37 +197,43 @@ class Boosting:
         """The loss."""
         return OBJECTIVES[self.objective]
 
+    @property
+    def valued(self) -> Mapping[str, tuple[float, ...]]:
+        """The values that a column without levels may have, where not all numbers will do."""
+        if self.ground.schema.levels(self.outcome) is not None or self.objective == "squared":
+            return {}
+        return {self.outcome: (0.0, 1.0) if self.objective == "binary" else (0.0, 1.0, 2.0, 3.0)}
+
     # inside each hospital
 
     def first(self, people: People) -> Design:
         """Everybody's place on the first ladder of each feature."""
         edges = ladders.first()
-        return self._laddered(people, tuple(edges for _ in self.terms))
+        return self._laddered(people, tuple(edges for _ in self.terms), len(edges) + 1)
 
     def design(self, people: People, edges: Edges) -> Design:
         """Everybody's place on the second ladders; the outcome."""
-        return self._laddered(people, edges)
+        return self._laddered(people, edges, ladders.width(self.bins))
 
-    def _laddered(self, people: People, edges: Edges) -> Design:
+    def _laddered(self, people: People, edges: Edges, size: int = 0) -> Design:
         frame = people.table.frame
         needed = (self.outcome, *self.ground.complete)
         rows = complete(frame, needed)
         y = _some(self._outcome(frame), rows)
-        values = self._values(frame, rows)
+        values = [_some(v, rows) for v in self.values(frame)]
+        train, words = self._drawn(people, rows)
         cells: dict[str, Cells] = {}
         for i, (name, v, e) in enumerate(zip(self.terms, values, edges, strict=False)):
-            cells[f"{i}: {name}"] = ladders.cells_of(v, e, name)
+            cells[f"{i}: {name}"] = ladders.cells_of(v, e, name, size)
             cells[f"{i}: {name} missing"] = Cells(cast(Ints, np.isnan(v).astype(np.int8)), (1, 2), rule="show")
-        flags: dict[str, Bools] = {}
-        x, names = np.empty((int(rows.sum()), 0)), ()
-        if self.objective == "binary":
-            flags = {"event": y == 1}
-        elif self.objective == "multiclass":
-            cells["outcome"] = Cells(y.astype(np.int64), (1, self.classes))
-        else:
-            x, names = y[:, None], (self.outcome,)
+        # who is trained on and who is measured on are counted apart, and so are their outcomes
+        many, kinds = 2 if self.share else 1, max(self.classes, 2 if self.objective == "binary" else 1)
+        index = np.where(train, 0, 1) * kinds + (y.astype(np.int64) if kinds > 1 else 0)
+        cells["outcome"] = Cells(index, (1, many * kinds))
+        numeric = kinds == 1
         return Design(
-            n=int(rows.sum()), rows=rows, x=x, names=names, flags=flags, cells=cells, data=(y, values),
+            n=int(rows.sum()), rows=rows, x=y[:, None] if numeric else np.empty((len(y), 0)),
+            names=(self.outcome,) if numeric else (), cells=cells, data=(y, values, train, words),
             columns=(self.outcome, *self.features), left_out=left_out(people.table, needed, rows),
         )  # fmt: skip
 
@@ -235,50 +250,46 @@ class Boosting:
             raise DataError(f"column {self.outcome!r} must hold counts, 0 or more, for objective 'poisson'")
         return y
 
-    def _values(self, frame: Any, rows: Bools) -> list[Array]:
-        """The values (n,) of each term, NaN where missing."""
+    def values(self, frame: Any) -> list[Array]:
+        """The values (N,) of each term, NaN where missing. DataError for a missing column or an undeclared level."""
         given = TableRows(frame, self.ground.schema, {})
         found: list[Array] = []
         for name in self.features:
             levels = self.ground.schema.levels(name)
             if levels is None:
-                found.append(_some(given.numbers(name), rows))
+                found.append(given.numbers(name))
                 continue
-            codes = _some(given.codes(name), rows)
+            codes = given.codes(name)
             found += [np.where(codes < 0, np.nan, (codes == j).astype(float)) for j in range(len(levels))]
         return found
 
     def people(self, people: People) -> Design:
         """The people, their outcome, the values of all terms and who trains, without ladders: for measuring."""
         made = self._laddered(people, ())
-        train = self._drawn(people, made.rows)[0]
-        return replace(made, cells={}, data=(*made.data, train))
+        return replace(made, cells={"outcome": made.cells["outcome"]})
 
     @local(on="first")
     def placed(self, people: People) -> Counted:
         """People by merged cell of the first ladders."""
-        return self._counted(people, tuple(ladders.first() for _ in self.terms))
+        return self._counted(people, len(ladders.first()) + 1)
 
     @local(on="design")
     def counted(self, people: People, edges: Edges) -> Counted:
         """People by merged cell of the second ladders."""
-        return self._counted(people, edges)
+        return self._counted(people, ladders.width(self.bins))
 
-    def _counted(self, people: People, edges: Edges) -> Counted:
+    def _counted(self, people: People, size: int) -> Counted:
         counts = [people.cells(f"{i}: {name}").value[0] for i, name in enumerate(self.terms)]
-        width = max(len(e) + 1 for e in edges)
-        out = np.zeros((len(counts), width))
+        out = np.zeros((len(counts), max(len(count) for count in counts)))
         for row, count in zip(out, counts, strict=True):
             row[: len(count)] = count
-        return Counted(people.derived(
-            out, dims=("features", "cells"), bounds=(len(counts), width), scale=0, needs=ladders.NEEDS
-        ))  # fmt: skip
+        bounds = (len(counts), size)
+        return Counted(people.derived(out, dims=("features", "cells"), bounds=bounds, scale=0, needs=ladders.NEEDS))
 
     @local(on="design")
     def begin(self, people: People, cuts: Edges) -> Begun:
         """Bin everybody; how many train, and moments of their outcome."""
-        y, values = people.design.data
-        train, words = self._drawn(people, people.design.rows)
+        y, values, train, words = people.design.data
         bins = ladders.binned(values, cuts, self.bins)
         for j, usable in enumerate(self._missing(people)):
             if not usable:  # nobody, or too few: they go with the commonest
@@ -310,31 +321,37 @@ class Boosting:
         self, people: People, at: tuple[int, int], before: tuple[Ints, Array], build: Ints, scale: Scale
     ) -> Histogram:
         """Sums over the bins of nodes: `at` is (tree, level), `before` the last splits and the last tree's leaves."""
-        state = self._state(people, scale)
-        (tree, level), (splits, leaves) = at, before
-        if level == 0:
-            state.descend(self.depth, splits, 2 ** (self.depth + 1) - 1) if tree > state.tree else None
-            state.begin(tree, leaves, self.rows, self.seed)
-        else:
-            state.descend(level, splits, 2 ** (self.depth + 1) - 1)
-        slot = np.full(2 ** (self.depth + 1) - 1, -1, dtype=np.int64)
+        state, nodes, wide = self._moved(people, at, before, scale), 2 ** (self.depth + 1) - 1, scale.bits > 32
+        slot = np.full(nodes, -1, dtype=np.int64)
         slot[build] = np.arange(len(build))
-        g, h = unpacked(histograms(state.bins, state.node, state.packs, slot, self.bins + 1))
-        n = g[:0]
+        kinds = [*unpacked(histograms(state.bins, state.node, state.packs, slot, self.bins + 1), wide=wide)]
         if self.about.counted:
-            ones = packed(np.zeros(len(state.y)), state.inside.astype(float))
-            n = unpacked(histograms(state.bins, state.node, ones, slot, self.bins + 1))[1]
-        shape = (2 ** (self.depth - 1), len(self.terms), self.bins + 1)
-        kind: dict[str, Any] = {"dims": ("nodes", "features", "bins"), "bounds": shape, "needs": ladders.NEEDS, "scale": 0}
-        reach = float(2 ** (scale.bits - 1) - 1)
-        light = kind | {"bits": scale.bits, "reach": reach}
-        return Histogram(
-            people.derived(g, **light), people.derived(h, **light), people.derived(n, **kind),
-            people.derived(np.array(state.lost if self.patience and level == 0 else 0.0), scale=0),
-        )  # fmt: skip
+            ones = state.inside.astype(np.int64)
+            kinds.append(histograms(state.bins, state.node, ones, slot, self.bins + 1))
+        bounds = (len(kinds), 2 ** (self.depth - 1), len(self.terms), self.bins + 1)
+        return Histogram(people.derived(
+            np.stack(kinds), dims=("kinds", "nodes", "features", "bins"), bounds=bounds, needs=ladders.NEEDS, scale=0,
+            bits=scale.bits, reach=float(2 ** (scale.bits - 1) - 1),
+        ))  # fmt: skip
+
+    @local(on="design", repeats="measurings")
+    def lost(self, people: People, tree: int, before: tuple[Ints, Array], scale: Scale) -> Lost:
+        """The loss of who is held out, of the trees before this one."""
+        return Lost(people.derived(np.array(self._moved(people, (tree, 0), before, scale).lost), scale=0))
+
+    def _moved(self, people: People, at: tuple[int, int], before: tuple[Ints, Array], scale: Scale) -> State:
+        """Everybody where the last splits lead them, and with the scores of the trees before this one."""
+        state, nodes = self._state(people, scale), 2 ** (self.depth + 1) - 1
+        (tree, level), (splits, leaves) = at, before
+        if level:
+            state.descend(level, splits, nodes)
+        elif tree > state.tree:
+            state.descend(self.depth, splits, nodes)
+            state.begin(tree, leaves, self.rows, self.seed)
+        return state
 
     def _state(self, people: People, scale: Scale) -> State:
-        bins, y, words, train = people.design.once("begun", lambda: ())
+        bins, y, words, train = people.design.once("begun", lambda: cast(Any, None))
         return people.design.once("state", lambda: State(self.about, scale, self.bins, bins, y, words, train))
 
     # sums only
@@ -347,73 +364,89 @@ class Boosting:
         if not any(len(c) for c in cuts):
             raise ModelError("no feature varies among enough people; give other features")
         scale = self._scale(n, begun.outcome.value)
-        forest = yield from self._grown(verdict, cuts, scale)
-        metrics, cautions = yield from trained(Scored(self, forest))
-        tables = {"metrics": metrics, "importance": importance(forest), "attrition": attrition(verdict)}
+        forest = yield from self._grown(verdict.k, cuts, scale)
+        measured = yield from trained(Scored(self, forest))
+        tables = {**measured.tables, "importance": importance(forest), "attrition": attrition(verdict)}
         facts = {
             "model_sha256": forest.sha256, "trees": len(forest.trees), "objective": self.objective,
             "people_trained": n, "base": list(forest.base), "terms": list(forest.features),
         }  # fmt: skip
         events = round(float(begun.outcome.value[0])) if self.objective == "binary" else None
         return Finding(
-            "boosting", verdict.n, verdict.hospitals, tables, events, facts, forest.arrays(), warnings=cautions,
-            cite=(*CITE, DELONG) if self.objective == "binary" else CITE,
+            "boosting", verdict.n, verdict.hospitals, tables, events, facts, forest.arrays(),
+            warnings=measured.cautions, cite=(*CITE, DELONG) if self.objective == "binary" else CITE,
         )  # fmt: skip
 
     def _scale(self, n: int, outcome: Array) -> Scale:
         """Where scores begin, and the scale of gradients: of whole numbers alone, or rounded, so that they do not
         depend on the deal."""
         if self.objective == "multiclass":
-            return scale_of(self.about, n, 1.0, (0.0,) * self.classes)
+            rarest = float(outcome[outcome > 0].min()) / n
+            return scale_of(self.about, n, 1.0, (0.0,) * self.classes, rarest)
         mean = float(outcome[0]) / n
-        if self.objective == "binary":
-            return scale_of(self.about, n, 1.0, (float(np.float32(np.log(mean / (1 - mean)))),))
+        varies = 0 < mean < 1 if self.objective == "binary" else mean > 0 if self.objective == "poisson" else True
         spread = np.sqrt(max(0.0, outcome[1] / n - mean**2)) if self.objective == "squared" else mean
-        if not spread > 0:
-            raise ModelError(f"{self.outcome!r} does not vary, so that there is nothing to learn")
-        unit = 2.0 ** round(np.log2(spread))
+        if not (varies and spread > 1e-9 * abs(mean)):
+            raise ModelError(f"{self.outcome!r} does not vary, and there is nothing to learn; give another outcome")
+        if self.objective == "binary":
+            return scale_of(self.about, n, 1.0, (float(np.float32(np.log(mean / (1 - mean)))),), min(mean, 1 - mean))
         base = mean if self.objective == "squared" else np.log(mean)
-        return scale_of(self.about, n, unit, (float(np.float32(f"{base:.6e}")),))
+        return scale_of(self.about, n, 2.0 ** round(np.log2(spread)), (float(np.float32(f"{base:.6e}")),))
+
+    def _units(self, scale: Scale) -> tuple[float, float]:
+        """What a gain and a Hessian of one are worth in the units of the outcome."""
+        return {"squared": (scale.unit**2, 1.0), "poisson": (scale.unit, scale.unit)}.get(self.objective, (1.0, 1.0))
 
     def _rules(self, k: int, scale: Scale, allowed: Bools) -> Rules:
         """The settings in the units of the sums."""
-        unit = {"squared": scale.unit**2, "poisson": scale.unit}.get(self.objective, 1.0)
-        per = scale.unit if self.objective == "poisson" else 1.0
-        turns = [self.monotone.get(t.split("[")[0], 0) if t in self.features else 0 for t in self.terms]
-        return Rules(
-            self.penalty / per, self.gain / unit, self.hessian / per, float(k), allowed, np.array(turns)
-        )
+        unit, per = self._units(scale)
+        turns = np.array([self.monotone.get(term, 0) for term in self.terms])
+        return Rules(self.penalty / per, self.gain / unit, self.hessian / per, float(max(1, k)), allowed, turns)
 
-    def _grown(self, verdict: Verdict, cuts: Edges, scale: Scale) -> Flow[Forest]:
+    def _grown(self, k: int, cuts: Edges, scale: Scale) -> Flow[Forest]:
         """The trees, one after the other, until there are enough or none gets better."""
         made: list[Tree] = []
         before = (np.empty((0, 4), dtype=np.int64), np.zeros((1, 2)))
         lost: list[float] = []
         step = self.learning_rate * (scale.unit if self.objective == "squared" else 1.0)
-        rng, p = np.random.default_rng(self.seed), len(self.terms)
+        drawn = self._columns_drawn()
         for t in range(self.trees * self.classes):
-            if t % self.classes == 0:
-                allowed = np.ones(p, dtype=bool)
-                allowed[rng.permutation(p)[max(1, round(self.columns * p)) :]] = False
-            tree = Growing(self.depth, step, cuts, self._rules(verdict.k, scale, allowed))
+            if self.patience and t % self.classes == 0:
+                lost.append((yield from self._loss(t, before, scale)))
+                if len(lost) - 1 - int(np.argmin(lost)) >= self.patience:
+                    break
+            tree = Growing(self.depth, step, cuts, self._rules(k, scale, drawn[t // self.classes]))
             while not tree.done:
                 got = yield from ask(self.histogram, (t, tree.level), before, tree.build, scale)
-                if tree.level == 0 and t % self.classes == 0:
-                    lost.append(float(got.loss.value))
-                g, h = np.ldexp(got.g.value, -scale.g), np.ldexp(got.h.value, -scale.h)
-                tree.learn(Bins(g, h, got.n.value if self.about.counted else h / self.about.h))
+                g, h = (s * 2.0**-power for s, power in zip(got.sums.value, (scale.g, scale.h), strict=False))
+                tree.learn(Bins(g, h, got.sums.value[2] if self.about.counted else h / self.about.h))
                 before = (tree.splits, np.zeros((1, 2)))
             before = (tree.splits, tree.leaves)
-            made.append(tree.finished())
-            if self.patience and len(lost) - 1 - int(np.argmin(lost)) >= self.patience:
-                break
-        keep = int(np.argmin(lost)) * self.classes if self.patience and len(lost) > 1 else len(made)
-        return Forest(self.objective, self.terms, scale.base, tuple(made[: max(self.classes, keep)]))
+            made.append(tree.finished(*self._units(scale)))
+        if self.patience and len(made) == self.trees * self.classes:
+            lost.append((yield from self._loss(len(made), before, scale)))
+        keep = max(1, int(np.argmin(lost))) * self.classes if self.patience else len(made)
+        return Forest(self.objective, self.terms, scale.base, tuple(made[:keep]))
+
+    def _loss(self, tree: int, before: tuple[Ints, Array], scale: Scale) -> Flow[float]:
+        got = yield from ask(self.lost, tree, before, scale)
+        return float(got.loss.value)
+
+    def _columns_drawn(self) -> Bools:
+        """(trees, terms) which features each tree may use."""
+        rng, p = np.random.default_rng(self.seed), len(self.terms)
+        drawn = np.zeros((self.trees, p), dtype=bool)
+        for row in drawn:
+            row[rng.permutation(p)[: max(1, round(self.columns * p))]] = True
+        return drawn
 
     def _cuts(self) -> Flow[tuple[Verdict, Edges]]:
         """The cut points of all terms, from the counts on two ladders."""
         verdict = yield from support(self.first)
         placed = yield from ask(self.placed)
+        for term, counts in zip(self.terms, placed.cells.value, strict=True):
+            if not counts.any():
+                raise ModelError(f"feature {term!r} is missing for everybody; correct the column, or leave it out")
         edges = tuple(
             ladders.second(verdict.grids[f"{i}: {name}"][0], counts, self.bins)
             for i, (name, counts) in enumerate(zip(self.terms, placed.cells.value, strict=True))

@@ -13,14 +13,15 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from confrere.analyses.finding import Finding
+from confrere.analyses.learning.kernels import added
 from confrere.analyses.learning.ladders import single
 from confrere.analyses.learning.objectives import OBJECTIVES, expit, softmax
 from confrere.errors import StudyError
 from confrere.rounds import Array, Ints
 
-LEVEL = "["  # a feature `stage[T2]` is 1 for people of level T2 of the column stage
+WHOLE = ("feature", "default")  # fields of a tree that are whole numbers
 
 
 class Tree(NamedTuple):
@@ -60,8 +61,12 @@ class Forest:
         """Scores of people, (n,) or (n, classes), from the values (n,) of each feature, NaN where missing."""
         x = np.stack([single(c) for c in columns], axis=1) if columns else np.empty((0, 0), np.float32)
         out = np.tile(np.array(self.base, dtype=float), (len(x), 1))
-        for t, tree in enumerate(self.trees):
-            out[:, t % self.classes] += tree.value[reached(tree, x)]
+        trees = self.trees
+        feature, default = (
+            np.array([getattr(t, name) for t in trees], dtype=np.int16) for name in ("feature", "default")
+        )
+        cut = np.array([t.cut for t in trees], dtype=np.float32)
+        added(x, (feature, cut, default, np.array([t.value for t in trees])), out)
         return out if self.classes > 1 else out[:, 0]
 
     def prediction(self, score: Array) -> Array:
@@ -99,13 +104,24 @@ class Forest:
         return {"format": "confrere-forest/1", **about, "trees": trees}
 
     @classmethod
+    def of(cls, finding: Finding) -> Forest:
+        """The model that a finding holds. StudyError where it holds none."""
+        if "trees" not in finding.arrays:
+            raise StudyError(f"{finding.method} has no model; boosting has one")
+        facts, trees = finding.facts, np.asarray(finding.arrays["trees"])
+        made = tuple(
+            Tree(*(tree[:, i].astype(np.int64) if name in WHOLE else tree[:, i] for i, name in enumerate(Tree._fields)))
+            for tree in trees
+        )
+        return cls(facts["objective"], tuple(facts["terms"]), tuple(facts["base"]), made)
+
+    @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Forest:
         """The inverse of `plain`. StudyError where it is something else."""
         if plain.get("format") != "confrere-forest/1":
             raise StudyError("this is no model of boosted trees as Confrere writes it (confrere-forest/1)")
-        kinds = {"feature": np.int64, "default": np.int64}
         trees = tuple(
-            Tree(*(np.array(t[name], dtype=kinds.get(name, np.float64)) for name in Tree._fields))
+            Tree._make(np.array(t[name], dtype=np.int64 if name in WHOLE else np.float64) for name in Tree._fields)
             for t in plain["trees"]
         )
         return cls(plain["objective"], tuple(plain["features"]), tuple(plain["base"]), trees)
@@ -114,19 +130,6 @@ class Forest:
 def _size(tree: Tree) -> int:
     """Nodes of the heap up to the last that there is."""
     return int(np.flatnonzero(tree.cover > 0).max(initial=0)) + 1
-
-
-def reached(tree: Tree, x: NDArray[np.float32]) -> Ints:
-    """The leaf of each person, (n,)."""
-    node = np.zeros(len(x), dtype=np.int64)
-    while True:
-        feature = tree.feature[node]
-        rows = np.flatnonzero(feature >= 0)
-        if not rows.size:
-            return node
-        at, value = node[rows], x[rows, feature[rows]]
-        left = np.where(np.isnan(value), tree.default[at] > 0, value < tree.cut[at].astype(np.float32))
-        node[rows] = 2 * at + np.where(left, 1, 2)
 
 
 def to_xgboost(forest: Forest) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from confrere.analyses.learning.forest import Tree
+from confrere.analyses.learning.ladders import ABOVE
 from confrere.analyses.learning.splits import Best, Cells, Rules, best, leaf
 from confrere.rounds import Array, Ints
 
@@ -54,7 +55,7 @@ class Growing:
             self._settle(self._nodes, np.stack([g, h], axis=1))
         found = best(cells, self.rules, self._low[self._nodes], self._high[self._nodes])
         at = np.flatnonzero(found.feature >= 0)
-        self._split(self._nodes[at], Best(*(f[at] for f in found)))
+        self._split(self._nodes[at], Best._make(f[at] for f in found))
         self.level += 1
         parents = self._nodes[at]
         if self.level == self.depth or not at.size:
@@ -80,7 +81,8 @@ class Growing:
         """Write the splits into the tree, and what their children are worth."""
         self.splits = np.stack([nodes, found.feature, found.cut, found.default], axis=1).astype(np.int64)
         self.tree.feature[nodes] = found.feature
-        self.tree.cut[nodes] = [self.cuts[f][c] for f, c in zip(found.feature, found.cut, strict=True)]
+        for node, f, c in zip(nodes, found.feature, found.cut, strict=True):
+            self.tree.cut[node] = self.cuts[f][c] if c < len(self.cuts[f]) else ABOVE
         self.tree.default[nodes] = found.default
         self.tree.gain[nodes] = found.gain
         for side, sums in ((1, found.left), (2, found.right)):
@@ -108,7 +110,7 @@ class Growing:
         at = np.flatnonzero((self.tree.feature < 0) & (self.tree.cover > 0))
         return np.stack([at.astype(float), self.tree.value[at]], axis=1)
 
-    def finished(self) -> Tree:
-        """The tree, inner nodes without values."""
-        inner = self.tree.feature >= 0
-        return self.tree._replace(value=np.where(inner, 0.0, self.tree.value))
+    def finished(self, gain: float = 1.0, cover: float = 1.0) -> Tree:
+        """The tree, inner nodes without values; `gain` and `cover` are the units in which it grew."""
+        value = np.where(self.tree.feature >= 0, 0.0, self.tree.value)
+        return self.tree._replace(value=value, gain=gain * self.tree.gain, cover=cover * self.tree.cover)

@@ -1,16 +1,18 @@
-"""The inner loops of boosted trees: sums over cells of nodes, and the way of people down a tree.
+"""The inner loops of boosted trees: sums over bins of nodes, the way of people down a tree, and exponentials.
 
-Compiled by numba where it is installed (the extra `learning`), else numpy, which says the same more slowly; the sums are
-of whole numbers, so that both give the same bits. A person's gradient and Hessian are whole numbers packed into one of
-64 bits, g 2^32 + h with h >= 0, so that one addition adds both (Shi, Ke, Chen et al., Quantized training of gradient
-boosting decision trees, NeurIPS 2022).
+Compiled by numba where it is installed (the extra `learning`), else numpy, which says the same more slowly, and to the
+same bits: the sums are of whole numbers, and the exponential is made of additions and multiplications alone, which all
+processors round alike (their libraries' own do not agree in the last bit). A person's gradient and Hessian are whole
+numbers packed into one of 64 bits, g 2^32 + h with h >= 0, so that one addition adds both (Shi, Ke, Chen et al.,
+Quantized training of gradient boosting decision trees, NeurIPS 2022); or two of 64 bits where sums need more room.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from math import factorial
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,42 +24,66 @@ Nodes = NDArray[np.int16]
 HALF = 32  # bits of the Hessian
 SHIFT = np.uint32(18)  # what is left of a key of 32 bits says its bucket
 BUCKETS = 1 << 14
+FAR = 700.0  # beyond it no exponential is taken
+LN2 = (6.93147180369123816490e-01, 1.90821492927058770002e-10)  # in two parts: the first has 33 bits (fdlibm)
+TAYLOR = tuple(1.0 / factorial(j) for j in range(13, -1, -1))  # of exp within half of ln 2: error under 1e-17
+LEAST = -1074  # of powers of two
+POWERS = np.ldexp(1.0, np.arange(LEAST, 1024))
 
 
-def packed(g: Array, h: Array) -> Ints:
-    """Whole numbers g and h >= 0 (n,), each of less than 32 bits, in one of 64."""
+def packed(g: Array, h: Array, *, wide: bool = False) -> Ints:
+    """Whole numbers g and h >= 0 (n,), of which all sums have less than 32 bits, in one of 64; `wide`: (n, 2)."""
+    if wide:
+        return np.stack([g, h], axis=1).astype(np.int64)
     return (g.astype(np.int64) << HALF) + h.astype(np.int64)
 
 
-def unpacked(total: Ints) -> tuple[Ints, Ints]:
+def unpacked(total: Ints, *, wide: bool = False) -> tuple[Ints, Ints]:
     """The sums of g and of h in sums of `packed`."""
+    if wide:
+        return total[..., 0], total[..., 1]
     h = total & ((1 << HALF) - 1)
     return (total - h) >> HALF, h
 
 
 def histograms(bins: Bins, node: Nodes, packs: Ints, slot: Ints, width: int) -> Ints:
-    """Sums of `packs` (n,) over cells of nodes: (m, p, width), m being the number of slots that are filled.
+    """Sums of `packs` (n,) or (n, 2) over bins of nodes: (m, p, width) or (m, p, width, 2), m the slots in use.
 
     bins (n, p), node (n,) of each person; slot (nodes,) the place of a node, -1 if it is not asked about.
     """
     many = int(slot.max(initial=-1)) + 1
-    out = np.zeros((many, bins.shape[1], width), dtype=np.int64)
+    out = np.zeros((many, bins.shape[1], width, *packs.shape[1:]), dtype=np.int64)
     if many:
-        _loops()[0](bins, node, packs, slot, out)
+        _loops().histograms(bins, node, packs, slot, out)
     return out
 
 
 def descend(bins: Bins, node: Nodes, splits: Ints, missing: int) -> None:
     """Move everybody in a node that is split to the child, in place. `splits` (nodes, 3): feature or -1, last bin to
     the left, whether `missing` (a bin) goes left. Children of node j are 2 j + 1 and 2 j + 2."""
-    _loops()[1](bins, node, splits, missing)
+    _loops().descend(bins, node, splits, missing)
+
+
+def added(x: NDArray[np.float32], trees: tuple[Any, ...], out: Array) -> None:
+    """Add to scores (n, classes), in place, the leaf of each person x (n, p) in each tree, of one class after another.
+
+    trees are (trees, nodes) features (-1 in leaves), cuts (32 bits), whether NaN goes left, and values.
+    """
+    _loops().added(x, *trees, out)
 
 
 def places(values: Array, edges: NDArray[np.float32], missing: int) -> NDArray[np.int32]:
     """How many edges (m,), in order, are at or below each value (n,) as a number of 32 bits; `missing` where NaN."""
     out = np.empty(len(values), dtype=np.int32)
-    _loops()[2](values, edges, missing, out)
+    _loops().places(values, edges, missing, out)
     return out
+
+
+def exponential(x: Array) -> Array:
+    """exp of numbers of any shape, beyond 700 as of 700: the same bits on every machine, to 1 in the last place."""
+    out = np.empty(x.size)
+    _loops().exponential(np.clip(x, -FAR, FAR).ravel(), POWERS, out)
+    return out.reshape(x.shape)
 
 
 def _keys(short: NDArray[np.float32]) -> NDArray[np.uint32]:
@@ -75,15 +101,8 @@ def _slow_places(values: Array, edges: Any, missing: int, out: Any) -> None:
 def _slow_histograms(bins: Bins, node: Nodes, packs: Ints, slot: Ints, out: Ints) -> None:
     at = slot[node]
     rows = np.flatnonzero(at >= 0)
-    place, size = at[rows] * out.shape[2], out.shape[0] * out.shape[2]
     for j in range(bins.shape[1]):
-        cell = place + bins[rows, j]
-        for half, unit in ((packs[rows] >> HALF, 1 << HALF), (packs[rows] & ((1 << HALF) - 1), 1)):
-            # sums of fewer than 2^21 numbers of 32 bits are exact in floats of 53 bits; blocks keep them few
-            for low in range(0, rows.size, 1 << 20):
-                part = slice(low, low + (1 << 20))
-                added = np.bincount(cell[part], half[part].astype(float), minlength=size)
-                out[:, j] += added.astype(np.int64).reshape(out.shape[0], -1) * unit
+        np.add.at(out[:, j], (at[rows], bins[rows, j].astype(np.int64)), packs[rows])
 
 
 def _slow_descend(bins: Bins, node: Nodes, splits: Ints, missing: int) -> None:
@@ -94,44 +113,51 @@ def _slow_descend(bins: Bins, node: Nodes, splits: Ints, missing: int) -> None:
     node[rows] = 2 * node[rows] + np.where(left, 1, 2)
 
 
+def _slow_exponential(x: Array, powers: Array, out: Array) -> None:
+    k = np.rint(x * (1 / np.log(2)))
+    rest = (x - k * LN2[0]) - k * LN2[1]
+    made = np.full_like(x, TAYLOR[0])
+    for c in TAYLOR[1:]:
+        made = made * rest + c
+    out[:] = made * powers[k.astype(np.int64) - LEAST]
+
+
+def _slow_added(x: Any, feature: Any, cut: Any, default: Any, value: Any, out: Array) -> None:
+    for t in range(len(feature)):
+        node = np.zeros(len(x), dtype=np.int64)
+        while (rows := np.flatnonzero(feature[t, node] >= 0)).size:
+            at, known = node[rows], x[rows, feature[t, node[rows]]]
+            left = np.where(np.isnan(known), default[t, at] > 0, known < cut[t, at])
+            node[rows] = 2 * at + np.where(left, 1, 2)
+        out[:, t % out.shape[1]] += value[t, node]
+
+
+class Loops(NamedTuple):
+    """The loops, compiled or not."""
+
+    histograms: Callable[..., None]
+    descend: Callable[..., None]
+    places: Callable[..., None]
+    exponential: Callable[..., None]
+    added: Callable[..., None]
+
+
+SLOW = Loops(_slow_histograms, _slow_descend, _slow_places, _slow_exponential, _slow_added)
+
+
 @cache
-def _loops() -> tuple[Callable[..., Any], ...]:
+def _loops() -> Loops:
     """The loops, compiled if numba is there."""
-    try:
-        from numba import njit
-    except ImportError:
-        return _slow_histograms, _slow_descend, _slow_places
+    compiled = compiler()
+    if compiled is None:
+        return SLOW
+    narrow, wide = compiled(_narrow), compiled(_wide)
+    looked_up, raised = compiled(_looked_up), compiled(_raised)
 
-    def fast_histograms(bins: Any, node: Any, packs: Any, slot: Any, out: Any) -> None:
-        n, p = bins.shape
-        for i in range(n):
-            s = slot[node[i]]
-            if s >= 0:
-                v = packs[i]
-                for j in range(p):
-                    out[s, j, bins[i, j]] += v
+    def histograms(bins: Bins, node: Nodes, packs: Ints, slot: Ints, out: Ints) -> None:
+        (narrow if packs.ndim == 1 else wide)(bins, node, packs, slot, out)
 
-    def fast_descend(bins: Any, node: Any, splits: Any, missing: Any) -> None:
-        for i in range(bins.shape[0]):
-            at = node[i]
-            feature = splits[at, 0]
-            if feature >= 0:
-                value = bins[i, feature]
-                left = splits[at, 2] > 0 if value == missing else value <= splits[at, 1]
-                node[i] = 2 * at + 1 if left else 2 * at + 2
-
-    def search(keys: Any, edges: Any, starts: Any, out: Any) -> None:
-        for i in range(keys.size):
-            key = keys[i]
-            bucket = key >> SHIFT
-            low, high = starts[bucket], starts[bucket + 1]
-            while low < high and edges[low] <= key:
-                low += 1
-            out[i] = low
-
-    looked_up = njit(nogil=True, cache=True)(search)
-
-    def fast_places(values: Array, edges: Any, missing: int, out: Any) -> None:
+    def places(values: Array, edges: NDArray[np.float32], missing: int, out: Any) -> None:
         """Numbers of a bucket share their leading bits: few edges of a ladder lie in one."""
         with np.errstate(over="ignore"):
             short = values.astype(np.float32)
@@ -140,5 +166,83 @@ def _loops() -> tuple[Callable[..., Any], ...]:
         looked_up(_keys(short), ordered, starts, out)
         out[np.isnan(short)] = missing
 
-    compiled = njit(nogil=True, cache=True)
-    return compiled(fast_histograms), compiled(fast_descend), fast_places
+    def exponential(x: Array, powers: Array, out: Array) -> None:
+        raised(x, powers, 1 / np.log(2), np.array(TAYLOR), out)
+
+    return Loops(histograms, compiled(_down), places, exponential, compiled(_added))
+
+
+def compiler() -> Callable[..., Any] | None:
+    """What compiles a loop, without reordering or fusing what it computes; None where numba is not installed."""
+    try:
+        from numba import njit
+    except ImportError:
+        return None
+    return cast(Callable[..., Any], njit(nogil=True, cache=True, fastmath=False))
+
+
+# As numba compiles them -----------------------------------------------------------------------------------------
+
+
+def _narrow(bins: Any, node: Any, packs: Any, slot: Any, out: Any) -> None:
+    n, p = bins.shape
+    for i in range(n):
+        s = slot[node[i]]
+        if s >= 0:
+            v = packs[i]
+            for j in range(p):
+                out[s, j, bins[i, j]] += v
+
+
+def _wide(bins: Any, node: Any, packs: Any, slot: Any, out: Any) -> None:
+    n, p = bins.shape
+    for i in range(n):
+        s = slot[node[i]]
+        if s >= 0:
+            g, h = packs[i, 0], packs[i, 1]
+            for j in range(p):
+                b = bins[i, j]
+                out[s, j, b, 0] += g
+                out[s, j, b, 1] += h
+
+
+def _down(bins: Any, node: Any, splits: Any, missing: Any) -> None:
+    for i in range(bins.shape[0]):
+        at = node[i]
+        feature = splits[at, 0]
+        if feature >= 0:
+            value = bins[i, feature]
+            left = splits[at, 2] > 0 if value == missing else value <= splits[at, 1]
+            node[i] = 2 * at + 1 if left else 2 * at + 2
+
+
+def _added(x: Any, feature: Any, cut: Any, default: Any, value: Any, out: Any) -> None:
+    classes = out.shape[1]
+    for i in range(x.shape[0]):
+        for t in range(feature.shape[0]):
+            node = 0
+            while feature[t, node] >= 0:
+                known = x[i, feature[t, node]]
+                left = default[t, node] > 0 if np.isnan(known) else known < cut[t, node]
+                node = 2 * node + 1 if left else 2 * node + 2
+            out[i, t % classes] += value[t, node]
+
+
+def _looked_up(keys: Any, edges: Any, starts: Any, out: Any) -> None:
+    for i in range(keys.size):
+        key = keys[i]
+        bucket = key >> SHIFT
+        low, high = starts[bucket], starts[bucket + 1]
+        while low < high and edges[low] <= key:
+            low += 1
+        out[i] = low
+
+
+def _raised(x: Any, powers: Any, inverse: Any, taylor: Any, out: Any) -> None:
+    for i in range(x.size):
+        k = np.rint(x[i] * inverse)
+        rest = (x[i] - k * LN2[0]) - k * LN2[1]
+        made = taylor[0]
+        for j in range(1, taylor.size):
+            made = made * rest + taylor[j]
+        out[i] = made * powers[np.int64(k) - LEAST]

@@ -21,6 +21,7 @@ from confrere.rounds import Array, Cells, Ints
 NEEDS = "histograms"
 STEPS = 8  # to a doubling
 LEAST, MOST = -20, 40  # powers of two
+ABOVE = np.finfo(np.float32).max  # a cut that has all values below it: only who misses the value is on the other side
 FINE = 4  # cells of the second ladder for every bin
 
 
@@ -31,21 +32,29 @@ def first() -> Array:
 
 
 def single(values: Array) -> NDArray[np.float32]:
-    """Values as numbers of 32 bits, beyond them the largest there are."""
-    most = np.finfo(np.float32).max
+    """Values as numbers of 32 bits, beyond them the largest below `ABOVE`."""
+    most = np.nextafter(ABOVE, np.float32(0))
     return np.clip(values, -most, most).astype(np.float32)
 
 
-def cells_of(values: Array, edges: Array, family: str) -> Cells:
-    """The cell [edge, next edge) of each value (n,), -1 where it is missing; merged by the gate, each by itself."""
+def width(bins: int) -> int:
+    """Cells of a ladder at most: those of the first, and what the second has between them."""
+    return len(first()) + 1 + FINE * bins
+
+
+def cells_of(values: Array, edges: Array, family: str, size: int) -> Cells:
+    """The cell [edge, next edge) of each value (n,), -1 where it is missing; merged by the gate, each by itself.
+
+    The ladder has `size` cells whatever its edges are, the last of them empty: shapes are public.
+    """
     index = cast(Ints, places(values, single(edges), -1))
-    return Cells(index, (1, len(edges) + 1), rule="merge", family=family, needs=NEEDS)
+    return Cells(index, (1, size), rule="merge", family=family, needs=NEEDS)
 
 
 def second(grid: Ints, counts: Array, bins: int) -> Array:
     """Inner edges of the second ladder, from the merged grid (cells,) of the first and its counts (merged,)."""
     edges = first()
-    starts = np.flatnonzero(np.diff(grid, prepend=-1) > 0)
+    starts = _starts(grid, edges)
     inner = edges[starts[1:] - 1]
     outer = np.concatenate([inner[:1], inner, inner[-1:]]) if inner.size else np.array([0.0])
     if not inner.size:
@@ -61,11 +70,17 @@ def second(grid: Ints, counts: Array, bins: int) -> Array:
     return np.unique(single(np.concatenate([*made, *ends])).astype(float))
 
 
+def _starts(grid: Ints, edges: Array) -> Ints:
+    """The first ladder cell of each merged cell, without what is beyond the ladder."""
+    return np.flatnonzero(np.diff(grid[: len(edges) + 1], prepend=-1) > 0)
+
+
 def cuts(edges: Array, grid: Ints, counts: Array, bins: int) -> Array:
     """At most `bins` - 1 cut points (c,): edges of the merged second ladder nearest to even quantiles."""
-    starts = np.flatnonzero(np.diff(grid, prepend=-1) > 0)
-    total = np.cumsum(counts[: len(starts)])
-    parts = (counts[: len(starts)] > 0)[:-1] & (total[:-1] < total[-1])  # a cut beside a cell of nobody parts nobody
+    starts = _starts(grid, edges)
+    counts = counts[: len(starts)]
+    total = np.cumsum(counts)
+    parts = (counts > 0)[:-1] & (total[:-1] < total[-1])  # a cut beside a cell of nobody parts nobody
     inner, below = edges[starts[1:] - 1][parts], total[:-1][parts]
     if inner.size < bins:
         return np.asarray(inner)

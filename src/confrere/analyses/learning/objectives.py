@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from confrere.analyses.learning.kernels import exponential
 from confrere.rounds import Array
 
 DAMPED = float(np.exp(0.7))  # XGBoost's `max_delta_step`, by which it shortens steps of Poisson models
@@ -61,7 +62,7 @@ def slopes(objective: Objective, score: Array, y: Array, unit: float) -> Slopes:
         p = expit(score)
         return Slopes(p - y, p * (1 - p))
     if objective.name == "poisson":
-        mean = np.exp(np.minimum(score, 700.0)) / unit
+        mean = exponential(score) / unit
         return Slopes(np.clip(mean - y / unit, -objective.g, objective.g), np.minimum(mean * DAMPED, objective.h))
     p = softmax(score)
     p_y = p - (y[:, None] == np.arange(p.shape[1]))
@@ -77,15 +78,16 @@ def loss(objective: Objective, score: Array, y: Array) -> Array:
     if objective.name == "poisson":
         return np.asarray(np.exp(np.minimum(score, 700.0)) - y * score)
     high = score.max(axis=1)
-    return np.asarray(high + np.log(np.exp(score - high[:, None]).sum(axis=1)) - score[np.arange(len(y)), y.astype(int)])
+    own = score[np.arange(len(y)), y.astype(int)]
+    return np.asarray(high + np.log(np.exp(score - high[:, None]).sum(axis=1)) - own)
 
 
 def expit(score: Array) -> Array:
     """1 / (1 + exp(-score))."""
-    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(score, -700.0, 700.0))))
+    return np.asarray(1.0 / (1.0 + exponential(-score)))
 
 
 def softmax(score: Array) -> Array:
     """Probabilities (n, K) of scores (n, K)."""
-    high = np.exp(score - score.max(axis=1, keepdims=True))
+    high = exponential(score - score.max(axis=1, keepdims=True))
     return np.asarray(high / high.sum(axis=1, keepdims=True))

@@ -9,7 +9,7 @@ the mean and its standard error follow from two sums.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ from confrere.analyses.finding import Caution, Citation, Record
 from confrere.analyses.learning.forest import Forest
 from confrere.analyses.learning.ladders import NEEDS
 from confrere.analyses.learning.objectives import OBJECTIVES, expit, loss
-from confrere.rounds import Array, Cells, Design, Flow, People, Sum, ask, local, register, support
+from confrere.rounds import Array, Cells, Design, Flow, Ints, People, Sum, ask, local, register, support
 
 EDGES = np.round(np.arange(-12, 12.001, 0.05), 2)
 SAMPLES = ("training", "held out")
@@ -49,26 +49,27 @@ class Scored:
 
     def design(self, people: People) -> Design:
         """Everybody's score in its cell, by outcome and by whether they were trained on."""
-        made = self.of.people(people)
-        y, values, train = made.data
+        made: Design = self.of.people(people)
+        y, values, train, _ = made.data
         score = self.forest.score(values)
         sample = (~train).astype(np.int64)
-        cells: dict[str, Cells] = {"sample": Cells(sample, (1, 2))} if (~train).any() or self.of.share else {}
-        many = 2 if self.of.share else 1
+        cells = dict(made.cells)
         if self.forest.objective == "binary":
             at = np.searchsorted(EDGES, score, side="right")
             index = (sample * 2 + y.astype(np.int64)) * (len(EDGES) + 1) + at
-            cells["scores"] = Cells(index, (2 * many, len(EDGES) + 1), rule="align", needs=NEEDS)
-        return Design(
-            n=made.n, rows=made.rows, flags=made.flags, x=made.x, names=made.names, cells=cells,
-            data=(y, score, sample), columns=made.columns, left_out=made.left_out,
-        )  # fmt: skip
+            cells["scores"] = Cells(index, (2 * self.samples, len(EDGES) + 1), rule="align", needs=NEEDS)
+        return replace(made, cells=cells, data=(y, score, sample))
+
+    @property
+    def samples(self) -> int:
+        """Who was trained on, and who was held out if anybody was."""
+        return 2 if self.of.share else 1
 
     @local(on="design")
     def measured(self, people: People) -> Measured:
         """Counts and sums of losses."""
         y, score, sample = people.design.data
-        many = 2 if self.of.share else 1
+        many = self.samples
         each = losses(self.forest, score, y)
         powers = np.stack([each, each**2], axis=2)
         total = np.stack([powers[sample == s].sum(axis=0) for s in range(many)])
@@ -102,41 +103,67 @@ NAMES: Mapping[str, tuple[str, str]] = {
 }
 
 
-def trained(scored: Scored) -> Flow[tuple[list[Record], tuple[Caution, ...]]]:
-    """The table `metrics`, who is held out first, and what a reader must know of it."""
+class Told(NamedTuple):
+    """What is told of a model: the tables `metrics` and, of a binary outcome, `roc`; and what a reader must know."""
+
+    tables: dict[str, list[Record]]
+    cautions: tuple[Caution, ...]
+
+
+def trained(scored: Scored) -> Flow[Told]:
+    """How good the model is, among who is held out first."""
     verdict = yield from support(scored.design)
     found = yield from ask(scored.measured)
-    records: list[Record] = []
-    for s in reversed(range(len(found.people.value))):
-        n, sample = float(found.people.value[s]), SAMPLES[s]
-        if scored.forest.objective == "binary":
-            counts = found.cells.value[2 * s : 2 * s + 2]
-            grid = verdict.grids["scores"][2 * s : 2 * s + 2]
-            records += [_auc(counts, sample)] if (grid >= 0).all() else []
+    metrics: list[Record] = []
+    curve: list[Record] = []
+    binary = scored.forest.objective == "binary"
+    for s in reversed(range(scored.samples)):
+        n, sample = float(found.people.value[s]), {"sample": SAMPLES[s]}
+        if not n:
+            continue
+        counts = found.cells.value[2 * s : 2 * s + 2]
+        if binary and counts.any(axis=1).all():
+            metrics.append(_auc(counts) | sample)
+            curve += [r | sample for r in roc(counts, verdict.grids["scores"][2 * s])]
         for name, (total, square) in zip(NAMES[scored.forest.objective], found.losses.value[s], strict=True):
-            records.append(_mean(name, total, square, n) | {"sample": sample})
+            metrics.append(_mean(name, total, square, n) | sample)
         if scored.forest.objective == "squared":
             total, square = found.outcome.value[s]
-            left = found.losses.value[s, 0, 0] / (square - total**2 / n)
-            records.append({"metric": "R2", "estimate": float(1 - left), "conf_low": None, "conf_high": None, "sample": sample})
-    cautions = () if scored.of.share else (Caution(
+            spread = square - total**2 / n
+            left = float(found.losses.value[s, 0, 0] / spread) if spread > 0 else 1.0
+            metrics.append({"metric": "R2", "estimate": 1 - left, "conf_low": None, "conf_high": None} | sample)
+    tables = {"metrics": metrics} | ({"roc": curve} if binary else {})
+    return Told(tables, () if scored.of.share else (Caution(
         "apparent-performance",
         "The metrics are of the very people on whom the model was trained, and too good. Name the person's column, and "
         "a share of the people is held out.",
-    ),)  # fmt: skip
-    return records, cautions
+    ),))  # fmt: skip
 
 
 def _mean(name: str, total: float, square: float, n: float) -> Record:
-    mean = total / n
+    mean = float(total) / n
     se = float(np.sqrt(max(0.0, square / n - mean**2) / n))
-    return {"metric": name, "estimate": float(mean), "conf_low": float(mean - Z * se), "conf_high": float(mean + Z * se)}
+    return {"metric": name, "estimate": mean, "conf_low": mean - Z * se, "conf_high": mean + Z * se}
 
 
-def _auc(counts: Array, sample: str) -> Record:
+def _auc(counts: Array) -> Record:
     estimate, se = auc(counts[0], counts[1])
     low, high = max(0.0, estimate - Z * se), min(1.0, estimate + Z * se)
-    return {"metric": "AUC", "estimate": estimate, "conf_low": low, "conf_high": high, "sample": sample}
+    return {"metric": "AUC", "estimate": estimate, "conf_low": low, "conf_high": high}
+
+
+def roc(counts: Array, grid: Ints) -> list[Record]:
+    """The ROC curve, a record per edge of the merged cells, from counts (2, cells) of people without and with the
+    outcome: of whose prediction is at or above `threshold`. The first is above all, the last everybody."""
+    starts = np.flatnonzero(np.diff(grid, prepend=-1) > 0)
+    edges = [float(expit(EDGES[start - 1])) for start in starts[1:]]
+    above = np.cumsum(counts[:, : len(starts)][:, ::-1], axis=1) / counts.sum(axis=1, keepdims=True)
+    shares = np.hstack([np.zeros((2, 1)), above])
+    thresholds = [1.0, *edges[::-1], 0.0]
+    return [
+        {"threshold": t, "true_positive_rate": float(having), "false_positive_rate": float(without)}
+        for t, without, having in zip(thresholds, *shares, strict=True)
+    ]
 
 
 def auc(without: Array, having: Array) -> tuple[float, float]:
@@ -155,4 +182,4 @@ def importance(forest: Forest) -> list[Record]:
     gains = forest.gains()
     total = sum(gains.values())
     order = sorted(gains, key=lambda f: -gains[f])
-    return [{"feature": f, "gain": gains[f], "share": gains[f] / total} for f in order]
+    return [{"feature": f, "total_gain": gains[f], "share": gains[f] / total} for f in order]

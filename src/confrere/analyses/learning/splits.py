@@ -7,12 +7,17 @@ wins: all hospitals come to the same tree, since the sums are whole numbers.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from confrere.analyses.learning.kernels import compiler
 from confrere.rounds import Array, Bools, Ints
+
+SMALL = 1e-6  # a gain that is none
 
 
 class Cells(NamedTuple):
@@ -66,7 +71,23 @@ class Best(NamedTuple):
 
 
 def best(cells: Cells, rules: Rules, low: Array, high: Array) -> Best:
-    """The best split of each node. `low` and `high` (m,) bound the leaf values that monotone features leave."""
+    """The best split of each node. `low` and `high` (m,) bound the leaf values that monotone features leave.
+
+    All hospitals must find the same: the compiled loop and numpy give the same bits.
+    """
+    loop = _loop()
+    if loop is None:
+        return slow_best(cells, rules, low, high)
+    m = len(cells.g)
+    where, gain, sides = np.full((m, 3), -1, dtype=np.int64), np.full(m, -np.inf), np.zeros((m, 2, 2))
+    limits = np.array([rules.penalty, rules.hessian, rules.people, max(rules.gain, SMALL)])
+    sums = tuple(np.ascontiguousarray(s) for s in cells)
+    loop(sums, limits, (rules.allowed, rules.monotone), (low, high), (where, gain, sides))
+    return Best(where[:, 0], where[:, 1], where[:, 2], gain, sides[:, 0], sides[:, 1])
+
+
+def slow_best(cells: Cells, rules: Rules, low: Array, high: Array) -> Best:
+    """The twin of `best` in numpy."""
     right = _best(cells, rules, 0, low, high)
     if not (cells.h[..., -1].any() or cells.n[..., -1].any()):  # nobody misses a value
         return right
@@ -75,7 +96,8 @@ def best(cells: Cells, rules: Rules, low: Array, high: Array) -> Best:
 
 def _better(a: Best, b: Best) -> Best:
     second = b.gain > a.gain
-    return Best(*(np.where(second if x.ndim == 1 else second[:, None], y, x) for x, y in zip(a, b, strict=True)))
+    pick = (np.where(second if x.ndim == 1 else second[:, None], y, x) for x, y in zip(a, b, strict=True))
+    return Best._make(pick)
 
 
 def _best(cells: Cells, rules: Rules, default: int, low: Array, high: Array) -> Best:
@@ -100,7 +122,7 @@ def _best(cells: Cells, rules: Rules, default: int, low: Array, high: Array) -> 
     top = gain[rows, at]
     feature, cut = at // max(1, width), at % max(1, width)
     sides = [side[:2, rows, feature, cut].T for side in (left, right)]
-    good = top > max(rules.gain, 1e-6)
+    good = top > max(rules.gain, SMALL)
     way = np.full(len(at), default)
     return Best(np.where(good, feature, -1), cut, way, np.where(good, top, -np.inf), *sides)
 
@@ -118,3 +140,49 @@ def leaf(g: Array, h: Array, penalty: float) -> Array:
     """The best value of a leaf, -G/(H + lambda); 0 of nobody."""
     scale = np.asarray(h + penalty)
     return np.asarray(np.where(scale > 0, -g / np.where(scale > 0, scale, 1.0), 0.0))
+
+
+@cache
+def _loop() -> Callable[..., None] | None:
+    """The compiled loop over nodes, features and cuts; None without numba."""
+    compiled = compiler()
+    return None if compiled is None else compiled(_searched)
+
+
+def _searched(sums: Any, limits: Any, features: Any, bounds: Any, found: Any) -> None:
+    """`limits` are the penalty, the least Hessian, people and gain; `found` is filled as `Best` has it.
+
+    What a leaf is worth stands here as in `leaf` and `_worth`, with the same roundings.
+    """
+    g, h, n = sums
+    allowed, monotone = features
+    where, gain, sides = found
+    m, p, width = g.shape
+    penalty, least, people, small = limits
+    for i in range(m):
+        low, high = bounds[0][i], bounds[1][i]
+        for default in range(2):  # people without a value go right; or left, where that is better
+            top = max(gain[i], small)
+            for j in range(p):
+                gl, hl, nl = (
+                    (g[i, j, width - 1], h[i, j, width - 1], n[i, j, width - 1]) if default else (0.0, 0.0, 0.0)
+                )
+                if not allowed[j] or (default and hl == 0 and nl == 0):
+                    continue
+                ga, ha, na = g[i, j].sum(), h[i, j].sum(), n[i, j].sum()
+                value = min(max(-ga / (ha + penalty), low), high) if ha + penalty > 0 else 0.0
+                whole = -(2 * ga * value + (ha + penalty) * (value * value))
+                for c in range(width - 2):
+                    gl, hl, nl = gl + g[i, j, c], hl + h[i, j, c], nl + n[i, j, c]
+                    gr, hr = ga - gl, ha - hl
+                    if min(hl, hr) < least or min(nl, na - nl) < people or min(hl, hr) + penalty <= 0:
+                        continue
+                    left = min(max(-gl / (hl + penalty), low), high)
+                    right = min(max(-gr / (hr + penalty), low), high)
+                    worth_l = -(2 * gl * left + (hl + penalty) * (left * left))
+                    worth_r = -(2 * gr * right + (hr + penalty) * (right * right))
+                    better = worth_l + worth_r - whole
+                    if better > top and monotone[j] * (right - left) >= 0:
+                        top = gain[i] = better
+                        where[i, 0], where[i, 1], where[i, 2] = j, c, default
+                        sides[i, 0, 0], sides[i, 0, 1], sides[i, 1, 0], sides[i, 1, 1] = gl, hl, gr, hr

@@ -1,8 +1,9 @@
-"""What a hospital remembers while trees grow: everybody's bins, score, node, and quantised gradients. It stays there."""
+"""What a hospital remembers while trees grow: everybody's bins, score, node, quantised gradients. It stays there."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import ceil, floor, log2
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from confrere.analyses.learning.objectives import Objective, loss, slopes
 from confrere.rounds import Array, Bools, Ints
 
 Words = NDArray[np.uint64]
+MOST = 26  # of a scale: finer is of no use
 
 
 class Scale(NamedTuple):
@@ -28,15 +30,19 @@ class Scale(NamedTuple):
     base: tuple[float, ...]
 
 
-def scale_of(objective: Objective, n: int, unit: float, base: tuple[float, ...]) -> Scale:
-    """The finest scale at which the sum over n people cannot leave the ring: 32 bits a number while that is fine."""
+def scale_of(objective: Objective, n: int, unit: float, base: tuple[float, ...], rarest: float = 1.0) -> Scale:
+    """The finest scale at which the sum over n people cannot leave the ring: 32 bits a number while that is fine.
+
+    `rarest` is the share of the rarest class: the gradients of the others are as small as that, and must not become 0.
+    """
+    fine = 10 if rarest >= 2.0**-3 else ceil(7 - log2(rarest))
     for bits in (32, 64):
         # 51 bits at most in a float that must be exact
-        room = min(bits - 1, 51) - np.log2(max(2, n))
-        g, h = (int(np.floor(room - np.log2(bound))) for bound in (objective.g, objective.h))
-        if bits == 64 or min(g, h) >= 10:
-            return Scale(unit, min(g, 20), min(h, 20), bits, base)
-    raise AssertionError  # the loop returns at 64
+        room = min(bits - 1, 51) - log2(max(2, n))
+        g, h = (floor(room - log2(bound)) for bound in (objective.g, objective.h))
+        if bits == 64 or min(g, h) >= fine:
+            break
+    return Scale(unit, min(g, MOST), min(h, MOST), bits, base)
 
 
 @dataclass(eq=False)
@@ -67,7 +73,7 @@ class State:
     @property
     def classes(self) -> int:
         """Scores of a person."""
-        return self.score.shape[1]
+        return len(self.scale.base)
 
     @property
     def shown(self) -> Array:
@@ -109,8 +115,10 @@ class State:
         if self._slopes is None or k == 0:
             self._slopes = slopes(self.objective, self.shown, self.y, self.scale.unit)
         g, h = (s[:, k] if s.ndim > 1 else s for s in self._slopes)
-        whole = packed(np.rint(np.ldexp(g, self.scale.g)), np.rint(np.ldexp(h, self.scale.h)))
-        self.packs = whole if self.inside.all() else np.where(self.inside, whole, 0)
+        g, h = np.rint(g * 2.0**self.scale.g), np.rint(h * 2.0**self.scale.h)
+        self.packs = packed(g, h, wide=self.scale.bits > 32)
+        if not self.inside.all():
+            self.packs[~self.inside] = 0
 
 
 def mixed(words: Words, seed: int, tree: int) -> Array:
@@ -121,5 +129,3 @@ def mixed(words: Words, seed: int, tree: int) -> Array:
         z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         z = z ^ (z >> np.uint64(31))
     return np.asarray((z >> np.uint64(11)).astype(float) * 2.0**-53)
-
-

@@ -1,0 +1,192 @@
+"""The target trial in a study file: what it must say, what is refused, what a reader is warned of."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from confrere.analyses.finding import Finding
+from confrere.analyses.target_trial import cautioned, cautions
+from confrere.errors import StudyError
+from confrere.study.circe import definition
+from confrere.study.file import Study, parse
+from confrere.study.target_trial import ahead
+from confrere.study.write import written
+
+TRIAL = """
+[target_trial]
+eligibility = "women with a primary breast cancer"
+strategies = ["no hormonal therapy", "hormonal therapy"]
+time_zero = "primary surgery"
+follow_up = 3652
+outcome = "recurrence"
+estimand = "ATO"
+contrast = "intention to treat"
+assumptions = ["every common cause is among the confounders"]
+"""
+EFFECT = """
+[[analysis]]
+name = "one"
+method = "effect"
+treatment = "hormon"
+outcome = "recur"
+confounders = "age + nodes"
+estimand = "ATO"
+"""
+PLAIN = '[study]\nid = "s"\npurpose = "research"\n[data]\n' + TRIAL + EFFECT
+OMOP = """
+[study]
+id = "s"
+purpose = "research"
+[data]
+table = "omop"
+target = "a"
+comparator = "b"
+[concepts]
+drug = { include = [1] }
+other = { include = [2] }
+[cohorts.a]
+entry = { drug = "drug", first = true }
+[cohorts.b]
+entry = { drug = "other", first = true }
+[cohorts.bleeding]
+entry = { condition = [192671] }
+[features]
+age = { is = "age" }
+ulcer = { condition = [4027663], before = 365 }
+later = { condition = [4027663], after = 30, after_index = true }
+[outcomes.bleed]
+cohort = "bleeding"
+until = 365
+"""
+OMOP += TRIAL + EFFECT.replace("hormon", "treated").replace('"recur"', '"bleed"').replace("age + nodes", "age + ulcer")
+
+
+def codes(study: Study) -> list[str]:
+    return [caution.code for caution in cautions(study)]
+
+
+def test_a_study_keeps_its_trial() -> None:
+    study = parse(PLAIN)
+    assert study.target_trial is not None
+    assert study.target_trial.strategies == ("no hormonal therapy", "hormonal therapy")
+    again = parse(written(study))
+    assert again == study
+    assert again.hash == study.hash
+
+
+def test_the_hash_is_that_of_before_where_a_study_has_no_trial() -> None:
+    without = parse(PLAIN.replace(TRIAL, ""))
+    assert "target_trial" not in without.to_dict()
+    assert without.hash != parse(PLAIN).hash
+    other = parse(PLAIN.replace('"primary surgery"', '"first visit"'))
+    assert other.hash != parse(PLAIN).hash
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('time_zero = "primary surgery"\n', "", "time_zero is missing"),
+        ("time_zero =", "time_zeros =", "did you mean 'time_zero'"),
+        ("follow_up = 3652", "follow_up = 0", "must be above 0"),
+        ("follow_up = 3652", 'follow_up = "ten years"', "wrong type"),
+        ('estimand = "ATO"\ncontrast', 'estimand = "all"\ncontrast', "it is one of ATE, ATT, ATO, ATM"),
+        ('"intention to treat"', '"as treated"', "one of intention to treat, per protocol"),
+        ('"no hormonal therapy", "hormonal therapy"', '"a", "a"', "the two are the same"),
+        ('"no hormonal therapy", "hormonal therapy"', '"a"', "wrong type"),
+        ('"every common cause is among the confounders"', "", "is empty"),
+        ('"primary surgery"', '" "', "is empty"),
+        (EFFECT, '[[analysis]]\nname = "one"\nmethod = "describe"\nvariables = ["age"]\n', "no analysis emulates it"),
+        ('estimand = "ATO"\ncontrast', 'estimand = "ATT"\ncontrast', "is ATT, that of 'one'"),
+        ('outcome = "recur"\n', 'outcome = "Surv(t, recur)"\ntimes = [5000]\n', "asks for the time 5000"),
+        ('outcome = "recur"\n', 'outcome = "Surv(t, recur)"\ntau = 4000\n', "asks for the time 4000"),
+    ],
+)
+def test_what_a_trial_must_say(old: str, new: str, said: str) -> None:
+    assert old in PLAIN
+    with pytest.raises(StudyError, match=said) as error:
+        parse(PLAIN.replace(old, new))
+    assert "target_trial" in str(error.value)
+
+
+def test_a_trial_is_a_table() -> None:
+    with pytest.raises(StudyError, match="in single brackets"):
+        parse(PLAIN.replace("[target_trial]", "[[target_trial]]"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('treatment = "treated"', 'treatment = "later"', "immortal time"),
+        ('treatment = "treated"', 'treatment = "bleed_time"', "immortal time"),
+        ('"age + ulcer"', '"age + later"', "may be a consequence of the treatment"),
+        ('"age + ulcer"', '"age + bleed_time"', "may be a consequence of the treatment"),
+        ("follow_up = 3652", "follow_up = 300", "write until = 300"),
+        ("until = 365\n", "", "has no end"),
+        ('"women with a primary breast cancer"', '"bleeding"', "a cohort that the analyses are not about"),
+    ],
+)
+def test_no_immortal_time_and_no_covariate_after_the_index(old: str, new: str, said: str) -> None:
+    assert old in OMOP
+    with pytest.raises(StudyError, match=said):
+        parse(OMOP.replace(old, new))
+
+
+def test_a_wrong_formula_is_told_by_its_analysis() -> None:
+    assert parse(OMOP.replace('"age + ulcer"', '"age + system(1)"')).target_trial is not None
+
+
+def test_who_must_be_warned() -> None:
+    assert codes(parse(OMOP)) == []
+    assert codes(parse(PLAIN)) == ["unchecked-time-zero"]
+    assert codes(parse(PLAIN.replace(TRIAL, ""))) == []
+    assert codes(parse(OMOP.replace("until = 365", "from = 30\nuntil = 365"))) == ["immortal-time"]
+    looking = 'criteria = [{ name = "again", drug = "drug", before = 0, after = 90 }]\n[cohorts.b]'
+    study = parse(OMOP.replace("[cohorts.b]", looking))
+    assert codes(study) == ["immortal-time"]
+    assert "a: again" in next(cautions(study)).text
+
+
+def test_what_is_asked_and_what_is_answered_may_differ() -> None:
+    assert codes(parse(OMOP.replace("intention to treat", "per protocol"))) == ["per-protocol"]
+    second = EFFECT.replace('"one"', '"two"').replace("recur", "bleed").replace("hormon", "treated")
+    second = second.replace("age + nodes", "age + ulcer").replace("ATO", "ATE")
+    study = parse(OMOP + second)
+    assert codes(study) == ["other-estimand"]
+    assert "'two' (ATE)" in next(cautions(study)).text
+
+
+def test_results_of_the_emulating_analyses_carry_the_cautions() -> None:
+    study = parse(PLAIN + '[[analysis]]\nname = "who"\nmethod = "describe"\nvariables = ["age"]\n')
+    found = {name: Finding("effect", 10, 3, {}) for name in ("one", "who")}
+    said = cautioned(study, found)
+    assert [w.code for w in said["one"].warnings] == ["unchecked-time-zero"]
+    assert said["who"] == found["who"]
+    assert cautioned(dataclasses.replace(study, target_trial=None), found) == found
+
+
+def circe(**more: object) -> str:
+    entry = {"CriteriaList": [{"DrugExposure": {}}], "ObservationWindow": {"PriorDays": 0, "PostDays": 0}}
+    return json.dumps({"PrimaryCriteria": entry, **more})
+
+
+def group(days: int | None, coefficient: int, side: str = "StartWindow") -> dict[str, object]:
+    end = {"Coeff": coefficient} | ({} if days is None else {"Days": days})
+    window = {side: {"Start": {"Days": 365, "Coeff": -1}, "End": end}}
+    return {"Type": "ALL", "CriteriaList": [window | {"Criteria": {"DrugExposure": {}}}], "Groups": []}
+
+
+def test_definitions_that_look_ahead() -> None:
+    rules = [{"name": n, "expression": e} for n, e in (
+        ("before", group(1, -1)), ("same day", group(0, 1)), ("later", group(1, 1)), ("ever after", group(None, 1)),
+        ("ends later", group(30, 1, "EndWindow")), ("nested", {"Groups": [group(1, 1)]}),
+    )]  # fmt: skip
+    assert ahead(definition(circe(InclusionRules=rules))) == ["later", "ever after", "ends later", "nested"]
+    assert ahead(definition(circe())) == []
+    assert ahead(definition(circe(AdditionalCriteria=group(5, 1)))) == ["entry event"]
+    kept = {"CriteriaList": [{"DrugExposure": {}}], "ObservationWindow": {"PriorDays": 0, "PostDays": 90}}
+    assert ahead(definition(json.dumps({"PrimaryCriteria": kept}))) == ["entry event"]
+    inner = {"CriteriaList": [{"DrugExposure": {"CorrelatedCriteria": group(7, 1)}}]}
+    assert ahead(definition(json.dumps({"PrimaryCriteria": inner}))) == ["entry event"]

@@ -182,7 +182,7 @@ def run(task: str, folder: Path, counting: bool) -> dict[str, Any]:
             return {"wall": took.wall, "cpu": took.cpu, "peak": took.peak, "found": took.result}
         engine = cdm.backend.con
         engine.execute("SET threads = 1; SET profiling_coverage = 'ALL'")
-        engine.execute("SET custom_profiling_settings = '{\"CUMULATIVE_ROWS_SCANNED\": \"true\"}'")
+        engine.execute('SET custom_profiling_settings = \'{"CUMULATIVE_ROWS_SCANNED": "true"}\'')
         engine.execute("PRAGMA enable_profiling = 'no_output'; CALL enable_logging('Metrics')")
         ready()
         engine.execute("PRAGMA disable_profiling")

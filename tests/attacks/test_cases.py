@@ -54,7 +54,8 @@ def smooth_studies() -> list[Any]:
     for case in (c for c in CASES if c.smooth):
         for world in WORLDS:
             quick = (world == WORLDS[0] or case.label in ("linear", "logistic")) and case.name != "mixture"
-            marks = [] if quick and case.note != "shared" and "imputed" not in case.note else [pytest.mark.slow]
+            heavy = case.note == "shared" or "imputed" in case.note or case.name == "responders"
+            marks = [] if quick and not heavy else [pytest.mark.slow]
             if (case.label, world) in LEAKS:
                 marks.append(pytest.mark.xfail(strict=True, raises=AssertionError, reason=LEAKS[case.label, world]))
             out.append(pytest.param(case, world, marks=marks, id=f"{case.label}, {world}"))

@@ -51,7 +51,8 @@ def _whole(node: Any) -> Any:
     BigQuery divides by a function; Snowflake writes the number of days as text, '180', which it casts by itself.
     """
     if isinstance(node, sge.Anonymous) and node.name.lower() == "ieee_divide":
-        return sge.Div(this=sge.paren(node.expressions[0]), expression=sge.paren(node.expressions[1]))
+        above, below = (sge.paren(part.transform(_whole)) for part in node.expressions)
+        return sge.Div(this=above, expression=below)
     if isinstance(node, sge.DataType) and node.this == sge.DataType.Type.DECIMAL and not node.expressions:
         return sge.DataType.build("DECIMAL(38, 9)")  # what BigQuery's NUMERIC is
     days = node.expression if isinstance(node, sge.TsOrDsAdd | sge.DateAdd | sge.TimestampAdd) else None

@@ -25,6 +25,8 @@ def trial(n: int = 2400, seed: int = 1) -> dict[str, pd.DataFrame]:
     a = (rng.random(n) < 1 / (1 + np.exp(1.2 - 0.8 * x))).astype(float)
     y = 1 + 0.7 * x + 0.5 * a + rng.normal(0, 1, n)
     frame = pd.DataFrame({"a": a, "x": x, "y": y, "good": (y > 1).astype(float)})
+    time = np.ceil(rng.exponential(900 * np.exp(-0.4 * x + 0.3 * a)))
+    frame["time"], frame["died"] = np.minimum(time, 1500), (time <= 1500).astype(float)
     controls = frame[frame["a"] == 0]
     return {"sponsor": frame[frame["a"] == 1], **{f"h{i}": controls.iloc[i::3] for i in range(3)}}
 
@@ -37,6 +39,16 @@ def test_the_default_gate_refuses_an_arm_of_one_hospital() -> None:
             fit(replace(ATT, outcome=outcome), list(parts.values()), GATE)
     with pytest.raises(Refused, match="treatment a"):
         masked(ATT, parts)
+
+
+def test_times_to_events_need_the_word_and_one_baseline() -> None:
+    parts = trial()
+    effect = replace(ATT, outcome="Surv(time, died)", baseline="shared")
+    with pytest.raises(Violation, match="'treatment a' has people in 1 hospitals only"):
+        fit(effect, list(parts.values()), GATE)
+    (row,) = fit(effect, list(parts.values()), WORD).tables["effects"]
+    assert row["measure"] == "hazard ratio"
+    assert abs(row["estimate"] + 0.3) < 3 * row["std_error"]
 
 
 def test_two_hospitals_are_too_few_too() -> None:

@@ -121,8 +121,9 @@ RESPONDING: Settings = [
     {"method": "responders", "treatment": "treated", "outcome": "recur", "confounders": "age + nodes",
      "modifiers": "age", "learner": "x", "folds": 3, "worklist": True},
     {"method": "responders", "treatment": "hormon", "outcome": "er", "confounders": "age + nodes",
-     "modifiers": "age + nodes", "halves": True, "subgroups": ["nodes >= 4", "grade >= 3", "size"], "threshold": 1, "folds": 2},
-]
+     "modifiers": "age + nodes", "halves": True, "subgroups": ["nodes >= 4", "grade >= 3", "size"], "threshold": 1,
+     "folds": 2},
+]  # fmt: skip
 METHODS: dict[str, Settings] = {
     "recruiting": RECRUITING,
     "effects": EFFECTS, "responders": RESPONDING, "described": DESCRIBED,

@@ -131,7 +131,7 @@ def test_columns_alone(formula: str) -> None:
 
 def test_too_few_people_for_the_choice() -> None:
     frame = people(600)
-    with pytest.raises(ModelError, match="a study answers"):
+    with pytest.raises(ModelError, match="the budget for so many people"):
         fit(KMeans("~ a + b", among=(2, 3, 4), ground=KNOWN), [frame[i::3] for i in range(3)])
 
 

@@ -140,7 +140,7 @@ def test_tables_are_set_for_reading() -> None:
     assert cells("effects")[0][-2:] == ("0.80 (0.60–0.97)", "0.040")
     assert cells("effects")[3] == ("Difference of restricted means, years", "10", "0.32854 (0.32799–0.32909)", "0.040")
     assert cells("balance")[1] == ("size: >50", "0.90", "−0.12", "–")
-    assert cells("arms")[0] == ("Untreated", "100", "62", "30", "0.30 (0.20–0.40)")
+    assert cells("arms")[0] == ("Untreated", "100", "62", "30", "0.300 (0.200–0.400)")
     assert cells("risks")[1] == ("Treated", "1", "30.0% (20.0–40.0)")
     assert cells("sensitivity")[0] == ("Risk difference (1 years)", "0.800", "1.80", "1.00", "–")
     (shown,) = (t for t in tables(made(), {"time_unit": "days"}, EN) if t.name == "balance")

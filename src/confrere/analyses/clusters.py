@@ -374,7 +374,8 @@ def best_stable(records: Sequence[Record], better: Mapping[int, float]) -> int:
             "no number of clusters could be judged: some cluster would rest on too few people. Give fewer clusters"
         )
     stable = [k for k, agreement in known.items() if agreement >= STABLE]
-    return max(stable, key=better.__getitem__) if stable else max(known, key=lambda k: (round(known[k], 9), -k))
+    best: int = max(stable, key=better.__getitem__) if stable else max(known, key=lambda k: (round(known[k], 9), -k))
+    return best
 
 
 def replicated(method: Any, basis: Basis, clusters: int) -> Flow[list[Record]]:

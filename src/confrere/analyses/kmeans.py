@@ -200,7 +200,8 @@ def silhouettes(z: Array, inside: Ints, centres: Array) -> Array:
 class KMeans:
     """k-means of the columns of `formula`, such as `~ age + bmi + C(sex)`, all standardised.
 
-    `clusters` is their number; or `among` gives numbers, of which the best that is stable over `repeats` splits is taken. The
+    `clusters` is their number; or `among` gives numbers, of which the best is taken that is stable over
+    `repeats` splits. The
     best of `starts` is taken (of fewer, where the budget of numbers asks for that); `seed` is public. `learn` and
     `hold` are two groups of hospitals, in which the clusters are learnt anew and compared. With `worklist`, each
     hospital keeps the cluster of its people, as a list called `title` for its clinicians (`purpose` says what for).

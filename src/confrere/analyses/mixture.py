@@ -53,9 +53,9 @@ from confrere.study.ground import Ground
 from confrere.study.worklist import Worklist
 
 STARTING = 0.2  # of the budget, for the rounds of k-means
-SHARE = 0.15  # of the budget, for those of EM: more would say too much of who lies far out
+SHARE = 0.12  # of the budget, for those of EM: more would say too much of who lies far out
 SAMPLED = 0.3  # of the budget of a sample's numbers
-MOST = 8  # rounds of EM of two classes in a study; of more classes fewer
+MOST = 8  # rounds of EM of two classes, the most there are; of more classes fewer
 LEAST = 2  # rounds of EM of a number of classes, or of a group of hospitals
 AGAIN = 1  # rounds of EM in a sample, from the classes of everybody
 CLASS = "some class would rest on a few people, or on a few of one hospital"
@@ -86,16 +86,16 @@ class Mixture:
     """A mixture of classes of people in the columns of `formula`, such as `~ age + bmi + C(sex)`.
 
     Measurements are normal in a class, with `covariance` full or diagonal; marks and categories have probabilities.
-    `clusters` is the number of classes; or `among` gives numbers, of which the one that is best `by` stability (over
-    `repeats` splits), bic or icl is taken. The best of `starts` is taken (of fewer, where the budget of numbers asks
-    for that); `seed` is public. A climb ends when the log-likelihood rises by less than `tolerance` of itself, or after
-    so many `rounds`. `learn` and `hold` are two groups of hospitals, in which classes are learnt anew and compared.
-    With `worklist`, each hospital keeps the class of its people, as a list called `title` for its clinicians
-    (`purpose` says what for).
+    `clusters` is the number of classes; or `among` gives numbers, of which the one that is best `by` bic or icl is
+    taken; by stability, the best by bic of those that are stable over `repeats` splits. EM begins at the best of
+    `starts` of k-means (of fewer, where the budget of numbers asks for that); `seed` is public. A climb ends when the
+    log-likelihood rises by less than `tolerance` of itself, or after its part of so many `rounds`. `learn` and `hold`
+    are two groups of hospitals, in which classes are learnt anew and compared. With `worklist`, each hospital keeps
+    the class of its people, as a list called `title` for its clinicians (`purpose` says what for).
 
-    Finding: tables `clusters` (weight, people, how sure), `profiles` (each column in each class and in the rest),
-    `covariances`, `criteria`, `stability`, `replication`, `attrition`. Errors: FormulaError, StudyError; ModelError
-    where a class collapses or would rest on too few people.
+    Finding: tables `clusters` (weight, and how many people it is worth), `profiles` (each column in each class and in
+    the rest), `covariances`, `criteria`, `stability`, `replication`, `attrition`. Errors: FormulaError, StudyError;
+    ModelError where a class collapses or would rest on too few people.
     """
 
     formula: str
@@ -190,8 +190,8 @@ class Mixture:
         numbers, fits = self.among or (self.clusters,), (yield from self.climbs(basis))
         if not fits:
             raise ModelError(
-                f"{_either(numbers)} classes: some class collapses, or rests on too few people, "
-                f"of everybody or of one hospital, for a round. Give fewer classes, set covariance to diagonal, declare "
+                f"{_either(numbers)} classes: some class collapses, or rests on too few people, of "
+                f"everybody or of one hospital, for a round. Give fewer classes, set covariance to diagonal, declare "
                 f"plausible ranges, or ask about more people"
             )
         tables["criteria"] = [f.record for f in fits.values()]

@@ -26,6 +26,7 @@ from confrere.console import (
 )
 from confrere.console.feasibility import feasibility
 from confrere.console.hospital import app as hospital_app
+from confrere.console.predict import predict
 from confrere.errors import ConfrereError, StudyError
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ app.add_typer(coordinator.roster, name="roster")
 researcher.add(app)
 app.command()(synthetic.synthesize)
 app.command()(feasibility)
+app.command()(predict)
 
 
 @app.callback()

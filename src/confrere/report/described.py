@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from confrere.report import flow_diagram, love_plot, propensity_plot, rate_plot, sunburst, upset
+from confrere.report import flow_diagram, learned_plot, love_plot, propensity_plot, rate_plot, sunburst, upset
 from confrere.report.flow_diagram import Diagram
+from confrere.report.learned_plot import Roc, Uses
 from confrere.report.love_plot import Love
 from confrere.report.propensity_plot import Mirror
 from confrere.report.rate_plot import Rates
@@ -18,7 +19,7 @@ from confrere.report.words import Words
 if TYPE_CHECKING:
     from confrere.report.vega import Chart, Datasets
 
-Picture = Diagram | Upset | Sunburst | Rates | Love | Mirror
+Picture = Diagram | Upset | Sunburst | Rates | Love | Mirror | Roc | Uses
 FUNNELS = ("cohort", "worklist", "recruitment")  # methods whose funnel is a flow of people
 
 
@@ -49,8 +50,9 @@ def described(analysis: Mapping[str, Any], study: Mapping[str, Any], words: Word
     for name, title in (("rates", "Rates"), ("prevalence", "Prevalence")):
         if tables.get(name) and (points := rate_plot.rates(tables[name], words, level)):
             yield Described(name, words(title), rate_plot.said(points, words), points, tables[name])
-    yield from _compared(tables, words)
     yield from _flow(analysis, study, words)
+    yield from _compared(tables, words)
+    yield from _learned(tables, words)
 
 
 def _compared(tables: Mapping[str, list[Record]], words: Words) -> Iterator[Described]:
@@ -61,6 +63,16 @@ def _compared(tables: Mapping[str, list[Record]], words: Words) -> Iterator[Desc
     if apart := love_plot.love(tables.get("balance", []), words):
         title = words("Differences of the arms before and after weighting")
         yield Described("balance", title, love_plot.said(apart, words), apart, tables["balance"])
+
+
+def _learned(tables: Mapping[str, list[Record]], words: Words) -> Iterator[Described]:
+    """How well a model tells people apart, and by what."""
+    if lines := learned_plot.roc(tables.get("roc", []), words):
+        told = learned_plot.said(lines, tables.get("metrics", []), words)
+        yield Described("roc", words("ROC curve"), told, lines, tables["roc"])
+    if bars := learned_plot.uses(tables.get("importance", []), words):
+        told = learned_plot.said(bars, [], words)
+        yield Described("importance", words("Importance of features"), told, bars, tables["importance"])
 
 
 def _flow(analysis: Mapping[str, Any], study: Mapping[str, Any], words: Words) -> Iterator[Described]:
@@ -86,6 +98,8 @@ def draw_described(panel: Picture, words: Words) -> tuple[Chart, Datasets]:
         return sunburst.draw_sunburst(panel, words)
     if isinstance(panel, Love):
         return love_plot.draw_love(panel, words)
+    if isinstance(panel, Roc | Uses):
+        return learned_plot.draw_learned(panel, words)
     if isinstance(panel, Mirror):
         return propensity_plot.draw_mirror(panel, words)
     return rate_plot.draw_rates(panel, words)

@@ -24,8 +24,8 @@ def effects(name: str, records: list[Record], setting: Setting) -> Table:
     for r in records:
         kind = measure_of(r["measure"])
         per, named = (setting.clock.per, _unit(setting)) if r["measure"] == RMST else (1.0, "")
-        values = (None if r.get(f) is None else r[f] / per for f in (kind.field, kind.low, kind.high))
-        shown = forms.estimate(*values, kind.ratio)
+        value, low, high = (None if r.get(f) is None else r[f] / per for f in (kind.field, kind.low, kind.high))
+        shown = forms.estimate(value, low, high, kind.ratio)
         cells = [words.title(r["measure"]) + named]
         cells += [str(r.get("cause") or "")] if causes else []
         cells += [setting.clock.shown(r["time"], forms) if r.get("time") is not None else ""] if timed else []

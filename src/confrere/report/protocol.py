@@ -103,11 +103,18 @@ def _variables(result: Result, trial: Mapping[str, Any], words: Words) -> Iterat
                  second=trial["strategies"][1], column=treated)  # fmt: skip
     yield Entry("7.4.1", words("Exposure"), [arms])
     told = words("{outcome}: {columns}", outcome=trial["outcome"], columns=outcomes)
-    yield Entry("7.4.2", words("Outcome"), [told])
+    features, events = _defined(trial, words)
+    yield Entry("7.4.2", words("Outcome"), [told, *events])
     ends = [words("It ends with: {ends}.", ends=trial["ends"])] if trial.get("ends") else []
     yield Entry("7.4.3", words("Follow-up"), [follow_up(result, words), *ends])
-    defined = [f"{name}{words.colon}{words.numbers.any(said)}" for name, said in trial.get("definitions", {}).items()]
-    yield Entry("7.4.4", words("Covariates"), [*confounders, *defined])
+    yield Entry("7.4.4", words("Covariates"), [*confounders, *features])
+
+
+def _defined(trial: Mapping[str, Any], words: Words) -> tuple[list[str], list[str]]:
+    """Features and outcomes of OMOP records, as the study defines them; outcomes are events of a cohort."""
+    found = trial.get("definitions", {}).items()
+    lines = [("cohort" in said, f"{name}{words.colon}{words.numbers.any(said)}") for name, said in found]
+    return [text for event, text in lines if not event], [text for event, text in lines if event]
 
 
 def _analysis(result: Result, trial: Mapping[str, Any], words: Words) -> Iterator[Entry]:

@@ -144,7 +144,7 @@ LABELS = {
     "covariances": ("covariances", "covariances"),
     "covariance": ("covariance", "covariance"),
     "correlation": ("correlation", "corrélation"),
-    "settled": ("settled", "stabilisé"),
+    "converged": ("converged", "convergé"),
     "effects": ("effects", "effets"),
     "arms": ("arms", "bras"),
     "arm": ("arm", "bras"),

@@ -14,12 +14,12 @@ import numpy as np
 
 from confrere.errors import DataError, StudyError
 from confrere.rounds import Array, Bools, Cells, Design, Ints, People
+from confrere.study.circe import Definition
 from confrere.study.imputation import Imputed, completed
 from confrere.study.rows import nearest, whole
 from confrere.study.schema import Schema
 
 if TYPE_CHECKING:
-    from confrere.study.circe import Definition
     from confrere.study.formulas import Evaluated, Model
 
 LEFT = "_left"  # column: 0 for people whom the study is about, j from 1 for the public reason j why somebody is not

@@ -24,7 +24,7 @@ from confrere.analyses.effects.effect import Effect, Family
 from confrere.analyses.effects.learners import Learner, Regressed, Scores, Side, calibrated, prepared, regressed
 from confrere.analyses.effects.measures import record
 from confrere.analyses.effects.nuisance import Among, Fitted, means
-from confrere.analyses.effects.subgroups import MOST, Groups, Rule, Tree, candidates, groups, learnt, tested
+from confrere.analyses.effects.subgroups import MOST, Groups, Most, Rule, Tree, candidates, groups, learnt, tested
 from confrere.analyses.finding import Citation, Finding, Record, attrition, chi_square, coefficients
 from confrere.errors import FormulaError, StudyError
 from confrere.rounds import Bools, Flow, People, T, Verdict, keep, local, register, together, within
@@ -116,12 +116,12 @@ class Responders:
             raise StudyError('folds are made of person ids: add person = "..." under [data]')
         _check_choices(self)
         self.effect.check()
+        right = model_of(f"~ {self.modifiers}", self.ground).columns
+        if both := {self.treatment, *model_of(f"{self.outcome} ~ 1", self.ground).columns} & set(right):
+            raise FormulaError(f"{min(both)!r} is treatment or outcome, and a modifier too: leave it out")
         model = model_of(self.scores().modelling, self.ground)
         if not model.names or not model.intercept or model.strata or model.offsets:
             raise FormulaError(f"modifiers = {self.modifiers!r}: give terms, without 0 +, strata() or offset()")
-        for name in {self.treatment, *model_of(f"{self.outcome} ~ 1", self.ground).columns} & {*model.columns[1:]}:
-            if name in model_of(f"~ {self.modifiers}", self.ground).columns:
-                raise FormulaError(f"{name!r} is treatment or outcome, and a modifier too: leave it out")
         if len(self.criteria) > MOST:
             raise StudyError(
                 f"subgroups gives {len(self.criteria)} criteria: {list(self.criteria)}; give {MOST} at most"
@@ -164,10 +164,11 @@ class Responders:
         return policy.Priced(1.0 if self.benefit == "higher" else -1.0, self.threshold)
 
     @property
-    def most_sets(self) -> int:
-        """A public bound of the sets that sums are told of, by learning or by testing people."""
-        testing: int = self.classes + 2**self.depth
-        return 1 + max(len(candidates(len(self.criteria))), testing)
+    def most(self) -> Most:
+        """Public bounds of the sets that sums are told of, and of their patterns, by learning or by testing people."""
+        many, used = len(self.criteria), min(len(self.criteria), 2**self.depth - 1)
+        sets = 1 + max(len(candidates(many)), self.classes + 2**self.depth)
+        return Most(sets, max(2 << many, (self.classes + 1) * (2 << used)))
 
     def scores(self, half: int = -1) -> Scores:
         """The scores of everybody, or of a half of the people."""
@@ -211,7 +212,7 @@ class Responders:
         found: Regressed = yield from _of(self.learn, regressed(side))
         tables = _learnt(self, side, found)
         if others:
-            asked = Tree(self.criteria, self.depth, self.least, self.most_sets)
+            asked = Tree(self.criteria, self.depth, self.least, self.most)
             leaves = yield from _of(self.learn, learnt(side, asked))
             more = yield from _of(self.test, _tested(self, others[0], found.prediction, leaves))
             tables["effects"] += more.pop("effects")
@@ -268,8 +269,7 @@ def _tested(
     line, vcov, spread = yield from calibrated(side, prediction)
     reach, scale, priced = prediction.frame.reach, side.models.scale, method.priced
     asked = _asked(method, leaves, spread, reach)
-    scores, most = side.scores, method.most_sets
-    on = Groups(*scores.settings, asked.criteria, asked.leaves, most, prediction, asked.edges)
+    on = Groups(*side.scores.settings, asked.criteria, asked.leaves, method.most, prediction, asked.edges)
     everybody, *sets = yield from groups(on, side.models)
     se = np.sqrt(np.diag(vcov))
     tables = {"calibration": coefficients(("average effect", "slope"), line, se)}

@@ -45,6 +45,13 @@ class Told(NamedTuple):
     sums: Sum  # (sets, 6)
 
 
+class Most(NamedTuple):
+    """Public bounds: of sets, and of the patterns that they are made of."""
+
+    sets: int
+    patterns: int
+
+
 class Group(NamedTuple):
     """Sums over the people of a group: how many, how many treated, and the moments (6,) of `Told`."""
 
@@ -93,7 +100,7 @@ class Groups(Scores):
 
     criteria: tuple[str, ...]
     rules: tuple[Rule, ...]
-    most: int  # sets, a public bound
+    most: Most
     prediction: Fitted | None = None
     edges: tuple[float, ...] = ()  # ascending, in units of the prediction's frame
 
@@ -108,8 +115,7 @@ class Groups(Scores):
         if self.prediction is not None:
             s = predictor(made.data.v, self.prediction) / self.prediction.frame.reach
             index += np.searchsorted(np.array(self.edges), s, side="right") << (1 + len(met))
-        size = (len(self.edges) + 1) << (1 + len(met))
-        cells = {"groups": Cells(index, (1, size), rule="known", sets=self._sets(size))}
+        cells = {"groups": Cells(index, (1, self.most.patterns), rule="known", sets=self._sets(self.most.patterns))}
         return replace(made, x=np.empty((made.n, 0)), names=(), flags={}, cells=cells)
 
     def _sets(self, size: int) -> tuple[Bools, ...]:
@@ -135,14 +141,13 @@ class Groups(Scores):
             treated[j] = cells.sets[2 * j + 1][cells.index].sum()
         dims = ("sets", "sums")
         return Told(
-            people.derived(treated, dims=dims[:1], bounds=(self.most,)),
-            people.derived(sums, at.own, dims=dims, bounds=(self.most, 6)),
+            people.derived(treated, dims=dims[:1], bounds=(self.most.sets,)),
+            people.derived(sums, at.own, dims=dims, bounds=(self.most.sets, 6)),
         )
 
     def places(self, grid: Ints) -> Bools:
         """Which sets the gate tells, with the treated among them, (sets,)."""
-        cells = (len(self.edges) + 1) << (1 + len(self.criteria))
-        return np.asarray((grid[0, cells:].reshape(-1, 2) >= 0).all(axis=1))
+        return np.asarray((grid[0, self.most.patterns :].reshape(-1, 2) >= 0).all(axis=1))
 
 
 def groups(on: Groups, models: Models) -> Flow[list[Group | None]]:
@@ -210,12 +215,12 @@ def _parted(grown: Grown, rule: Rule, j: int, least: int) -> float:
 
 
 class Tree(NamedTuple):
-    """What a tree is grown of: criteria, levels, people in a leaf; and a public bound of sets."""
+    """What a tree is grown of: criteria, levels, people in a leaf; and public bounds."""
 
     criteria: tuple[str, ...]
     depth: int
     least: int
-    most: int
+    most: Most
 
 
 def learnt(side: Side, tree: Tree) -> Flow[tuple[Rule, ...]]:

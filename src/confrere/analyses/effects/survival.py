@@ -57,8 +57,9 @@ class Arms:
         """Confounder terms, treatment and event."""
         made = weighed(people, self.by, self.ground)
         at = weighed_of(made)
-        flags = {**made.flags, "treated": at.treated}
-        return replace(made, x=at.x, names=model_of(self.by.effect.treating, self.ground).names, flags=flags)
+        names = model_of(self.by.effect.treating, self.ground).names
+        treatment = f"treatment {self.by.effect.treatment}"  # a column, as in `arms`
+        return replace(made, x=np.column_stack([at.x, at.treated]), names=(*names, treatment))
 
     @local(on="design")
     def totals(self, people: People) -> Totals:

@@ -11,11 +11,14 @@ Estimates match R `coxph(Surv(time, event) ~ a, weights = w)`, with `strata(hosp
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from confrere.analyses.causes import cause_number, one_cause
 from confrere.analyses.cox import Beta, Cox, Likelihood, Meat
 from confrere.analyses.cox_shared import SharedBaseline
+from confrere.analyses.effects.means import ARMS
 from confrere.analyses.effects.weighted import (
     By,
     Derivatives,
@@ -25,6 +28,7 @@ from confrere.analyses.effects.weighted import (
     leans,
     per_weight,
     weighed,
+    weighed_of,
 )
 from confrere.analyses.finding import Finding
 from confrere.analyses.newton import Peak
@@ -87,6 +91,20 @@ class WeightedCox(Cox):
 @dataclass(frozen=True)
 class WeightedShared(SharedBaseline):
     """The steps of a weighted Cox model with a shared baseline; `cox` is a `WeightedCox`."""
+
+    def grid(self, people: People, edges: tuple[float, ...]) -> Design:
+        """Cells hold nobody or enough people of either arm: with one mark as a term, sums per cell tell the arms."""
+        made = super().grid(people, edges)
+        if self.cox.ground.fine:
+            return made
+        treated = weighed_of(made).treated
+        by_arm = {
+            f"{kind}, {arm}": replace(c, index=np.where(mine, c.index, -1))
+            for kind, c in made.cells.items()
+            if kind in self.used
+            for arm, mine in zip(ARMS, (~treated, treated), strict=True)
+        }
+        return replace(made, cells={**made.cells, **by_arm})
 
     @local(on="grid")
     def derivatives(self, people: People, beta: Beta, z: Standard, a: Array, c: Array, means: Array) -> Derivatives:

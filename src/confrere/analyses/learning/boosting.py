@@ -369,7 +369,7 @@ class Boosting:
         tables = {**measured.tables, "importance": importance(forest), "attrition": attrition(verdict)}
         facts = {
             "model_sha256": forest.sha256, "trees": len(forest.trees), "objective": self.objective,
-            "people_trained": n, "base": list(forest.base), "terms": list(forest.features),
+            "people_trained": n,
         }  # fmt: skip
         events = round(float(begun.outcome.value[0])) if self.objective == "binary" else None
         return Finding(

@@ -86,8 +86,9 @@ class Forest:
         return {name: float(g) for name, g in zip(self.features, total, strict=True) if g > 0}
 
     def arrays(self) -> dict[str, Array]:
-        """The trees for a finding: (trees, nodes, 6) in the order of the fields of `Tree`."""
-        return {"trees": np.array([np.stack([f.astype(float) for f in t], axis=1) for t in self.trees])}
+        """For a finding: `base` (classes,), and `trees` (trees, nodes, 6) in the order of the fields of `Tree`."""
+        trees = [np.stack([f.astype(float) for f in tree], axis=1) for tree in self.trees]
+        return {"base": np.array(self.base), "trees": np.array(trees)}
 
     @property
     def sha256(self) -> str:
@@ -108,12 +109,12 @@ class Forest:
         """The model that a finding holds. StudyError where it holds none."""
         if "trees" not in finding.arrays:
             raise StudyError(f"{finding.method} has no model; boosting has one")
-        facts, trees = finding.facts, np.asarray(finding.arrays["trees"])
+        base, trees = (np.asarray(finding.arrays[name]) for name in ("base", "trees"))
         made = tuple(
             Tree(*(tree[:, i].astype(np.int64) if name in WHOLE else tree[:, i] for i, name in enumerate(Tree._fields)))
             for tree in trees
         )
-        return cls(facts["objective"], tuple(facts["terms"]), tuple(facts["base"]), made)
+        return cls(finding.facts["objective"], finding.analysis.terms, tuple(base.tolist()), made)
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Forest:

@@ -1,0 +1,104 @@
+"""The model in use: files of a result, predictions in Python, and a hospital's own people ordered by risk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+import confrere as cf
+from confrere.analyses.learning.forest import Forest
+from confrere.console.app import app
+from confrere.console.fit import Fit
+from confrere.console.output import delivered
+from confrere.console.predict import listed, read
+from confrere.errors import DataError, StudyError
+from federate import dealt
+from laws.cases import gaps
+
+LEVELS = {"stage": ("I", "II", "III"), "arm": ("a", "b"), "fate": ("alive", "relapse", "death")}
+
+
+@pytest.fixture(scope="module")
+def fitted() -> Fit:
+    frames = dealt(gaps(900, 1), np.arange(900) % 3, 3)
+    hospitals = cf.local({f"h{i}": f for i, f in enumerate(frames)}, levels=LEVELS, person="pid")
+    boosting = cf.Boosting("ill", ("x1", "x2", "stage"), trees=5, depth=3)
+    return hospitals.run(boosting, allow=["histograms"])
+
+
+@pytest.fixture
+def written(fitted: Fit, tmp_path: Path) -> Path:
+    delivered(fitted.results, tmp_path / "out", "fr")
+    return tmp_path
+
+
+def test_a_result_has_its_model_as_files_and_its_figures(fitted: Fit, written: Path) -> None:
+    out = written / "out"
+    result = json.loads((out / "result.json").read_text())
+    forest = Forest.from_plain(json.loads((out / "models" / "boosting.json").read_text()))
+    assert forest.sha256 == result["analyses"][0]["facts"]["model_sha256"] == fitted.model.sha256
+    loaded = json.loads((out / "models" / "boosting.xgboost.json").read_text())
+    assert loaded["learner"]["objective"]["name"] == "binary:logistic"
+    drawn = sorted(p.name for p in (out / "figures").glob("*.svg"))
+    assert len(drawn) == 2
+    report = (out / "report.html").read_text()
+    assert "Courbe ROC" in report
+    assert "mis de côté" in report
+
+
+def test_old_models_go_with_the_result_that_had_them(fitted: Fit, written: Path) -> None:
+    from dataclasses import replace
+
+    study = fitted.results.study
+    renamed = replace(study, analyses=(replace(study.analyses[0], name="other"),))
+    one = replace(fitted.results, study=renamed, findings={"other": fitted.finding})
+    delivered(one, written / "out", "en")
+    assert sorted(p.name for p in (written / "out" / "models").iterdir()) == ["other.json", "other.xgboost.json"]
+
+
+def test_predictions_in_python(fitted: Fit) -> None:
+    people = gaps(40, 9).drop(columns=["ill"])
+    found = fitted.predict(people)
+    assert list(found) == ["estimate"]
+    assert found["estimate"].between(0, 1).all()
+    score, why = fitted.predict(people, "score"), fitted.predict(people, "reasons")
+    assert why.sum(axis=1).to_numpy() == pytest.approx(score["estimate"].to_numpy())
+    assert 1 / (1 + np.exp(-score["estimate"].to_numpy())) == pytest.approx(found["estimate"].to_numpy())
+    with pytest.raises(StudyError, match="must be one of"):
+        fitted.predict(people, "link")
+    with pytest.raises(DataError, match="x2"):
+        fitted.predict(people.drop(columns="x2"))
+
+
+def test_a_hospital_orders_its_people(fitted: Fit, written: Path) -> None:
+    people = gaps(60, 4)
+    people.to_csv(written / "people.csv", index=False)
+    model, table, to = written / "out" / "models" / "boosting.json", written / "people.csv", written / "list.csv"
+    done = CliRunner().invoke(app, ["predict", str(model), "--table", str(table), "--person", "pid", "--out", str(to)])
+    assert done.exit_code == 0, done.output
+    found = pd.read_csv(to)
+    assert sorted(found["pid"]) == sorted(people["pid"])
+    assert found["prediction"].is_monotonic_decreasing
+    expected = fitted.predict(people)["estimate"].to_numpy()
+    again = found.set_index("pid").loc[people["pid"], "prediction"].to_numpy()
+    assert again == pytest.approx(expected, rel=1e-6)
+    assert found["reasons"].str.contains("x1").mean() > 0.5
+    assert (found["reasons"].str.count(";") <= 2).all()
+
+
+def test_what_is_no_model_is_said(tmp_path: Path) -> None:
+    (tmp_path / "m.json").write_text('{"format": "other"}')
+    for path in (tmp_path / "m.json", tmp_path / "none.json"):
+        with pytest.raises(StudyError, match="no model"):
+            read(path)
+
+
+def test_a_list_has_one_risk() -> None:
+    forest = Forest("multiclass", ("x1",), (0.0, 0.0, 0.0), ())
+    with pytest.raises(StudyError, match="3 classes"):
+        listed(forest, "none.csv", "pid")

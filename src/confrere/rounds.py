@@ -105,7 +105,7 @@ class Cells:
     - `require`: two cells, present and missing: a column missing for 1 to k-1 people is required of everybody.
     - `combine`: cells are patterns of `sets` of people, of each analysis (sets, cells): nothing is told of them, and
       the study is refused if a combination of the sets of several analyses rests on 1 to k-1 people.
-    - `known`: cells are patterns of `sets` (sets, cells), such as cohorts, of which the sizes may be told elsewhere too.
+    - `known`: cells are patterns of `sets` (sets, cells), such as cohorts, of which the sizes may be told too.
       The verdict has a place for every cell and then for every set: told, or -1. No combination of those told, and of
       everybody, rests on 1 to k-1 people. Sets go before cells, larger cells before smaller ones.
     - `moved`: cells are (place before, place now), of `bound` places now, by which sums are told. If these sums and

@@ -40,7 +40,7 @@ DESCRIBE = {
 # Standardised to all (half have c): treated (1/2 + 3/4)/2 = 5/8, others 3/8. Difference 1/4, risk ratio 5/3, odds ratio
 # (5/3)/(3/5) = 25/9. Weighting by 1/propensity gives the same: (3 * 1 + 3/2 * 3)/12 = 5/8; models that fit every cell
 # make standardising, weighting and both one estimator. To the treated (2 and 4): 1/2 * 1/3 + 3/4 * 2/3 = 2/3 and 5/12.
-# Influences of a mean times 12: risk of the person's level less the mean (+-1/8), plus weight times residual in the arm.
+# Influences of a mean times 12: risk of the person's level less the mean (+-1/8), plus weight times residual.
 # Treated: 12/64 + (9/4 + 9/4) + 9/4 * (3/16 + 9/16) = 3/16 + 9/2 + 27/16 = 51/8; over 144: 17/384. Others: the same.
 # Between them 12/64 over 144 = 1/768: residuals add up to 0 within a level. Difference: 34/384 - 2/768 = 11/128.
 # Weights of the treated 3 3 3/2 3/2 3/2 3/2: they count for 12^2 / (2 * 9 + 4 * 9/4) = 144/27 people; the others too.

@@ -93,3 +93,14 @@ def test_what_no_file_may_say_is_an_error_when_it_is_read() -> None:
     spec = Spec("one", "logistic", (), {"formula": "d ~ age"})
     with pytest.raises(StudyError, match="table"):
         parse(written(Study(id="one", title="t", purpose="p", table=" ", analyses=(spec,))))
+
+
+def test_what_a_study_says_of_itself_is_written_too() -> None:
+    """Its basis in law, who reads it, and when it ends."""
+    about = 'purpose = "research"\nlegal_basis = "MR-004 123"\npeople = ["ada", "grace"]\nends = 2027-01-31'
+    asked = '[data]\ntable = "t"\n[[analysis]]\nname = "x"\nmethod = "logistic"\nformula = "y ~ z"'
+    study = parse(f'[study]\nid = "a"\n{about}\n{asked}\n')
+    again = parse(written(study))
+    assert again == study
+    assert again.hash == study.hash
+    assert "ends = 2027-01-31" in written(study)

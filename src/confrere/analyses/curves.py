@@ -80,7 +80,7 @@ def own_edges(table: Table, g: int) -> Ints:
 
 
 def shares(table: Table, g: int, kind: str, starts: Ints) -> tuple[Ints, Array]:
-    """Of the cells that begin at `starts` (m,): the merged cell of a kind that each is part of, and which share of it."""
+    """Of the cells that begin at `starts` (m,): the merged cell of a kind that each is part of, and its share of it."""
     grid = table.maps[kind][g]
     whole = np.ones(int(grid.max(initial=-1)) + 1)
     return grid[starts], _spread(whole, grid, np.concatenate([[0.0], table.edges]), starts)

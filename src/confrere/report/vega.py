@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import altair as alt
 
     Layers = alt.LayerChart | alt.FacetChart
-    Chart = alt.VConcatChart | alt.HConcatChart
+    Chart = alt.VConcatChart | alt.HConcatChart | alt.LayerChart | alt.FacetChart
 
 Spec = dict[str, Any]  # a Vega-Lite specification
 Datasets = dict[str, list[Record]]  # the rows that its views draw, by name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from datetime import date
 from typing import Any
 
 import msgspec
@@ -18,10 +19,8 @@ def written(study: Study) -> str:
     data |= {key: study.omop.plain.get(key) for key in KEYS} if study.omop else {}
     if data["time_unit"] == "days":
         del data["time_unit"]
-    parts = [
-        _table("[study]", {"id": study.id, "title": study.title, "purpose": study.purpose}),
-        _table("[data]", data),
-    ]
+    about = {key: getattr(study, key) or None for key in ("id", "title", "purpose", "legal_basis", "people", "ends")}
+    parts = [_table("[study]", about), _table("[data]", data)]
     parts += [_table(f"[data.columns.{_word(name)}]", said) for name, said in study.schema.to_dict().items()]
     for kind in TABLES:
         tables = study.omop.plain.get(kind, {}) if study.omop else {}
@@ -54,6 +53,8 @@ def _value(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, bool | int | float):
         return str(value).lower()
+    if isinstance(value, date):
+        return value.isoformat()
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{_word(k)} = {_value(v)}" for k, v in value.items() if v is not None) + "}"
     if isinstance(value, Iterable):

@@ -40,6 +40,8 @@ LEAKS = {
         "effect (controls)",
         RANGES,
     ): "2 of 180 people over 0.5, at 0.86: five marks more, weighed, of whose columns all but the two terms is known",
+    ("effect (hazards, shared)", RANGES): "1 of 270 people over 0.5, at 0.66: sums per cell of time, as cox (shared)",
+    ("effect (risks of causes)", RANGES): "1 of 360 people over 0.5: sums per cell of time and cause",
     ("effect (controls)", HEAVY): "2.8 % of 180 people over 0.5, the largest 1.00: outliers carry a term",
     ("effect (weighting)", HEAVY): "1.1 % of 180 people over 0.5, the largest 0.96: outliers carry a term",
     ("logistic", HEAVY): "1.5 % of 135 people over 0.5, the largest 0.98: outliers carry a term",

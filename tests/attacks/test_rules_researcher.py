@@ -250,6 +250,19 @@ def test_groups_of_one_study_do_not_show_a_hospital(groups: list[str], shown: bo
     assert alone([tuple(g) for g in groups]) is shown
 
 
+HALVES = '\nmethod = "kmeans"\nformula = "~ a + b"\nclusters = 2\nlearn = ["a", "b", "c"]\nhold = ["d", "e", "f"]\n'
+
+
+@pytest.mark.parametrize(("members", "shown"), [("abcdef", False), ("abcdefg", True)])
+def test_groups_that_a_method_compares_do_not_show_a_hospital(members: str, shown: bool) -> None:
+    """Clusters of all, of one half and of the other: what is left is the seventh hospital's."""
+    about = '[study]\nid = "a"\npurpose = "research"\n[data]\ntable = "t"\nperson = "p"\n[[analysis]]\nname = "x"'
+    study = parse(about + HALVES)
+    assert alone(build.asked_of(study, build.analyses(study), tuple(members))) is shown
+    with pytest.raises(StudyError, match="leave out one of the two"):
+        build.analyses(parse(f'{about}\ngroup = ["a", "b", "c"]{HALVES}'))
+
+
 @pytest.mark.parametrize("name", ["Age", "AGE", "a\u200bge"])
 def test_a_column_in_other_letters_is_another_column(tmp_path: Path, name: str) -> None:
     """It is not there: an error that stays with the steward, and no second name for the same cut."""

@@ -77,7 +77,7 @@ def records(home: Home, study: Study, without: Sequence[str] = ()) -> Records:
         who = sources.texts(given, [source.person], home.name)[source.person] if source.person else ()
     table = _noted(home, table, build.looks_of(built), study.person or PERSON)
     members = tuple(n for n in home.members if n not in without)
-    if members != (home.name,) and alone({spec.group or members for spec in study.analyses}):
+    if members != (home.name,) and alone(build.asked_of(study, built, members)):
         raise StudyError(
             f"the study's groups differ by fewer than {HOSPITALS} hospitals: the difference of two sums would be theirs"
         )

@@ -54,6 +54,8 @@ def _analysis(spec: Spec, ground: Ground) -> Analysis:
     try:
         made: Analysis = cls(**given, ground=_own(cls, ground))
         check(made)
+        if spec.group and getattr(made, "groups", ()):
+            raise StudyError("it has a group, and settings that name groups of its own; leave out one of the two")
     except UserError as error:
         raise type(error)(f"[[analysis]] {spec.name}: {error}", about=error.about) from None
     return made
@@ -111,6 +113,12 @@ def groups_of(study: Study, members: Sequence[str]) -> dict[str, tuple[str, ...]
             if group:
                 groups[",".join(group)] = group
     return groups
+
+
+def asked_of(study: Study, built: Sequence[Analysis], members: tuple[str, ...]) -> set[tuple[str, ...]]:
+    """The groups of hospitals whose sums the analyses of a study ask."""
+    own = {group for analysis in built for group in getattr(analysis, "groups", ())}
+    return {spec.group or members for spec in study.analyses} | own
 
 
 def columns_of(built: Sequence[Analysis]) -> list[str]:

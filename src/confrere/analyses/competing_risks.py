@@ -140,7 +140,7 @@ class CompetingRisks:
             events += cells.all_events.sum()
             curve = incidence(cells)
             incidences += self._curve(table, g, curve)
-            for cause, ends in enumerate(_ends(table, g, j, cells) for j in range(len(cells.events))):
+            for cause, ends in enumerate(ends_of(table, g, j, cells) for j in range(len(cells.events))):
                 at_times += [self._at(table, g, curve, t, cause) | between(cells, ends, t).fields for t in self.times]
                 seen.append(self._seen(group, curve, cause, ends))
         tables = {"incidence": incidences, "at_times": at_times, "suppressed": [hidden(group) for group in left_out]}
@@ -160,7 +160,7 @@ class CompetingRisks:
         records: list[Record] = []
         for cause, name in enumerate(causes):
             first = 0
-            for j in _ends(table, g, cause, cells):
+            for j in ends_of(table, g, cause, cells):
                 events = float(cells.events[cause, first : j + 1].sum())
                 if first and not events and not cells.exact:
                     continue
@@ -193,7 +193,7 @@ class CompetingRisks:
         return 0 if self.ground.fine else table.verdict.k
 
 
-def _ends(table: Table, g: int, cause: int, cells: Cellwise) -> Ints:
+def ends_of(table: Table, g: int, cause: int, cells: Cellwise) -> Ints:
     """The cells at whose right edge a cause is reported: where its own merged cells end; all exits if exact."""
     if cells.exact:
         return np.flatnonzero(cells.all_events + cells.censored > 0)

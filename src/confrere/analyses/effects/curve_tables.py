@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from confrere.analyses.coarse import Seen, between, coarse, followed
+from confrere.analyses.competing_risks import ends_of
 from confrere.analyses.curves import Cellwise, Curve, cellwise, limits, suppressed, survival
 from confrere.analyses.effects import measures
 from confrere.analyses.effects.means import ARMS
@@ -66,6 +67,11 @@ class Drawn(NamedTuple):
         """The causes by number; -1 where none compete."""
         return range(len(self.causes)) if self.causes[0] else (-1,)
 
+    def ends(self, arm: int, cause: int) -> Ints:
+        """The cells at whose right edge a curve is told: where the cause's own merged cells end."""
+        cells = self.people[arm]
+        return cells.ends if cause < 0 else ends_of(self.got.people, arm, cause, cells)
+
     def name(self, cause: int) -> Record:
         """The cause as a field of a record; none where none compete."""
         return {} if cause < 0 else {"cause": self.causes[cause]}
@@ -106,9 +112,9 @@ def _places(drawn: Drawn, most: int) -> list[Place]:
     """Evenly many places of each curve, if that many numbers may be asked; else none."""
     found = [
         Place(arm, int(j), cause)
-        for arm, cells in enumerate(drawn.people)
+        for arm in range(len(drawn.people))
         for cause in drawn.numbers
-        for j in _some(cells.ends)
+        for j in _some(drawn.ends(arm, cause))
     ]
     return found if len(found) <= most else []
 
@@ -169,7 +175,9 @@ def _risk(drawn: Drawn, arm: int, w: Wanted, value: float, variance: float) -> R
     cells = drawn.people[arm]
     low, high = (np.nan, np.nan) if value <= 0 else limits(np.array(value), np.array(variance / value**2), "log")
     place = {"group": ARMS[arm], **drawn.name(w.cause), "time": w.time}
-    return place | estimated(value, np.sqrt(variance), low, high) | between(cells, cells.ends, w.time).fields
+    return (
+        place | estimated(value, np.sqrt(variance), low, high) | between(cells, drawn.ends(arm, w.cause), w.time).fields
+    )
 
 
 def _mean(drawn: Drawn, arm: int, w: Wanted, value: float, variance: float) -> Record:
@@ -187,11 +195,13 @@ def _curve(drawn: Drawn, arm: int, cause: int, known: dict[Place, float]) -> lis
         logs = np.divide(variance, s**2, out=np.full(s.size, np.nan), where=s > 0)
         return curve_records(ARMS[arm], Curve(cells, s, logs), "log", k)
     records, first = [], 0
-    for j in cells.ends:
+    for j in drawn.ends(arm, cause):
+        events = float(cells.events[cause, first : j + 1].sum())
+        if first and not events and not cells.exact:  # the curve stays as it is
+            continue
         f = risks.risk(float(cells.right[j]), cause).value
         se = np.sqrt(known.get(Place(arm, int(j), cause), np.nan))
         low, high = (np.nan, np.nan) if f <= 0 else limits(np.array(f), np.array((se / f) ** 2), "log")
-        events = float(cells.events[cause, first : j + 1].sum())
         counts = count("at_risk", float(cells.at_risk[first]), k) | count("events", events, k)
         place = {"group": ARMS[arm], **drawn.name(cause), "time": float(cells.right[j])}
         records.append(place | counts | estimated(f, se, low, high))
@@ -214,4 +224,6 @@ def _seen(drawn: Drawn, arm: int, cause: int) -> Seen:
         risk = risks.risk(t, cause).value
         return 1 - risk if cause < 0 else risk
 
-    return Seen(name, cells, cells.ends, events, value, {worded(t): t for t in drawn.follow.whom.effect.times})
+    return Seen(
+        name, cells, drawn.ends(arm, cause), events, value, {worded(t): t for t in drawn.follow.whom.effect.times}
+    )

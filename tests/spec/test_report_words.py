@@ -367,7 +367,7 @@ def test_french_says_everything_and_nothing_in_english(result: dict[str, Any]) -
 
 def test_every_fixed_sentence_is_one_that_an_analysis_says() -> None:
     """Else it would be shown in English on a French page."""
-    source = "".join(p.read_text(encoding="utf-8") for p in (SOURCE / "analyses").glob("*.py"))
+    source = "".join(p.read_text(encoding="utf-8") for p in (SOURCE / "analyses").rglob("*.py"))
     source += "".join((SOURCE / "study" / f"{m}.py").read_text(encoding="utf-8") for m in ("build", "features", "omop"))
     joined = re.sub(r'["\']\s*\n\s*f?["\']', "", source)
     for sentence in SENTENCES:

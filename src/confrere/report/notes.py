@@ -76,13 +76,6 @@ SENTENCES = (
     ),
     "The scores of each person stay in their hospital, as a worklist for its clinicians.",
     "The cluster of each person stays in their hospital, as a worklist for its clinicians.",
-    "Nobody would change cluster any more.",
-    (
-        "The last round that could be told is the result: after it fewer than k people would change some cluster, or "
-        "the study's budget of numbers is spent."
-    ),
-    "The likelihood rose no more.",
-    "The climb ended before the likelihood was at rest: at the most rounds, or by the study's budget of numbers.",
     (
         "People are counted per hospital: person ids are each hospital's own, so somebody who was treated in two "
         "hospitals is two people here, and the same id in two hospitals is two people too."

@@ -9,21 +9,41 @@ CohortIncidence.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from confrere.analyses.lines_of_treatment import Stays
+from confrere.errors import StudyError
 from confrere.rounds import Array, Bools
 from confrere.study.circe import Definition
 from confrere.study.ground import LEFT, Ground, complete, outside
-from confrere.study.omop import BIRTH, FROM, TO
+from confrere.study.omop import BIRTH, FROM, SEX, TO, TOLD_SEXES
 from confrere.study.rows import TableRows
 
 YEAR = 365.25  # days
 UNSEEN, BEFORE = "not observed in this time", "outcome before the time at risk"
+NO_SEX = "neither female nor male"
+
+
+def check_bands(ages: Sequence[float], most: int) -> None:
+    """The first years of bands of age. StudyError unless they are 1 to `most`, ascending, from 0 to 120."""
+    listed = list(ages)
+    if not 1 <= len(listed) <= most or listed != sorted({*listed}) or not 0 <= listed[0] <= listed[-1] <= 120:
+        raise StudyError(f"ages is {listed}; give the first years of 1 to {most} bands, ascending, 0 to 120")
+
+
+def check_level(level: float) -> None:
+    """StudyError unless limits can have this level."""
+    if not 0 < level < 1:
+        raise StudyError(f"conf_level is {level}; it must be between 0 and 1")
+
+
+def sexless(frame: Any) -> Bools:
+    """(N,) who is of neither sex that is told apart."""
+    return ~np.asarray(frame[SEX].isin(TOLD_SEXES), dtype=bool)
 
 
 class AtRisk(NamedTuple):

@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from confrere.analyses.finding import Citation, Finding, FlowFinding, attrition
-from confrere.analyses.funnel import funnel
+from confrere.analyses.funnel import funnel, screened
 from confrere.errors import DataError, StudyError
 from confrere.rounds import Array, Bools, Cells, Design, Ints, People, Sum, ask, local, register, support
 from confrere.study.circe import Definition, definition
-from confrere.study.ground import Ground, complete, left_out
+from confrere.study.ground import Ground
 from confrere.study.rows import TableRows
 
 OHDSI = Citation(
@@ -98,15 +98,11 @@ class Cohort:
 
     def design(self, people: People) -> Design:
         """How far everybody gets."""
-        frame = people.table.frame
-        reached, last = self._reached(frame), len(self.counts.steps)
-        rows = complete(frame, (*self.reads, *self.ground.complete))
-        place: Ints = reached[rows].astype(np.int64)
+        reached, last = self._reached(people.table.frame), len(self.counts.steps)
+        place: Ints = np.nan_to_num(reached, nan=-1).astype(np.int64)
         # the edge that matters most: who is in the cohort
-        return Design(
-            n=int(rows.sum()), rows=rows, cells={"funnel": Cells(place, (1, last + 1), rule="merge", marks=(last,))},
-            columns=self.reads, left_out=left_out(people.table, (*self.reads, *self.ground.complete), rows),
-        )  # fmt: skip
+        cells = Cells(place, (1, last + 1), rule="merge", marks=(last,))
+        return screened(people.table, (*self.reads, *self.ground.complete), self.reads, cells)
 
     @local(on="design")
     def counted(self, people: People) -> Counted:

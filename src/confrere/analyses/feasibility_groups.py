@@ -11,12 +11,12 @@ import numpy as np
 
 from confrere.errors import DataError
 from confrere.rounds import Array, Ints
+from confrere.study.omop import BIRTH, REGION, SEX, TOLD_SEXES
 from confrere.study.rows import TableRows, nearest
 from confrere.study.schema import Schema
 
 AGES = (0, 18, 30, 40, 50, 60, 70, 80)  # years; the same in every study, so that no two differ by a few people
-SEX, BIRTH, REGION = "_sex", "_birth", "_region"
-SEXES, REST = ("female", "male"), "other or unknown"
+REST = "other or unknown"
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def groups(schema: Schema) -> tuple[Group, ...]:
     """Sex and age; region too where the study declares the levels of `_region`."""
     bands = (*(f"{low} to {high - 1}" for low, high in pairwise(AGES)), f"{AGES[-1]} or more")
     found = [
-        Group("sex", SEX, (*SEXES, REST), lambda frame, entry: _sex(frame)),
+        Group("sex", SEX, (*TOLD_SEXES, REST), lambda frame, entry: _sex(frame)),
         Group("age", BIRTH, (*bands, "unknown"), lambda frame, entry: _age(frame, entry, schema)),
     ]
     if (levels := schema.levels(REGION)) is not None:
@@ -51,7 +51,7 @@ def _sex(frame: Any) -> Ints:
     if SEX not in frame:
         raise DataError(f"no column {SEX!r} in the table; {nearest(SEX, [str(c) for c in frame])}")
     said = np.array(frame[SEX].astype(str), dtype=str)
-    return np.select([said == name for name in SEXES], range(len(SEXES)), len(SEXES)).astype(np.int64)
+    return np.select([said == name for name in TOLD_SEXES], range(len(TOLD_SEXES)), len(TOLD_SEXES)).astype(np.int64)
 
 
 def _age(frame: Any, entry: Array, schema: Schema) -> Ints:

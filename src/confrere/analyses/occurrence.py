@@ -19,20 +19,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from confrere.analyses import beside, lexis, rates, standard_populations
-from confrere.analyses.at_risk import YEAR, Source, followed
+from confrere.analyses.at_risk import NO_SEX, YEAR, Source, check_bands, check_level, followed, sexless
 from confrere.analyses.finding import Citation, Finding, FlowFinding, Record, attrition
 from confrere.analyses.lexis import Axes, Rows, Seen
 from confrere.errors import ModelError, StudyError
 from confrere.rounds import Array, Bools, Design, Flow, People, Sum, Verdict, ask, local, register, support
 from confrere.study.circe import Definition
 from confrere.study.ground import Ground
-from confrere.study.omop import SEX
+from confrere.study.omop import SEX, TOLD_SEXES
 from confrere.study.rows import TableRows
 
 MEASURES = ("incidence", "point prevalence", "period prevalence")
-SEXES = ("female", "male")  # that are told apart
 MOST_YEARS, MOST_BANDS = 40, 20
-NO_SEX = "neither female nor male"
 GOES = ("years", "ages", "sexes")  # which of two axes gives way, where few people tell a row of each apart
 DARWIN = Citation(
     "Raventós B, Català M, Du M, et al. IncidencePrevalence: an R package to calculate population-level incidence "
@@ -123,7 +121,7 @@ class Occurrence:
     def axes(self) -> Axes:
         """All that would be told if everywhere were people enough."""
         years = tuple(range(self.years[0], self.years[1] + 2))
-        return Axes(years, self.ages, SEXES if self.sexes else ())
+        return Axes(years, self.ages, TOLD_SEXES if self.sexes else ())
 
     @property
     def selecting(self) -> tuple[str, ...]:
@@ -136,13 +134,10 @@ class Occurrence:
             raise StudyError(f"measure is '{self.measure}'; it must be one of {', '.join(MEASURES)}")
         if len(self.years) != 2 or not 1900 <= self.years[0] <= self.years[1] < self.years[0] + MOST_YEARS:
             raise StudyError(f"years is {list(self.years)}; give the first and the last, {MOST_YEARS} years at most")
-        ages = list(self.ages)
-        if not 1 <= len(ages) <= MOST_BANDS or ages != sorted({*ages}) or not 0 <= ages[0] <= ages[-1] <= 120:
-            raise StudyError(f"ages is {ages}; give the first years of 1 to {MOST_BANDS} bands, ascending, 0 to 120")
+        check_bands(self.ages, MOST_BANDS)
         if self.washout < 0:
             raise StudyError(f"washout is {self.washout}; give a number of days, 0 or more")
-        if not 0 < self.conf_level < 1:
-            raise StudyError(f"conf_level is {self.conf_level}; it must be between 0 and 1")
+        check_level(self.conf_level)
         if self.standard:
             standard_populations.check(self.standard, self.ages)
             if not self.incidence:
@@ -164,7 +159,7 @@ class Occurrence:
         """(N,) who does not count, by reason."""
         found = self.source.whom(frame, self.ground, self.incidence)
         if self.sexes:
-            found[NO_SEX] = ~np.asarray(frame[SEX].isin(SEXES), dtype=bool)
+            found[NO_SEX] = sexless(frame)
         return found
 
     def design(self, people: People, axes: Axes) -> Design:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from confrere.analyses import beside, rates
-from confrere.analyses.at_risk import YEAR, AtRisk, Source, followed, stays
+from confrere.analyses.at_risk import NO_SEX, YEAR, AtRisk, Source, check_bands, check_level, followed, sexless, stays
 from confrere.analyses.finding import Finding, FlowFinding, Record, attrition
 from confrere.analyses.lexis import Axes
 from confrere.analyses.lines_of_treatment import Stays
@@ -26,12 +26,10 @@ from confrere.errors import ModelError, StudyError
 from confrere.rounds import Array, Bools, Cells, Design, Flow, Ints, People, Sum, Verdict, ask, local, register, support
 from confrere.study.circe import Definition
 from confrere.study.ground import Ground
-from confrere.study.omop import SEX
+from confrere.study.omop import SEX, TOLD_SEXES
 
 STATES = ("before", "exposed", "after")
 EXPOSED = 1
-SEXES = ("female", "male")
-NO_SEX = "neither female nor male"
 MOST_BANDS = 10
 JOINED = "Strata in which too few people are in a state, or have the outcome there, are told together with a neighbour."
 
@@ -122,7 +120,7 @@ class PersonTime:
     def strata(self) -> tuple[str, ...]:
         """The finest strata: bands of age, in each the sexes."""
         bands = [Axes((), self.ages, ()).label("ages", i) for i in range(len(self.ages))]
-        return tuple(f"{band}, {sex}" for band in bands for sex in SEXES) if self.sexes else tuple(bands)
+        return tuple(f"{band}, {sex}" for band in bands for sex in TOLD_SEXES) if self.sexes else tuple(bands)
 
     @property
     def selecting(self) -> tuple[str, ...]:
@@ -131,14 +129,11 @@ class PersonTime:
 
     def check(self) -> None:
         """Settings, before anything is asked."""
-        ages = list(self.ages)
-        if not 1 <= len(ages) <= MOST_BANDS or ages != sorted({*ages}) or not 0 <= ages[0] <= ages[-1] <= 120:
-            raise StudyError(f"ages is {ages}; give the first years of 1 to {MOST_BANDS} bands, ascending, 0 to 120")
+        check_bands(self.ages, MOST_BANDS)
         for name in ("washout", "carry_over"):
             if getattr(self, name) < 0:
                 raise StudyError(f"{name} is {getattr(self, name)}; give a number of days, 0 or more")
-        if not 0 < self.conf_level < 1:
-            raise StudyError(f"conf_level is {self.conf_level}; it must be between 0 and 1")
+        check_level(self.conf_level)
         if self.outcome == self.exposure:
             raise StudyError(f"outcome and exposure are both '{self.outcome}'; name two cohorts")
         _ = self.cohorts
@@ -158,7 +153,7 @@ class PersonTime:
         """(N,) who does not count, by reason."""
         found = self.source.whom(frame, self.ground)
         if self.sexes:
-            found[NO_SEX] = ~np.asarray(frame[SEX].isin(SEXES), dtype=bool)
+            found[NO_SEX] = sexless(frame)
         return found
 
     def design(self, people: People, together: Strata) -> Design:
@@ -195,7 +190,7 @@ class PersonTime:
         band = np.maximum(np.searchsorted(np.array(self.ages), age, side="right") - 1, 0)
         if not self.sexes:
             return np.asarray(band, dtype=np.int64)
-        return np.asarray(len(SEXES) * band + np.asarray(frame[SEX] == SEXES[1])[rows], dtype=np.int64)
+        return np.asarray(len(TOLD_SEXES) * band + np.asarray(frame[SEX] == TOLD_SEXES[1])[rows], dtype=np.int64)
 
     @local(on="design")
     def summed(self, people: People) -> Sums:
@@ -247,7 +242,7 @@ class PersonTime:
 
     def _neighbour(self, together: Strata, place: int) -> int:
         """The left one of two places to join, one of them this: within a band of age if it can be, else the next."""
-        wide = len(SEXES) if self.sexes else 1
+        wide = len(TOLD_SEXES) if self.sexes else 1
         bands = [{i // wide for i in one} for one in together]
         if place and (bands[place - 1] & bands[place] or place + 1 == len(together)):
             return place - 1

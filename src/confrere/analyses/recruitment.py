@@ -27,12 +27,12 @@ import numpy as np
 
 from confrere.analyses.cohort import TWICE
 from confrere.analyses.finding import Finding, FlowFinding, attrition
-from confrere.analyses.funnel import funnel
+from confrere.analyses.funnel import funnel, screened
 from confrere.analyses.worklist import CONSORT, STAYS, Funnel
 from confrere.errors import DataError, ModelError, StudyError
 from confrere.rounds import Array, Bools, Cells, Design, Ints, People, ask, keep, local, register, support, together
 from confrere.study.circe import Definition
-from confrere.study.ground import Ground, complete, left_out
+from confrere.study.ground import Ground
 from confrere.study.recruitment import STATUSES, STEPS, Look
 from confrere.study.rows import TableRows
 from confrere.study.worklist import Answer, Worklist
@@ -164,16 +164,11 @@ class Recruitment:
     def design(self, people: People) -> Design:
         """Where the steps lead everybody, and whether at least k people have an answer to each rule."""
         frame, last = people.table.frame, len(self.steps)
-        rows, place = complete(frame, self.ground.complete), self._passed(frame).sum(axis=0)
         # the edges that matter most: who is on the list, and who of them is known to meet all
         marks = (last - 1, last) if self.unknown else (last,)
-        cells = {"funnel": Cells(place[rows], (1, last + 1), rule="merge", marks=marks)}
-        for name, known in zip(self.rules, ~np.isnan(self._answers(frame)), strict=True):
-            cells[f"known {name}"] = Cells(np.where(known[rows], 0, -1), (1, 1), rule="show")
-        return Design(
-            n=int(rows.sum()), rows=rows, cells=cells, columns=self.reads,
-            left_out=left_out(people.table, self.ground.complete, rows),
-        )  # fmt: skip
+        place = Cells(self._passed(frame).sum(axis=0), (1, last + 1), rule="merge", marks=marks)
+        known = dict(zip(self.rules, ~np.isnan(self._answers(frame)), strict=True))
+        return screened(people.table, self.ground.complete, self.reads, place, known)
 
     @local(on="design")
     def counted(self, people: People) -> Funnel:
@@ -307,13 +302,9 @@ class Enrolment:
 
     def design(self, people: People) -> Design:
         """How far everybody got."""
-        frame = people.table.frame
-        rows, last = complete(frame, self.ground.complete), len(self.steps)
-        cells = Cells(self._place(frame)[rows], (1, last + 1), rule="merge", marks=(1, last))
-        return Design(
-            n=int(rows.sum()), rows=rows, cells={"funnel": cells}, columns=self.reads,
-            left_out=left_out(people.table, self.ground.complete, rows),
-        )  # fmt: skip
+        last = len(self.steps)
+        place = Cells(self._place(people.table.frame), (1, last + 1), rule="merge", marks=(1, last))
+        return screened(people.table, self.ground.complete, self.reads, place)
 
     @local(on="design")
     def counted(self, people: People) -> Funnel:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from confrere.analyses.finding import Citation, Finding, FlowFinding, Record, attrition
-from confrere.analyses.funnel import funnel
+from confrere.analyses.funnel import funnel, screened
 from confrere.errors import ModelError, StudyError
 from confrere.rounds import (
     Array,
@@ -38,7 +38,7 @@ from confrere.rounds import (
     together,
 )
 from confrere.study.criteria import Criterion, criterion
-from confrere.study.ground import Ground, complete, left_out
+from confrere.study.ground import Ground
 from confrere.study.rows import TableRows
 from confrere.study.worklist import Answer, Worklist
 
@@ -152,19 +152,13 @@ class Screening:
         """Where the criteria lead everybody, and whether at least k people have an answer to each."""
         frame = people.table.frame
         met, failed = self._judged(frame)
-        rows = complete(frame, self.ground.complete)
         last = len(self.criteria)
         place = np.where(met.all(axis=0), last + 1, last)  # eligible, or to be checked
         place = np.where(failed.any(axis=0), failed.argmax(axis=0), place)
         # the edges that matter most: who is on the list, and who of them is known to meet all
-        cells = {"funnel": Cells(place[rows], (1, last + 2), rule="merge", marks=(last, last + 1))}
-        for j in range(last):
-            known = (met[j] | failed[j])[rows]
-            cells[f"known {j}"] = Cells(np.where(known, 0, -1), (1, 1), rule="show")
-        return Design(
-            n=int(rows.sum()), rows=rows, cells=cells, columns=self.reads,
-            left_out=left_out(people.table, self.ground.complete, rows),
-        )  # fmt: skip
+        cells = Cells(place, (1, last + 2), rule="merge", marks=(last, last + 1))
+        known = {str(j): met[j] | failed[j] for j in range(last)}
+        return screened(people.table, self.ground.complete, self.reads, cells, known)
 
     @local(on="design")
     def counted(self, people: People) -> Funnel:

@@ -42,6 +42,7 @@ _WORD = re.compile(r'(?<=")[A-Za-z]+(?=":)')
 TREATED, PERSON = "treated", "person_id"
 BIRTH, SEX, FROM, TO, REGION = "_birth", "_sex", "_observed_from", "_observed_to", "_region"
 BASICS = (BIRTH, SEX, FROM, TO)
+TOLD_SEXES = SEXES[:2]  # female and male: those that counts tell apart
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -139,3 +140,12 @@ def test_the_expression_inside_what_webapi_sends() -> None:
     wrapped = json.dumps({"id": 1, "name": "Diabetes", "expression": DEFINITION})
     assert definition(wrapped) == definition(TEXT)
     assert definition(json.dumps({"expression": TEXT})).column == definition(TEXT).column
+
+
+def test_what_to_install_is_said(count: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A core installation has no ohdsi-circepy."""
+    for name in [m for m in sys.modules if m == "circe" or m.startswith("circe.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "circe", None)
+    with pytest.raises(StudyError, match=r"pip install 'confrere\[omop\]'"):
+        count(TEXT, world(DEFINITION, people=60, seed=2))

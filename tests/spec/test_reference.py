@@ -50,6 +50,12 @@ def test_every_command_option_and_argument_says_what_it_is_for(generated: Any) -
             assert parameter.help, f"{name}: {parameter.name} has no help"
 
 
+def test_no_help_has_words_in_brackets(generated: Any) -> None:
+    """The terminal would take them for a style, and leave them out."""
+    plain = re.sub(r"`[^`]*`|\[[^]]*\]\([^)]*\)", "", generated.commands())
+    assert re.findall(r"\\?\[[a-z_]+\]", plain) == []
+
+
 def test_every_setting_has_a_meaning(generated: Any) -> None:
     silent = [line for line in generated.settings().splitlines() if line.startswith("| `") and line.endswith("|  |")]
     assert not silent

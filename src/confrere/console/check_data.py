@@ -28,7 +28,7 @@ def check_data(
         ),
     ] = "",
     table: Annotated[
-        str, typer.Option("--table", metavar="NAME", help="Which of [tables] in hospital.toml, where it has several.")
+        str, typer.Option("--table", metavar="NAME", help="Which of the tables in hospital.toml, where it has several.")
     ] = "",
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="File for the report, as JSON.")] = None,
     home: At = HERE,

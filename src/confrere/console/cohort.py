@@ -20,7 +20,7 @@ Given = Annotated[
     typer.Argument(help="The definition: Circe JSON as ATLAS exports it, or a study file.", metavar="COHORT|STUDY"),
 ]
 Chosen = Annotated[
-    str, typer.Option("--cohort", metavar="NAME", help="Which one of \\[cohorts], where a study file is given.")
+    str, typer.Option("--cohort", metavar="NAME", help="Which of its cohorts, where a study file is given.")
 ]
 
 

@@ -27,7 +27,7 @@ def feasibility(
     study: Annotated[
         Path,
         typer.Argument(
-            help="A study file (TOML) with [cohorts], or a definition (Circe JSON, as ATLAS exports it).",
+            help="A study file (TOML) that has cohorts, or a definition (Circe JSON, as ATLAS exports it).",
             metavar="STUDY|COHORT.json",
         ),
     ],

@@ -161,9 +161,10 @@ class Entered:
 
 def _normal(text: str) -> Any:
     """A definition by ids, as the executor reads it."""
+    read = expression(text)  # first: it says what to install
+
     from circe.execution.normalize.cohort import normalize_cohort
 
-    read = expression(text)
     with _executing():
         return normalize_cohort(read)
 

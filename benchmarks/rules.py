@@ -32,11 +32,15 @@ KINDS = {  # the files of tests/attacks, and what their attacks are
     "test_deny": "asks that no manifest lists",
     "test_cases": "whole views: differences, rows solved for",
     "test_merging": "cells and unions of cells",
+    "test_margins": "sparse tables, people divided in several ways",
+    "test_mixture": "mixtures of larger studies, smoothly",
+    "test_moves": "clusters from round to round",
     "test_opposition": "runs before and after an opposition",
     "test_rules_coordinator": "desks: messages, order, stops, supports tried out",
     "test_rules_insider": "folders: files changed or taken away",
     "test_rules_researcher": "study files: cuts, criteria, groups, purposes",
     "test_small": "rare levels, few people, adjacent analyses",
+    "test_together": "analyses of one study that tell few people apart",
     "test_trackers": "trackers over several studies",
 }
 CONTROL = ("test_controls", "control", "is_caught", "is_answered")  # in names of what must come out the other way

@@ -27,8 +27,9 @@ default_role = "code"  # docstrings say `x` for code
 # types of other packages, and the names of types that our signatures spell for people alone
 nitpick_ignore_regex = [
     (r"py:.*", r"(numpy|np|pandas|pd|pathlib|collections|typing|ellipsis).*"),
-    (r"py:class", r"(confrere\.rounds\.)?(T|S|P|Array|Ints|Bools|Flow|Language|Chart)"),
+    (r"py:class", r"(confrere\.rounds\.)?(T|S|P|Array|Ints|Bools|Flow|Language|Chart|Forest)"),
     (r"py:class", r"confrere\.study\.imputation\.Imputed"),  # what a flow carries between its own rounds
+    (r"py:class", r"confrere\.console\.local\.Ladder"),  # the names of further settings
 ]
 
 html_theme = "furo"
@@ -40,7 +41,16 @@ html_copy_source = html_show_sourcelink = html_show_sphinx = False
 DOCS = Path(__file__).parent
 FILES = {"contributing": "CONTRIBUTING.md", "changes": "CHANGELOG.md"}  # pages that are files at the top
 CONTENTS = {  # the side bar: appended to the first page, where a code host need not show it
-    "Start": ("researcher", "tutorial", "results", "missing", "cohorts", "features", "recruitment", "synthetic"),
+    "Start": ("researcher", "tutorial", "results", "missing"),
+    "Records and trials": (
+        "cohorts",
+        "features",
+        "feasibility",
+        "recruitment",
+        "target-trial",
+        "worked-effects",
+        "synthetic",
+    ),
     "Methods": ("methods/*",),
     "Hospitals": (
         "federation",

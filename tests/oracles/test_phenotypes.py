@@ -63,8 +63,8 @@ def test_clusters_are_those_of_kmeans(hospitals: list[pd.DataFrame], expected: d
     assert found.facts["converged"]
     assert column(found, "clusters", "n").tolist() == expected["size"]
     np.testing.assert_allclose(found.arrays["centres"], expected["centers"], rtol=1e-9, atol=1e-12)
-    np.testing.assert_allclose(column(found, "clusters", "within"), expected["withinss"], rtol=1e-9)
-    assert found.facts["between"] == pytest.approx(expected["betweenss"], rel=1e-9)
+    np.testing.assert_allclose(column(found, "clusters", "withinss"), expected["withinss"], rtol=1e-9)
+    assert found.facts["betweenss"] == pytest.approx(expected["betweenss"], rel=1e-9)
 
 
 @pytest.mark.parametrize("expected", R["em"]["fits"], ids=lambda e: f"{e['model']} {e['k']}")

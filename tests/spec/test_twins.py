@@ -48,7 +48,7 @@ def slow_support(design: Design) -> list[Array]:
     cells = [np.bincount(c.index[c.index >= 0], minlength=c.shape[0] * c.shape[1]) for c in design.cells.values()]
     return [
         np.array([n, n > 0, False]), np.array(about, dtype=float), flags.sum(0), marks.T @ marks,
-        np.array([np.abs(sized).sum(0), np.square(sized).sum(0)]), np.concatenate([*cells, []]), np.empty(0),
+        np.array([np.abs(sized).sum(0), np.square(sized).sum(0)]), np.concatenate([*cells, []]), np.empty((3, 0)), np.empty(0),
     ]  # fmt: skip
 
 

@@ -431,9 +431,10 @@ def profiles(basis: Basis, profile: Profile) -> list[Record]:
         inside = _named(basis, centre + sd * profile.mean[c], sd**2 * (profile.square[c] - profile.mean[c] ** 2))
         others = _named(basis, centre + sd * outside[0][c], sd**2 * (outside[1][c] - outside[0][c] ** 2))
         for (term, mean, variance), (_, other, spread) in zip(inside, others, strict=True):
-            a, b = (max(v, 0.0) for v in (variance, spread))
             # a spread that is rounding is none
-            pooled = np.sqrt((a + b) / 2) if a + b > 1e-10 * max(1.0, mean**2) else 0.0
+            least = 1e-10 * max(1.0, mean**2)
+            a, b = (v if v > least else 0.0 for v in (variance, spread))
+            pooled = np.sqrt((a + b) / 2)
             records.append(
                 {"cluster": c + 1, "share": float(profile.weight[c] / total), "term": term, "mean": float(mean),
                  "std_dev": float(np.sqrt(a)), "rest_mean": float(other), "rest_std_dev": float(np.sqrt(b)),

@@ -329,7 +329,7 @@ def found(
     between = float((n[:, None] * means**2).sum())
     k, people = len(n), basis.verdict.n
     clusters: list[Record] = [
-        {"cluster": c + 1, "n": round(n[c]), "share": float(n[c] / people), "within": float(within[c]),
+        {"cluster": c + 1, "n": round(n[c]), "share": float(n[c] / people), "withinss": float(within[c]),
          "silhouette": float(silhouette[c] / n[c])}
         for c in range(k)
     ]  # fmt: skip
@@ -338,7 +338,7 @@ def found(
     return Finding(
         method="kmeans", n=v.n, hospitals=v.hospitals, tables=tables | {"attrition": attrition(v)},
         facts={
-            "clusters": k, "within": float(within.sum()), "between": between,
+            "clusters": k, "tot_withinss": float(within.sum()), "betweenss": between,
             "explained": between / (between + float(within.sum())),
             "calinski_harabasz": (between / (k - 1)) / (float(within.sum()) / (people - k)),
             "silhouette": float(silhouette.sum() / people), "rounds": fitted.rounds, "converged": not fitted.stopped,

@@ -29,7 +29,7 @@ RATIOS = {
 }
 SHOWN = (
     "coefficients", "survival", "median", "test", "at_times", "effects", "funnel", "rates", "ratios", "prevalence",
-    "standardised", "totals", "pathways",
+    "standardised", "totals", "pathways", "clusters", "components", "metrics",
 )  # fmt: skip
 WORDS = {
     "group",
@@ -45,7 +45,13 @@ WORDS = {
     "cohort",
     "standard",
     "measure",
+    "metric",
+    "sample",
 }
+MEASURED = {  # what an effect is, told in three columns
+    "estimate", "std_error", "statistic", "p_value", "conf_low", "conf_high", "ratio", "ratio_low", "ratio_high",
+    "suppressed",
+}  # fmt: skip
 LONGEST = 40  # records of a table on the terminal
 
 
@@ -150,7 +156,10 @@ def tables(name: str, finding: Finding, unit: str) -> Iterator[Line]:
             yield Text(title if coefficients else f"{title}: {kind.replace('_', ' ')}{timed}", style="italic")
             coarse = str(finding.facts.get("grid", "")).startswith("ladder")
             model = str(finding.facts.get("model") or getattr(finding.analysis, "model", ""))
-            yield _coefficients(records, model) if coefficients else _plain(records, coarse)
+            if coefficients:
+                yield _coefficients(records, model)
+            else:
+                yield _effects(records) if kind == "effects" else _plain(records, coarse)
             if coarse and any(_is_estimated(c, r) for r in records for c in r):
                 yield Text("≈ Numbers at risk between the edges of cells are estimated.", style="dim")
     if left := _left_out(finding):
@@ -179,6 +188,23 @@ def _coefficients(records: list[Record], model: str) -> Table:
         keys = (ratio, f"{short}_low", f"{short}_high") if ratio else ("estimate", "conf_low", "conf_high")
         estimate, low, high = (number(r[k]) for k in keys)
         table.add_row(escape(r["term"]), estimate, f"{low} to {high}", p_value(r["p_value"]))
+    return table
+
+
+def _effects(records: list[Record]) -> Table:
+    """Effects: what is compared where, the ratio or the difference, 95 % limits."""
+    table = Table()
+    places = [c for c in dict.fromkeys(k for r in records for k in r) if c not in MEASURED]
+    for column in places:
+        table.add_column(column.replace("_", " "), justify="left" if column in WORDS else "right")
+    for column in ("estimate", "95 % limits", "p"):
+        table.add_column(column, justify="right")
+    for r in records:
+        ratio = r.get("ratio") is not None
+        keys = ("ratio", "ratio_low", "ratio_high") if ratio else ("estimate", "conf_low", "conf_high")
+        estimate, low, high = (number(r.get(k)) for k in keys)
+        cells = [number(r[c]) if c in r else "" for c in places]
+        table.add_row(*(escape(cell) for cell in cells), estimate, f"{low} to {high}", p_value(r.get("p_value")))
     return table
 
 

@@ -157,7 +157,9 @@ class Federation:
         totals = add_masked([list(rings) for rings, _ in answers.values()])
         sums = []
         for name, form, ring in zip(kind._fields, forms, totals, strict=True):
-            empty = Sum(np.zeros(form["shape"]), form["dims"], (), form["scale"], symmetric=form["symmetric"])
+            # `needs` too: what is remembered of a run depends on it, here as in the hospitals
+            of = {"symmetric": form["symmetric"], "needs": form["needs"]}
+            empty = Sum(np.zeros(form["shape"]), form["dims"], (), form["scale"], **of)
             size = empty.numbers().size
             sums.append(empty.filled(fixed.decode(ring, form["scale"], size, form["bits"])))
             self._leave(a, name, (form["shape"], form["dims"]), (size, ring.nbytes))

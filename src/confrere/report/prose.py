@@ -63,6 +63,8 @@ def headline(analysis: dict[str, Any], study: Mapping[str, Any], words: Words) -
         return f"{name}{words.colon}{words(kind.short)} ({interval}) {shown}, {forms.p_equals(first.get('p_value'))}"
     if is_effect(analysis):
         return _effect(analysis, words)
+    if tables.get("metrics"):
+        return _metric(analysis, words)
     if tables.get("median"):
         return ". ".join(filter(None, (_medians(analysis, study.get("time_unit"), words), _test(analysis, words))))
     if tables.get("at_times"):
@@ -77,6 +79,13 @@ def _effect(analysis: dict[str, Any], words: Words) -> str:
     shown = forms.estimate(first.get(kind.field), first.get(kind.low), first.get(kind.high), kind.ratio)
     interval = words.interval(level(analysis))
     return f"{words(kind.title)} ({interval}) {shown}, {forms.p_equals(first.get('p_value'))}"
+
+
+def _metric(analysis: dict[str, Any], words: Words) -> str:
+    """`AUC (held out; 95% CI) 0.70 (0.66–0.74)`: of who was held out, if anybody was."""
+    first = analysis["tables"]["metrics"][0]
+    shown = words.numbers.estimate(first["estimate"], first["conf_low"], first["conf_high"], False)
+    return f"{first['metric']} ({words(first['sample'])}; {words.interval(level(analysis))}) {shown}"
 
 
 def _test(analysis: dict[str, Any], words: Words) -> str:

@@ -106,7 +106,7 @@ def _builders(analysis: Mapping[str, Any]) -> Mapping[str, Builder]:
         return BUILDERS
     from confrere.report import effect_tables  # which sets its tables by this module
 
-    return {**effect_tables.BUILDERS, **BUILDERS, "propensity": _coefficients}
+    return {**effect_tables.BUILDERS, **BUILDERS, "propensity": _propensity}
 
 
 def fields(records: Sequence[Record]) -> list[str]:
@@ -208,6 +208,11 @@ def _coefficients(name: str, records: list[Record], setting: Setting) -> Table:
     named = "; ".join(f"{variable} {reference}" for variable, reference in setting.against.items())
     foot = (words("Reference levels: {levels}.", levels=named),) if named else ()
     return Table(name, words("Estimates"), columns, tuple(rows), records, foot)
+
+
+def _propensity(name: str, records: list[Record], setting: Setting) -> Table:
+    """The model of the propensity, by its own name."""
+    return _coefficients(name, records, setting)._replace(caption=setting.words.title("propensity"))
 
 
 def _grouped(records: list[Record], setting: Setting) -> tuple[list[Column], Callable[[Record], list[str]]]:

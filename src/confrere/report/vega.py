@@ -33,6 +33,7 @@ PALETTE = ("#0072b2", "#d55e00", "#009e73", "#aa4499", "#b87d00", "#2b8fcb", "#4
 DASHES = ([1, 0], [7, 3], [2, 2], [9, 3, 2, 3], [12, 4], [4, 2])
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 SIZE = 13  # of the text, in px
+NARROW = 544  # px: a wider picture shrinks no further, and is moved sideways; a narrower one is not blown up
 VERSION = "6.4"  # of Vega-Lite, as altair writes it
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -109,6 +110,8 @@ def svg(spec: Spec, key: str, title: str, description: str) -> str:
         said.text = plain(text)
         root.insert(place, said)
     root.attrib |= {"role": "img", "aria-labelledby": f"{key}-title {key}-desc"}
+    if float(root.get("width", "0")) < NARROW:  # by a class: pages let no style stand in their text
+        root.set("class", "narrow")
     return ET.tostring(root, encoding="unicode")
 
 

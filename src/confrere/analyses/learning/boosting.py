@@ -371,9 +371,8 @@ class Boosting:
             "model_sha256": forest.sha256, "trees": len(forest.trees), "objective": self.objective,
             "people_trained": n,
         }  # fmt: skip
-        events = round(float(begun.outcome.value[0])) if self.objective == "binary" else None
         return Finding(
-            "boosting", verdict.n, verdict.hospitals, tables, events, facts, forest.arrays(),
+            "boosting", verdict.n, verdict.hospitals, tables, measured.events, facts, forest.arrays(),
             warnings=measured.cautions, cite=(*CITE, DELONG) if self.objective == "binary" else CITE,
         )  # fmt: skip
 

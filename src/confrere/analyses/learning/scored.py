@@ -107,6 +107,7 @@ class Told(NamedTuple):
     """What is told of a model: the tables `metrics` and, of a binary outcome, `roc`; and what a reader must know."""
 
     tables: dict[str, list[Record]]
+    events: int | None  # people with a binary outcome, trained on or not
     cautions: tuple[Caution, ...]
 
 
@@ -133,7 +134,8 @@ def trained(scored: Scored) -> Flow[Told]:
             left = float(found.losses.value[s, 0, 0] / spread) if spread > 0 else 1.0
             metrics.append({"metric": "R2", "estimate": 1 - left, "conf_low": None, "conf_high": None} | sample)
     tables = {"metrics": metrics} | ({"roc": curve} if binary else {})
-    return Told(tables, () if scored.of.share else (Caution(
+    events = round(float(found.outcome.value[:, 0].sum())) if binary else None
+    return Told(tables, events, () if scored.of.share else (Caution(
         "apparent-performance",
         "The metrics are of the very people on whom the model was trained, and too good. Name the person's column, and "
         "a share of the people is held out.",

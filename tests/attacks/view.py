@@ -28,6 +28,7 @@ class View:
     sums: list[tuple[Ask, Any]] = field(default_factory=list)
     finding: Any = None
     gates: dict[str, Gate] = field(default_factory=dict)
+    alone: tuple[str, ...] = ()  # members that let their own sums leave
 
     def __post_init__(self) -> None:
         self.part_in: set[str] = set()  # hospitals that took part in some design
@@ -49,9 +50,7 @@ class View:
         for a, v in self.events:
             if v is not None:
                 said.append((f"{name_of(a.analysis)}.{a.step}: n", float(v.n)))
-                said += [
-                    (f"{name_of(a.analysis)}.{a.step}: {r}", float(c)) for r, c in v.left_out.items() if c is not None
-                ]
+                said += [(f"{name_of(a.analysis)}.{a.step}: {r}", float(c)) for r, c in v.left_out if c is not None]
         return said
 
     def of_site(self, table: Table) -> np.ndarray:
@@ -92,13 +91,17 @@ def _shown(design: Any, verdict: Verdict) -> np.ndarray:
     return shown
 
 
-def record(flow: Flow[Any], tables: Mapping[str, Table], policy: Policy | None = None, columns: int = 0) -> View:
+def record(
+    flow: Flow[Any], tables: Mapping[str, Table], policy: Policy | None = None, columns: int = 0,
+    alone: tuple[str, ...] = (),
+) -> View:  # fmt: skip
     """Drive a flow over hospitals, each behind its own gate, and write down the view. `Violation` if one refuses.
 
-    `columns` is what the budget of numbers counts; by default the columns of the tables.
+    `columns` is what the budget of numbers counts; by default the columns of the tables. Members that are `alone` let
+    their own sums leave.
     """
     policy = policy or Policy()
-    view = View(dict(tables), policy)
+    view = View(dict(tables), policy, alone=alone)
     width = columns or pooled(tables).shape[1]
     sites = {name: Site(t) for name, t in tables.items()}
     view.gates = {name: Gate(policy, width) for name in tables}
@@ -117,7 +120,7 @@ def record(flow: Flow[Any], tables: Mapping[str, Table], policy: Policy | None =
 def _settled(view: View, sites: Mapping[str, Site], a: Ask) -> Verdict:
     designs = {name: s.design(a, view.policy.k) for name, s in sites.items()}
     view.part_in |= {name for name, d in designs.items() if d.n}
-    parts = [support_of(d) for d in designs.values()]
+    parts = [support_of(d, Policy(alone=name in view.alone)) for name, d in designs.items()]
     total = Support(*(np.sum([getattr(p, f) for p in parts], axis=0) for f in Support._fields))
     verdicts = [view.gates[name].settle(a, designs[name], total) for name in sites]
     for site in sites.values():

@@ -18,7 +18,7 @@ def reasons(home: Home, study: Study, manifest: Manifest, *, data: bool = True) 
 
     `data`: look at the records too. Who else takes part is known when the run starts.
     """
-    found = home.rules.against(study, manifest, date.today())
+    found = home.rules.against(study, manifest, date.today(), home.name)
     try:
         home.source(study.table)
         if data and not found:

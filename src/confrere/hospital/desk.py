@@ -225,7 +225,7 @@ class Desk:
         self._not_over(study)
         self.home.decided(study.hash)
         self.home.note_rules()
-        if why := self.home.rules.against(study, self._listed(study), date.today()):
+        if why := self.home.rules.against(study, self._listed(study), date.today(), self.home.name):
             raise Refused("; ".join(why))
 
     def _not_over(self, study: Study) -> None:
@@ -264,7 +264,7 @@ class Desk:
         session = Session(
             self.home.identity, self.home.name, roster, bytes.fromhex(study.hash), epoch, self._attempts
         )  # fmt: skip
-        gate = Gate(self.home.rules.gate(study), len(build.columns_of(built)), self._listed(study))
+        gate = Gate(self.home.rules.gate(study, self.home.name), len(build.columns_of(built)), self._listed(study))
         flow = supported(build.flow_of(study, built))
         lists = self.home.worklists
         memory = Memory(

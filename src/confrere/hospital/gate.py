@@ -9,7 +9,7 @@ No analysis knows a threshold. The rules and their origin:
 - cells, levels, both sides of an indicator, events and non-events: 0 or at least k people (k = 11, the rule for
   published cells of French health data);
 - pairs of columns: 0 or at least 5; effective number (sum a)^2/sum a^2 at least 11, and 5 in each hospital;
-- at least three hospitals that take part;
+- at least three hospitals that take part, and on either side of a mark; or members that let their own sums leave;
 - times at the finest by 30 days, and all distinct numbers at most a quarter of people x columns.
 """
 
@@ -59,6 +59,7 @@ class Policy:
     share: float = 0.25  # distinct numbers per people x columns
     parameters: float = 1 / 3  # columns of a design per person, network-wide
     own: bool = False  # the stricter scope: cells of this hospital alone rest on 0 or at least k people too
+    alone: bool = False  # this member lets sums over its own people leave, though few others or none add to them
     allow: frozenset[str] = field(default_factory=frozenset)  # disclosure classes approved for this study
 
     @property
@@ -78,9 +79,9 @@ class Policy:
 class Support(NamedTuple):
     """Counts of one design; hospitals add them, blinded from the coordinator. Shapes are public."""
 
-    here: Array  # (3,) people; 1 if this hospital takes part; 1 if its own cells are too small for its own rule
-    columns: Array  # (5, p) people: not 0; neither 0 nor 1; off the median here; of rarer values here. Hospitals
-    flags: Array  # (q,) people with the mark
+    here: Array  # (4,) people; 1 if it takes part, its own cells are too small for its own rule, it is not `alone`
+    columns: Array  # (4 + 4, p) people: not 0; neither 0 nor 1; off the median here; of rarer values here. `behind`
+    flags: Array  # (1 + 4, q) people with the mark; `behind`
     pairs: Array  # (p + q, p + q) people with both
     sizes: Array  # (2, p + q + 1) sums of |a| and of a^2: columns off their median, marks, the case weights
     cells: Array  # (all cells,) people per cell, the partitions one after the other
@@ -95,14 +96,18 @@ def support_of(design: Design, policy: Policy | None = None) -> Support:
     weights = design.weights
     columns = [_column(np.ascontiguousarray(column), weights) for column in x.T]
     marked = [_sizes(mark.astype(float), weights) for mark in flags]
+    alone = policy is not None and policy.alone
     counts = [np.bincount(c.index + 1, minlength=int(np.prod(c.shape)) + 1)[1:] for _, c in ordered(design)]
-    about = np.array([about for about, _ in columns]).reshape(-1, 5).T
+    about = np.array([about for about, _ in columns]).reshape(-1, 4).T
     marks = np.array([float(np.count_nonzero(mark)) for mark in flags])
+    behind = [
+        np.array([_behind(n, present, alone) for present in counted]).reshape(-1, 4).T for counted in (about[0], marks)
+    ]
     objects = policy is not None and policy.own and _objects(design, about, marks, counts, policy)
     return Support(
-        np.array([n, 1.0 if n else 0.0, float(objects)]),
-        about,
-        marks,
+        np.array([n, float(n > 0), float(objects), float(n > 0 and not alone)]),
+        np.vstack([about, behind[0]]),
+        np.vstack([marks, behind[1]]),
         _meetings(x, flags),
         np.array([*(size for _, size in columns), *marked, _sizes(np.ones(n), weights)]).T,
         np.concatenate([*counts, []]).astype(float),
@@ -123,6 +128,12 @@ def _objects(design: Design, columns: Array, marks: Array, counts: Sequence[Ints
     return bool(policy.few(n)) or any(policy.few(np.asarray(part)).any() for part in (*sides, *cells))
 
 
+def _behind(n: int, present: float, alone: bool) -> tuple[float, ...]:
+    """Whether this hospital has people with, and without, a mark; and the same if its sums may not leave alone."""
+    sides = float(present > 0), float(present < n)
+    return (*sides, *(0.0 if alone else side for side in sides))
+
+
 def _sides(n: float, present: float, other: float, off: float, rarer: float) -> tuple[float, ...]:
     """People on each side of a column: of three values, n, the sum and the sum of squares give how many have each."""
     return (present, n - present) if other == 0 else (present, off, rarer)
@@ -132,7 +143,7 @@ def _column(column: Array, weights: Array | None) -> tuple[tuple[float, ...], tu
     """Of one column (n,): its part of `Support.columns`, and of `sizes`."""
     n, present, middle = column.size, int(np.count_nonzero(column)), _median(column)
     off = column - middle
-    about = (present, present - int(np.count_nonzero(column == 1)), np.count_nonzero(off), _rarer(column), present > 0)
+    about = (present, present - int(np.count_nonzero(column == 1)), np.count_nonzero(off), _rarer(column))
     return tuple(float(v) for v in about), _sizes(off, weights) if n else (0.0, 0.0)
 
 
@@ -196,7 +207,7 @@ def spent_on(design: Design, support: Support) -> int:
 def judge(design: Design, total: Support, policy: Policy) -> Verdict:
     """The rules of support on the network's totals: a verdict, the same at every hospital, or a `Violation`."""
     n, hospitals = int(total.here[0]), int(total.here[1])
-    if hospitals < policy.hospitals:
+    if hospitals < policy.hospitals and (total.here[3] or not hospitals):
         raise Violation(
             f"{hospitals} hospitals have at least {policy.k} people for this; a sum needs {policy.hospitals}. "
             f"Invite more hospitals, or ask about more people"
@@ -222,10 +233,11 @@ def judge(design: Design, total: Support, policy: Policy) -> Verdict:
     n -= sum(int(tables[name][grids[name] < 0].sum()) for name, c in ordered(design) if c.rule == "drop")
     # one reason alone would follow from the others where the people of all are told elsewhere
     told = _suppress("left out", total.left_out[None], policy)[0] >= 0
-    left = {
+    counts = {
         reason: int(count) if shown else None
         for reason, count, shown in zip(sorted(design.left_out), total.left_out, told, strict=True)
     }
+    left = tuple((reason, counts[reason]) for reason in design.left_out)
     if any(c.rule in ("require", "combine") for _, c in ordered(design)):
         n = 0  # not yet the people of any answer: some may be left out
     return Verdict(n, hospitals, grids, left, int(policy.share * n * max(1, len(design.columns))), policy.least)
@@ -233,22 +245,32 @@ def judge(design: Design, total: Support, policy: Policy) -> Verdict:
 
 def _columns(design: Design, total: Support, policy: Policy) -> None:
     n = total.here[0]
-    for name, (present, other, off, rarer, hospitals) in zip(design.names, total.columns.T, strict=True):
+    for name, (present, other, off, rarer, *behind) in zip(design.names, total.columns.T, strict=True):
         if any(policy.few(side) for side in _sides(n, present, other, off, rarer)):
             raise Violation(
                 f"column {name!r} rests on fewer than {policy.k} people on one side. Leave it out or merge its levels"
             )
-        if other == 0 and 0 < hospitals < policy.hospitals and "per_hospital" not in policy.allow:
+        if other == 0:
+            _hospitals(f"column {name!r}", behind, policy)
+
+
+def _hospitals(what: str, behind: Sequence[float], policy: Policy) -> None:
+    """On either side of a mark stand enough hospitals, or only such as let their own sums leave; or nobody."""
+    if "per_hospital" in policy.allow:
+        return
+    for side, hospitals, bound in (("", behind[0], behind[2]), ("without it ", behind[1], behind[3])):
+        if 0 < hospitals < policy.hospitals and bound:
             raise Violation(
-                f"column {name!r} has people in {hospitals:g} hospitals only; a sum needs {policy.hospitals}. "
-                f"Leave it out or merge its levels"
+                f"{what} has people {side}in {hospitals:g} hospitals only; a sum needs {policy.hospitals}. Leave it "
+                f"out or merge its levels"
             )
 
 
 def _flags(design: Design, total: Support, policy: Policy) -> None:
-    for name, count in zip(sorted(design.flags), total.flags, strict=True):
+    for name, (count, *behind) in zip(sorted(design.flags), total.flags.T, strict=True):
         if policy.few(count) or policy.few(total.here[0] - count):
             raise Violation(f"fewer than {policy.k} people are on one side of {name!r}. Ask about more people")
+        _hospitals(repr(name), behind, policy)
 
 
 def _pairs(design: Design, total: Support, policy: Policy) -> None:

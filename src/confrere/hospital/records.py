@@ -19,7 +19,6 @@ from confrere.hospital.differencing import HOSPITALS, alone
 from confrere.hospital.populations import Cohort, Here, cohorts_of
 from confrere.study import build
 from confrere.study.file import Study
-from confrere.study.ground import LEFT
 from confrere.study.omop import PERSON
 from confrere.study.recruitment import STATUSES, Look
 
@@ -64,16 +63,14 @@ def records(home: Home, study: Study, without: Sequence[str] = ()) -> Records:
     built, source = build.analyses(study), home.source(study.table)
     k = max(study.k, home.rules.k)
     opposed = home.oppositions.digest(study.purpose)  # before anybody is looked up: who opposes meanwhile stops the run
-    omop = people.asked(study, built) and not _is_table(source)
+    omop = people.asked(study, built) and not sources.is_table(source)
     left, ids = _left(home, study, source, k, omop)
     if omop:
         table = people.people(source.path, study, built, home.name, left.everyone)
         who: Sequence[str | None] = table.frame[PERSON].tolist()
     else:
         given = Without(source, source.person, left.everyone) if source.person else source
-        left_column = [LEFT] if study.ground.reasons else []
-        table = sources.read(given, [*build.sourced(built), *left_column], study.schema, study.person, home.name)
-        table = replace(table, reasons=study.ground.reasons)
+        table = people.table(given, build.sourced(built), study, home.name)
         who = sources.texts(given, [source.person], home.name)[source.person] if source.person else ()
     table = _noted(home, table, build.looks_of(built), study.person or PERSON)
     members = tuple(n for n in home.members if n not in without)
@@ -122,13 +119,6 @@ def _unnamed(home: Home, table: str) -> bool:
     """
     begun = (r.study for r in home.studies.all() if (home.path / "runs" / r.study / "asked").exists())
     return any(home.studies.study(study).table == table for study in begun)
-
-
-def _is_table(source: Source) -> bool:
-    """Whether a source is one table of people, made of OMOP records by others: a file, but no DuckDB file whose tables
-    are the data model's."""
-    path = Path(source.path)
-    return source.table is not None or (path.suffix.lower() not in ("", *sources.DUCKDB) and path.is_file())
 
 
 def _hash(table: Table) -> str:

@@ -4,6 +4,7 @@
     methods = ["cox", ...]      what may be asked; a method that is not named is refused
     columns.breast = ["age"]    of each table what may be read; "*" stands for all of them
     allow = []                  disclosure classes that studies may ask for
+    alone = []                  ids of studies under which sums over the people of this member alone may leave
     parameters = 0.33           columns of a model per person, at most
     rounds = 2000               of one study
     megabytes = 100             that leave under one study
@@ -46,6 +47,7 @@ class Rules:
     methods: tuple[str, ...] = ()
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     allow: tuple[str, ...] = ()
+    alone: tuple[str, ...] = ()
     parameters: float = 1 / 3
     rounds: int = 2000
     megabytes: float = 100.0
@@ -98,10 +100,12 @@ class Rules:
         """Changes whenever a rule does."""
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
 
-    def gate(self, study: Study) -> Policy:
-        """The gate's thresholds under a study: the stricter of both."""
+    def gate(self, study: Study, name: str = "") -> Policy:
+        """The gate's thresholds under a study, of the member of this name: the stricter of both."""
         allow = frozenset(study.allow) & frozenset(self.allow)
-        return Policy(k=max(study.k, self.k), allow=allow, parameters=self.parameters, own=self.scope == "own")
+        alone = name in study.alone and study.id in self.alone
+        own = self.scope == "own"
+        return Policy(k=max(study.k, self.k), allow=allow, parameters=self.parameters, own=own, alone=alone)
 
     def open(self, now: datetime) -> bool:
         """Whether asks are answered at this time."""
@@ -110,9 +114,15 @@ class Rules:
         days, start, end = _hours(self.hours) or (range(0), "", "")
         return now.weekday() in days and start <= f"{now:%H:%M}" < end
 
-    def against(self, study: Study, manifest: Manifest, today: date) -> list[str]:
-        """Every reason why these rules forbid a study, in words for its steward; none if they do not."""
-        return [*self._about(study, today), *self._names(study, manifest), *self._sizes(manifest)]
+    def against(self, study: Study, manifest: Manifest, today: date, name: str = "") -> list[str]:
+        """Every reason why these rules of the member `name` forbid a study, in words for its steward; or none."""
+        found = [*self._about(study, today), *self._names(study, manifest), *self._sizes(manifest)]
+        if name in study.alone and study.id not in self.alone:
+            found.append(
+                f"it asks that sums over the people of this hospital alone may leave, and `alone` does not name "
+                f"{study.id}; add it there if you accept what it means"
+            )
+        return found
 
     def _about(self, study: Study, today: date) -> Iterator[str]:
         for key in self.require:
@@ -153,6 +163,7 @@ def _hours(text: str) -> tuple[range, str, str] | None:
 
 _KINDS: Final[Mapping[str, Any]] = {
     "k": int, "methods": tuple[str, ...], "columns": dict[str, tuple[str, ...]], "allow": tuple[str, ...],
+    "alone": tuple[str, ...],
     "parameters": float, "rounds": int, "megabytes": float, "hours": str, "scope": str, "require": tuple[str, ...],
     "worklist_days": int,
 }  # fmt: skip

@@ -39,7 +39,7 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "study": ("id", "title", "purpose", "legal_basis", "people", "ends"),
     "data": ("table", "person", "time_unit", "time_step", "horizon", "missing", "columns", *omop.KEYS),
     "data.columns": ("levels", "range", "unit"),
-    "disclosure": ("allow", "k"),
+    "disclosure": ("allow", "alone", "k"),
     target_trial.TABLE: target_trial.KEYS,
 }
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -84,6 +84,7 @@ class Study:
     missing: str = "complete"
     schema: Schema = field(default_factory=Schema)
     allow: tuple[str, ...] = ()
+    alone: tuple[str, ...] = ()  # members whose own sums may leave, such as a trial's sponsor
     k: int = K
     legal_basis: str = ""
     people: tuple[str, ...] = ()
@@ -99,7 +100,8 @@ class Study:
         return {
             "study": about | {key: value for key, value in stated.items() if value},
             "data": {**data, "missing": self.missing, "columns": self.schema.to_dict()},
-            "disclosure": {"allow": sorted(self.allow), "k": self.k},
+            "disclosure": {"allow": sorted(self.allow), "k": self.k}
+            | ({"alone": sorted(self.alone)} if self.alone else {}),
             "analysis": [
                 {"name": a.name, "method": a.method, "group": list(a.group), **a.settings} for a in self.analyses
             ],
@@ -116,7 +118,8 @@ class Study:
     @property
     def ground(self) -> Ground:
         """What all its analyses stand on: levels, unit and ladder of times."""
-        times = [t for spec in self.analyses for t in (*spec.settings.get("times", ()), spec.settings.get("tau"))]
+        ends = ("tau", "grace")
+        times = [t for a in self.analyses for t in (*a.settings.get("times", ()), *map(a.settings.get, ends))]
         marks = tuple(sorted({float(t) for t in times if isinstance(t, int | float)}))
         made = Ground(
             self.schema,
@@ -144,8 +147,8 @@ class Study:
         return tuple(sorted(names))
 
 
-def read(path: str | Path) -> Study:
-    """The study in a file. Raises StudyError: missing, not UTF-8, not TOML, or not a study."""
+def read(path: str | Path, *, bare: bool = False) -> Study:
+    """The study in a file; a `bare` one may be without analyses. StudyError: missing, not UTF-8, not TOML, no study."""
     path = Path(path)
     try:
         raw = path.read_bytes()
@@ -158,23 +161,23 @@ def read(path: str | Path) -> Study:
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         raise StudyError(f"{path}, line {line}: not UTF-8; save the file with the encoding UTF-8") from error
-    return parse(text, str(path))
+    return parse(text, str(path), bare=bare)
 
 
-def parse(text: str, where: str = "study") -> Study:
+def parse(text: str, where: str = "study", *, bare: bool = False) -> Study:
     """The study in a TOML text; `where` names it in messages. Raises StudyError."""
     try:
         content = tomllib.loads(text.replace("\r\n", "\n"))
     except tomllib.TOMLDecodeError as error:
         raise StudyError(f"{where} is not valid TOML: {error}. Texts stand in quotes, lists in [ ]") from error
-    return _Reader(text, where).study(content)
+    return _Reader(text, where, bare).study(content)
 
 
 class _Reader:
     """Checks the content of one study file, and says where it went wrong."""
 
-    def __init__(self, text: str, where: str) -> None:
-        self.text, self.where = text, where
+    def __init__(self, text: str, where: str, bare: bool) -> None:
+        self.text, self.where, self.bare = text, where, bare
 
     def study(self, content: dict[str, Any]) -> Study:
         self.keys("", content)
@@ -196,6 +199,7 @@ class _Reader:
             time_unit=unit, time_step=step, horizon=horizon,
             missing=self.one_of("data", data, "missing", ("complete",), "complete"),
             schema=people.declared(schema) if people else schema, allow=allow, k=k, omop=people,
+            alone=tuple(sorted(set(self.value("disclosure", disclosure, "alone", tuple[str, ...], ())))),
             legal_basis=self.value("study", about, "legal_basis", str, ""),
             people=self.value("study", about, "people", tuple[str, ...], ()),
             ends=self.value("study", about, "ends", date | None, None),
@@ -248,6 +252,8 @@ class _Reader:
 
     def analyses(self, content: dict[str, Any]) -> tuple[Spec, ...]:
         listed = content.get("analysis")
+        if listed is None and self.bare:
+            return ()
         if not isinstance(listed, list) or not listed or not all(isinstance(item, dict) for item in listed):
             raise self.error("", "analysis", "a study has one [[analysis]] or more (in double brackets)")
         groups = self.groups(self.table(content, "groups", required=False))

@@ -25,7 +25,11 @@ def written(study: Study) -> str:
     for kind in TABLES:
         tables = study.omop.plain.get(kind, {}) if study.omop else {}
         parts += [_table(f"[{kind}.{_word(name)}]", said) for name, said in tables.items()]
-    asked = {"allow": list(study.allow) or None, "k": None if study.k == K else study.k}
+    asked = {
+        "allow": list(study.allow) or None,
+        "alone": list(study.alone) or None,
+        "k": None if study.k == K else study.k,
+    }
     if any(asked.values()):
         parts.append(_table("[disclosure]", asked))
     parts += [_table("[target_trial]", study.target_trial.to_dict())] if study.target_trial else []

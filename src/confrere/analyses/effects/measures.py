@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import stats
 
 from confrere.analyses.finding import Record, coefficients
 from confrere.errors import ModelError
 from confrere.rounds import Array
 
+Z = float(stats.norm.ppf(0.975))
 BY_FAMILY = {
     "gaussian": ("mean difference",),
     "binomial": ("risk difference", "risk ratio", "odds ratio"),
@@ -48,3 +50,17 @@ def _effect(measure: str, mean: Array, vcov: Array) -> Record:
         scaled, slope = np.log(mean), 1 / mean
     along = slope * np.array([-1.0, 1.0])
     return record(measure, float(scaled[1] - scaled[0]), float(np.sqrt(along @ vcov @ along)))
+
+
+def fieller(mean: Array, vcov: Array) -> tuple[float, float] | None:
+    """Fieller's 95 % limits of the ratio mean[1] / mean[0]; None where mean[0] may be 0, and there are none.
+
+    They are the B at which mean[1] - B mean[0] is no longer told from 0. Source: Fieller, JRSS B 1954;16:175.
+    """
+    a = mean[0] ** 2 - Z**2 * vcov[0, 0]
+    b = mean[0] * mean[1] - Z**2 * vcov[0, 1]
+    c = mean[1] ** 2 - Z**2 * vcov[1, 1]
+    root = b**2 - a * c
+    if a <= 0 or root < 0:
+        return None
+    return float((b - np.sqrt(root)) / a), float((b + np.sqrt(root)) / a)

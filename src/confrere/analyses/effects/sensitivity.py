@@ -25,13 +25,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
+from confrere.analyses.effects.measures import fieller
 from confrere.analyses.finding import Citation, Finding, Record
 from confrere.rounds import Array
 
 RARE = 0.15  # the share of people with the outcome under which odds and hazard ratios stand for risk ratios
-Z = float(stats.norm.ppf(0.975))
 VANDERWEELE = Citation(
     "VanderWeele TJ, Ding P. Sensitivity analysis in observational research: introducing the E-value. Ann Intern Med "
     "2017;167:268-274",
@@ -156,13 +155,9 @@ def _hazard(ratio: Array) -> Array:
 
 
 def _fieller(mean: Array, vcov: Array) -> Ratio:
-    """The ratio of two means, with Fieller's limits: B such that (mu_1 - B mu_0)^2 = z^2 var(mu_1 - B mu_0)."""
-    a = mean[0] ** 2 - Z**2 * vcov[0, 0]
-    b = mean[0] * mean[1] - Z**2 * vcov[0, 1]
-    c = mean[1] ** 2 - Z**2 * vcov[1, 1]
-    root = b**2 - a * c
-    low, high = (0.0, np.inf) if a <= 0 or root < 0 else ((b - np.sqrt(root)) / a, (b + np.sqrt(root)) / a)
-    return Ratio(float(mean[1] / mean[0]), max(float(low), 0.0), float(high), "ratio of the means")
+    """The ratio of two means that are positive, with Fieller's limits: 0 and infinite where there are none."""
+    low, high = fieller(mean, vcov) or (0.0, np.inf)
+    return Ratio(float(mean[1] / mean[0]), max(low, 0.0), high, "ratio of the means")
 
 
 def _is_ratio(effect: Record) -> bool:

@@ -180,8 +180,7 @@ class Cuts:
 
 def told(analysis: Any) -> tuple[str, ...]:
     """The words for the sets of people that an analysis tells about; known without data."""
-    own = analysis.selecting if hasattr(analysis, "selecting") else [c.text for c in _cuts(analysis)]
-    return (*_target(analysis), *own)
+    return (*_target(analysis), *getattr(analysis, "selecting", ()), *(c.text for c in _cuts(analysis)))
 
 
 def _target(analysis: Any) -> tuple[str, ...]:
@@ -220,7 +219,6 @@ def _digits(analyses: Sequence[Any], frame: Any) -> Iterator[_Digit]:
             steps = [who for _, _, who in analysis.selected(frame)]
             inside = {text: np.arange(len(steps) + 1) > j for j, text in enumerate(analysis.selecting)}
             yield _Digit(np.sum(steps, axis=0, dtype=np.int64), len(steps) + 1, inside)
-            continue
         if not getattr(analysis, "formula", ""):
             continue
         model = model_of(analysis.formula, analysis.ground)

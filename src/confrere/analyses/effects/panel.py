@@ -1,0 +1,106 @@
+"""People over several periods, and since when each is treated: what differences in differences are computed from.
+
+A hospital's table has one row per person, with a column for the outcome of each period: who contributes to several
+periods still is one person to the gate, whatever is computed. People fall into groups by the first period at or before
+which their treatment begins; whoever begins after the last period, or never (an empty field), belongs to the group of
+the never treated. Who is treated by the first period has no time before, and is not in the panel.
+
+Every two groups differ by 0 or at least k people, and so does everything that sums over groups: comparisons of one
+group with several others, of which the same people may be controls many times over, tell nobody apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from confrere.analyses.glm import Glm
+from confrere.analyses.outcomes import Cases
+from confrere.rounds import Array, Cells, Design, Ints, People, register
+from confrere.study.ground import Ground, complete, design_of, model_of, narrowed
+
+if TYPE_CHECKING:
+    from confrere.analyses.effects.difference_in_differences import DifferenceInDifferences
+
+FIRST = "treated from the first period on"
+ELSEWHERE = "in a group that is not compared"
+
+
+class Panel(NamedTuple):
+    """A hospital's people: terms (n, p), outcomes by period (n, T), and group (n,): a period's place, T for never."""
+
+    x: Array
+    y: Array
+    group: Ints
+
+
+class Comparison(NamedTuple):
+    """A group, and the groups that are its controls: places of periods; public."""
+
+    group: int
+    controls: tuple[int, ...]
+
+
+def groups_of(frame: Any, treated_from: str, periods: tuple[float, ...]) -> Ints:
+    """The group (N,) of everybody: the place of the first period at or after `treated_from`; len(periods) for never.
+
+    Raises DataError where there is no such column, or no numbers in it.
+    """
+    began = numbers(frame, treated_from)
+    # what is missing is sorted behind all numbers
+    return np.asarray(np.searchsorted(np.array(periods), began, side="left"), dtype=np.int64)
+
+
+def numbers(frame: Any, name: str) -> Array:
+    """A column of numbers (N,), NaN where a field is empty. DataError: there is no such column, or text in it."""
+    complete(frame, (name,))
+    value = model_of(f"{name} ~ 1", Ground()).evaluate(frame).value
+    return np.zeros(len(frame)) if value is None else value
+
+
+def panel(people: People, of: DifferenceInDifferences) -> Design:
+    """The design of a panel: terms, outcomes of all periods and group; its data are a `Panel`.
+
+    Raises DataError where a column is not in the table.
+    """
+    frame = people.table.frame
+    made = design_of(people, of.formula, of.about)
+    y = np.column_stack([numbers(frame, name) for name in of.outcomes])[made.rows]
+    group = groups_of(frame, of.treated_from, of.periods)[made.rows]
+    made = replace(made, data=Panel(made.data.x, y, group), columns=tuple(sorted({*made.columns, *of.reads})))
+    made = narrowed(made, group > 0, FIRST)
+    data: Panel = made.data
+    marks = [data.group == j for j in range(1, len(of.periods) + 1)]
+    named = [*(f"treated from {p:g}" for p in of.periods[1:]), "never treated"]
+    cells = {**made.cells, "groups": Cells(data.group - 1, (1, len(of.periods)))}
+    x = np.column_stack([data.x, data.y, *marks]).astype(float)
+    return replace(made, x=x, names=(*made.names, *of.outcomes, *named), cells=cells)
+
+
+@register("_adopted")
+@dataclass(frozen=True)
+class Adopted(Glm):
+    """The propensity of being in the group of a comparison and not among its controls; made by `adopted`."""
+
+    of: DifferenceInDifferences | None = None
+    among: Comparison = Comparison(0, ())
+
+    def design(self, people: People) -> Design:
+        """Raw terms, and who is in the group."""
+        if self.of is None:
+            raise TypeError("an adoption model needs to know of what: use adopted")
+        made = panel(people, self.of)
+        made = narrowed(made, np.isin(made.data.group, (self.among.group, *self.among.controls)), ELSEWHERE)
+        x, own = made.data.x, made.data.group == self.among.group
+        cases = Cases(x, own.astype(float), np.ones(made.n), np.zeros(made.n))
+        cells = {name: c for name, c in made.cells.items() if name != "groups"}
+        names = made.names[: x.shape[1]]
+        return replace(made, data=cases, x=x, names=names, flags={"outcome": own}, cells=cells)
+
+
+def adopted(of: DifferenceInDifferences, among: Comparison) -> Adopted:
+    """The propensity model of a comparison."""
+    ground: Ground = of.about
+    return Adopted(of.formula, "binomial", ground=ground, of=of, among=among)

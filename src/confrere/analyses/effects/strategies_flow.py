@@ -1,0 +1,272 @@
+"""The rounds of two strategies with a grace period, and their finding (`clone_censor_weight`).
+
+The grid of times; who starts and leaves when; both models of starting, side by side; weighted events and times at risk
+of the arms, which make all values (`even_hazards`); their derivatives by the models; products of influences.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from confrere.analyses.effects import measures
+from confrere.analyses.effects.clone_censor_weight import CloneCensorWeight
+from confrere.analyses.effects.even_hazards import Arms, Value
+from confrere.analyses.effects.influence import Lean, lean_of
+from confrere.analyses.effects.means import few
+from confrere.analyses.effects.nuisance import Learned, learned
+from confrere.analyses.effects.starting import Clock, Rates
+from confrere.analyses.effects.strategies import Counts, Grid, Slopes, Strategies, Weighing, having_started
+from confrere.analyses.finding import Caution, Citation, Finding, Record, attrition, coefficients, count
+from confrere.analyses.ladder import ladder
+from confrere.analyses.newton import Curve, Objective, Peak, Slope, maximise
+from confrere.analyses.scaling import Standard, standard
+from confrere.errors import ModelError
+from confrere.rounds import Array, Flow, Verdict, ask, support, together
+from confrere.study.ground import model_of
+
+STRATEGIES = ("not within the grace period", "within the grace period")
+PER_CELL = 40  # numbers of the budget for each cell of the ladder
+WORTH = 0.5  # of the information: below it, weights are said to be extreme
+HERNAN = Citation(
+    "Hernan MA. How to estimate the effect of treatment duration on survival outcomes using observational data. BMJ "
+    "2018;360:k182",
+    "10.1136/bmj.k182",
+)
+CAIN = Citation(
+    "Cain LE, Robins JM, Lanoy E, Logan R, Costagliola D, Hernan MA. When to start treatment? A systematic approach to "
+    "the comparison of dynamic regimes using observational data. Int J Biostat 2010;6(2):18",
+    "10.2202/1557-4679.1212",
+)
+MARINGE = Citation(
+    "Maringe C, Benitez Majano S, Exarchakou A, et al. Reflection on modern methods: trial emulation in the presence "
+    "of immortal-time bias. Int J Epidemiol 2020;49:1719-1729",
+    "10.1093/ije/dyaa057",
+)
+
+
+class Values(NamedTuple):
+    """What is read off the arms, and the covariance (k, k) of these: risks by time and arm, means by arm, log ratio."""
+
+    values: list[Value]
+    vcov: Array
+
+    def difference(self, one: int) -> tuple[float, float]:
+        """The value at place `one` + 1 less that at `one`, and its standard error."""
+        v = self.vcov[one : one + 2, one : one + 2]
+        return self.values[one + 1].value - self.values[one].value, float(np.sqrt(v[0, 0] + v[1, 1] - 2 * v[0, 1]))
+
+
+class Found(NamedTuple):
+    """All that a finding is made of."""
+
+    verdict: Verdict
+    grid: Grid
+    counts: Counts
+    weights: Array  # (2, 2)
+    starting: tuple[Peak, Standard]
+    started: Learned
+    arms: Arms
+    read: Values
+
+
+def estimated(of: CloneCensorWeight) -> Flow[Finding]:
+    """The flow of two strategies with a grace period."""
+    steps = Strategies(of)
+    first = yield from support(steps.design)
+    edges = _edges(of, first.budget)
+    verdict = yield from support(steps.table, edges)
+    grid = _grid(of, edges, verdict)
+    moments = yield from ask(steps.moments)
+    names = model_of(of.formula, of.ground).names
+    z = standard(moments, names)
+    counts = yield from ask(steps.counted, grid)
+    _check(counts, verdict)
+    clock = _clock(grid, counts)
+    peak, started = yield from together(
+        _starting(steps, clock, z, names), learned(having_started(of), "the model of having started")
+    )
+    rates = Rates(clock, z, tuple(peak.beta.tolist()))
+    by = Weighing(rates, started.model)
+    totals = yield from ask(steps.totals, grid, by)
+    arms = Arms(totals.events.value, totals.risk.value, np.array(grid.edges))
+    values = _values(of, arms)
+    slopes = Slopes(
+        tuple(tuple(v.events.ravel().tolist()) for v in values), tuple(tuple(v.risk.ravel().tolist()) for v in values)
+    )
+    got = yield from ask(steps.derivatives, grid, by, slopes)
+    inverse = np.linalg.inv(peak.information)
+    lean = Lean(tuple(tuple(row) for row in (got.starting.value @ inverse).tolist()), (0.0,) * len(values))
+    squares = yield from ask(steps.squares, grid, by, slopes, (lean, lean_of(started, got.started.value)))
+    read = Values(values, squares.second.value)
+    return _finding(of, Found(verdict, grid, counts, totals.weights.value, (peak, z), started, arms, read))
+
+
+def _edges(of: CloneCensorWeight, budget: int) -> tuple[float, ...]:
+    """Right edges of the ladder until the horizon, the end of the grace period among them."""
+    made = ladder(of.about, of.horizon, max(6, budget // PER_CELL))
+    return tuple(e for e in made if e <= of.horizon)
+
+
+def _grid(of: CloneCensorWeight, edges: tuple[float, ...], verdict: Verdict) -> Grid:
+    """The merged cells. ModelError where too few people leave on either side of the end of the grace period."""
+    merged = verdict.grids["events"]
+    if (merged < 0).any():
+        raise ModelError(
+            "too few people of those who start within the grace period, or of the others, have the event: ask about "
+            "more people, or for a later time"
+        )
+    last = [*np.flatnonzero(np.diff(merged[0])), len(edges) - 1]  # the last cell of the ladder in each merged cell
+    right = [edges[int(i)] for i in last]
+    if of.grace not in right:
+        raise ModelError(
+            f"few people leave or have the event before, or after, {of.grace:g}: the grace period cannot be told from "
+            f"what follows. Choose a longer or shorter one, a later last time, or ask about more people"
+        )
+    return Grid((0.0, *right), right.index(of.grace) + 1)
+
+
+def _check(counts: Counts, verdict: Verdict) -> None:
+    """Some start within the grace period, some do not, and events are in both."""
+    early = float(counts.started.value.sum())
+    if not 0 < early < verdict.n:
+        who = "nobody starts" if early <= 0 else "everybody starts"
+        raise ModelError(f"{who} within the grace period: there is nothing to compare. Check the column of starts")
+    if not counts.events.value.sum():
+        raise ModelError("nobody has the event: check its column, or name a later time", about="no-events")
+
+
+def _clock(grid: Grid, counts: Counts) -> Clock:
+    """The cells in which somebody starts, and the logarithms of their rates over everybody."""
+    starts, waiting = counts.started.value[1], counts.waiting.value
+    some = [j for j in range(grid.grace) if starts[j] > 0]
+    left, right = grid.edges[:-1], grid.edges[1:]
+    if not waiting[some].all():
+        raise ModelError("everybody starts at time zero: there is no grace period. Use method = 'effect'")
+    base = np.log(starts[some] / waiting[some])
+    return Clock(tuple(left[j] for j in some), tuple(right[j] for j in some), tuple(base.tolist()))
+
+
+def _starting(steps: Strategies, clock: Clock, z: Standard, names: tuple[str, ...]) -> Flow[Peak]:
+    """The fit of the model of starting."""
+
+    def slope(beta: tuple[float, ...]) -> Flow[Slope]:
+        return ask(steps.slope, beta, clock, z)
+
+    def curve(beta: tuple[float, ...]) -> Flow[Curve]:
+        return ask(steps.curve, beta, clock, z)
+
+    named = (*(f"starts by {right:g}" for right in clock.right), *names)
+    return (yield from maximise(np.zeros(len(named)), Objective(slope, curve, named)))
+
+
+def _values(of: CloneCensorWeight, arms: Arms) -> list[Value]:
+    """Risks by time and arm, means by arm, and the log hazard ratio."""
+    risks = [arms.risk_at(a, t) for t in of.times for a in (0, 1)]
+    return [*risks, *(arms.mean_until(a, of.until) for a in (0, 1)), arms.log_hazard_ratio()]
+
+
+# The finding --------------------------------------------------------------------------------------------------
+
+
+def _finding(of: CloneCensorWeight, f: Found) -> Finding:
+    """Effects, risks, means, curves, arms, models."""
+    read = f.read
+    se = np.sqrt(np.diag(read.vcov))
+    tables: dict[str, list[Record]] = {
+        "effects": _effects(of, read),
+        "arms": _arms(f),
+        "risks": [
+            {"group": STRATEGIES[i % 2], "time": float(of.times[i // 2]), **_limits(read.values[i].value, se[i])}
+            for i in range(2 * len(of.times))
+        ],
+        "rmst": [
+            {"group": STRATEGIES[a], "tau": of.until, **_limits(read.values[i].value, se[i])}
+            for a, i in enumerate(range(2 * len(of.times), 2 * len(of.times) + 2))
+        ],
+        "strategy_curve": _curve(f),
+        "starting": _coefficients(of, f),
+        "started": f.started.coefficients,
+        "attrition": attrition(f.verdict),
+    }  # fmt: skip
+    counted = f.counts.events.value.sum()
+    facts = {"grace": of.grace, "horizon": of.horizon, "cells": len(f.grid.edges) - 1}
+    notes = (
+        f"Hazards are taken to be even within {len(f.grid.edges) - 1} cells of time, {f.grid.grace} of them in the "
+        f"grace period; times at risk within a cell are exact.",
+    )
+    return Finding(
+        "clone_censor_weight", f.verdict.n, f.verdict.hospitals, tables, events=round(counted), facts=facts,
+        arrays={"vcov": read.vcov}, notes=notes, warnings=_cautions(f), cite=(HERNAN, CAIN, MARINGE),
+    )  # fmt: skip
+
+
+def _limits(value: float, se: float) -> Record:
+    (made,) = coefficients([""], np.array([value]), np.array([se]))
+    return {key: made[key] for key in ("estimate", "std_error", "conf_low", "conf_high")}
+
+
+def _effects(of: CloneCensorWeight, read: Values) -> list[Record]:
+    """The hazard ratio, differences and ratios of risks at times, the difference of means."""
+    last = len(read.values) - 1
+    made = [measures.record("hazard ratio", read.values[last].value, float(np.sqrt(read.vcov[last, last])))]
+    for i, t in enumerate(of.times):
+        both = slice(2 * i, 2 * i + 2)
+        risk = np.array([v.value for v in read.values[both]])
+        which = ["risk difference", *(["risk ratio"] if risk.min() > 0 else [])]
+        made += [_at(r, t) for r in measures.effects(which, risk, read.vcov[both, both])]
+    return [*made, _at(measures.record("RMST difference", *read.difference(2 * len(of.times))), of.until)]
+
+
+def _at(record: Record, time: float) -> Record:
+    return {"measure": record.pop("measure"), "time": float(time), **record}
+
+
+def _arms(f: Found) -> list[Record]:
+    """By strategy: who follows it until the end, events that count in it, what weights are worth after the grace."""
+    early, k = float(f.counts.started.value.sum()), f.verdict.k
+    within = slice(0, f.grid.grace)
+    others, own = f.counts.events.value
+    events = others.sum(), own.sum() + others[within].sum()
+    people = f.verdict.n - early, early
+    worth = f.weights[:, 0] ** 2 / f.weights[:, 1]
+    return [
+        {"arm": arm, "n": round(people[a]), "effective_n": float(worth[a]), **count("events", float(events[a]), k)}
+        for a, arm in enumerate(STRATEGIES)
+    ]
+
+
+def _curve(f: Found) -> list[Record]:
+    """The probability of no event at the end of each cell."""
+    return [
+        {"group": arm, "time": float(t), "estimate": f.arms.survival(a, float(t))}
+        for a, arm in enumerate(STRATEGIES)
+        for j, t in enumerate(f.grid.edges[1:])
+        if (f.arms.risk[a][: j + 1] > 0).all()
+    ]
+
+
+def _coefficients(of: CloneCensorWeight, f: Found) -> list[Record]:
+    """The terms of the model of starting, as hazard ratios of starting."""
+    peak, z = f.starting
+    names = model_of(of.formula, of.ground).names
+    sd, terms = np.array(z.sd), slice(len(peak.beta) - len(names), None)
+    se = np.sqrt(np.diag(np.linalg.inv(peak.information)))[terms]
+    return coefficients(names, peak.beta[terms] / sd, se / sd, exponent="hazard_ratio")
+
+
+def _cautions(f: Found) -> tuple[Caution, ...]:
+    """Few events in an arm, and arms that a few people carry."""
+    events = f.counts.events.value.sum(axis=1)
+    said = few(events)
+    # people who are in an arm after the grace period, against what their weights are worth
+    stay = f.started.n * np.array([1 - f.started.share, f.started.share])
+    share = f.weights[:, 0] ** 2 / f.weights[:, 1] / stay
+    if share.min() < WORTH:
+        text = (
+            f"The weights leave {share.min():.0%} of the information of those {STRATEGIES[share.argmin()]!r}: a few "
+            f"people count for many. Choose another grace period, or people who might do either."
+        )
+        said += (Caution("extreme-weights", text),)
+    return said

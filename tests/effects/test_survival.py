@@ -170,7 +170,16 @@ def test_derivatives_by_counts_are_differences(exact: bool, last: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "error", "words"),
     [
-        ({"estimator": "aipw"}, StudyError, "has the estimator iptw"),
+        ({"estimator": "aipw"}, StudyError, "set times or tau"),
+        ({"family": "poisson"}, StudyError, "has no family"),
+        ({"outcome_model": "a * x0"}, StudyError, "iptw has no outcome model"),
+        ({"estimator": "gformula", "tau": 9.0, "censoring": "x0"}, StudyError, "leave censoring out"),
+        ({"estimator": "gformula", "outcome": "Surv(time, fate)", "times": (1.0,)}, StudyError, "knows one cause"),
+        ({"outcome": "event", "censoring": "x0"}, StudyError, "are of an outcome Surv"),
+        ({"censoring": "0 + x0"}, FormulaError, "censoring"),
+        ({"heterogeneity": True, "baseline": "shared"}, StudyError, "is that of the hazard ratio"),
+        ({"heterogeneity": True, "estimator": "aipw", "tau": 9.0}, StudyError, "is that of the hazard ratio"),
+        ({"heterogeneity": True, "outcome": "event", "estimator": "gformula"}, StudyError, "one model for all"),
         ({"outcome": "Surv(entry, time, event)"}, FormulaError, "begins at time zero"),
         ({"times": (-1.0,)}, StudyError, "positive numbers"),
         ({"baseline": "one"}, StudyError, "per hospital"),

@@ -25,7 +25,7 @@ from confrere.analyses.newton import Curve, Objective, Peak, Slope, maximise
 from confrere.analyses.risksets import RiskSets, Tied, risk_sets, tied
 from confrere.analyses.scaling import RAW, Scales, Standard, indicators, scales, standard
 from confrere.errors import FormulaError, ModelError, StudyError
-from confrere.rounds import Array, Bools, Design, Flow, People, Sum, ask, local, register, support
+from confrere.rounds import Array, Bools, Design, Flow, People, Sum, Verdict, ask, local, register, support
 from confrere.study.ground import Ground, Rows, design_of, model_of
 from confrere.study.imputation import Missing, check_imputing, imputing
 
@@ -242,18 +242,20 @@ class Cox:
             Objective(lambda b: ask(self.slope, b, z), lambda b: self._first(b, z), self.names, self.ridge / sd**2),
         )
         beta = tuple(peak.beta.tolist())
-        meat = (yield from self._squares(peak, z)) if self.robust else None
         extra: Tables = {}
         facts: dict[str, Any] = {}
+        meat: Array | None = None
+        if self.robust:
+            meat, facts = yield from self._squares(peak, z, verdict)
         if self.diagnostics:
             extra = yield from self._proportional(peak, beta, z, s, verdict.budget)
-            facts = yield from self._concordance(beta, z)
+            facts |= yield from self._concordance(beta, z)
         beside = Beside(extra, facts, indicators(raw), meat)
         return fitted(self, peak, z, int(s.events.value), verdict, beside)
 
-    def _squares(self, peak: Peak, z: Standard) -> Flow[Array]:
-        """Sums of squares (p, p) of what people move the score by at the maximum."""
-        return (yield from ask(self.meat, tuple(peak.beta.tolist()), z)).meat.value
+    def _squares(self, peak: Peak, z: Standard, verdict: Verdict) -> Flow[tuple[Array, dict[str, Any]]]:
+        """Sums of squares (p, p) of what people move the score by at the maximum, and facts of that."""
+        return (yield from ask(self.meat, tuple(peak.beta.tolist()), z)).meat.value, {}
 
     def _first(self, beta: Beta, z: Standard) -> Flow[Curve]:
         """The information, in which a term that no hospital varies in shows."""

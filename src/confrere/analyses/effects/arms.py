@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from confrere.analyses.effects import aipw, balance, gformula
+from confrere.analyses.effects.between import Between, between
 from confrere.analyses.effects.effect import Effect
 from confrere.analyses.effects.influence import Lean, Through, influences
 from confrere.analyses.effects.nuisance import (
@@ -120,44 +121,28 @@ class Arms:
     def design(self, people: People) -> Design:
         """Confounder terms, arm and outcome."""
         effect, ground = self.effect, self.ground
+        people = self.among.seen(people, ground)
         made = design_of(people, f"{effect.outcome} ~ {effect.confounders}", ground)
         inside, _ = self.among.of(people, ground, "", made.rows)
         made = narrowed(made, inside[made.rows], self.among.reason)
         frame = people.table.frame[made.rows]
-        treated = self._treated(frame)
+        treated = treated_of(frame, effect.treatment, ground)
         y = made.data.value
         if effect.family:
             FAMILIES[effect.family].check(y, False)
-        cases = Cases(
-            made.data.x, treated, y, folds_of(people, ground, made.rows, effect.folds), self._terms(frame, treated)
-        )
+        fold = folds_of(people, ground, made.rows, effect.folds, self.among.deal)
+        cases = Cases(made.data.x, treated, y, fold, self._terms(frame, treated))
         # the treatment is a column: people of one hospital alone may be treated only where the stewards say so
         names = (*made.names, f"outcome {effect.outcome}", f"treatment {effect.treatment}")
         return replace(made, data=cases, x=np.column_stack([cases.x, y, treated]), names=names, flags={})
-
-    def _treated(self, frame: Any) -> Bools:
-        """Who is treated (n,)."""
-        name = self.effect.treatment
-        value = model_of(f"{name} ~ 1", self.ground).evaluate(frame).value
-        value = np.zeros(0) if value is None else value
-        if bad := int(((value != 0) & (value != 1)).sum()):
-            raise DataError(
-                f"treatment {name!r} is neither 0 nor 1 for {bad} people; declare its two levels, or recode it"
-            )
-        return np.asarray(value == 1)
 
     def _terms(self, frame: Any, treated: Bools) -> gformula.Terms | None:
         """The terms of the outcome model, with either treatment."""
         if not self.effect.standardises:
             return None
-        import pandas as pd
-
         model = model_of(self.effect.outcoming, self.ground)
         pooled = {name: (mean, sd) for name, mean, sd in self.ground.pooled}
-        levels = self.ground.schema.levels(self.effect.treatment)
-        switched = np.where(treated, 0, 1)
-        column: Any = switched.astype(float) if levels is None else pd.Categorical.from_codes(switched, list(levels))
-        other = frame.assign(**{self.effect.treatment: column})
+        other = given(frame, self.effect.treatment, ~treated, self.ground)
         return gformula.Terms(model.evaluate(frame, pooled).x, model.evaluate(other, pooled).x)
 
     @local(on="design")
@@ -216,13 +201,36 @@ class Arms:
         leans: Leans,
     ) -> Squares:
         """Products of everybody's influences on the means."""
+        phi = self._influences(people, models, mean, base, leans)
+        return Squares(people.derived(phi.T @ phi, dims=("arms", "arms"), symmetric=True))
+
+    @local(on="design")
+    def between(
+        self,
+        people: People,
+        models: Models,
+        mean: tuple[float, float],
+        base: tuple[float, float],
+        leans: Leans,
+    ) -> Between:
+        """How far this hospital is from the difference of the means."""
+        return between(people, self._influences(people, models, mean, base, leans) @ np.array([-1.0, 1.0]))
+
+    def _influences(
+        self,
+        people: People,
+        models: Models,
+        mean: tuple[float, float],
+        base: tuple[float, float],
+        leans: Leans,
+    ) -> Array:
+        """Everybody's influences on the means (n, 2)."""
         made, mu = self._made(people, models), np.array(mean)
         u = (made.parts.number - mu[:, None] * made.parts.base).T
         through = []
         if leans:
             through = [*self._weighing(people, models, made.slopes(mu)), *self._outcome(people, models)]
-        phi = influences(u, base, list(zip(through, leans, strict=True)))
-        return Squares(people.derived(phi.T @ phi, dims=("arms", "arms"), symmetric=True))
+        return influences(u, base, list(zip(through, leans, strict=True)))
 
     def _weighing(self, people: People, models: Models, du: Array) -> list[Through]:
         """The propensity that the means lean on, if there is one."""
@@ -272,3 +280,23 @@ class Arms:
 def _weights(made: Made) -> Array | None:
     """The weights with which people enter, for the gate."""
     return None if made.weights is None else made.weights.w
+
+
+def treated_of(frame: Any, treatment: str, ground: Ground) -> Bools:
+    """Who has a treatment (n,), a column of 0 and 1 or of two levels. Raises DataError for other values."""
+    value = model_of(f"{treatment} ~ 1", ground).evaluate(frame).value
+    value = np.zeros(0) if value is None else value
+    if bad := int(((value != 0) & (value != 1)).sum()):
+        raise DataError(
+            f"treatment {treatment!r} is neither 0 nor 1 for {bad} people; declare its two levels, or recode it"
+        )
+    return np.asarray(value == 1)
+
+
+def given(frame: Any, treatment: str, treated: Bools, ground: Ground) -> Any:
+    """The frame, were these people (n,) treated and the others not."""
+    import pandas as pd
+
+    levels, codes = ground.schema.levels(treatment), treated.astype(int)
+    column: Any = treated.astype(float) if levels is None else pd.Categorical.from_codes(codes, list(levels))
+    return frame.assign(**{treatment: column})

@@ -12,13 +12,15 @@ import numpy as np
 
 from confrere.analyses.coarse import Seen, between, coarse, followed
 from confrere.analyses.competing_risks import ends_of
-from confrere.analyses.curves import Cellwise, Curve, cellwise, limits, suppressed, survival
+from confrere.analyses.curves import Cellwise, Curve, cellwise, limits, suppressed
 from confrere.analyses.effects import measures
+from confrere.analyses.effects.effect import Effect
 from confrere.analyses.effects.means import ARMS
 from confrere.analyses.effects.risks import Read, Risks, by_counts
 from confrere.analyses.effects.weighted import By
-from confrere.analyses.effects.weighted_curves import Followed, Spread, WeightedFollowUp
+from confrere.analyses.effects.weighted_curves import Spread, WeightedFollowUp
 from confrere.analyses.finding import Caution, Record, count
+from confrere.analyses.follow_up import Table
 from confrere.analyses.kaplan_meier import curve_records, estimated, grid_notes, grid_words, hidden, worded
 from confrere.rounds import Array, Flow, Ints, Verdict
 
@@ -54,10 +56,10 @@ class Place(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """The curves of the arms: what was counted, what is read off, by how many people; causes by name."""
+    """The curves of the arms: people who leave, what is read off, by how many people; causes by name."""
 
-    follow: WeightedFollowUp
-    got: Followed
+    effect: Effect
+    table: Table
     risks: tuple[Risks, ...]
     people: tuple[Cellwise, ...]
     causes: tuple[str, ...]
@@ -70,7 +72,7 @@ class Drawn(NamedTuple):
     def ends(self, arm: int, cause: int) -> Ints:
         """The cells at whose right edge a curve is told: where the cause's own merged cells end."""
         cells = self.people[arm]
-        return cells.ends if cause < 0 else ends_of(self.got.people, arm, cause, cells)
+        return cells.ends if cause < 0 else ends_of(self.table, arm, cause, cells)
 
     def name(self, cause: int) -> Record:
         """The cause as a field of a record; none where none compete."""
@@ -80,6 +82,22 @@ class Drawn(NamedTuple):
         """A value of an arm."""
         risks = self.risks[arm]
         return risks.mean(wanted.time) if wanted.kind == "RMST" else risks.risk(wanted.time, wanted.cause)
+
+    @property
+    def wanted(self) -> list[Wanted]:
+        """What the study asks to be read off."""
+        effect = self.effect
+        if not effect.times and effect.tau is None:
+            return []
+        tau = effect.tau if effect.tau is not None else effect.times[-1]
+        found = [Wanted("risk", t, cause) for cause in self.numbers for t in effect.times]
+        return found + ([] if self.causes[0] else [Wanted("RMST", tau, -1)])
+
+    def reads(self, wanted: Sequence[Wanted], places: Sequence[Place]) -> list[tuple[int, Read]]:
+        """Arm and value of everything that is read off: pairs of arms, then places."""
+        found = [(arm, self.read(arm, w)) for w in wanted for arm in range(len(ARMS))]
+        ends = ((p, float(self.people[p.arm].right[p.cell])) for p in places)
+        return found + [(p.arm, self.risks[p.arm].risk(end, p.cause)) for p, end in ends]
 
 
 def curves(by: By, causes: tuple[str, ...], verdict: Verdict) -> Flow[Curves]:
@@ -93,13 +111,11 @@ def curves(by: By, causes: tuple[str, ...], verdict: Verdict) -> Flow[Curves]:
     both = range(len(ARMS))
     cells = [cellwise(got.weighted, g, ground.fine) for g in both], [cellwise(got.people, g, ground.fine) for g in both]
     weighted, people = (tuple(c for c in some if c is not None) for some in cells)
-    drawn = Drawn(follow, got, tuple(Risks(c) for c in weighted), people, causes)
-    tau = effect.tau if effect.tau is not None else effect.times[-1]
-    wanted = [Wanted("risk", t, cause) for cause in drawn.numbers for t in effect.times]
-    wanted += [] if causes[0] else [Wanted("RMST", tau, -1)]
-    places = _places(drawn, verdict.budget // AMPLE // (1 + len(by.model.beta)) - 2 * len(wanted))
-    spread = yield from follow.spread(_derivatives(drawn, wanted, places), len(wanted))
-    return _told(drawn, wanted, places, spread)
+    drawn = Drawn(effect, got.people, tuple(Risks(c) for c in weighted), people, causes)
+    wanted = drawn.wanted
+    places = places_of(drawn, verdict.budget // AMPLE // (1 + len(by.model.beta)) - 2 * len(wanted))
+    spread = yield from follow.spread(_derivatives(drawn, got.weighted, wanted, places), len(wanted))
+    return told(drawn, wanted, places, spread)
 
 
 def _beyond(drawn: Drawn, wanted: Sequence[Wanted]) -> list[float]:
@@ -108,7 +124,7 @@ def _beyond(drawn: Drawn, wanted: Sequence[Wanted]) -> list[float]:
     return sorted({w.time for w in wanted if w.time > end + 1e-9})
 
 
-def _places(drawn: Drawn, most: int) -> list[Place]:
+def places_of(drawn: Drawn, most: int) -> list[Place]:
     """Evenly many places of each curve, if that many numbers may be asked; else none."""
     found = [
         Place(arm, int(j), cause)
@@ -124,12 +140,9 @@ def _some(ends: Ints) -> Ints:
     return np.asarray(ends[np.unique(np.linspace(0, len(ends) - 1, min(len(ends), BANDS)).round().astype(int))])
 
 
-def _derivatives(drawn: Drawn, wanted: Sequence[Wanted], places: Sequence[Place]) -> Array:
-    """The derivatives of all values by the counts, (values, kinds * arms * cells): pairs of arms, then places."""
-    arms = range(len(ARMS))
-    reads = [(arm, drawn.read(arm, w)) for w in wanted for arm in arms]
-    reads += [(p.arm, drawn.risks[p.arm].risk(float(drawn.people[p.arm].right[p.cell]), p.cause)) for p in places]
-    table = drawn.got.weighted
+def _derivatives(drawn: Drawn, table: Table, wanted: Sequence[Wanted], places: Sequence[Place]) -> Array:
+    """The derivatives of all values by the weighted counts, (values, kinds * arms * cells)."""
+    reads = drawn.reads(wanted, places)
     width = next(iter(table.counts.values())).shape[1]
     out = np.zeros((len(reads), len(table.kinds), len(ARMS), width))
     for row, (arm, read) in zip(out, reads, strict=True):
@@ -137,9 +150,9 @@ def _derivatives(drawn: Drawn, wanted: Sequence[Wanted], places: Sequence[Place]
     return out.reshape(len(reads), -1)
 
 
-def _told(drawn: Drawn, wanted: Sequence[Wanted], places: Sequence[Place], spread: Spread) -> Curves:
+def told(drawn: Drawn, wanted: Sequence[Wanted], places: Sequence[Place], spread: Spread) -> Curves:
     """Effects and tables."""
-    ground = drawn.follow.ground
+    ground = drawn.effect.about
     effects: list[Record] = []
     tables: dict[str, list[Record]] = {"risks": [], "rmst": []}
     beyond = _beyond(drawn, wanted)
@@ -158,7 +171,7 @@ def _told(drawn: Drawn, wanted: Sequence[Wanted], places: Sequence[Place], sprea
     ]
     seen = [_seen(drawn, arm, cause) for arm in range(len(ARMS)) for cause in drawn.numbers]
     said = () if ground.fine else coarse(seen, ground.unit)
-    grid = grid_words(drawn.got.people, ground)
+    grid = grid_words(drawn.table, ground)
     notes = tuple(f"Nobody of an arm is followed until {t:g}: nothing is read off the curves there." for t in beyond)
     return Curves(effects, {k: v for k, v in tables.items() if v}, (*grid_notes(ground), *notes), said, grid)
 
@@ -190,7 +203,7 @@ def _curve(drawn: Drawn, arm: int, cause: int, known: dict[Place, float]) -> lis
     """The curve of an arm: survival, or the incidence of a cause. Counts are people."""
     cells, risks, k = drawn.people[arm], drawn.risks[arm], _least(drawn)
     if cause < 0:
-        s = survival(risks.cells).survival
+        s = risks.survival
         variance = np.array([known.get(Place(arm, j, cause), np.nan) for j in range(s.size)])
         logs = np.divide(variance, s**2, out=np.full(s.size, np.nan), where=s > 0)
         return curve_records(ARMS[arm], Curve(cells, s, logs), "log", k)
@@ -211,7 +224,7 @@ def _curve(drawn: Drawn, arm: int, cause: int, known: dict[Place, float]) -> lis
 
 def _least(drawn: Drawn) -> int:
     """The least people that a shown count rests on."""
-    return 0 if drawn.follow.ground.fine else drawn.got.people.verdict.k
+    return 0 if drawn.effect.ground.fine else drawn.table.verdict.k
 
 
 def _seen(drawn: Drawn, arm: int, cause: int) -> Seen:
@@ -224,6 +237,4 @@ def _seen(drawn: Drawn, arm: int, cause: int) -> Seen:
         risk = risks.risk(t, cause).value
         return 1 - risk if cause < 0 else risk
 
-    return Seen(
-        name, cells, drawn.ends(arm, cause), events, value, {worded(t): t for t in drawn.follow.whom.effect.times}
-    )
+    return Seen(name, cells, drawn.ends(arm, cause), events, value, {worded(t): t for t in drawn.effect.times})

@@ -3,7 +3,7 @@
 The question is what the mean outcome would be, had everybody (or the treated, or the overlap population) been treated,
 and had they not; it has an answer where no confounder is missing and everybody might have had either treatment. `means`
 estimates it for outcomes that are numbers, marks or counts, by weighting (`weighting`), by standardising an outcome
-model (`gformula`), or by both (`aipw`); `survival` for times to events, by weighting.
+model (`gformula`), or by both (`aipw`); `survival` for times to events, in the same ways.
 
 Sources: Rosenbaum & Rubin, Biometrika 1983;70:41; Robins, Rotnitzky & Zhao, JASA 1994;89:846; Hernan & Robins, Causal
 Inference: What If, 2020.
@@ -49,12 +49,15 @@ class Effect:
     `folds` of 2 or more cross-fit the models of `aipw`, by a keyed hash of the person.
 
     Where the outcome is `Surv(time, event)`, `iptw` gives the hazard ratio (`baseline` and `ties` as in `cox`; of the
-    `cause`, where causes compete), and from the weighted curves risks at `times`, and the restricted mean until `tau`.
+    `cause`, where causes compete), and from the weighted curves risks at `times`, and the restricted mean until `tau`;
+    `gformula` and `aipw` give the latter. `censoring` is the right side of a model of being censored, whose inverse
+    weighs who stays ("1": by arm alone); `aipw` takes the confounders, unless it is given.
 
     `controls` are outcomes or treatments of which the effect is known: systematic error is learned from them, and the
     effect calibrated. `diagnostics` are thresholds; where one is missed, the airlock holds the result. `beside` are
     other outcomes that everybody must have too, so that several effects are about the same people. Without `balance`
-    that table is not asked.
+    that table is not asked. `heterogeneity` tests whether hospitals differ in the difference of means, or in the hazard
+    ratio; it names none.
 
     Finding: tables `effects` (a record per measure; ratios on the log scale, and as `ratio`), `arms`, `sensitivity`,
     with controls `controls` and `calibrated`, with thresholds `diagnostics`, with propensities `balance`, `overlap`,
@@ -80,6 +83,8 @@ class Effect:
     cause: str = ""
     times: tuple[float, ...] = ()
     tau: float | None = None
+    censoring: str = ""
+    heterogeneity: bool = False
     controls: tuple[Control, ...] = ()
     diagnostics: Diagnostics | None = None
     beside: tuple[str, ...] = ()
@@ -96,8 +101,8 @@ class Effect:
             from confrere.analyses.effects.survival import check
 
             check(self)
-        elif self.times or self.tau is not None or self.cause:
-            raise StudyError("times, tau and cause are of an outcome Surv(time, event); leave them out")
+        elif self.times or self.tau is not None or self.cause or self.censoring:
+            raise StudyError("times, tau, cause and censoring are of an outcome Surv(time, event); leave them out")
 
     # public
 
@@ -110,7 +115,7 @@ class Effect:
     @property
     def formula(self) -> str:
         """Outcome, treatment, confounders and outcome model in one formula: all that the study reads."""
-        more = f" + {self.outcome_model}" if self.outcome_model else ""
+        more = "".join(f" + {right}" for right in (self.outcome_model, self.censoring) if right)
         return f"{self.outcome} ~ {self.treatment} + {self.confounders}{more}"
 
     @property
@@ -132,6 +137,11 @@ class Effect:
     def outcoming(self) -> str:
         """The formula of the outcome model."""
         return f"{self.outcome} ~ {self.outcome_model or f'{self.treatment} + {self.confounders}'}"
+
+    @property
+    def losing(self) -> str:
+        """The terms of the model of censoring; those of the propensity, where weights against it cannot be left out."""
+        return self.censoring or (self.confounders if self.estimator == "aipw" else "")
 
     @property
     def weighting(self) -> Weighting:
@@ -165,6 +175,7 @@ class Effect:
         """Whom the effect is about, before any trimming: outcome, treatment, terms of both models are defined."""
         outcomes = tuple(f"{outcome} ~ 1" for outcome in self.beside or (self.outcome,))
         needs = (*outcomes, self.treating, *((self.outcoming,) if self.standardises else ()))
+        needs += (f"{self.outcome} ~ {self.censoring}",) if self.censoring else ()
         return Among(needs, self.treating if self.hospital_effects else "")
 
     # sums only
@@ -208,7 +219,9 @@ def _check_formulas(effect: Effect) -> None:
         raise FormulaError(f"outcome = {effect.outcome!r}: an effect needs a column there, such as outcome = 'recur'")
     if treating.columns.count(effect.treatment) != 1:
         raise FormulaError(f"treatment = {effect.treatment!r} is not a column; make a column of it, 0 or 1")
-    for name, formula in (("confounders", effect.treating), ("outcome_model", effect.outcoming)):
+    rights = [("confounders", effect.treating), ("outcome_model", effect.outcoming)]
+    rights += [("censoring", f"{effect.outcome} ~ {effect.censoring}")] if effect.censoring else []
+    for name, formula in rights:
         model = model_of(formula, effect.ground)
         if not model.intercept or model.strata or model.offsets:
             raise FormulaError(f"{name}: {formula!r}: no 0 +, strata() nor offset() here; leave these out")
@@ -247,6 +260,8 @@ def _check_choices(effect: Effect) -> None:
         raise StudyError("folds needs the column of person ids: person = ... under [data]")
     if effect.standardises and not effect.weighs and effect.estimand not in ("ATE", "ATT"):
         raise StudyError(f"estimand {effect.estimand} weighs people by their propensity; gformula has ATE and ATT")
+    if effect.heterogeneity and not effect.weighs:
+        raise StudyError("gformula has one model for all hospitals: leave heterogeneity out, or take iptw or aipw")
     weighing = (effect.truncate, effect.trim, effect.stabilised, effect.ridge, effect.hospital_effects)
     if not effect.weighs and any(weighing):
         raise StudyError(

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
-from confrere.analyses.effects import balance, measures
+from confrere.analyses.effects import balance, between, measures
 from confrere.analyses.effects import overlap as overlaps
 from confrere.analyses.effects.arms import Arms, Models, Outcomes, Scale
 from confrere.analyses.effects.effect import Effect
@@ -61,12 +61,16 @@ class Weighed(NamedTuple):
 
 
 class Means(NamedTuple):
-    """Means of the arms (2,), their covariance (2, 2), in units of the outcome; weights by arm; their balance."""
+    """Means of the arms (2,), their covariance (2, 2), in units of the outcome; weights by arm; their balance.
+
+    `between` are facts of how hospitals differ, if they are asked for.
+    """
 
     mean: Array
     vcov: Array
     arms: balance.Arms
     balance: list[Record]
+    between: dict[str, Any]
 
 
 def estimated(effect: Effect) -> Flow[Finding]:
@@ -83,7 +87,7 @@ def estimated(effect: Effect) -> Flow[Finding]:
             verdict = yield from support(arms.design)
             start = yield from ask(arms.outcomes)
             check_arms(start, verdict)
-    family = effect.family or guessed_family(start)
+    family = effect.family or guessed_family(start.outcome.value)
     models, learnt = yield from _models(arms, family, weighed, start, verdict)
     means = yield from _found(arms, Fits(models, learnt, weighed), start, verdict)
     return _finding(effect, Found(family, verdict, start, weighed, means))
@@ -160,9 +164,14 @@ def _found(arms: Arms, fits: Fits, start: Outcomes, verdict: Verdict) -> Flow[Me
         parts = np.split(got[0].by.value, ends[:-1], axis=1)
         leans = tuple(lean_of(m, d) for m, d in zip(learnt, parts, strict=True))
     squares = yield from ask(arms.squares, models, mean, base, leans)
+    apart: dict[str, Any] = {}
+    if arms.effect.heterogeneity:
+        between.enough(verdict)
+        statistic = (yield from ask(arms.between, models, mean, base, leans)).statistic
+        apart = between.facts(float(statistic.value), verdict.hospitals)
     scale = models.scale
     table = got[-1] if fits.weighed is not None else []
-    return Means(scale.mean + scale.sd * np.array(mean), scale.sd**2 * squares.second.value, sums, table)
+    return Means(scale.mean + scale.sd * np.array(mean), scale.sd**2 * squares.second.value, sums, table, apart)
 
 
 def _balanced(arms: Arms, fits: Fits, sums: balance.Arms, budget: int) -> Flow[list[Record]]:
@@ -193,9 +202,9 @@ def check_arms(start: Outcomes, verdict: Verdict) -> None:
         raise ModelError("the outcome is the same for everybody: there is no effect to find. Check its column")
 
 
-def guessed_family(start: Outcomes) -> str:
-    """Binomial where all outcomes are 0 or 1, as sums equal to sums of squares say; else gaussian."""
-    y, yy, _ = start.outcome.value
+def guessed_family(moments: Array) -> str:
+    """Binomial where all outcomes are 0 or 1, as the sum (first) equal to that of squares says; else gaussian."""
+    y, yy = moments[:2]
     return "binomial" if abs(y - yy) <= 1e-11 * abs(yy) else "gaussian"
 
 
@@ -216,7 +225,7 @@ class Found(NamedTuple):
     @property
     def events(self) -> Array | None:
         """People with the outcome by arm (2,); None unless it is 0 or 1."""
-        if guessed_family(self.start) != "binomial":
+        if guessed_family(self.start.outcome.value) != "binomial":
             return None
         everybody, _, treated = self.start.outcome.value
         return np.array([everybody - treated, treated])
@@ -231,7 +240,7 @@ def _finding(effect: Effect, f: Found) -> Finding:
     y, yy, _ = f.start.outcome.value / f.verdict.n
     sd = float(np.sqrt((yy - y**2) * f.verdict.n / (f.verdict.n - 1)))
     facts: dict[str, Any] = {"estimator": effect.estimator, "estimand": effect.estimand, "family": f.family}
-    facts |= {"outcome_sd": sd} if f.family == "gaussian" else {}
+    facts |= f.means.between | ({"outcome_sd": sd} if f.family == "gaussian" else {})
     said = _few(f)
     if f.weighed is not None:
         found, histogram = f.weighed.learned, f.weighed.overlap
@@ -244,6 +253,7 @@ def _finding(effect: Effect, f: Found) -> Finding:
     events = None if f.events is None else round(f.events.sum())
     arrays = {"mean": f.means.mean, "vcov": f.means.vcov}
     cite = (CITE[effect.estimator], *((OVERLAP,) if effect.estimand == "ATO" else ()), HERNAN)
+    cite += (between.HIGGINS,) if effect.heterogeneity else ()
     return Finding(
         "effect", f.verdict.n, f.verdict.hospitals, tables, events=events, facts=facts, arrays=arrays, warnings=said,
         cite=cite,

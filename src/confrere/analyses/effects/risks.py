@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from confrere.analyses.curves import Cellwise, own_edges, shares
+from confrere.analyses.curves import Cellwise, own_edges, shares, survival
 from confrere.analyses.follow_up import Table
 from confrere.rounds import Array
 
@@ -73,6 +73,11 @@ class Risks:
             moves - np.where(finite, r / n, 0.0) + np.where(finite & stays & (least == n), r / n, 0.0),
         )
 
+    @property
+    def survival(self) -> Array:
+        """Survival at the right edges (m,)."""
+        return survival(self.cells).survival
+
     def risk(self, time: float, cause: int = -1) -> Read:
         """The risk at a time: of a cause (0, 1, ...), or of any."""
         part = self._before(time)
@@ -122,13 +127,18 @@ class Risks:
         """Derivatives by the counts, from those by h and by the cause's share of the events."""
         cells, hazards = self.cells, self.hazards
         earlier = np.cumsum(by_h * hazards.n)  # whoever leaves in a cell is at risk in all before
-        events = np.tile(by_h * hazards.d + earlier, (len(cells.events), 1))
-        if cause >= 0:
-            d = cells.all_events
-            each = np.divide(by_share, d, out=np.zeros_like(d), where=d > 0)
-            events -= each * self._share(cause)
-            events[cause] += each
+        events = np.tile(by_h * hazards.d + earlier, (len(cells.events), 1)) + self._shared(by_share, cause)
         return Read(value, events, by_h * hazards.c + earlier)
+
+    def _shared(self, by_share: Array, cause: int) -> Array:
+        """Derivatives by the events (causes, m) through a cause's share of them."""
+        out = np.zeros_like(self.cells.events)
+        if cause >= 0:
+            d = self.cells.all_events
+            each = np.divide(by_share, d, out=np.zeros_like(d), where=d > 0)
+            out -= each * self._share(cause)
+            out[cause] += each
+        return out
 
 
 def _area(logs: Array, widths: Array, exact: bool) -> tuple[float, Array]:

@@ -1,23 +1,29 @@
-"""Effects on the time to an event, by weighting: hazard ratio, risks at times, restricted mean time.
+"""Effects on the time to an event: hazard ratio, risks at times, restricted mean time.
 
 The rounds: the propensity, who overlaps, and trimming, as in `means`; people, events and weights by arm; then together
 the balance of the arms, the weighted Cox model (`weighted_cox`) and, where the study asks for times, the weighted
-curves (`weighted_curves`). Where causes compete, curves are those of each cause, and the hazard ratio is that of the
-cause which the study names.
+curves (`weighted_curves`); with weights against censoring both at once (`censoring`); of the g-formula and of augmented
+weighting the standardised curves (`standardised`). Where causes compete, curves are those of each cause, and the hazard
+ratio is that of the cause which the study names.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from confrere.analyses.causes import cause_number
 from confrere.analyses.effects import balance, measures
+from confrere.analyses.effects.between import HIGGINS
+from confrere.analyses.effects.censoring import staying
 from confrere.analyses.effects.curve_tables import Curves, curves
 from confrere.analyses.effects.effect import Effect
 from confrere.analyses.effects.means import ARMS, HERNAN, OVERLAP, Weighed, few, weigh
+from confrere.analyses.effects.standardised import Standardised
 from confrere.analyses.effects.weighted import By, weighed, weighed_of
 from confrere.analyses.effects.weighted_cox import weighted_cox
 from confrere.analyses.finding import Citation, Finding, Record, attrition, count
@@ -35,6 +41,28 @@ SHU = Citation(
     "Shu D, Young JG, Toh S, Wang R. Variance estimation in inverse probability weighted Cox models. Biometrics "
     "2021;77:1101-1117",
     "10.1111/biom.13332",
+)
+
+
+CHEN = Citation(
+    "Chen PY, Tsiatis AA. Causal inference on the difference of the restricted mean lifetime between two groups. "
+    "Biometrics 2001;57:1030-1038",
+    "10.1111/j.0006-341X.2001.01030.x",
+)
+BAI = Citation(
+    "Bai X, Tsiatis AA, O'Brien SM. Doubly-robust estimators of treatment-specific survival distributions in "
+    "observational studies with stratified sampling. Biometrics 2013;69:830-839",
+    "10.1111/biom.12076",
+)
+WESTLING = Citation(
+    "Westling T, Luedtke A, Gilbert PB, Carone M. Inference for treatment-specific survival curves using machine "
+    "learning. J Am Stat Assoc 2024;119:1541-1553",
+    "10.1080/01621459.2023.2205060",
+)
+ROBINS = Citation(
+    "Robins JM, Finkelstein DM. Correcting for noncompliance and dependent censoring in an AIDS clinical trial with "
+    "inverse probability of censoring weighted (IPCW) log-rank tests. Biometrics 2000;56:779-788",
+    "10.1111/j.0006-341X.2000.00779.x",
 )
 
 
@@ -91,12 +119,13 @@ class Found(NamedTuple):
     """All that a finding is made of."""
 
     verdict: Verdict
-    propensity: Weighed
+    propensity: Weighed | None
     arms: balance.Arms
     events: Array  # (2,)
     balance: list[Record]
     cox: Finding | None
     curves: Curves | None
+    between: Mapping[str, Any] = MappingProxyType({})  # how hospitals differ, where it is asked
 
 
 def check(effect: Effect) -> None:
@@ -104,8 +133,12 @@ def check(effect: Effect) -> None:
     outcome = model_of(f"{effect.outcome} ~ 1", effect.ground).outcome
     if outcome is None or outcome.entry is not None:
         raise FormulaError(f"outcome = {effect.outcome!r}: follow-up begins at time zero; write Surv(time, event)")
-    if effect.estimator != "iptw" or effect.family or effect.outcome_model:
-        raise StudyError("an outcome Surv(time, event) has the estimator iptw, and no family nor outcome_model")
+    if effect.family:
+        raise StudyError("an outcome Surv(time, event) has no family: leave it out")
+    if effect.standardises:
+        _check_standardised(effect, len(outcome.causes) > 2)
+    elif effect.outcome_model:
+        raise StudyError("iptw has no outcome model: leave outcome_model out, or have the estimator gformula or aipw")
     if effect.baseline not in ("per hospital", "shared"):
         raise StudyError(f"baseline is {effect.baseline!r}; it must be 'per hospital' or 'shared'")
     if effect.ties not in ("efron", "breslow"):
@@ -114,6 +147,11 @@ def check(effect: Effect) -> None:
     if any(not 0 < t < np.inf for t in (*effect.times, *tau)):
         raise StudyError(f"times are {list(effect.times)} and tau is {effect.tau}; these are positive numbers")
     competing = len(outcome.causes) > 2
+    if effect.heterogeneity and (effect.standardises or effect.baseline == "shared" or competing > bool(effect.cause)):
+        raise StudyError(
+            "heterogeneity of times to events is that of the hazard ratio: with iptw, a baseline per hospital, and a "
+            "cause where causes compete"
+        )
     if effect.cause:
         cause_number(f"{effect.outcome} ~ 1", effect.ground, effect.cause)
     elif competing and not effect.times:
@@ -122,9 +160,21 @@ def check(effect: Effect) -> None:
         raise StudyError("tau ends a mean until any event, and causes compete: leave it out, and set times")
 
 
+def _check_standardised(effect: Effect, competing: bool) -> None:
+    """The settings of the g-formula and of augmented weighting."""
+    if competing:
+        raise StudyError(f"{effect.estimator} knows one cause of the event: with several have the estimator iptw")
+    if not effect.times and effect.tau is None:
+        raise StudyError(f"{effect.estimator} gives risks at times and means until tau: set times or tau")
+    if effect.censoring and not effect.weighs:
+        raise StudyError("gformula weighs nobody: leave censoring out, or have the estimator aipw")
+
+
 def estimated(effect: Effect) -> Flow[Finding]:
     """The flow of an effect on the time to an event."""
     check(effect)
+    if not effect.weighs:
+        return (yield from _standardised(effect))
     propensity = yield from weigh(effect)
     learned = propensity.learned
     by = By(effect, propensity.among, learned.model, learned.share, learned.n)
@@ -132,21 +182,45 @@ def estimated(effect: Effect) -> Flow[Finding]:
     verdict = yield from support(arms.design)
     totals = yield from ask(arms.totals)
     (n, events), (weight, square) = totals.people.value.T, totals.weights.value.T
+    _check_events(events)
+    sums = balance.Arms(n, weight, square)
+    cox = bool(effect.cause) or len(_causes(effect)) == 1
+    flows: list[Flow[Any]] = [_balanced(arms, propensity, sums, verdict.budget)]
+    if effect.standardises:
+        flows.append(Standardised(effect, propensity.among).curves(learned))
+        table, (_, read) = yield from together(*flows)
+        return _finding(effect, Found(verdict, propensity, sums, events, table, None, read))
+    if effect.censoring:
+        flows.append(staying(by, _causes(effect)))
+        table, (read, apart) = yield from together(*flows)
+        return _finding(effect, Found(verdict, propensity, sums, events, table, None, read, apart))
+    times = effect.times or effect.tau is not None
+    flows += [weighted_cox(by).flow()] * cox + [curves(by, _causes(effect), verdict)] * bool(times)
+    got = list((yield from together(*flows)))
+    table = got.pop(0)
+    fit = got.pop(0) if cox else None
+    return _finding(effect, Found(verdict, propensity, sums, events, table, fit, got.pop(0) if got else None))
+
+
+def _standardised(effect: Effect) -> Flow[Finding]:
+    """The flow of the g-formula: nobody is weighed."""
+    standardised = Standardised(effect, effect.among)
+    verdict = yield from support(standardised.design)
+    grid, read = yield from standardised.curves(None)
+    events = grid.leave.events.sum(axis=1)
+    n = events + grid.leave.censored.sum(axis=1)
+    _check_events(events)
+    return _finding(effect, Found(verdict, None, balance.Arms(n, n, n), events, [], None, read))
+
+
+def _check_events(events: Array) -> None:
+    """Somebody of either arm has the event."""
     if not events.all():
         raise ModelError(
             f"nobody who is {ARMS[int(events.argmin())]} has the event: check the event column, or follow people for "
             f"longer",
             about="no-events",
         )
-    sums = balance.Arms(n, weight, square)
-    flows: list[Flow[Any]] = [_balanced(arms, propensity, sums, verdict.budget)]
-    cox = effect.cause or len(_causes(effect)) == 1
-    times = effect.times or effect.tau is not None
-    flows += [weighted_cox(by).flow()] * bool(cox) + [curves(by, _causes(effect), verdict)] * bool(times)
-    got = list((yield from together(*flows)))
-    table = got.pop(0)
-    fit = got.pop(0) if cox else None
-    return _finding(effect, Found(verdict, propensity, sums, events, table, fit, got.pop(0) if got else None))
 
 
 def _causes(effect: Effect) -> tuple[str, ...]:
@@ -167,7 +241,6 @@ def _balanced(arms: Arms, propensity: Weighed, sums: balance.Arms, budget: int) 
 
 def _finding(effect: Effect, f: Found) -> Finding:
     """Effects, arms, curves, balance, overlap, propensity."""
-    learned, histogram = f.propensity.learned, f.propensity.overlap
     ratio = [] if f.cox is None else [_hazard_ratio(effect, f.cox)]
     tables: dict[str, list[Record]] = {
         "effects": [*ratio, *([] if f.curves is None else f.curves.effects)],
@@ -177,23 +250,39 @@ def _finding(effect: Effect, f: Found) -> Finding:
             for a, arm in enumerate(ARMS)
         ],
         **({} if f.curves is None else f.curves.tables),
-        "balance": f.balance, "overlap": histogram.records(), "propensity": learned.coefficients,
-        "attrition": attrition(f.verdict),
     }  # fmt: skip
     facts: dict[str, Any] = {
-        "estimator": effect.estimator, "estimand": effect.estimand, "equipoise": histogram.equipoise,
-        "trimmed": histogram.outside(f.propensity.among.trim),
-        **({} if f.cox is None else {"baseline": effect.baseline, "ties": effect.ties}),
+        "estimator": effect.estimator, "estimand": effect.estimand,
+        **({} if f.cox is None else {"baseline": effect.baseline, "ties": effect.ties, **_between(f.cox)}), **f.between,
         **({} if f.curves is None or not f.curves.grid else {"grid": f.curves.grid}),
     }  # fmt: skip
     notes = (() if f.cox is None else f.cox.notes) + (() if f.curves is None else f.curves.notes)
-    said = (*few(f.events), *f.propensity.cautions, *balance.cautions(f.balance, f.arms, effect.estimand))
+    said = few(f.events)
+    if f.propensity is not None:
+        learned, histogram = f.propensity.learned, f.propensity.overlap
+        tables |= {"balance": f.balance, "overlap": histogram.records(), "propensity": learned.coefficients}
+        facts |= {"equipoise": histogram.equipoise, "trimmed": histogram.outside(f.propensity.among.trim)}
+        said += (*f.propensity.cautions, *balance.cautions(f.balance, f.arms, effect.estimand))
+    tables["attrition"] = attrition(f.verdict)
     said += () if f.curves is None else f.curves.warnings
     return Finding(
         "effect", f.verdict.n, f.verdict.hospitals, tables, events=round(f.events.sum()), facts=facts,
         arrays={} if f.cox is None else {k: f.cox.arrays[k] for k in ("estimate", "vcov", "robust_vcov")},
-        notes=notes, warnings=said, cite=(COLE, SHU, *((OVERLAP,) if effect.estimand == "ATO" else ()), HERNAN),
+        notes=notes, warnings=said, cite=_cited(effect),
     )  # fmt: skip
+
+
+def _cited(effect: Effect) -> tuple[Citation, ...]:
+    """The papers that an effect rests on."""
+    own = {"iptw": (COLE, SHU), "gformula": (CHEN,), "aipw": (BAI, WESTLING)}[effect.estimator]
+    own += (ROBINS,) if effect.censoring and not effect.standardises else ()
+    own += (HIGGINS,) if effect.heterogeneity else ()
+    return (*own, *((OVERLAP,) if effect.estimand == "ATO" else ()), HERNAN)
+
+
+def _between(cox: Finding) -> Mapping[str, Any]:
+    """How hospitals differ, where it was asked."""
+    return {name: cox.facts[name] for name in ("heterogeneity", "heterogeneity_p", "i2") if name in cox.facts}
 
 
 def _hazard_ratio(effect: Effect, cox: Finding) -> Record:

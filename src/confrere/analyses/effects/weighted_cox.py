@@ -12,12 +12,14 @@ Estimates match R `coxph(Surv(time, event) ~ a, weights = w)`, with `strata(hosp
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from confrere.analyses.causes import cause_number, one_cause
 from confrere.analyses.cox import Beta, Cox, Likelihood, Meat
 from confrere.analyses.cox_shared import SharedBaseline
+from confrere.analyses.effects.between import Between, between, enough, facts
 from confrere.analyses.effects.means import ARMS
 from confrere.analyses.effects.weighted import (
     By,
@@ -35,7 +37,7 @@ from confrere.analyses.newton import Peak
 from confrere.analyses.risksets import Tied
 from confrere.analyses.scaling import Standard
 from confrere.errors import StudyError
-from confrere.rounds import Array, Design, Flow, People, ask, local, register
+from confrere.rounds import Array, Design, Flow, People, Verdict, ask, local, register
 
 
 @register("_weighted_cox")
@@ -67,6 +69,12 @@ class WeightedCox(Cox):
         """Sum of squares of what people move the score by."""
         return squared(people, self._by_weight(people, beta, standard), lean)
 
+    @local(on="design")
+    def between(self, people: People, beta: Beta, standard: Standard, lean: Leaning) -> Between:
+        """How far this hospital's score is from 0."""
+        (phi,) = influences(people, iter([self._by_weight(people, beta, standard)]), 1, lean)
+        return between(people, phi[:, 0])
+
     def _by_weight(self, people: People, beta: Beta, standard: Standard) -> Array:
         """The derivative of the score by each person's weight (n, 1)."""
         return people.design.once(f"score by weight at {beta}", lambda: self._divided(people, beta, standard))
@@ -81,10 +89,15 @@ class WeightedCox(Cox):
             return (yield from WeightedShared(self).flow())
         return (yield from super().flow())
 
-    def _squares(self, peak: Peak, z: Standard) -> Flow[Array]:
+    def _squares(self, peak: Peak, z: Standard, verdict: Verdict) -> Flow[tuple[Array, dict[str, Any]]]:
         beta = tuple(peak.beta.tolist())
         lean = yield from leaning(self.whom, (yield from ask(self.derivatives, beta, z)))
-        return (yield from ask(self.squares, beta, z, lean)).meat.value
+        meat = (yield from ask(self.squares, beta, z, lean)).meat.value
+        if not self.whom.effect.heterogeneity:
+            return meat, {}
+        enough(verdict)
+        apart = yield from ask(self.between, beta, z, lean)
+        return meat, facts(float(apart.statistic.value), verdict.hospitals)
 
 
 @register("_weighted_cox_shared")

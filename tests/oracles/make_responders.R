@@ -2,13 +2,13 @@
 #
 #   Rscript tests/oracles/make_responders.R      from the top of the repository; a minute
 #
-# Debian packages: r-base-core r-cran-sandwich r-cran-numderiv r-cran-jsonlite. Folds and halves are those of the keyed
+# Debian packages: r-base-core r-cran-sandwich r-cran-numderiv r-cran-jsonlite r-cran-survival. Folds and halves are those of the keyed
 # hash under an empty key, a digit for each woman, in tests/oracles/responders_parts.json (test_responders.py compares
 # them). Models are those of glm(), regressions those of lm() with the HC1 sandwich; the variance of the x-learner is that
 # of the stacked equations, with numerical Jacobians; AUTOC and Qini are integrated numerically, and their standard
 # errors go by numerical derivatives of the integrals by the shares and sums of the classes.
 
-suppressPackageStartupMessages({ library(numDeriv); library(jsonlite); library(sandwich) })
+suppressPackageStartupMessages({ library(numDeriv); library(jsonlite); library(sandwich); library(survival) })
 options(warn = 1, stringsAsFactors = FALSE)
 breast <- read.csv("src/confrere/demos/breast.csv", na.strings = "")
 breast$size <- factor(breast$size, c("<=20", "20-50", ">50"))
@@ -68,8 +68,8 @@ learners <- function(d) {
       k <- at(d, models, theta)
       colSums(v * (weight(k) * (target(k) - drop(v %*% coef(x)))))
     }, coef(model))
-    scale <- if (which == 2) summary(model)$dispersion else 1  # estfun is divided by it, vcov multiplied
-    part <- (estfun(model) * scale) %*% (vcov(model) / scale) %*% t(by)
+    scores <- model.matrix(model) * residuals(model, "response")  # of canonical links
+    part <- scores %*% (vcov(model) / summary(model)$dispersion) %*% t(by)
     total[d$fold != f - 1, ] <- total[d$fold != f - 1, ] + part
   }
   bread <- solve(t(v) %*% (v * weight(n)))
@@ -87,7 +87,22 @@ learners <- function(d) {
 family <- binomial()
 breast$y <- breast$recur
 everybody <- learners(breast)
+
+# Times to recurrence as pseudo-values of each arm's curve (the infinitesimal jackknife of pseudo()), on exact days; of a
+# recurrence that a death without one precedes, those of the incidence among competing causes.
 family <- gaussian()
+fate <- factor(ifelse(breast$recur == 1, 1, 2 * breast$death), 0:2, c("alive", "relapse", "death"))
+pseudos <- list(
+  rmst = drop(pseudo(survfit(Surv(rtime, recur) ~ hormon, breast), times = 1826, type = "RMST")),
+  risk = 1 - drop(pseudo(survfit(Surv(rtime, recur) ~ hormon, breast), times = 1826)),
+  by_size = drop(pseudo(survfit(Surv(rtime, recur) ~ hormon + size, breast), times = 1826, type = "RMST")),
+  cause = pseudo(survfit(Surv(rtime, fate) ~ hormon, breast, id = breast$pid), times = 1826)[, "relapse"]
+)
+followed <- lapply(pseudos, function(v) {
+  breast$y <- v
+  c(learners(breast), list(pseudo = unname(v[c(1, 500, 1000, 1500, 2000, 2500)])))
+})
+
 breast$y <- breast$receptor
 learn <- learners(breast[breast$half == 0, ])
 d <- breast[breast$half == 1, ]
@@ -137,7 +152,7 @@ leaf <- function(text) {
   c(told(a), difference = mean(a$psi) - mean(b$psi), difference_se = sqrt(se(a$psi)^2 + se(b$psi)^2))
 }
 out <- list(
-  everybody = everybody, learn = learn, threshold = parts$threshold,
+  everybody = everybody, followed = followed, learn = learn, threshold = parts$threshold,
   calibration = list(estimate = unname(coef(blp)), vcov = hc1(blp)), classes = classes,
   autoc = rate(0), qini = rate(1),
   value = list("treat by the rule" = value(ifelse(rule, d$g1, d$g0)), "treat everybody" = value(d$g1),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from confrere.analyses.effects.subgroups import Group
 from confrere.analyses.finding import Finding, Record
 from confrere.rounds import People
 from confrere.study.ground import Ground
+from confrere.study.schema import Column, Schema
 from confrere.testing import LOOSE, fit
 from federate import demo
 
@@ -83,6 +85,38 @@ def test_testing_people_equal_r() -> None:
         _alike(row, want)
         assert row["difference"] == pytest.approx(want["difference"], rel=1e-7)
         assert row["difference_se"] == pytest.approx(want["difference_se"], rel=1e-7)
+
+
+FATE = ("alive", "relapse", "death")
+FINE = replace(GROUND, fine=True, schema=Schema({**GROUND.schema.columns, "fate": Column("fate", FATE)}))
+FOLLOWED: dict[str, dict[str, Any]] = {
+    "rmst": {"tau": 1826.0}, "risk": {"time": 1826.0}, "by_size": {"tau": 1826.0, "censoring": ("size",)},
+    "cause": {"time": 1826.0, "cause": "relapse"},
+}  # fmt: skip
+
+
+def fated() -> list[pd.DataFrame]:
+    """The demo's people, and what came first: relapse, death without one, or neither."""
+    return [
+        f.assign(fate=pd.Categorical.from_codes(np.where(f["recur"] == 1, 1, 2 * f["death"]).astype(int), FATE))
+        for f in breast()
+    ]
+
+
+@pytest.mark.parametrize("learner", ["dr", "r", "x"])
+@pytest.mark.parametrize("case", FOLLOWED)
+def test_effects_on_follow_up_equal_pseudo_values(case: str, learner: Any) -> None:
+    """On exact days, R's pseudo() by arm, then its lm: restricted means, risks, of a cause, by strata of censoring."""
+    want = ORACLE["followed"][case]
+    outcome = "Surv(rtime, fate)" if case == "cause" else "Surv(rtime, recur)"
+    method = Responders("hormon", outcome, TERMS, "age + nodes", learner=learner, ground=FINE, **FOLLOWED[case])
+    got = found(method, fated())
+    np.testing.assert_allclose(got.summary("coefficients")["estimate"], want[learner]["estimate"], rtol=1e-8)
+    vcov, close = np.array(want[learner]["vcov"]), 1e-6 if learner == "x" else 1e-8
+    np.testing.assert_allclose(got.arrays["vcov"], vcov, rtol=close, atol=close * 1e-6 * np.max(np.abs(vcov)))
+    (average,) = got.tables["effects"]
+    assert [average["estimate"], average["std_error"]] == pytest.approx(want["ate"], rel=1e-8)
+    assert average["measure"] == ("RMST difference" if "tau" in FOLLOWED[case] else "risk difference")
 
 
 def _alike(row: Record, want: Record) -> None:

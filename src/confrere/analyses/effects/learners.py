@@ -306,7 +306,7 @@ def prepared(scores: Scores) -> Flow[Side]:
         )
     start = yield from ask(scores.outcomes)
     check_arms(start, verdict)
-    family = effect.family or guessed_family(start)
+    family = effect.family or guessed_family(start.outcome.value)
     amongs = [scores.among._replace(folds=effect.folds, fold=i) for i in range(effect.folds)]
     glm = Nuisance(effect.outcoming, family, ground=effect.about)
     weighing = yield from together(*(propensity(effect, among) for among in amongs))

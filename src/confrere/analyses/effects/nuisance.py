@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import optimize
 
+from confrere.analyses.effects.pseudo import Pseudo
 from confrere.analyses.families import LINKS, Mean, family_of
 from confrere.analyses.finding import Record
 from confrere.analyses.glm import Glm, fitted
@@ -59,7 +60,8 @@ class Among(NamedTuple):
 
     `needs` are formulas that must be defined for a person, beside the fit's own. With `varies`, a formula, nobody of a
     hospital in which its left side is the same for all. Of `folds` the `fold` is left out; -1 leaves out none. `half`
-    0 or 1 is about that half of the people, by another keyed hash; -1 about all.
+    0 or 1 is about that half of the people, by another keyed hash; -1 about all. `pseudo` makes a number of follow-up.
+    Another `deal` deals people to other folds and halves.
     """
 
     needs: tuple[str, ...] = ()
@@ -68,6 +70,12 @@ class Among(NamedTuple):
     folds: int = 1
     fold: int = -1
     half: int = -1
+    pseudo: Pseudo | None = None
+    deal: int = 0
+
+    def seen(self, people: People, ground: Ground) -> People:
+        """People as a design sees them: with pseudo-values, where the outcome is made of follow-up."""
+        return people if self.pseudo is None else self.pseudo.given(people, ground)
 
     def of(self, people: People, ground: Ground, own: str, rows: Bools) -> tuple[Bools, Bools]:
         """Of the rows (N,) on which the formula `own` is defined: who is in the effect, who of these in the fit."""
@@ -77,9 +85,8 @@ class Among(NamedTuple):
             if formula != own:
                 inside &= finite(model_of(formula, ground).evaluate(frame, pooled), None)
         if self.half >= 0:
-            inside[inside] = (
-                people.words("halves", frame[ground.person][inside], shared=True) % np.uint64(2) == self.half
-            )
+            words = people.drawn(_dealt("halves", self.deal), ground.person)[inside]
+            inside[inside] = words % np.uint64(2) == self.half
         self._varying(inside, frame, ground)
         if self.trim is not None:
             got = model_of(self.trim.model.formula, ground).evaluate(frame, pooled)
@@ -88,7 +95,7 @@ class Among(NamedTuple):
             self._varying(inside, frame, ground)
         used = inside.copy()
         if self.fold >= 0:
-            used[inside] = folds_of(people, ground, inside, self.folds) != self.fold
+            used[inside] = folds_of(people, ground, inside, self.folds, self.deal) != self.fold
         return inside, used
 
     def _varying(self, inside: Bools, frame: Any, ground: Ground) -> None:
@@ -114,11 +121,16 @@ def _values(values: Array | None) -> Array:
     return np.zeros(0) if values is None else values
 
 
-def folds_of(people: People, ground: Ground, rows: Bools, folds: int) -> Ints:
+def _dealt(what: str, deal: int) -> str:
+    """The purpose of a keyed hash."""
+    return f"{what} {deal}" if deal else what
+
+
+def folds_of(people: People, ground: Ground, rows: Bools, folds: int, deal: int = 0) -> Ints:
     """The fold, 0 to folds - 1, of each of the rows: by a keyed hash of the person, the same in every step."""
     if folds == 1:
         return np.zeros(int(rows.sum()), dtype=np.int64)
-    words = people.words("folds", people.table.frame[ground.person][rows], shared=True)
+    words = people.drawn(_dealt("folds", deal), ground.person)[rows]
     return np.asarray(words % np.uint64(folds), dtype=np.int64)
 
 
@@ -131,6 +143,7 @@ class Nuisance(Glm):
 
     def design(self, people: People) -> Design:
         """Raw terms and outcome of those whom the fit is about."""
+        people = self.among.seen(people, self.ground)
         made = super().design(people)
         inside, used = self.among.of(people, self.ground, self.formula, made.rows)
         made = narrowed(made, inside[made.rows], self.among.reason)

@@ -18,14 +18,19 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from confrere.analyses.causes import cause_number
 from confrere.analyses.clusters import assigned
-from confrere.analyses.effects import policy
+from confrere.analyses.effects import policy, pseudo, stability
 from confrere.analyses.effects.effect import Effect, Family
 from confrere.analyses.effects.learners import Learner, Regressed, Scores, Side, calibrated, prepared, regressed
 from confrere.analyses.effects.measures import record
 from confrere.analyses.effects.nuisance import Among, Fitted, means
+from confrere.analyses.effects.pseudo import Pseudo
+from confrere.analyses.effects.pseudo_curves import PseudoFollowUp, Wanted
+from confrere.analyses.effects.pseudo_curves import pseudo as pseudo_of
 from confrere.analyses.effects.subgroups import MOST, Groups, Most, Rule, Tree, candidates, groups, learnt, tested
 from confrere.analyses.finding import Citation, Finding, Record, attrition, chi_square, coefficients
+from confrere.analyses.kaplan_meier import grid_notes
 from confrere.errors import FormulaError, StudyError
 from confrere.rounds import Bools, Flow, People, T, Verdict, keep, local, register, together, within
 from confrere.study.criteria import Criterion, Joined, criterion
@@ -63,6 +68,12 @@ ATHEY = Citation(
     "2016;113:7353-7360",
     "10.1073/pnas.1510489113",
 )
+ANDERSEN = Citation(
+    "Andersen PK, Syriopoulou E, Parner ET. Causal inference in survival analysis using pseudo-observations. Stat Med "
+    "2017;36:2669-2681",
+    "10.1002/sim.7297",
+)
+BOUNDS = (("classes", 2, 20), ("depth", 1, 2), ("least", 20, 10**9), ("threshold", 0, 1e300), ("repeats", 1, 50))
 STAYS = "The cards of advice stayed in each hospital; only sums left."
 
 
@@ -74,16 +85,20 @@ class Responders:
     Treatment, outcome, confounders, family, propensity: as of `Effect`. `modifiers` is the right side of a formula,
     splines included. `learner` is `dr`, `r` or `x`; `outcome_model` is the right side of the outcome model (treatment
     times confounders unless given). Models are cross-fitted in `folds`, by a keyed hash of the person. `truncate` are
-    two bounds of the propensity in scores; people beyond get no advice.
+    two bounds of the propensity in scores; people beyond get no advice. Where the outcome is `Surv(time, event)`, the
+    effect is on the restricted mean until `tau`, or on the risk at `time` (of the `cause`, where causes compete).
+    Censoring may depend on the treatment, and on the columns with levels that `censoring` names.
 
     With `learn` and `test`, two groups of hospitals, or with `halves` of the people, the effect is learnt in one and
     tested in the other, in `classes` of the predicted effect. `subgroups` are criteria such as `age >= 65`, or columns
     with declared levels or range, of which a tree of `depth` 1 or 2 is grown, each leaf of `least` people or more.
+    `repeats` does all of it so many times with other folds and halves; `swap` has the sides teach each other.
     `benefit` says which outcome is better, `threshold` how much better it must be for a treatment. With `worklist`,
     each hospital keeps a card for each of its people in a list called `title`; `purpose` says what for.
 
     Finding: tables `effects`, `coefficients`, `tests`; of testing people `calibration`, `groups`, `ranking`, `value`,
-    `subgroups`; `attrition`. Errors: FormulaError, StudyError; ModelError as of `Effect`, and for collinear modifiers.
+    `subgroups`; of several splits `stability`, `rules`; `attrition`. Errors: FormulaError, StudyError; ModelError as of
+    `Effect`, and for collinear modifiers.
     """
 
     treatment: str
@@ -103,6 +118,12 @@ class Responders:
     subgroups: tuple[str, ...] = ()
     depth: int = 2
     least: int = 50
+    repeats: int = 1
+    swap: bool = False
+    tau: float | None = None
+    time: float | None = None
+    cause: str = ""
+    censoring: tuple[str, ...] = ()
     benefit: Literal["higher", "lower"] = "higher"
     threshold: float = 0.0
     worklist: bool = False
@@ -115,9 +136,11 @@ class Responders:
         if not self.ground.person:
             raise StudyError('folds are made of person ids: add person = "..." under [data]')
         _check_choices(self)
+        _check_followed(self)
         self.effect.check()
         right = model_of(f"~ {self.modifiers}", self.ground).columns
-        if both := {self.treatment, *model_of(f"{self.outcome} ~ 1", self.ground).columns} & set(right):
+        left = model_of(f"{self.outcome} ~ 1", self.ground).columns
+        if both := {self.treatment, *left} & {*right, *self.censoring}:
             raise FormulaError(f"{min(both)!r} is treatment or outcome, and a modifier too: leave it out")
         model = model_of(self.scores().modelling, self.ground)
         if not model.names or not model.intercept or model.strata or model.offsets:
@@ -152,11 +175,39 @@ class Responders:
         """The average effect among the same people: its models are those of the scores."""
         columns = {*self.ground.complete, *model_of(self.formula, self.ground).columns}
         whole = tuple(sorted(columns, key=lambda name: (name != LEFT, name)))
+        outcome = pseudo.COLUMN if self.followed else self.outcome
+        family: Family = "gaussian" if self.followed else self.family
         return Effect(
-            self.treatment, self.outcome, self.confounders, "aipw", family=self.family, propensity=self.propensity,
+            self.treatment, outcome, self.confounders, "aipw", family=family, propensity=self.propensity,
             outcome_model=self.outcome_model or f"{self.treatment} * ({self.confounders})", truncate=self.truncate,
             folds=self.folds, ground=replace(self.ground, complete=whole),
         )  # fmt: skip
+
+    @property
+    def followed(self) -> bool:
+        """Whether the outcome is the time to an event."""
+        outcome = model_of(f"{self.outcome} ~ 1", self.ground).outcome
+        return outcome is not None and outcome.kind == "surv"
+
+    @property
+    def valued(self) -> dict[str, tuple[float, ...]]:
+        """Times beyond the one that is asked about, for the dummy people of a manifest."""
+        outcome = model_of(f"{self.outcome} ~ 1", self.ground).outcome
+        columns = () if outcome is None or outcome.time is None else outcome.time.sources()
+        return dict.fromkeys(columns, tuple(self.wanted.time * part / 8 for part in range(1, 17)))
+
+    @property
+    def wanted(self) -> Wanted:
+        """What is read off the curves of follow-up."""
+        if self.tau is not None:
+            return Wanted("RMST", self.tau)
+        number = cause_number(f"{self.outcome} ~ 1", self.ground, self.cause) - 1 if self.cause else -1
+        return Wanted("risk", float(self.time or 0.0), number)
+
+    @property
+    def measure(self) -> str:
+        """What the average effect is called; by the family where it is no time to an event."""
+        return f"{self.wanted.measure} difference" if self.followed else ""
 
     @property
     def priced(self) -> policy.Priced:
@@ -170,11 +221,20 @@ class Responders:
         sets = 1 + max(len(candidates(many)), self.classes + 2**self.depth)
         return Most(sets, max(2 << many, (self.classes + 1) * (2 << used)))
 
-    def scores(self, half: int = -1) -> Scores:
+    def scores(self, half: int = -1, made: Pseudo | None = None, deal: int = 0) -> Scores:
         """The scores of everybody, or of a half of the people."""
         effect = self.effect
         needs = (*effect.among.needs, f"{self.treatment} ~ {self.modifiers}")
-        return Scores(effect, Among(needs, half=half), self.modifiers, self.learner)
+        return Scores(effect, Among(needs, half=half, pseudo=made, deal=deal), self.modifiers, self.learner)
+
+    def curves(self, half: int, deal: int) -> PseudoFollowUp:
+        """Who of the people of the scores leaves when, by treatment and what censoring depends on."""
+        effect, wanted = self.effect, self.wanted
+        right = effect.outcoming.partition("~")[2]
+        needs = (effect.treating, f"~ {right}", f"{self.treatment} ~ {self.modifiers}")
+        groups = " + ".join((self.treatment, *self.censoring))
+        ground = effect.ground.marked(wanted.time)
+        return PseudoFollowUp(f"{self.outcome} ~ {groups}", ground=ground, among=Among(needs, half=half, deal=deal))
 
     # inside each hospital
 
@@ -204,23 +264,59 @@ class Responders:
     # sums only
 
     def flow(self) -> Flow[Finding]:
-        """Learn; test on the others; keep the cards."""
-        honest = bool(self.learn) or self.halves
-        sides = [(self.learn, 0), (self.test, 1)] if honest else [((), -1)]
-        made = [_of(group, prepared(self.scores(half if self.halves else -1))) for group, half in sides]
-        side, *others = yield from together(*made)
-        found: Regressed = yield from _of(self.learn, regressed(side))
-        tables = _learnt(self, side, found)
-        if others:
-            asked = Tree(self.criteria, self.depth, self.least, self.most)
-            leaves = yield from _of(self.learn, learnt(side, asked))
-            more = yield from _of(self.test, _tested(self, others[0], found.prediction, leaves))
-            tables["effects"] += more.pop("effects")
-            tables |= more
+        """Learn; test on the others; the same in other splits; keep the cards."""
+        made = yield from together(*(self._split(deal) for deal in range(self.repeats)))
+        first: Way = made[0][0]
+        tables = first.tables
+        if len(ways := [way for split in made for way in split]) > 1:
+            names = [f"{deal}{' swapped' * place}" for deal, split in enumerate(made, 1) for place in range(len(split))]
+            told = [way.tables for way in ways]
+            tables = tables | {"stability": stability.splits(names, told)}
+            if found := stability.rules(told):
+                tables |= {"rules": found}
         if self.worklist:
-            card = policy.card_of(found, side.scores.names)
-            yield from keep(self.advised, card, side.models.propensity)
-        return _finding(self, [side, *others], found, tables)
+            side = first.sides[0]
+            yield from keep(self.advised, policy.card_of(first.found, side.scores.names), side.models.propensity)
+        return _finding(self, first, tables)
+
+    def _split(self, deal: int) -> Flow[tuple[Way, ...]]:
+        """One split of the people, and where roles are swapped, both ways."""
+        honest = bool(self.learn) or self.halves
+        parts = [(self.learn, 0), (self.test, 1)] if honest else [((), -1)]
+        made = [_of(group, self._prepared(half if self.halves else -1, deal)) for group, half in parts]
+        sides = yield from together(*made)
+        groups = [group for group, _ in parts]
+        ways = [_way(self, sides, groups)]
+        if self.swap:
+            ways.append(_way(self, sides[::-1], groups[::-1]))
+        return (yield from together(*ways))
+
+    def _prepared(self, half: int, deal: int) -> Flow[Side]:
+        """One side; where people are followed, their curves go first."""
+        made = (yield from pseudo_of(self.curves(half, deal), self.wanted)) if self.followed else None
+        return (yield from prepared(self.scores(half, made, deal)))
+
+
+class Way(NamedTuple):
+    """What one side taught, tested in the other if there is one."""
+
+    sides: tuple[Side, ...]
+    found: Regressed
+    tables: dict[str, list[Record]]
+
+
+def _way(method: Responders, sides: Sequence[Side], groups: Sequence[Sequence[str]]) -> Flow[Way]:
+    """Learn in the first side, test in the second."""
+    side, *others = sides
+    found: Regressed = yield from _of(groups[0], regressed(side))
+    tables = _learnt(method, side, found)
+    if others:
+        asked = Tree(method.criteria, method.depth, method.least, method.most)
+        leaves = yield from _of(groups[0], learnt(side, asked))
+        more = yield from _of(groups[1], _tested(method, others[0], found.prediction, leaves))
+        tables["effects"] += more.pop("effects")
+        tables |= more
+    return Way(tuple(sides), found, tables)
 
 
 def _of(group: Sequence[str], flow: Flow[T]) -> Flow[T]:
@@ -233,14 +329,14 @@ def _learnt(method: Responders, side: Side, found: Regressed) -> dict[str, list[
     se = np.sqrt(np.diag(found.covariance))
     b, v = found.estimate[1:], found.covariance[1:, 1:]
     return {
-        "effects": [_average(side, *found.average)],
+        "effects": [_average(method, side, *found.average)],
         "coefficients": coefficients(side.scores.names, found.estimate, se),
         "tests": [chi_square("the effect is the same for all", float(b @ np.linalg.solve(v, b)), len(b))],
     }
 
 
-def _average(side: Side, estimate: float, se: float, who: str = "learning") -> Record:
-    measure = "risk difference" if side.family == "binomial" else "mean difference"
+def _average(method: Responders, side: Side, estimate: float, se: float, who: str = "learning") -> Record:
+    measure = method.measure or ("risk difference" if side.family == "binomial" else "mean difference")
     return {"people": who, "n": side.verdict.n, **record(measure, estimate, se)}
 
 
@@ -258,7 +354,7 @@ def _asked(method: Responders, leaves: Sequence[Rule], spread: tuple[float, floa
     at = method.priced.sign * method.threshold / reach
     edges = tuple(sorted({*policy.edges_of(*spread, method.classes), at}))
     place = {j: i for i, j in enumerate(used)}
-    mapped = tuple(tuple((place[j], met) for j, met in leaf) for leaf in leaves if leaf)
+    mapped = tuple(tuple(sorted((place[j], met) for j, met in leaf)) for leaf in leaves if leaf)  # alike in all splits
     return Asked(edges, mapped, tuple(method.criteria[j] for j in used))
 
 
@@ -286,21 +382,25 @@ def _tested(
     if asked.leaves:
         tables["subgroups"] = tested(asked.leaves, asked.criteria, found, (scale.sd, priced.sign), everybody)
     effect = scale.sd * everybody.effect, scale.sd * float(np.sqrt(everybody.variance))
-    return {"effects": [_average(side, *effect, who="testing")], **tables}
+    return {"effects": [_average(method, side, *effect, who="testing")], **tables}
 
 
-def _finding(method: Responders, sides: Sequence[Side], found: Regressed, tables: dict[str, list[Record]]) -> Finding:
+def _finding(method: Responders, way: Way, tables: dict[str, list[Record]]) -> Finding:
     """The tables, and what to know of them."""
+    sides, found = way.sides, way.found
     side = sides[0]
     whole = _whole([s.verdict for s in sides], method.halves)
     tables["attrition"] = attrition(whole)
     rules = [r["rule"] for r in tables.get("subgroups", ()) if r.get("benefits")]
-    facts: dict[str, Any] = {"learner": method.learner, "family": side.family, "rules": "; ".join(rules)}
-    cite = (CITE[method.learner], *((CHERNOZHUKOV, YADLOWSKY) if len(sides) > 1 else ()),
-            *((ATHEY,) if "subgroups" in tables else ()))  # fmt: skip
+    family = "survival" if method.followed else side.family
+    facts: dict[str, Any] = {"learner": method.learner, "family": family, "rules": "; ".join(rules)}
+    notes = (*(grid_notes(method.ground) if method.followed else ()), *((STAYS,) if method.worklist else ()))
+    cite = (*((ANDERSEN,) if method.followed else ()), CITE[method.learner],
+            *((CHERNOZHUKOV, YADLOWSKY) if len(sides) > 1 else ()), *((ATHEY,) if "subgroups" in tables else ()),
+            *((stability.MEINSHAUSEN,) if "rules" in tables else ()))  # fmt: skip
     return Finding(
         "responders", whole.n, whole.hospitals, tables, facts=facts, arrays={"vcov": found.covariance},
-        notes=(STAYS,) if method.worklist else (), cite=cite,
+        notes=notes, cite=cite,
     )  # fmt: skip
 
 
@@ -308,9 +408,10 @@ def _whole(verdicts: Sequence[Verdict], halves: bool) -> Verdict:
     """Learning and testing people together: halves of the same hospitals, or those of two groups."""
     first, n = verdicts[0], sum(v.n for v in verdicts)
     if halves:
-        return first._replace(n=n, left_out={r: m for r, m in first.left_out.items() if r != Among(half=0).reason})
-    left = {r: [v.left_out[r] for v in verdicts] for r in first.left_out}
-    total = {r: None if None in m else sum(i or 0 for i in m) for r, m in left.items()}
+        return first._replace(n=n, left_out=tuple((r, m) for r, m in first.left_out if r != Among(half=0).reason))
+    counts = [dict(v.left_out) for v in verdicts]
+    left = {r: [c[r] for c in counts] for r in counts[0]}
+    total = tuple((r, None if None in m else sum(i or 0 for i in m)) for r, m in left.items())
     return first._replace(n=n, hospitals=sum(v.hospitals for v in verdicts), left_out=total)
 
 
@@ -335,6 +436,30 @@ def _criteria(entry: str, ground: Ground) -> tuple[str, ...]:
     return (found.canonical,)
 
 
+def _check_followed(method: Responders) -> None:
+    """What is asked of times to events; and not of other outcomes."""
+    outcome = model_of(f"{method.outcome} ~ 1", method.ground).outcome
+    if not method.followed:
+        if method.tau is not None or method.time is not None or method.cause or method.censoring:
+            raise StudyError("tau, time, cause and censoring are of an outcome Surv(time, event); leave them out")
+        return
+    if outcome is None or outcome.entry is not None:
+        raise FormulaError(f"outcome = {method.outcome!r}: follow-up begins at time zero; write Surv(time, event)")
+    if (method.tau is None) == (method.time is None) or not 0 < (method.tau or method.time or 0.0) < np.inf:
+        raise StudyError(
+            "the effect on Surv(time, event) is on the mean until `tau`, or on the risk at `time`: give one"
+        )
+    if method.family:
+        raise StudyError("an outcome Surv(time, event) has no family: leave it out")
+    if (len(outcome.causes) > 2) != bool(method.cause):
+        raise StudyError("cause is given where causes compete, and only there: name one of the event's levels, or none")
+    if method.cause and method.tau is not None:
+        raise StudyError("causes compete, and tau ends a mean until any event: give `time` instead of it")
+    for name in method.censoring:
+        if method.ground.schema.levels(name) is None:
+            raise StudyError(f"censoring: {name!r} has no declared levels; add them, or leave it out")
+
+
 def _check_choices(method: Responders) -> None:
     """Settings that do not go together."""
     if bool(method.learn) != bool(method.test) or (method.learn and method.halves):
@@ -346,9 +471,11 @@ def _check_choices(method: Responders) -> None:
         raise StudyError(f"{', '.join(both)} are in `learn` and in `test`; leave them out of one")
     if method.subgroups and not (method.learn or method.halves):
         raise StudyError("subgroups are tested on other people: give `learn` and `test`, or set `halves`")
+    if method.swap and not (method.learn or method.halves):
+        raise StudyError("swap has two sides teach each other: give `learn` and `test`, or set `halves`")
     if not 2 <= method.folds <= 20:
         raise StudyError(f"folds is {method.folds}; it is 2 to 20")
-    for name, least, most in (("classes", 2, 20), ("depth", 1, 2), ("least", 20, 10**9), ("threshold", 0, 1e300)):
+    for name, least, most in BOUNDS:
         if not least <= getattr(method, name) <= most:
             raise StudyError(f"{name} is {getattr(method, name)}; choose from {least} to {most:g}")
     if not method.title.strip() or not method.title.isprintable():

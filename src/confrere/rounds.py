@@ -138,8 +138,8 @@ class Design:
     `rows` (N,) marks the rows of the table that are in it. `x` (n, p) are the raw columns by `names`; `flags` are
     two-sided marks (n,) by name, above all the event; `weights` (n,) the case weights, if any; `cells` the
     partitions. `data` is the method's own and is read by its steps. `columns` names the source columns read: the
-    budget of numbers is people x columns / 4. `left_out` counts the people not in it by reason; the reasons are
-    public, the counts are not.
+    budget of numbers is people x columns / 4. `left_out` counts the people not in it by reason, in the order
+    in which reasons are looked at; the reasons are public, the counts are not.
     """
 
     n: int
@@ -170,7 +170,7 @@ class Verdict(NamedTuple):
     n: int  # people
     hospitals: int  # that take part with at least k people
     grids: dict[str, Ints]  # by name of cells: (groups, ladder cells) -> merged cell, -1 where suppressed
-    left_out: dict[str, int | None]  # people by reason, None where fewer than k
+    left_out: tuple[tuple[str, int | None], ...]  # people by reason, as the design orders them; None if fewer than k
     budget: int  # distinct numbers that may be asked about these people
     k: int = 0  # the least people a shown count rests on
 
@@ -426,6 +426,7 @@ class People:
         self.table = table
         self.kept: dict[str, Any] = {}
         self._key, self._shared = key, shared
+        self._drawn: dict[Hashable, NDArray[np.uint64]] = {}
         self._design = design
         self._verdict = verdict
 
@@ -446,6 +447,13 @@ class People:
         whole = (str(int(i)) if isinstance(i, float) and i.is_integer() else str(i) for i in ids)
         made = (hashlib.blake2b(i.encode(), digest_size=8, key=key, person=purpose.encode()) for i in whole)
         return np.frombuffer(b"".join(m.digest() for m in made), dtype="<u8").astype(np.uint64)
+
+    def drawn(self, purpose: str, column: str) -> NDArray[np.uint64]:
+        """The shared `words` of all rows (N,) by a column of ids; made once in a run."""
+        key = (purpose, column, self._shared)
+        if key not in self._drawn:
+            self._drawn[key] = self.words(purpose, self.table.frame[column], shared=True)
+        return self._drawn[key]
 
     def count(self, where: Bools | None = None) -> Sum:
         """How many people."""
@@ -513,6 +521,7 @@ class Site:
         self.table = table
         self.key, self.shared = key, shared
         self.kept: dict[tuple[str, str], Any] = {}
+        self._drawn: dict[Hashable, NDArray[np.uint64]] = {}
         self._designs: dict[Hashable, Design] = {}
         self._verdicts: dict[Hashable, Verdict] = {}
 
@@ -526,6 +535,8 @@ class Site:
 
     def _make(self, a: Ask, table: Any) -> Design:
         people = People(table, key=self.key or b"", shared=self.shared or b"")
+        if table is self.table:
+            people._drawn = self._drawn
         return cast(Design, getattr(a.analysis, a.step)(people, *a.args))
 
     def people(self, a: Ask) -> int:

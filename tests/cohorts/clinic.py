@@ -45,6 +45,14 @@ def clinic(people: int, seed: int) -> dict[str, pd.DataFrame]:
     tables = {"person": person, "observation_period": period, **_vocabulary()}
     spans = (rng, ids, first, last)
     tables["drug_exposure"] = _events(*spans, "drug_exposure", "drug_exposure_start_date", [ONE, OTHER, ONE_TABLET])
+    begin = rng.integers(0, 300, 8 * people)
+    who = np.sort(rng.integers(0, people, 8 * people))
+    tables["drug_era"] = pd.DataFrame({
+        "drug_era_id": np.arange(8 * people), "person_id": ids[who],
+        "drug_concept_id": rng.choice([ONE, OTHER, ONE_TABLET, 997], 8 * people),
+        "drug_era_start_date": day(first[who] + begin),
+        "drug_era_end_date": day(first[who] + begin + rng.integers(0, 90, 8 * people)),
+    })  # fmt: skip
     tables["condition_occurrence"] = _events(
         *spans, "condition_occurrence", "condition_start_date", [ULCER, SMALL_ULCER, BLEED, DIABETES, NERVES, 999]
     )
@@ -125,12 +133,18 @@ circe = '''{circe("DrugExposure", ONE, True, days=10, youngest=40, end=300)}'''
 circe = '''{circe("DrugExposure", OTHER, True, days=10, youngest=40)}'''
 [cohorts.bleeding]
 circe = '''{circe("ConditionOccurrence", BLEED, False, end=1)}'''
+[cohorts.sore]
+circe = '''{circe("ConditionOccurrence", ULCER, False, end=1)}'''
 [outcomes.bleed]
 cohort = "bleeding"
 until = 180
 [outcomes.late]
 cohort = "bleeding"
 from = 30
+prior = "keep"
+[outcomes.what]
+cohorts = ["bleeding", "sore"]
+until = 120
 prior = "keep"
 [features]
 age = {{ is = "age" }}
@@ -151,6 +165,7 @@ high = {{ measurement = [{SUGAR}], value = "max", unit = {PERCENT} }}
 trend = {{ measurement = [{SUGAR}], value = "trend", unit = {PERCENT}, after = 90, after_index = true }}
 visits = {{ visit = [{INSIDE}, {OUTSIDE}], value = "count", before = 100 }}
 stay = {{ visit = [{INSIDE}], value = "days" }}
+both = {{ together = [{ONE}, "RxNorm:2"], before = 60, after = 30, after_index = true }}
 drug = {{ drug = ["RxNorm:1", "RxNorm:2"], each = true, before = 60 }}
 [[analysis]]
 name = "everything"
@@ -159,6 +174,6 @@ by = "treated"
 variables = [
     "age", "year", "month", "seen", "charlson", "ulcer", "ulcers", "since", "later", "last", "first", "mean", "low",
     "high", "trend", "visits", "stay", "drug_RxNorm_1", "drug_RxNorm_2", "sex", "bleed", "bleed_time", "late",
-    "late_time",
+    "late_time", "what", "what_time", "both",
 ]
 """

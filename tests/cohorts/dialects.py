@@ -18,7 +18,7 @@ import sqlglot.expressions as sge
 from ibis.backends.sql import compilers
 from ibis.backends.sql.compilers.duckdb import DuckDBCompiler
 
-from confrere.data import engines
+from confrere.data import engines, omop
 from confrere.data.engines import without_arrays
 
 DIALECTS = {
@@ -55,6 +55,8 @@ def _whole(node: Any) -> Any:
         return sge.Div(this=above, expression=below)
     if isinstance(node, sge.DataType) and node.this == sge.DataType.Type.DECIMAL and not node.expressions:
         return sge.DataType.build("DECIMAL(38, 9)")  # what BigQuery's NUMERIC is
+    if isinstance(node, sge.DataType) and node.this == sge.DataType.Type.FLOAT:
+        return sge.DataType.build("DOUBLE")  # what SQL Server's FLOAT is
     days = node.expression if isinstance(node, sge.TsOrDsAdd | sge.DateAdd | sge.TimestampAdd) else None
     for literal in [] if days is None else list(days.find_all(sge.Literal)):
         literal.set("is_string", False)
@@ -73,5 +75,6 @@ def spoken(dialect: str) -> Iterator[list[str]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(DuckDBCompiler, "to_sqlglot", through)
         patch.setattr(engines, "with_whole_days", lambda rows: rows)  # DuckDB's alone
+        patch.setattr(omop, "WITHOUT_NAN", ("duckdb",) if dialect in omop.WITHOUT_NAN else ())
         yield statements
     assert DuckDBCompiler.to_sqlglot is direct

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import duckdb
 from circe.sqlrender import render, split_sql, translate
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from benchmarks.cohorts import RESULTS, SCHEMAS
+
 from confrere.data.cdm import TABLES
 from confrere.data.omop import Cdm
 
-SCHEMAS = {
-    "vocabulary_database_schema": "cdm", "cdm_database_schema": "cdm", "target_database_schema": "results",
-    "results_database_schema": "results", "target_cohort_table": "cohort", "target_cohort_id": 1,
-}  # fmt: skip
-RESULTS = {
-    "cohort": "cohort_definition_id int, subject_id bigint, cohort_start_date date, cohort_end_date date",
-    "cohort_censor_stats": "cohort_definition_id int, lost_count bigint",
-    "cohort_inclusion": "cohort_definition_id int, rule_sequence int, name varchar, description varchar",
-    "cohort_inclusion_result": "cohort_definition_id int, inclusion_rule_mask bigint, person_count bigint, mode_id int",
-    "cohort_inclusion_stats": "cohort_definition_id int, rule_sequence int, person_count bigint, gain_count bigint, "
-    "person_total bigint, mode_id int",
-    "cohort_summary_stats": "cohort_definition_id int, base_count bigint, final_count bigint, mode_id int",
-}
 Row = tuple[int, str, str]  # person, start, end
 
 

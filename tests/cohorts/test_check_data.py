@@ -13,11 +13,13 @@ import pytest
 from typer.testing import CliRunner
 
 from cohorts.dialects import DIALECTS, spoken
+from confrere.console import output
 from confrere.console.app import app
 from confrere.data import conformity
 from confrere.data.conformity import Problem, Report, checked
 from confrere.data.omop import opened
 from confrere.data.synthesize import Plan, synthesize
+from confrere.errors import StudyError
 
 TODAY = date(2026, 1, 1)
 Tables = dict[str, pd.DataFrame]
@@ -322,6 +324,19 @@ def test_the_command(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["hospital", "check-data", str(tmp_path)])
     assert done.exit_code == 2
     assert "of nobody in person" in done.output
+
+
+def test_records_are_checked_without_what_a_federation_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(modules: object, what: str, extra: str) -> None:
+        raise StudyError(f"{what}: {extra}")
+
+    for name, frame in sound().items():
+        frame.to_parquet(tmp_path / f"{name}.parquet")
+    monkeypatch.setattr(output, "installed", absent)
+    assert CliRunner().invoke(app, ["hospital", "check-data", str(tmp_path)]).exit_code == 0
+    done = CliRunner().invoke(app, ["hospital", "worklist", "list"])
+    assert isinstance(done.exception, StudyError)
+    assert "a federation needs" in str(done.exception)
 
 
 def test_the_hospitals_own_records(tmp_path: Path) -> None:

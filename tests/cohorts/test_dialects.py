@@ -25,7 +25,6 @@ from confrere.data.circe import cohort
 from confrere.data.engines import local_table, without_arrays
 from confrere.data.omop import _cast, opened
 from confrere.data.people import people
-from confrere.errors import DataError
 from confrere.study import build
 from confrere.study.file import parse
 
@@ -140,7 +139,7 @@ def test_lists_become_single_rows_where_there_are_no_arrays() -> None:
         assert sorted(ibis.duckdb.connect().to_pyarrow(rows)["concept_id"].to_pylist()) == values
 
 
-@pytest.mark.parametrize("dialect", sorted(set(DIALECTS) - {"mssql"}))
+@ALL
 def test_the_table_of_people_is_the_same(dialect: str, tmp_path: Path) -> None:
     """Cohorts, features and outcomes of a whole study; sums of numbers may differ in the last digits."""
     source = written(clinic(80, 3), tmp_path)
@@ -149,10 +148,3 @@ def test_the_table_of_people_is_the_same(dialect: str, tmp_path: Path) -> None:
     with spoken(dialect):
         made = people(source, study, build.analyses(study)).frame
     pd.testing.assert_frame_equal(made, direct, rtol=1e-12, atol=0)
-
-
-def test_what_sql_server_cannot_do_is_said(tmp_path: Path) -> None:
-    """Ibis does not tell it what is not a number, which features of measurements leave out."""
-    source, study = written(clinic(20, 3), tmp_path), parse(STUDY)
-    with spoken("mssql"), pytest.raises(DataError, match=r"this engine cannot do .* \(.*IsNan.*\); export the tables"):
-        people(source, study, build.analyses(study))

@@ -150,4 +150,4 @@ def test_an_unknown_table(tmp_path: Path) -> None:
 
 
 def test_a_url_is_shown_without_its_password() -> None:
-    assert shown("postgresql://me:secret@host:5432/omop?schema=cdm") == "postgresql://host/omop"
+    assert shown("postgresql://me:secret@host:5432/omop?schema=cdm") == "postgresql://host:5432/omop"

@@ -56,7 +56,10 @@ def test_columns_are_those_of_the_twin(tmp_path: Path, seed: int) -> None:
     assert chosen["person_id"].tolist() == theirs["person_id"].astype(str).tolist()
     assert len(chosen) > 20
     assert set(chosen["treated"]) == {0, 1}
-    for name in (n for n in theirs.columns if n in chosen.columns and n not in ("person_id", "sex")):
+    assert theirs["both"].max() > 0
+    assert chosen["what"].tolist() == theirs["what"].tolist()
+    assert set(theirs["what"]) == {"none", "bleeding", "sore"}
+    for name in (n for n in theirs.columns if n in chosen.columns and n not in ("person_id", "sex", "what")):
         want = theirs[name].astype(float).to_numpy()
         np.testing.assert_allclose(chosen[name].to_numpy(), want, rtol=1e-9, atol=1e-9, err_msg=name)
     assert chosen["sex"].astype(object).where(chosen["sex"].notna(), None).tolist() == [

@@ -25,6 +25,19 @@ CREATE TABLE risk AS
     SELECT *, least(end_day, coalesce(death_date, end_day)) AS stop FROM dated LEFT JOIN death USING (person_id);
 CREATE TABLE chosen AS FROM risk WHERE stop >= day + 30
     AND NOT EXISTS (FROM bleeds b WHERE b.person_id = risk.person_id AND bled < day + 1);
+CREATE TABLE sores AS SELECT person_id, condition_start_date AS sore FROM condition_occurrence
+    SEMI JOIN below(201) b ON condition_concept_id = b.id;
+CREATE TABLE happens AS
+    SELECT person_id, least(stop, day + 120) AS until,
+        (SELECT min(bled) FROM bleeds b WHERE b.person_id = c.person_id AND bled BETWEEN day + 1 AND least(stop, day + 120))
+            AS bled,
+        (SELECT min(sore) FROM sores s WHERE s.person_id = c.person_id AND sore BETWEEN day + 1 AND least(stop, day + 120))
+            AS sore
+    FROM chosen c;
+CREATE TABLE taken AS SELECT DISTINCT person_id, drug_concept_id <> 102 AS one, unnest(generate_series(
+        greatest(drug_era_start_date, day - 60), least(drug_era_end_date, day + 30), INTERVAL 1 DAY)) AS took
+    FROM drug_era JOIN chosen USING (person_id)
+    WHERE drug_concept_id IN (101, 102, 111) AND drug_era_start_date <= day + 30 AND drug_era_end_date >= day - 60;
 CREATE TABLE happened AS
     SELECT person_id, min(bled) FILTER (bled BETWEEN day + 1 AND least(stop, day + 180)) AS first_bleed,
         min(bled) FILTER (bled BETWEEN day + 30 AND stop) AS late_bleed
@@ -66,5 +79,10 @@ SELECT person_id, treated,
     EXISTS (FROM drug_exposure d WHERE d.person_id = c.person_id AND drug_concept_id = 102
         AND drug_exposure_start_date BETWEEN day - 60 AND day) AS drug_RxNorm_2,
     first_bleed IS NOT NULL AS bleed, coalesce(first_bleed, least(stop, day + 180)) - day AS bleed_time,
+    CASE WHEN bled <= sore OR (bled IS NOT NULL AND sore IS NULL) THEN 'bleeding' WHEN sore IS NOT NULL THEN 'sore'
+        ELSE 'none' END AS what,
+    coalesce(least(bled, sore), until) - day AS what_time,
+    (SELECT count(*) FROM taken t JOIN taken u USING (person_id, took) WHERE t.person_id = c.person_id AND t.one
+        AND NOT u.one) AS both,
     late_bleed IS NOT NULL AS late, coalesce(late_bleed, stop) - day - 29 AS late_time
-FROM chosen c JOIN happened USING (person_id) JOIN person USING (person_id) JOIN observation_period USING (person_id) ORDER BY person_id;
+FROM chosen c JOIN happened USING (person_id) JOIN happens USING (person_id) JOIN person USING (person_id) JOIN observation_period USING (person_id) ORDER BY person_id;

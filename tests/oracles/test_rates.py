@@ -19,7 +19,7 @@ from confrere.analyses.lines_of_treatment import Stays, labels, lines
 from confrere.analyses.occurrence import Occurrence
 from confrere.analyses.overlap import Overlap
 from confrere.analyses.pathways import Pathways
-from confrere.analyses.person_time import PersonTime
+from confrere.analyses.person_time import TOGETHER, UNTOLD, PersonTime
 from confrere.data.table import Table
 from confrere.errors import DataError, ModelError, StudyError
 from confrere.hospital.gate import Policy, judge_clear
@@ -349,6 +349,52 @@ def test_too_few_events() -> None:
         found(Occurrence("outcome", (2010, 2016), ages=(20,), ground=GROUND), people, rare, GATE)
     with pytest.raises(ModelError, match="too few people have 'outcome'"):
         found(PersonTime("outcome", "a", ground=GROUND), people, rare, GATE)
+
+
+def events_by_state(before: int, exposed: int, after: int) -> tuple[pd.DataFrame, Given]:
+    """Nine hundred people followed from day 0 to 99, all exposed from day 40 to 49; so many with the outcome then."""
+    n = 900
+    people = pd.DataFrame({"_birth": [-9000.0] * n, "_observed_from": [0.0] * n, "_observed_to": [99.0] * n})
+    days = np.repeat([10.0, 45.0, 80.0], [before, exposed, after])
+    ill = [(i, day, day) for i, day in enumerate(np.random.default_rng(1).permutation(days).tolist())]
+    return people, {"outcome": ill, "a": [(i, 40.0, 49.0) for i in range(n)]}
+
+
+def states_told(before: int, exposed: int, after: int) -> tuple[dict[str, int | None], Finding]:
+    """The events of each state under the gate, and the finding."""
+    got = found(PersonTime("outcome", "a", carry_over=0, ground=GROUND), *events_by_state(before, exposed, after), GATE)
+    return {r["state"]: r["events"] for r in got.tables["rates"]}, got
+
+
+def test_a_state_of_few_events_is_not_told_and_the_others_are() -> None:
+    told, got = states_told(40, 4, 30)
+    assert told == {"before": 40, "exposed": None, "after": 30}
+    assert got.tables["rates"][1]["suppressed"]
+    assert got.tables["rates"][1]["person_years"] is None
+    assert got.tables["ratios"] == [{"measure": "crude", "rate_ratio": None, "rr_low": None, "rr_high": None,
+                                     "p_value": None, "suppressed": True}]  # fmt: skip
+    assert got.events is None  # the four would follow by subtraction
+    assert got.notes == (UNTOLD,)
+
+
+def test_before_and_after_are_told_together_where_one_has_few_events() -> None:
+    told, got = states_told(4, 40, 30)
+    assert told == {"before and after": 34, "exposed": 40}
+    days = (40 * 896 + 4 * 11 + 50 * (896 - 40 - 30) + 31 * 30) / 365.25
+    assert got.tables["rates"][0]["person_years"] == pytest.approx(days, rel=1e-12)
+    whole = found(PersonTime("outcome", "a", carry_over=0, ground=GROUND), *events_by_state(4, 40, 30))
+    assert got.tables["ratios"] == whole.tables["ratios"]
+    assert (got.events, got.notes) == (74, (TOGETHER,))
+
+
+def test_states_of_few_events_on_both_sides() -> None:
+    assert states_told(30, 40, 0)[0] == {"before": 30, "exposed": 40, "after": 0}
+    told, got = states_told(4, 4, 30)
+    assert told == {"before and after": 34, "exposed": None}
+    assert got.notes == (TOGETHER, UNTOLD)
+    assert states_told(3, 30, 3)[0] == {"before": None, "exposed": 30, "after": None}
+    with pytest.raises(ModelError, match="too few people have 'outcome'"):
+        states_told(3, 4, 3)
 
 
 def test_definitions_are_those_of_the_study() -> None:

@@ -331,7 +331,7 @@ def test_a_small_study_leaves_numbers_for_others() -> None:
 def test_blocks_join_first_with_what_is_required() -> None:
     def verdict(**few: bool) -> Verdict:
         grids = {k.replace("_", ":").lstrip("b"): np.array([[-1 if v else 0]]) for k, v in few.items()}
-        return Verdict(0, 3, grids, {}, 0, 11)
+        return Verdict(0, 3, grids, (), 0, 11)
 
     assert joined(verdict(b0_1=False, b0_2=False, b1_2=False), (0, 1, 2)) == (0, 1, 2)
     assert joined(verdict(b0_1=False, b0_2=False, b1_2=True), (0, 1, 2)) == (0, 1, 1)

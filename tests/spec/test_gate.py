@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from confrere.analyses.finding import attrition
 from confrere.errors import RangeError, Refused
 from confrere.hospital import merging
 from confrere.hospital.gate import CLASSES, Gate, Policy, Support, Violation, judge, judge_clear, merged, support_of
 from confrere.rounds import Array, Ask, Cells, Design, Flow, Ints, People, Sum, Verdict, local, register
+from confrere.wire import pack, unpack
 
 GATE = Policy()
 # the class alone does not free a column of a few people from the rule on effective numbers
@@ -358,9 +360,17 @@ def test_merging_again_changes_nothing(counts: list[int]):
 
 def test_people_left_out_are_counted_by_reason_and_few_are_not_told():
     verdict = passes(left_out={"missing age": 2, "missing size": 7, "too old": 0})  # in each of three hospitals
-    assert verdict.left_out == {"missing age": None, "missing size": None, "too old": 0}  # 6 would follow from 21
+    assert dict(verdict.left_out) == {"missing age": None, "missing size": None, "too old": 0}  # 6 would follow from 21
     verdict = passes(left_out={"missing age": 2, "missing size": 3, "too old": 7})  # 15 people follow from 21
-    assert verdict.left_out == {"missing age": None, "missing size": None, "too old": 21}
+    assert dict(verdict.left_out) == {"missing age": None, "missing size": None, "too old": 21}
+
+
+def test_reasons_come_in_the_order_in_which_they_are_looked_at_also_over_the_wire():
+    verdict = passes(left_out={"too old": 13, "missing size": 20, "missing age": 12})
+    assert verdict.left_out == (("too old", 39), ("missing size", 60), ("missing age", 36))
+    over = Verdict(**unpack(pack(verdict._asdict())))
+    steps = [(r["step"], r["reason"]) for r in attrition(over)]
+    assert steps[1:-1] == [("left out", "too old"), ("left out", "missing size"), ("left out", "missing age")]
 
 
 def test_the_budget_is_a_quarter_of_people_times_columns():
@@ -369,7 +379,7 @@ def test_the_budget_is_a_quarter_of_people_times_columns():
 
 def test_small_cells_tells_everything():
     verdict = passes(left_out={"missing age": 2}, policy=SMALL)
-    assert (verdict.left_out, verdict.k) == ({"missing age": 6}, 0)
+    assert (verdict.left_out, verdict.k) == ((("missing age", 6),), 0)
     assert passes().k == 11
 
 

@@ -180,7 +180,7 @@ def test_support_can_be_asked_to_see_the_verdict():
         return (yield from support(Mean().design))
 
     verdict = drive(supported(flow()), answers())
-    assert (verdict.n, verdict.hospitals, verdict.left_out) == (5, 2, {})
+    assert (verdict.n, verdict.hospitals, verdict.left_out) == (5, 2, ())
 
 
 def test_the_same_ask_again_is_answered_from_memory():
@@ -408,7 +408,7 @@ def test_cells_follow_the_grid_that_the_hospitals_agreed():
     index = np.array([0, 1, 3, 4, 5, -1])  # two groups of three ladder cells; one person in none
     design = Design(n=6, rows=np.ones(6, dtype=bool), cells={"time": Cells(index, (2, 3), bound=2)})
     grid = np.array([[0, 0, 1], [-1, -1, -1]])
-    people = People(None, design, Verdict(6, 3, {"time": grid}, {}, 10))
+    people = People(None, design, Verdict(6, 3, {"time": grid}, (), 10))
     assert people.cells("time").value.tolist() == [[2, 0], [0, 0]]  # the second group is suppressed
     assert people.cells("time", np.arange(6.0)).value.tolist() == [[1, 0], [0, 0]]
     assert people.cells("time", np.ones((6, 3))).value.shape == (2, 2, 3)
@@ -457,7 +457,7 @@ def test_a_site_with_few_people_takes_part_with_nothing():
 def test_a_site_makes_a_design_once_and_remembers_the_verdict():
     site, wanted = Site(HOSPITALS[1]), Ask(Mean(), "design", (), "support")
     site.design(wanted)
-    site.settle(wanted, Verdict(5, 3, {}, {}, 100))
+    site.settle(wanted, Verdict(5, 3, {}, (), 100))
     assert site.people(Ask(Mean(), "totals")) == 3
     assert float(site.run(Ask(Mean(), "totals")).total.value) == 12.0
 

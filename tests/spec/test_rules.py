@@ -13,6 +13,7 @@ from confrere.hospital.manifest import manifest
 from confrere.hospital.rules import Rules
 from confrere.rounds import installed
 from confrere.study.file import Study, parse
+from confrere.study.write import written
 
 TODAY = date(2026, 11, 22)
 TEXT = """
@@ -74,6 +75,21 @@ def test_a_disclosure_class_needs_the_word() -> None:
     study = parse(TEXT + '[disclosure]\nallow = ["fine_times"]\n')
     assert "fine_times, which `allow` does not name" in why(OPEN, study)
     assert why(replace(OPEN, allow=("fine_times",)), study) == ""
+
+
+def test_sums_of_one_member_alone_need_two_words_and_open_no_other() -> None:
+    """The study names the member, the member's rules name the study; any other member is as it was."""
+    study = parse(TEXT + '[disclosure]\nalone = ["acme"]\n')
+    consents = replace(OPEN, alone=("s",))
+    assert "`alone` does not name s" in "; ".join(OPEN.against(study, manifest(study), TODAY, "acme"))
+    assert consents.against(study, manifest(study), TODAY, "acme") == []
+    assert OPEN.against(study, manifest(study), TODAY, "lyon") == []
+    assert consents.gate(study, "acme").alone
+    assert not consents.gate(study, "lyon").alone  # whom the study does not name
+    assert not OPEN.gate(study, "acme").alone
+    assert not consents.gate(parse(TEXT), "acme").alone
+    assert study.hash != parse(TEXT).hash
+    assert parse(written(study)) == study
 
 
 def test_the_stricter_of_study_and_hospital_reaches_the_gate() -> None:

@@ -44,11 +44,15 @@ def slow_support(design: Design) -> list[Array]:
     weights = np.ones((n, 1)) if design.weights is None else design.weights[:, None]
     sized = np.hstack([(x - middle) * weights, flags * weights, weights])
     rarer = [slow_rarer(column) for column in x.T]
-    about = [(x != 0).sum(0), ((x != 0) & (x != 1)).sum(0), (x != middle).sum(0), rarer, (x != 0).any(0)]
+    about = [(x != 0).sum(0), ((x != 0) & (x != 1)).sum(0), (x != middle).sum(0), rarer]
+    sides = [(x != 0).any(0), (x == 0).any(0)] * 2
+    behind = [(flags != 0).any(0), (flags == 0).any(0)] * 2
     cells = [np.bincount(c.index[c.index >= 0], minlength=c.shape[0] * c.shape[1]) for c in design.cells.values()]
     return [
-        np.array([n, n > 0, False]), np.array(about, dtype=float), flags.sum(0), marks.T @ marks,
-        np.array([np.abs(sized).sum(0), np.square(sized).sum(0)]), np.concatenate([*cells, []]), np.empty((3, 0)), np.empty(0),
+        np.array([n, n > 0, False, n > 0]), np.array([*about, *sides], dtype=float),
+        np.array([flags.sum(0), *behind], dtype=float), marks.T @ marks,
+        np.array([np.abs(sized).sum(0), np.square(sized).sum(0)]), np.concatenate([*cells, []]),
+        np.empty((3, 0)), np.empty(0),
     ]  # fmt: skip
 
 

@@ -130,4 +130,5 @@ class Cohort:
         steps = [("people", ""), *self.counts.steps]
         records = funnel(steps, verdict.grids["funnel"][0], counted.people.value[0])
         tables = {"funnel": records, "attrition": attrition(verdict)}
-        return Finding("cohort", verdict.n, verdict.hospitals, tables, notes=(TWICE,), cite=(OHDSI,))
+        facts = {"cohort": self.cohort} if self.cohort else {}
+        return Finding("cohort", verdict.n, verdict.hospitals, tables, facts=facts, notes=(TWICE,), cite=(OHDSI,))

@@ -163,6 +163,11 @@ class Feasibility:
         return (*chain, f"all of {words}")
 
     @property
+    def _name(self) -> str:
+        """What the cohort is called in the study; nothing where it is given as a definition."""
+        return "" if self.cohort.lstrip().startswith("{") else self.cohort
+
+    @property
     def _names(self) -> tuple[str, ...]:
         """What the variants are called; one that is given as a definition by its place."""
         return tuple(f"variant {v}" if n.lstrip().startswith("{") else n for v, n in enumerate(self.variants, 1))
@@ -300,8 +305,8 @@ class Feasibility:
         stopped = yield from ask(self.stopped)
         if not (stopped.people.value[0, 1:].sum() or grid[-1] == 0):
             raise ModelError(
-                f"nobody has an entry event: column {self.cohorts[0].entry!r} is missing for everybody. Correct the "
-                f"entry event of the cohort, or ask more hospitals"
+                f"nobody has an entry event of {f'cohort {self._name!r}' if self._name else 'the cohort'} at these "
+                f"hospitals. Correct the event, or its concepts, by which people enter, or ask more hospitals"
             )
         counted = yield from ask(self.counted, kept)
         shown = kept if grid[-1] != grid[-2] else ()
@@ -311,6 +316,7 @@ class Feasibility:
         )  # fmt: skip
         made, facts = tables(answer, self.calendar, self.window)
         made["attrition"] = attrition(steps)
+        facts = {"cohort": self._name} | facts if self._name else facts
         notes = [TWICE, *([INTERVALS] if answer.hidden.any() else [])]
         notes += [UNSAID] if not shown else [CLOSE] if len(shown) < len(self._partitions) else []
         return Finding("feasibility", steps.n, steps.hospitals, made, facts=facts, notes=tuple(notes), cite=CITE)

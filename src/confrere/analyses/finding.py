@@ -115,7 +115,7 @@ def chi_square(name: str, statistic: float, df: int) -> Record:
 
 def attrition(verdict: Verdict) -> list[Record]:
     """People by reason of being left out, then those analysed; counts under k are null with `suppressed`."""
-    left = verdict.left_out
+    left = dict(verdict.left_out)
     known = all(n is not None for n in left.values())
     read = verdict.n + sum(n or 0 for n in left.values()) if known else None
     rows: list[Record] = [_counted("records read", "", read)]

@@ -171,35 +171,35 @@ class Glm:
     @local(on="design", repeats=REPEATS)
     def slope(self, people: People, beta: Beta, frame: Frame) -> Slope:
         """Log-likelihood and score."""
-        return _slope(people, self._local(people.design.data, beta, frame))
+        return _slope(people, self.local_of(people.design.data, beta, frame))
 
     @local(on="design")
     def curve(self, people: People, beta: Beta, frame: Frame) -> Curve:
         """The same, and the expected information."""
-        return _curve(people, self._local(people.design.data, beta, frame, "expected"), False)
+        return _curve(people, self.local_of(people.design.data, beta, frame, "expected"), False)
 
     @local(on="design", repeats=2)
     def last(self, people: People, beta: Beta, frame: Frame) -> Last:
         """The same at the maximum: the observed information, and Pearson's chi-squared."""
         observed = not self.canonical
-        got = self._local(people.design.data, beta, frame, _kind(observed))
+        got = self.local_of(people.design.data, beta, frame, _kind(observed))
         return Last(*_curve(people, got, observed), people.derived(np.asarray(got.pearson), got.weights[0]))
 
     @local(on="design")
     def fisher(self, people: People, beta: Beta, frame: Frame) -> Fisher:
         """The expected information, for the variance."""
-        got = self._local(people.design.data, beta, frame, "expected")
+        got = self.local_of(people.design.data, beta, frame, "expected")
         return Fisher(people.derived(got.information, got.weights[1], symmetric=True))
 
     @local(on="design", repeats=REPEATS)
     def null_slope(self, people: People, beta: Beta, frame: Frame) -> Slope:
         """`slope` of the model of an intercept and the offset."""
-        return _slope(people, self._local(*_null(people.design.data, beta, frame)))
+        return _slope(people, self.local_of(*_null(people.design.data, beta, frame)))
 
     @local(on="design", repeats=3)
     def null_curve(self, people: People, beta: Beta, frame: Frame, observed: bool) -> Curve:
         """`curve` of the model of an intercept and the offset."""
-        return _curve(people, self._local(*_null(people.design.data, beta, frame), _kind(observed)), observed)
+        return _curve(people, self.local_of(*_null(people.design.data, beta, frame), _kind(observed)), observed)
 
     @local(on="design")
     def meat(self, people: People, beta: Beta, frame: Frame) -> Meat:
@@ -218,7 +218,7 @@ class Glm:
             got = likelihood(cases, predictor(cases, z, beta, frame), frame, family_of(self.family, self.link), wanted)
             return got if got is not None and np.isfinite(got.loglik) and np.isfinite(got.expected.sum()) else None
 
-    def _local(self, cases: Cases, beta: Beta, frame: Frame, wanted: str = "") -> Local:
+    def local_of(self, cases: Cases, beta: Beta, frame: Frame, wanted: str = "") -> Local:
         """The likelihood of a hospital, with the information if `wanted` ("expected" or "observed").
 
         A log-likelihood of `NOWHERE`, and no derivatives, if a mean cannot be there.
@@ -255,7 +255,7 @@ class Glm:
         verdict = yield from support(self.design)
         s = yield from ask(self.start)
         enough(verdict.n, len(self.names))
-        frame = self._frame(s, verdict.n)
+        frame = self.frame_of(s, verdict.n)
         start = np.zeros(len(self.names))
         if not frame.intercept:
             start = yield from self._anchored(s, frame)
@@ -268,7 +268,8 @@ class Glm:
         kinds = {"information": peak.information, "pearson": chi, "meat": None}
         return Fit(s, frame, peak, null, **kinds | got), verdict
 
-    def _frame(self, s: Start, n: int) -> Frame:
+    def frame_of(self, s: Start, n: int) -> Frame:
+        """The frame of the fit of n people, from raw moments."""
         family, link = family_of(self.family, self.link)
         model = model_of(self.formula, self.ground)
         mean, variance = spread(s)

@@ -6,7 +6,8 @@ state: before the first window, in a window, or after one. Rates by state, the r
 after) crude and over strata of age and sex by Mantel-Haenszel (Greenland S, Robins JM. Biometrics 1985;41:55).
 
 Strata are joined with their neighbours until neither their events nor their time rest on few people in any state. All
-of them are told, so that nobody is in the whole who is in no stratum.
+of them are told, so that nobody is in the whole who is in no stratum. Where even the whole has a state of few people or
+events, before and after are told together, and what is still few is not told: the exposed, or the others.
 """
 
 from __future__ import annotations
@@ -31,16 +32,21 @@ from confrere.study.omop import SEX, TOLD_SEXES
 STATES = ("before", "exposed", "after")
 EXPOSED = 1
 MOST_BANDS = 10
+APART = ((0,), (1,), (2,))
+UNEXPOSED = (0, 2)
 JOINED = "Strata in which too few people are in a state, or have the outcome there, are told together with a neighbour."
+TOGETHER = "Too few people are before or after the exposure, or have the outcome there: the two are told together."
+UNTOLD = "A state in which too few people are, or have the outcome, is not told, nor what compares it with the others."
 
-Strata = tuple[tuple[int, ...], ...]  # which of the finest strata are together
+Groups = tuple[tuple[int, ...], ...]  # which of the finest strata, or which states, are told together
+Settled = tuple[Groups, Groups]  # strata, and states
 
 
 class Sums(NamedTuple):
     """Sums over people by stratum and state."""
 
-    days: Sum  # (strata * states,)
-    events: Sum  # (strata * states,)
+    days: Sum  # (strata * states that are told,)
+    events: Sum  # (strata * states that are told,)
 
 
 class Contributions(NamedTuple):
@@ -48,6 +54,10 @@ class Contributions(NamedTuple):
 
     days: Array
     events: Array
+
+    def of(self, states: Groups) -> Contributions:
+        """Those to single states (n, 3), as those to the states that are told (n, states)."""
+        return Contributions(*(np.stack([m[:, list(s)].sum(axis=1) for s in states], axis=1) for m in self))
 
 
 @register("person_time")
@@ -61,8 +71,9 @@ class PersonTime:
     `washout` days of observation come before anybody counts.
 
     Finding: tables `rates` (`state`, `stratum`, `events`, `person_years`, `estimate` per person-year, limits), `ratios`
-    (`measure`, `rate_ratio`, `conf_low`, `conf_high`, `p_value`: exposed against before and after) and `attrition`.
-    Errors: StudyError for settings; ModelError where too few people are exposed or have the outcome.
+    (`measure`, `rate_ratio`, `rr_low`, `rr_high`, `p_value`: exposed against before and after) and `attrition`. What
+    rests on few people is null with `suppressed`. Errors: StudyError for settings; ModelError where no state may be
+    told.
     """
 
     outcome: str
@@ -156,7 +167,7 @@ class PersonTime:
             found[NO_SEX] = sexless(frame)
         return found
 
-    def design(self, people: People, together: Strata) -> Design:
+    def design(self, people: People, together: Groups, states: Groups) -> Design:
         """Days and events of everybody by stratum and state, and on how many people they rest."""
         frame = people.table.frame
         rows, left = followed(people.table, self._reasons(frame), self.ground)
@@ -168,16 +179,17 @@ class PersonTime:
         merged = np.zeros(len(self.strata), dtype=np.int64)
         for group, places in enumerate(together):
             merged[list(places)] = group
-        data = by_stratum(made, merged[self._stratum(frame, rows, risk)], len(together))
+        data = by_stratum(made.of(states), merged[self._stratum(frame, rows, risk)], len(together))
         return Design(
             n=int(rows.sum()), rows=rows, data=data, columns=self.reads, left_out=left,
-            cells=_supports(data, risk.stop - risk.start, len(together)),
+            cells=_supports(data, len(states)),
         )  # fmt: skip
 
-    def contributions(self, people: People, settled: Strata) -> Array:
+    def contributions(self, people: People, settled: Settled) -> Array:
         """(N, numbers) what everybody contributes to each number that is told."""
-        made = self.design(people, settled)
-        days, events = (m.reshape(made.n, len(settled), len(STATES)) for m in made.data)
+        together, states = settled
+        made = self.design(people, together, states)
+        days, events = (m.reshape(made.n, len(together), len(states)) for m in made.data)
         # by stratum, and in all
         own = [values for m in (days, events) for values in (m.reshape(made.n, -1), m.sum(axis=1))]
         found = np.zeros((len(made.rows), sum(values.shape[1] for values in own)))
@@ -202,45 +214,49 @@ class PersonTime:
     # sums only
 
     def flow(self) -> FlowFinding:
-        """Join strata until all may be told; then sum."""
-        together, verdict = yield from self._settled()
+        """Join strata until all may be told, then states; then sum."""
+        (together, states), verdict = yield from self._settled()
         got = yield from ask(self.summed)
-        days, events = (s.value.reshape(len(together), len(STATES)) for s in (got.days, got.events))
+        days, events = (s.value.reshape(len(together), len(states)) for s in (got.days, got.events))
+        whole = {s for places in states for s in places} == set(range(len(STATES)))
         names = ["; ".join(self.strata[i] for i in places) for places in together]
-        records = [self._rate("", state, events.sum(axis=0)[s], days.sum(axis=0)[s]) for s, state in enumerate(STATES)]
+        records = self._rates("", states, events.sum(axis=0), days.sum(axis=0))
         if len(together) > 1:
-            records += [
-                self._rate(name, state, events[g, s], days[g, s])
-                for g, name in enumerate(names)
-                for s, state in enumerate(STATES)
-            ]
-        tables = {"rates": records, "ratios": self._ratios(events, days), "attrition": attrition(verdict)}
-        notes = (JOINED,) if len(together) < len(self.strata) else ()
+            records += [r for g, name in enumerate(names) for r in self._rates(name, states, events[g], days[g])]
+        tables = {"rates": records, "ratios": self._ratios(states, events, days), "attrition": attrition(verdict)}
+        notes = [JOINED] if len(together) < len(self.strata) else []
+        notes += [TOGETHER] if UNEXPOSED in states else []
+        notes += [] if whole else [UNTOLD]
         cite = (rates.ULM, rates.GREENLAND) if len(together) > 1 else (rates.ULM,)
-        return Finding("person_time", verdict.n, verdict.hospitals, tables, round(events.sum()), notes=notes, cite=cite)
+        return Finding("person_time", verdict.n, verdict.hospitals, tables, round(events.sum()) if whole else None,
+                       notes=tuple(notes), cite=cite)  # fmt: skip
 
-    def settling(self) -> Flow[Strata]:
+    def settling(self) -> Flow[Settled]:
         """What will be told."""
-        together, _ = yield from self._settled()
-        return together
+        settled, _ = yield from self._settled()
+        return settled
 
-    def _settled(self) -> Flow[tuple[Strata, Verdict]]:
-        """The finest strata that may be told side by side."""
-        together: Strata = tuple((i,) for i in range(len(self.strata)))
+    def _settled(self) -> Flow[tuple[Settled, Verdict]]:
+        """The finest strata that may be told side by side, and the states."""
+        together: Groups = tuple((i,) for i in range(len(self.strata)))
+        states: Groups = APART
         while True:
-            verdict = yield from support(self.design, together)
-            few = {i // len(STATES) for i, _ in beside.few(verdict)}
-            if not few:
-                return together, verdict
-            if len(together) == 1:
+            verdict = yield from support(self.design, together, states)
+            pairs = beside.few(verdict)
+            if not pairs:
+                return (together, states), verdict
+            if len(together) > 1:
+                low = self._neighbour(together, min(i // len(states) for i, _ in pairs))
+                together = (*together[:low], together[low] + together[low + 1], *together[low + 2 :])
+                continue
+            states = fewer(states, pairs)
+            if not states:
                 raise ModelError(
                     f"too few people have '{self.outcome}' before, during or after '{self.exposure}', or are at risk "
                     f"there; take a longer carry_over, a commoner outcome, or more hospitals"
                 )
-            low = self._neighbour(together, min(few))
-            together = (*together[:low], together[low] + together[low + 1], *together[low + 2 :])
 
-    def _neighbour(self, together: Strata, place: int) -> int:
+    def _neighbour(self, together: Groups, place: int) -> int:
         """The left one of two places to join, one of them this: within a band of age if it can be, else the next."""
         wide = len(TOLD_SEXES) if self.sexes else 1
         bands = [{i // wide for i in one} for one in together]
@@ -248,15 +264,29 @@ class PersonTime:
             return place - 1
         return place
 
-    def _rate(self, stratum: str, state: str, events: float, days: float) -> Record:
-        found = rates.rate(events, days / YEAR, self.conf_level)
-        record: Record = {"stratum": stratum, "state": state, "events": round(events), "person_years": days / YEAR}
-        return record | found._asdict()
+    def _rates(self, stratum: str, states: Groups, events: Array, days: Array) -> list[Record]:
+        """A record of each state, those that are told together as one; `events` and `days` (states that are told,)."""
+        told = {places: i for i, places in enumerate(states)}
+        joined = {s for places in states for s in places}
+        records = []
+        for places in sorted([*states, *((s,) for s in range(len(STATES)) if s not in joined)]):
+            record: Record = {"stratum": stratum, "state": " and ".join(STATES[s] for s in places)}
+            if (i := told.get(places)) is None:
+                nothing = {"events": None, "person_years": None} | rates.NOTHING._asdict()
+                records.append(record | nothing | {"suppressed": True})
+                continue
+            record |= {"events": round(events[i]), "person_years": days[i] / YEAR}
+            records.append(record | rates.rate(events[i], days[i] / YEAR, self.conf_level)._asdict())
+        return records
 
-    def _ratios(self, events: Array, days: Array) -> list[Record]:
+    def _ratios(self, states: Groups, events: Array, days: Array) -> list[Record]:
         """Exposed against before and after, crude and over strata; `events` and `days` (strata, states)."""
-        other = [s for s in range(len(STATES)) if s != EXPOSED]
-        e, t = (np.stack([m[:, EXPOSED], m[:, other].sum(axis=1)], axis=1) for m in (events, days))
+        other = [i for i, places in enumerate(states) if places != (EXPOSED,)]
+        if (EXPOSED,) not in states or not other:
+            nothing = dict.fromkeys(("rate_ratio", "rr_low", "rr_high", "p_value"))
+            return [{"measure": "crude", **nothing, "suppressed": True}]
+        exposed = states.index((EXPOSED,))
+        e, t = (np.stack([m[:, exposed], m[:, other].sum(axis=1)], axis=1) for m in (events, days))
         found = {"crude": rates.ratio(e.sum(axis=0), t.sum(axis=0), self.conf_level)}
         if len(e) > 1:
             found["Mantel-Haenszel"] = rates.mantel_haenszel(e, t, self.conf_level)
@@ -265,6 +295,21 @@ class PersonTime:
              "rr_high": r.limits.conf_high, "p_value": r.p_value}
             for name, r in found.items()
         ]  # fmt: skip
+
+
+def fewer(states: Groups, pairs: set[beside.Pair]) -> Groups:
+    """The states told where sums of some rest on few people, (i, i), or few people tell two of them apart, (i, j).
+
+    What concerns before and after alone joins the two; once they are one, what is few among them is left out. The
+    exposed are left out where they are few, or few people tell them from others.
+    """
+    few = {(states[i], states[j]) for i, j in pairs}
+    others = {places for pair in few for places in pair} - {(EXPOSED,)}
+    alone = {pair for pair in few if (EXPOSED,) not in pair}
+    if alone and UNEXPOSED not in states:
+        return tuple(s for s in (UNEXPOSED, (EXPOSED,)) if s == UNEXPOSED or s in states)
+    gone: set[tuple[int, ...]] = {(EXPOSED,)} if any((EXPOSED,) in pair for pair in few) else set()
+    return tuple(s for s in states if s not in gone | (others if alone else set()))
 
 
 def contributions(risk: AtRisk, windows: Stays, lag: int, carry_over: int) -> Contributions:
@@ -286,18 +331,18 @@ def contributions(risk: AtRisk, windows: Stays, lag: int, carry_over: int) -> Co
 def by_stratum(made: Contributions, stratum: Ints, strata: int) -> Contributions:
     """The same in the columns of each person's stratum: (n, strata * states)."""
     own = (stratum[:, None] == np.arange(strata)).astype(float)
-    return Contributions(*((own[:, :, None] * m[:, None, :]).reshape(len(own), strata * len(STATES)) for m in made))
+    return Contributions(*((own[:, :, None] * m[:, None, :]).reshape(len(own), strata * m.shape[1]) for m in made))
 
 
-def _supports(data: Contributions, whole: Array, strata: int) -> dict[str, Cells]:
-    """On how many people each number rests, and each difference of two of a stratum; and all the time at risk (n,)."""
+def _supports(data: Contributions, states: int) -> dict[str, Cells]:
+    """On how many people each number rests, and each difference of two of a stratum; and all the time in its states."""
     made: dict[str, Cells] = {}
-    for first in range(0, strata * len(STATES), len(STATES)):
-        own = slice(first, first + len(STATES))
+    for first in range(0, data.days.shape[1], states):
+        own = slice(first, first + states)
         made |= beside.cells("days", data.days[:, own], first=first) | beside.cells(
             "events", data.events[:, own], first=first
         )
         # days in all states together: of those who have another number than is usual
-        inside = np.where(data.days[:, own].any(axis=1), whole, 0.0)
-        made[f"whole {first}:{first}"] = beside.anyone((inside != 0) & (inside != beside.usual(inside)))
+        whole = data.days[:, own].sum(axis=1)
+        made[f"whole {first}:{first}"] = beside.anyone((whole != 0) & (whole != beside.usual(whole)))
     return made

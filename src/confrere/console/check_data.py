@@ -88,13 +88,14 @@ def told(report: Report, console: Console) -> None:
         tables.add_row(t.name, f"{t.rows:,}", str(t.first or ""), str(t.latest or ""), share)
     console.print(tables)
     findings = Table("", "where", "what", "rows", "what to do")
+    findings.columns[1].overflow = "fold"  # the names are what one looks for
     findings.columns[3].justify = "right"
     for p in report.problems:
         findings.add_row(f"[{COLOURS[p.severity]}]{p.severity}[/]", _place(p), p.what, _count(p), p.remedy)
     if report.problems:
         console.print(findings)
-    counts = [sum(p.severity == kind for p in report.problems) for kind in COLOURS]
-    console.print(f"{counts[0]} errors, {counts[1]} warnings, {counts[2]} notes", highlight=False)
+    counts = {kind: sum(p.severity == kind for p in report.problems) for kind in COLOURS}
+    console.print(", ".join(f"{n} {kind}{'' if n == 1 else 's'}" for kind, n in counts.items()), highlight=False)
 
 
 def _place(problem: Problem) -> str:

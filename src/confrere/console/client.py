@@ -19,19 +19,20 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import httpx
 
 from confrere import errors
 from confrere.analyses.target_trial import cautioned
-from confrere.console.arguments import in_python
+from confrere.console.arguments import in_python, recorded
 from confrere.console.fit import Results
 from confrere.coordinator.conduct import OVER, found_of
 from confrere.errors import ConfrereError, ProtocolError, Refused, StudyError, Waiting
 from confrere.study import build
 from confrere.study.file import Study, parse
 from confrere.study.ground import Ground
+from confrere.study.omop import Omop
 from confrere.study.schema import Column, Schema
 from confrere.study.write import written
 
@@ -46,11 +47,13 @@ class Remote:
     """A federation behind a coordinator's service."""
 
     def __init__(
-        self, url: str, token: str, authority: str | Path, table: str = "", ground: Ground | None = None
-    ) -> None:
+        self, url: str, token: str, authority: str | Path, table: str = "", ground: Ground | None = None,
+        made: Omop | None = None,
+    ) -> None:  # fmt: skip
         """`authority` is the file of the authority's certificate; StudyError where it is none.
 
         `table` is what the hospitals call their records; analyses that have no ground of their own stand on `ground`.
+        `made` says what people are made of where the records are OMOP.
         """
         try:
             trusted = ssl.create_default_context(cafile=str(authority))
@@ -62,6 +65,7 @@ class Remote:
         self._http = httpx.Client(base_url=url, headers=headers, verify=trusted, timeout=60.0, trust_env=True)
         self.table = table
         self.ground = ground or Ground()
+        self.omop = made
 
     def submit(
         self, study: str | Path | Study, *, deadline: float | None = None, without: Sequence[str] = ()
@@ -153,7 +157,7 @@ class Remote:
             raise StudyError(f"say {', '.join(unsaid)}: a steward approves a study by its title, purpose and table")
         with in_python(type(analysis).__name__, "cf.connect"):
             made = build.single(analysis, build.grounded(analysis, self.ground, allow), allow)
-            made = replace(made, title=title, purpose=purpose, table=self.table)
+            made = replace(build.recorded(made, self.omop), title=title, purpose=purpose, table=self.table)
             found = parse(written(build.shortest(made)), "study.toml")
             build.analyses(found)
             return found
@@ -201,18 +205,28 @@ class Remote:
         raise (Refused if response.status_code in (401, 403) else StudyError)(message)
 
 
+class Declared(TypedDict, total=False):
+    """What analyses from Python need to know of the records, as `local` is told."""
+
+    levels: Mapping[str, Sequence[Any]] | None
+    person: str
+    records: Mapping[str, Any] | None
+
+
 def connect(
-    url: str, token: str, *, authority: str | Path, table: str = "",
-    levels: Mapping[str, Sequence[Any]] | None = None, person: str = "",
+    url: str, token: str, *, authority: str | Path, table: str = "", **declared: Unpack[Declared]
 ) -> Remote:  # fmt: skip
     """A federation behind a coordinator's service; see `Remote`.
 
     `authority` is the file of the authority's certificate. Analyses from Python need `table`, what the hospitals call
-    their records; `levels` and `person` are as in `cf.local`, for the ladder of times give an analysis a `Ground`.
+    their records; `levels`, `person` and `records` are as in `cf.local`, for the ladder of times give an analysis a
+    `Ground`.
     """
     with in_python("cf.connect", "cf.connect"):
-        schema = Schema({name: Column(name, tuple(str(v) for v in values)) for name, values in (levels or {}).items()})
-    return Remote(url, token, authority, table, Ground(schema, person=person))
+        levels = declared.get("levels") or {}
+        schema = Schema({name: Column(name, tuple(str(v) for v in values)) for name, values in levels.items()})
+        made = recorded(declared.get("records"))
+    return Remote(url, token, authority, table, Ground(schema, person=declared.get("person", "")), made)
 
 
 def _read(study: str | Path | Study) -> tuple[str, Study]:

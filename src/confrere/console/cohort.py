@@ -12,6 +12,7 @@ from confrere.errors import StudyError
 
 if TYPE_CHECKING:
     from confrere.console.fit import Fit
+    from confrere.study.circe import Definition
 
 app = typer.Typer(no_args_is_help=True, help="Cohorts as ATLAS draws them, over hospitals with OMOP records.")
 
@@ -117,13 +118,12 @@ def chosen(path: Path, cohort: str = "") -> tuple[str, str]:
     StudyError: what cannot be read, no definition, or no such name.
     """
     from confrere.study import file
-    from confrere.study.circe import definition
 
     if path.suffix.lower() != ".toml":
         if cohort:
             raise StudyError(f"--cohort {cohort} goes with a study file; {path} is one definition")
-        return path.stem, definition(text_of(path)).text
-    made = file.read(path).omop
+        return path.stem, defined(path).text
+    made = file.read(path, bare=True).omop
     known = dict(made.cohorts) if made else {}
     if not known:
         raise StudyError(f"{path} has no [cohorts]; write one as [cohorts.NAME], or give Circe JSON")
@@ -147,11 +147,15 @@ def counted(name: str, fit: Fit) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def text_of(path: Path) -> str:
-    """The definition in a file."""
+def defined(path: Path) -> Definition:
+    """The definition in a file of Circe JSON. StudyError names the file."""
+    from confrere.study.circe import definition
+
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return definition(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise StudyError(f"cannot read the cohort definition {path}: {error.strerror}; check its path") from None
     except UnicodeDecodeError:
         raise StudyError(f"{path} is not UTF-8; export the definition again from ATLAS") from None
+    except StudyError as error:
+        raise StudyError(f"{path}: {error}") from None

@@ -72,16 +72,16 @@ def feasibility(
 def asked(path: Path, years: str = "") -> Study:
     """The study that a file asks: of its feasibility alone, of its target, or of a definition. StudyError otherwise."""
     from confrere.analyses.feasibility import Feasibility
-    from confrere.console.cohort import text_of
+    from confrere.console.cohort import defined
     from confrere.study.build import single
     from confrere.study.file import Spec, read
     from confrere.study.ground import Ground
 
     span = _span(years)
     if path.suffix.lower() != ".toml":
-        made = single(Feasibility(text_of(path), span), Ground())
+        made = single(Feasibility(defined(path).text, span), Ground())
         return replace(made, title=path.stem, purpose="feasibility of a study")
-    study = read(path)
+    study = read(path, bare=True)
     found = tuple(spec for spec in study.analyses if spec.method == METHOD)
     if found:
         told = [replace(s, settings={**s.settings, "years": list(span)}) for s in found] if years else found

@@ -19,12 +19,16 @@ ProfileFile = Annotated[
 ]
 
 
+RECORDS = ("check-data", "import-csv", "import-fhir")  # commands about records alone, which need no federation
+
+
 @app.callback()
-def ready() -> None:
-    """What all of them need."""
+def ready(context: typer.Context) -> None:
+    """What all but those need."""
     from confrere.console.output import federated
 
-    federated()
+    if context.invoked_subcommand not in RECORDS:
+        federated()
 
 
 @app.command()

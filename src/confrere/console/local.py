@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from confrere.analyses.finding import Caution, Finding
 from confrere.analyses.target_trial import cautioned
-from confrere.console.arguments import in_python
+from confrere.console.arguments import in_python, recorded
 from confrere.console.fit import Results
 from confrere.coordinator.federation import Federation, Link
 from confrere.data import people, sources
@@ -32,11 +32,11 @@ from confrere.hospital.gate import Gate, Policy, Violation
 from confrere.hospital.run import Run
 from confrere.hospital.session import start_sessions
 from confrere.rounds import Round, Site, drive, name_of, supported
-from confrere.study import build, omop
+from confrere.study import build
 from confrere.study.cohorts import reads
 from confrere.study.file import Study, meant
 from confrere.study.file import read as read_study
-from confrere.study.ground import LEFT, Ground
+from confrere.study.ground import Ground
 from confrere.study.omop import Omop
 from confrere.study.schema import Column, Schema
 
@@ -87,8 +87,7 @@ class Local:
             return self._run(study, deadline, cancelled, progress)
         one = build.single(study, self.ground_for(study, allow), allow, k)
         one = replace(one, person=self.person or one.person)
-        if self.omop is not None:
-            one = replace(one, omop=self.omop, schema=self.omop.declared(one.schema))
+        one = build.recorded(one, self.omop)
         with in_python(type(study).__name__):
             self._check_declared(one)
             results = self._run(one, deadline, cancelled, progress)
@@ -160,12 +159,15 @@ class Local:
 
     def _hospitals(self, study: Study, tables: Mapping[str, Any], columns: int) -> dict[str, Run]:
         """Every hospital with its own copy of the study, its gate and its keys."""
+        if strange := sorted(set(study.alone) - set(tables)):
+            raise StudyError(f"[disclosure] alone: {strange[0]!r} is no member; {meant(strange[0], tuple(tables))}")
         policy = Policy(k=study.k, allow=frozenset(study.allow))
         groups, built = build.groups_of(study, list(tables)), build.analyses(study)
         sessions = start_sessions(list(tables), bytes.fromhex(study.hash))
         return {
             name: Run(
-                supported(build.flow_of(study, built)), self._site(study, name, table), Gate(policy, columns),
+                supported(build.flow_of(study, built)), self._site(study, name, table),
+                Gate(replace(policy, alone=name in study.alone), columns),
                 sessions[name], groups,
             )
             for name, table in tables.items()
@@ -201,26 +203,19 @@ def local(
                 f"cf.local takes no {misspelt}; {meant(misspelt, ('levels', 'person', 'records', *_LADDER))}"
             )
         ground = Ground(schema, **{_LADDER[key]: cast(Any, value) for key, value in ladder.items()})
-        if strange := [key for key in records or () if key not in (*omop.TABLES, *omop.KEYS)]:
-            raise StudyError(f"records: '{strange[0]}' is no key here; {meant(strange[0], (*omop.TABLES, *omop.KEYS))}")
-        made = omop.read(records, records, _unread) if records else None
+        made = recorded(records)
     return Local(sources, ground, person, made=made)
-
-
-def _unread(table: str, key: str, message: str) -> StudyError:
-    """What is wrong with `records`."""
-    place = "".join(f"[{part!r}]" for part in (*table.split(".", 1), key) if part not in ("", "data"))
-    return StudyError(f"records{place}: {message}")
 
 
 def _read(source: Any, study: Study, built: Sequence[Any], name: str) -> Table:
     """A hospital's people: the columns that a study names, of one table or made of OMOP records."""
-    import pandas as pd
-
-    if isinstance(source, pd.DataFrame) or not people.asked(study, built):
-        left = [LEFT] if study.ground.reasons else []
-        table = sources.read(source, [*build.columns_of(built), *left], study.schema, study.person, name)
-        return replace(table, reasons=study.ground.reasons)
+    if not people.asked(study, built) or sources.is_table(source):
+        return people.table(source, build.columns_of(built), study, name)
+    if looks := build.looks_of(built):
+        raise StudyError(
+            f"{name}: which status a patient of '{looks[0].title}' has is kept by the hospital, not with its OMOP "
+            f"records; submit the study to the federation that made the list"
+        )
     return people.people(source.path if isinstance(source, sources.Source) else source, study, built, name)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,11 +43,14 @@ def named(given: list[str], what: str) -> dict[str, str]:
 
 def federated() -> None:
     """StudyError where what a federation of processes needs is not installed."""
-    missing = [name for name in ("nvflare", "fastapi", "uvicorn", "sqlalchemy", "httpx") if find_spec(name) is None]
-    if missing:
-        raise StudyError(
-            f"{', '.join(missing)} is not installed; a federation needs: pip install 'confrere[federation]'"
-        )
+    installed(("nvflare", "fastapi", "uvicorn", "sqlalchemy", "httpx"), "a federation needs", "federation")
+
+
+def installed(modules: Sequence[str], what: str, extra: str) -> None:
+    """StudyError where modules are not installed: which, and by which extra they are."""
+    if missing := [name for name in modules if find_spec(name) is None]:
+        verb = "is" if len(missing) == 1 else "are"
+        raise StudyError(f"{', '.join(missing)} {verb} not installed; {what}: pip install 'confrere[{extra}]'")
 
 
 def checked(out: Path, lang: str, deadline: float | None) -> None:
@@ -101,6 +105,8 @@ def delivered(results: Results, out: Path, lang: str) -> None:
     for line in findings(results):
         console.print(line, highlight=False)
     console.print(f"\nReport: {written.report}", soft_wrap=True, highlight=False)
+    if written.models:
+        console.print(f"Models: {', '.join(map(str, written.models))}", soft_wrap=True, highlight=False)
     for name, why in results.errors.items():
         complain(f"analysis {name!r} has no result: {why}", why.page)
     if results.errors:

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -142,9 +141,9 @@ def show_hospital(
 
 def _pages_installed() -> None:
     """StudyError where what pages need is not installed."""
-    missing = [name for name in ("babel", "joserfc", "python_multipart") if find_spec(name) is None]
-    if missing:
-        raise StudyError(f"{', '.join(missing)} is not installed; pages need: pip install 'confrere[console]'")
+    from confrere.console.output import installed
+
+    installed(("babel", "joserfc", "python_multipart"), "pages need", "console")
 
 
 @contextmanager

@@ -120,7 +120,8 @@ def _checks(results: Results) -> Iterator[Line]:
     open_ = [check for check in release["checks"] if check["verdict"] != "pass"]
     who = f"{release['state']} by {', '.join(release['by'])}" if release["by"] else release["state"]
     count = len(release["checks"])
-    said = f"{len(open_)} of {count} output checks did not pass" if open_ else f"{count} output checks passed"
+    plural = "check" if count == 1 else "checks"
+    said = f"{len(open_)} of {count} output {plural} did not pass" if open_ else f"{count} output {plural} passed"
     yield Text(f"\n{said} ({who})", style="yellow" if open_ else "dim")
     for check in open_:
         where = f"{check['analysis']}, " if check["analysis"] else ""
@@ -145,7 +146,8 @@ def tables(name: str, finding: Finding, unit: str) -> Iterator[Line]:
     """The tables of a finding that are worth a look at once, each after its title."""
     events = "" if finding.events is None else f", {finding.events:,} events"
     method = "" if name == finding.method else f"{finding.method}, "
-    title = f"\n{name} ({method}n = {finding.n:,}{events})"
+    of = f"of cohort {finding.facts['cohort']}, " if "cohort" in finding.facts else ""
+    title = f"\n{name} ({method}{of}n = {finding.n:,}{events})"
     if rows := finding.tables.get("table1"):
         yield Text(title, style="italic")
         yield _table_one(rows)
@@ -187,7 +189,8 @@ def _coefficients(records: list[Record], model: str) -> Table:
         short = RATIOS[ratio][1] if ratio else ""
         keys = (ratio, f"{short}_low", f"{short}_high") if ratio else ("estimate", "conf_low", "conf_high")
         estimate, low, high = (number(r[k]) for k in keys)
-        table.add_row(escape(r["term"]), estimate, f"{low} to {high}", p_value(r["p_value"]))
+        limits = f"{low} to {high}" if r[keys[1]] is not None else low  # a shrunk coefficient has none
+        table.add_row(escape(r["term"]), estimate, limits, p_value(r["p_value"]))
     return table
 
 
@@ -329,10 +332,9 @@ def _terms(study: Study, found: Manifest) -> Iterator[Line]:
         f"If everything is asked as often as it may be, {found.numbers:,} numbers leave each hospital in "
         f"{found.rounds:,} rounds."
     )
-    yield (
-        f"The gate ends a run before it has answered more than {share:g} numbers per person and column. "
-        f"Columns read ({len(found.columns)}): {escape(', '.join(found.columns))}."
-    )
+    yield f"The gate ends a run before it has answered more than {share:g} numbers per person and column."
+    kind = "Columns" if study.omop is None else "OMOP tables"
+    yield f"{kind} read ({len(found.columns)}): {escape(', '.join(found.columns))}."
     if not study.allow:
         yield "Disclosure classes: none."
     for name in study.allow:

@@ -158,7 +158,8 @@ def wishes_for(omop: Omop | None) -> dict[str, Wish]:
             key = feature.kind if feature.of is None else feature.value
             found[feature.name] = Wish(span=spans.get(key, (1.0, 100.0)))
     for outcome in omop.outcomes if omop else ():
-        found |= {outcome.name: Wish("event"), outcome.time: Wish("time")}
+        found |= {} if outcome.rivals else {outcome.name: Wish("event")}
+        found |= {outcome.time: Wish("time")}
     return found
 
 

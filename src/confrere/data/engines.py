@@ -75,7 +75,7 @@ def shown(source: object) -> str:
     if not is_url(source):
         return str(source)
     parts = urlsplit(str(source))
-    return f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def limited(url: str, limits: Mapping[str, Any]) -> str:
@@ -102,7 +102,8 @@ def connected(url: str, where: str) -> tuple[Any, Found]:
         names = backend.list_tables(database=schema)
     except failures(parts.scheme) as error:
         raise DataError(
-            f"{where}: no connection ({type(error).__name__}); check host, user, password and the names in the URL"
+            f"{where}: no connection ({type(error).__name__}); check that the server is up, and host, port, user, "
+            f"password and the names in the URL"
         ) from None
     return backend, {name.lower(): partial(backend.table, name, database=schema) for name in names}
 

@@ -20,7 +20,7 @@ from confrere.data.charlson import DISEASES
 from confrere.data.omop import Cdm
 from confrere.errors import DataError
 from confrere.study.concepts import ConceptSet, inline
-from confrere.study.features import LONGEST, SEXES, SOURCES, Feature
+from confrere.study.features import LONGEST, SEXES, SOURCES, Feature, Together
 from confrere.study.omop import BIRTH, FROM, PERSON, SEX
 from confrere.study.rows import Array
 from confrere.study.schema import Schema
@@ -61,6 +61,9 @@ def made(
     place = iter(range(len(looks)))
     result: dict[str, Any] = {}
     for feature in wanted:
+        if isinstance(feature, Together):
+            result[feature.name] = _together(cdm, feature, index)
+            continue
         here = [found[next(place)] for _ in _looks(feature)]
         result[feature.name] = _column(feature, here, index, columns, schema)
     return result
@@ -72,8 +75,16 @@ def _looks(feature: Feature) -> Iterator[Feature]:
         for disease in DISEASES:
             of = inline(disease.ancestors)
             yield Feature(disease.name, "condition", of, "any", feature.before, feature.after)
-    elif feature.of is not None:
+    elif feature.of is not None and not isinstance(feature, Together):
         yield feature
+
+
+class Spans(NamedTuple):
+    """Spans of days: (m,) places of people, first and last day after the index date, both in it."""
+
+    place: Any
+    low: Any
+    high: Any
 
 
 class _Domain:
@@ -146,7 +157,7 @@ class _Domain:
         day."""
         import ibis
 
-        rows = self._in_units(rows.filter(rows.value_as_number.notnull() & ~rows.value_as_number.isnan()))
+        rows = self._in_units(rows.filter(self.cdm.is_number(rows.value_as_number)))
         odd = rows.value.abs() >= LARGEST
         rows = self.kept(rows.mutate(value=ibis.ifelse(odd, None, rows.value), odd=odd.ifelse(1, 0)))
         value, off = rows.value.cast(PLACES), rows.value.isnull().ifelse(None, rows.off)
@@ -257,6 +268,41 @@ def _measured(value: str, v: Mapping[str, Array]) -> Array:
             slope = YEAR * (v["n"] * v["xy"] - v["x"] * v["total"]) / spread
         return np.where(spread > 0, slope, np.nan)
     return v[{"min": "low", "max": "high"}.get(value, value)]
+
+
+def _together(cdm: Cdm, feature: Together, index: Index) -> Array:
+    """Days of the window on which drug eras of both sets run: those of the one and of the other, less those of any."""
+    one, other = (_eras(cdm, of, feature, index) for of in (feature.of, feature.other) if of is not None)
+    either = Spans(*(np.concatenate(pair) for pair in zip(one, other, strict=True)))
+    n = len(index.ids)
+    return np.where(np.isnan(index.day), np.nan, covered(one, n) + covered(other, n) - covered(either, n))
+
+
+def _eras(cdm: Cdm, of: ConceptSet, feature: Feature, index: Index) -> Spans:
+    """Drug eras of a set within the window."""
+    import ibis
+
+    eras, members = cdm.table("drug_era"), concepts.ids(cdm, of)
+    eras = eras.join(members, eras.drug_concept_id == members.concept_id).join(index.rows, PERSON)
+    low, high = -LONGEST if feature.before is None else -feature.before, feature.after
+    spans = {
+        "low": ibis.greatest(days(eras.drug_era_start_date) - eras.day, low),
+        "high": ibis.least(days(eras.drug_era_end_date) - eras.day, high),
+    }
+    rows = eras.select(PERSON, **spans)
+    got = rows.filter(rows.low <= rows.high).to_pyarrow()
+    first, last = (np.asarray(got[name].cast("int64")) for name in ("low", "high"))
+    return Spans(np.searchsorted(index.ids, np.asarray(got[PERSON])), first, last)
+
+
+def covered(spans: Spans, n: int) -> Array:
+    """Days (n,) that some of the spans of each person hold."""
+    order = np.lexsort((spans.low, spans.place))
+    place, low, high = (np.asarray(column, dtype=np.int64)[order] for column in spans)
+    own = (2 * LONGEST + 2) * place  # everybody on a stretch of days of their own: no span reaches into the next one's
+    begin, end = own + low, own + high + 1
+    begin = np.maximum(begin, np.concatenate([begin[:1], np.maximum.accumulate(end)[:-1]]))
+    return np.bincount(place, np.maximum(end - begin, 0), minlength=n).astype(float)
 
 
 def _about(feature: Feature, index: Index, columns: Mapping[str, Any], schema: Schema) -> Any:

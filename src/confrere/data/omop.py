@@ -30,6 +30,7 @@ KINDS = (
     "a folder of Parquet or CSV files, a DuckDB file, or a server's URL such as "
     "postgresql://user@host/database?schema=cdm"
 )
+WITHOUT_NAN = ("mssql",)  # engines whose numbers are all numbers, and which cannot be asked
 _COMPACT = r"^([0-9]{4})([0-9]{2})([0-9]{2})$"  # dates of vocabulary files
 
 
@@ -82,6 +83,11 @@ class Cdm:
     def readable(self, column: Any, kind: str) -> Any:
         """A column of text as this engine can cast it to a type."""
         return _readable(column, kind, self.dash)
+
+    def is_number(self, column: Any) -> Any:
+        """Whether a number is there, and is not NaN."""
+        there = column.notnull()
+        return there if self.backend.name in WITHOUT_NAN else there & ~column.isnan()
 
     def _typed(self, name: str) -> Any:
         import ibis

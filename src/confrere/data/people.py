@@ -20,18 +20,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from confrere.data import features
+from confrere.data import features, sources
 from confrere.data.cdm import TABLES
 from confrere.data.circe import cohort
 from confrere.data.features import Index, days
-from confrere.data.omop import Cdm, opened
+from confrere.data.omop import KINDS, Cdm, opened
 from confrere.data.table import Table
 from confrere.errors import DataError, StudyError
 from confrere.study import build
@@ -104,6 +104,25 @@ def asked(study: Study, built: Sequence[Any]) -> bool:
     return study.omop is not None or bool(build.definitions(built) or build.definitions(built, "eras"))
 
 
+def table(source: Any, columns: Sequence[str], study: Study, hospital: str = "this hospital") -> Table:
+    """The people of a source that is one table already, with these columns, as a study reads it.
+
+    DataError: what cannot be read; where the study is on OMOP records, also what the source may be instead.
+    """
+    left = [LEFT] if study.ground.reasons else []
+    try:
+        made = sources.read(source, [*columns, *left], study.schema, study.person, hospital)
+    except DataError as error:
+        if study.omop is None:
+            raise
+        raise DataError(
+            f"{error}{'' if str(error).endswith('?') else '.'} The study makes its columns of OMOP records: give "
+            f"{KINDS}. Any other file is read as a table in which they are made already",
+            about=error.about,
+        ) from None
+    return replace(made, reasons=study.ground.reasons)
+
+
 @dataclass
 class _Making:
     """The table of one hospital, as it grows."""
@@ -156,7 +175,7 @@ class _Making:
     def _definitions(self) -> list[Definition]:
         """Every definition once: what analyses read, whom they are about, what happens to them."""
         named = [self.omop.cohort(name) for name in self.omop.compared]
-        named += [self.omop.cohort(o.cohort) for o in self.omop.outcomes]
+        named += [self.omop.cohort(name) for o in self.omop.outcomes for name in o.cohorts]
         read = build.definitions(self.built) + build.definitions(self.built, "eras")
         return list(dict.fromkeys([*named, *read]))
 
@@ -272,21 +291,38 @@ class _Making:
         if TREATED in self.columns:
             self.columns[TREATED] = np.where(left == 0, self.columns[TREATED], np.nan)
         for o, (event, time, *_) in judged.items():
-            self.columns[o.name] = np.where(left == 0, event, np.nan)
+            self.columns[o.name] = self._told(o, np.where(left == 0, event, np.nan))
             self.columns[o.time] = np.where(left == 0, time / DAYS[self.study.time_unit], np.nan)
 
     def _outcome(self, o: Outcome, index: Array, end: Array) -> tuple[Array, Array, Bools, Bools]:
-        """Whether and when it happens (n,), who had it before the time at risk, and who has none."""
-        rows = self.rows[self.omop.cohort(o.cohort)]
+        """Which of its cohorts happens first (n,), from 1, or 0, and when; who had one before the time at risk, and who
+        has none."""
+        found = [self._happens(name, o.first, index) for name in o.cohorts]
+        days = np.stack([np.where(np.isnan(day), np.inf, day) for day, _ in found])
+        first, before = days.min(axis=0), np.any([had for _, had in found], axis=0)
+        stop = end if o.last is None else np.fmin(end, index + o.last)
+        begin = index + o.first
+        event = np.where(first <= stop, 1.0 + days.argmin(axis=0), 0.0)
+        return event, np.where(event > 0, first, stop) - begin + 1, before, ~(stop >= begin)
+
+    def _happens(self, name: str, since: int, index: Array) -> tuple[Array, Bools]:
+        """The first day (n,) of a cohort, from so many days after the index date on, and who was in it before."""
+        rows = self.rows[self.omop.cohort(name)]
         rows = rows.select(**{PERSON: rows.subject_id, "start": days(rows.cohort_start_date)})
         joined = rows.join(self._day_table(index), PERSON)
-        risk = joined.start >= joined.day + o.first
+        risk = joined.start >= joined.day + since
         found = joined.group_by(PERSON).agg(first=joined.start.min(where=risk), before=(~risk).any())
         got, place = self._placed(found)
-        first, before = self._filled(place, got["first"], np.nan), self._filled(place, got["before"], 0.0) == 1
-        stop = end if o.last is None else np.fmin(end, index + o.last)
-        event, begin = first <= stop, index + o.first
-        return event.astype(float), np.where(event, first, stop) - begin + 1, before, ~(stop >= begin)
+        return self._filled(place, got["first"], np.nan), self._filled(place, got["before"], 0.0) == 1
+
+    def _told(self, o: Outcome, event: Array) -> Any:
+        """The column of an outcome: 1 or 0, or which of several came first."""
+        import pandas as pd
+
+        if o.column is None:
+            return event
+        codes = np.nan_to_num(event, nan=-1).astype(np.int64)
+        return pd.Categorical.from_codes(codes, list(o.column.levels or ()))
 
     def _stays(self, d: Definition) -> pd.DataFrame:
         """All stays in a cohort: row, start, end."""

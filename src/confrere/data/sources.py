@@ -71,6 +71,15 @@ class Source:
     person: str | None = None
 
 
+def is_table(source: str | Path | Source | pd.DataFrame) -> bool:
+    """Whether a source is one table of people: a DataFrame, a named table, or a file that is no database of OMOP's."""
+    if isinstance(source, Source):
+        return source.table is not None or is_table(source.path)
+    if not isinstance(source, str | Path):
+        return True
+    return (path := Path(source)).suffix.lower() not in ("", *DUCKDB) and path.is_file()
+
+
 @dataclass(frozen=True)
 class _Opened:
     """An Ibis table whose columns have the names of the study."""

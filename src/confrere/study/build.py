@@ -14,7 +14,7 @@ from confrere.study.cuts import apart
 from confrere.study.file import Spec, Study, meant, settings
 from confrere.study.ground import LEFT, Ground
 from confrere.study.numbers import unlike
-from confrere.study.omop import named
+from confrere.study.omop import Omop, named
 from confrere.study.pooled import with_pooled
 from confrere.study.recruitment import Look
 
@@ -165,3 +165,8 @@ def single(analysis: Any, ground: Ground, allow: Sequence[str] = (), k: int = 11
         schema=omop.declared(ground.schema) if omop else ground.schema, omop=omop,
         allow=tuple(sorted({*allow, *(["fine_times"] if ground.fine else [])})), k=k,
     )  # fmt: skip
+
+
+def recorded(study: Study, omop: Omop | None) -> Study:
+    """The study, where sources are OMOP records: with what people are made of there; as it is without that."""
+    return study if omop is None else dataclasses.replace(study, omop=omop, schema=omop.declared(study.schema))

@@ -57,7 +57,10 @@ MOST = 1_000  # columns
 LONGEST = 40_000  # days of a window
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
-_KEYS = ("is", *DOMAINS, "value", "before", "after", "after_index", "unit", "convert", "each")
+TOGETHER = "together"
+NONE = "none"  # of competing outcomes: none of them
+
+_KEYS = ("is", *DOMAINS, TOGETHER, "value", "before", "after", "after_index", "unit", "convert", "each")
 
 
 @dataclass(frozen=True)
@@ -94,11 +97,19 @@ class Feature:
 
 
 @dataclass(frozen=True)
+class Together(Feature):
+    """Days of the window on which drug eras of two sets of concepts both run; `of` is the one."""
+
+    other: ConceptSet | None = None
+
+
+@dataclass(frozen=True)
 class Outcome:
     """Events of a cohort after the index date, and the time at risk of them: columns `name` (1 or 0) and `name_time`.
 
     first, last  days after the index date on which the time at risk begins and ends, both in it; None: no end
     keep         whoever had one before the time at risk stays; otherwise the study leaves them out
+    rivals       cohorts that compete with it: `name` is then the one that comes first, or none, as levels
     """
 
     name: str
@@ -106,6 +117,17 @@ class Outcome:
     first: int = 1
     last: int | None = None
     keep: bool = False
+    rivals: tuple[str, ...] = ()
+
+    @property
+    def cohorts(self) -> tuple[str, ...]:
+        """The names of all its cohorts; of two on one day, the one that stands first comes first."""
+        return (self.cohort, *self.rivals)
+
+    @property
+    def column(self) -> Column | None:
+        """What the table's schema says of it, if it has levels: none, which is censoring, and its causes."""
+        return Column(self.name, (NONE, *self.cohorts)) if self.rivals else None
 
     @property
     def time(self) -> str:
@@ -150,11 +172,11 @@ class _Reader:
         for key in self.said:
             if key not in _KEYS:
                 raise self.error(key, f"is no key here; {meant(key, _KEYS)}")
-        kinds = [key for key in ("is", *DOMAINS) if key in self.said]
+        kinds = [key for key in ("is", *DOMAINS, TOGETHER) if key in self.said]
         if len(kinds) != 1:
-            raise self.error(kinds[1] if kinds else "is", f"give one of is, {', '.join(DOMAINS)}")
-        if kinds[0] == "is":
-            yield self._about(self.choice("is", ABOUT))
+            raise self.error(kinds[1] if kinds else "is", f"give one of is, {', '.join(DOMAINS)}, {TOGETHER}")
+        if kinds[0] in ("is", TOGETHER):
+            yield self._about(self.choice("is", ABOUT)) if kinds[0] == "is" else self._together()
             return
         kind = kinds[0]
         first, last = self._window()
@@ -170,6 +192,17 @@ class _Reader:
                 raise self.error(key, f"does not go with is = '{kind}'")
         first, last = self._window()
         return Feature(self.name, kind, None, kind, first, last)
+
+    def _together(self) -> Together:
+        """Two drugs at once."""
+        for key in self.said:
+            if key not in (TOGETHER, "before", "after", "after_index"):
+                raise self.error(key, f"does not go with {TOGETHER}, which counts days")
+        given = self.said[TOGETHER]
+        if not isinstance(given, list) or len(given) != 2:
+            raise self.error(TOGETHER, "give two drugs, each a name of [concepts], a code or an id")
+        (_, one), (_, other) = self._sets(TOGETHER, each=True)
+        return Together(self.name, TOGETHER, one, "days", *self._window(), other=other)
 
     def _window(self) -> tuple[int | None, int]:
         before, after = self.get("before", int | None, None), self.get("after", int, 0)
@@ -203,8 +236,8 @@ class _Reader:
             made.append((int(other) if other.isdigit() else other, factor, shift))
         return {"unit": unit, "convert": tuple(made)}
 
-    def _sets(self, kind: str) -> Iterator[tuple[str, ConceptSet]]:
-        """The columns of a feature, and what each looks for."""
+    def _sets(self, kind: str, each: bool = False) -> Iterator[tuple[str, ConceptSet]]:
+        """The columns of a feature, and what each looks for; one for `each` of what is listed."""
         from confrere.study.file import meant
 
         given = self.said[kind]
@@ -215,7 +248,7 @@ class _Reader:
             if isinstance(one, str) and ":" not in one and one not in self.sets:
                 raise self.error(kind, f"'{one}' is no name of [concepts]; {meant(one, self.sets)}")
         try:
-            if self.get("each", bool, False):
+            if each or self.get("each", bool, False):
                 for one in listed:
                     yield f"{self.name}_{_word(one)}", self.sets[one] if one in self.sets else inline([one])
             elif len(listed) == 1 and listed[0] in self.sets:
@@ -253,7 +286,8 @@ def outcomes(written: Mapping[str, Any], cohorts: Sequence[str], error: Error) -
     """The outcomes of [outcomes]. StudyError names the table, the key and the line."""
     from confrere.study.file import meant
 
-    kinds = {"cohort": str, "from": int, "until": int, "prior": str}
+    kinds = {"cohort": str, "cohorts": list, "from": int, "until": int, "prior": str}
+    words = {int: "days, a whole number", list: "a list of names of [cohorts]", str: "text"}
     for name, said in written.items():
         table = f"outcomes.{name}"
         if not isinstance(said, dict):
@@ -264,14 +298,29 @@ def outcomes(written: Mapping[str, Any], cohorts: Sequence[str], error: Error) -
             if key not in kinds:
                 raise error(table, key, f"is no key here; {meant(key, kinds)}")
             if type(value) is not kinds[key]:
-                raise error(table, key, f"must be {'days, a whole number' if kinds[key] is int else 'text'}")
-        cohort, first, last = said.get("cohort", ""), said.get("from", 1), said.get("until")
-        if cohort not in cohorts:
-            raise error(table, "cohort", f"'{cohort}' is no name of [cohorts]; {meant(cohort, cohorts)}")
+                raise error(table, key, f"must be {words[kinds[key]]}")
+        first, last = said.get("from", 1), said.get("until")
+        cohort, *rivals = _happening(said, table, cohorts, error)
         if not 0 <= first <= LONGEST:
             raise error(table, "from", f"{first} must be 0 to {LONGEST} days after the index date")
         if last is not None and not first <= last <= LONGEST:
             raise error(table, "until", f"{last} must be {first} (from) to {LONGEST} days after the index date")
         if (prior := said.get("prior", "leave out")) not in ("leave out", "keep"):
             raise error(table, "prior", f"'{prior}' must be 'leave out' or 'keep'")
-        yield Outcome(name, cohort, first, last, prior == "keep")
+        yield Outcome(name, cohort, first, last, prior == "keep", tuple(rivals))
+
+
+def _happening(said: Mapping[str, Any], table: str, cohorts: Sequence[str], error: Error) -> list[str]:
+    """The names of the cohorts of an outcome: one, or several that compete."""
+    from confrere.study.file import meant
+
+    if ("cohort" in said) == ("cohorts" in said):
+        raise error(table, "cohorts" if "cohort" in said else "cohort", "give one of cohort and cohorts")
+    key = "cohort" if "cohort" in said else "cohorts"
+    given: list[Any] = said["cohorts"] if "cohorts" in said else [said["cohort"]]
+    for one in given:
+        if one not in cohorts:
+            raise error(table, key, f"'{one}' is no name of [cohorts]; {meant(str(one), cohorts)}")
+    if key == "cohorts" and (len(given) < 2 or len(set(given)) < len(given) or NONE in given):
+        raise error(table, key, f"{given} must be two names or more, each once, none of them '{NONE}'")
+    return given

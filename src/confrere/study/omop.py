@@ -23,7 +23,7 @@ from confrere.errors import StudyError
 from confrere.study.circe import Definition, definition
 from confrere.study.concepts import ConceptSet, concept_set
 from confrere.study.eligibility import compiled
-from confrere.study.features import MOST, SEXES, SOURCES, Error, Feature, Outcome, features, outcomes
+from confrere.study.features import MOST, SEXES, SOURCES, TOGETHER, Error, Feature, Outcome, features, outcomes
 from confrere.study.ground import LEFT, Ground
 from confrere.study.schema import Column, Schema
 
@@ -95,7 +95,9 @@ class Omop:
         no part in it.
         """
         whom = [self.cohort(name).text for name in self.compared]
-        happens: dict[str, Any] = {o.name: (self.cohort(o.cohort).text, o.first, o.last, o.keep) for o in self.outcomes}
+        happens: dict[str, Any] = {
+            o.name: (*(self.cohort(name).text for name in o.cohorts), o.first, o.last, o.keep) for o in self.outcomes
+        }
         happens |= {o.time: ("time", *happens[o.name]) for o in self.outcomes}
         made: dict[str, Any] = {f.name: repr(replace(f, name="")) for f in self.features} | happens
         made |= {LEFT: sorted(happens.values(), key=str), TREATED: TREATED, FROM: FROM, TO: TO}
@@ -110,7 +112,8 @@ class Omop:
 
     def declared(self, schema: Schema) -> Schema:
         """The schema with the levels that features have."""
-        own = {SEX: Column(SEX, SEXES)} | {f.name: f.column for f in self.features if f.column is not None}
+        made: tuple[Feature | Outcome, ...] = (*self.features, *self.outcomes)
+        own = {SEX: Column(SEX, SEXES)} | {one.name: one.column for one in made if one.column is not None}
         return Schema({**own, **schema.columns})
 
     @property
@@ -125,11 +128,13 @@ def tables(omop: Omop | None, read: Iterable[Definition]) -> tuple[str, ...]:
     """The tables of the data model that a study reads: its features and outcomes, and the definitions `read`."""
     found = {"person", "observation_period"}
     made = omop or Omop({})
-    for d in (*read, *(made.cohort(name) for name in made.compared), *(made.cohort(o.cohort) for o in made.outcomes)):
+    happening = (made.cohort(name) for o in made.outcomes for name in o.cohorts)
+    for d in (*read, *(made.cohort(name) for name in made.compared), *happening):
         found |= {CRITERIA[word] for word in _WORD.findall(d.text) if word in CRITERIA}
     for feature in made.features:
         found |= {SOURCES[feature.kind].table} if feature.kind in SOURCES else set()
         found |= {SOURCES["condition"].table} if feature.kind == "charlson" else set()
+        found |= {"drug_era"} if feature.kind == TOGETHER else set()
     return tuple(sorted(found | ({"death"} if made.outcomes else set())))
 
 

@@ -70,10 +70,11 @@ class Site(NamedTuple):
 def served(folder: Path, readers: int = 1) -> Iterator[Site]:
     """A federation whose stewards approved the first study, and whose airlock asks for so many readers."""
     coordinator, homes = found(folder, FIRST)
-    for home in homes.values():  # says which column names the person
+    for home in homes.values():  # says which column names the person, and lets trees be grown
         file = home.path / "hospital.toml"
         bound = '"breast" = {path = "breast.csv", person = "pid"}'
-        file.write_text(file.read_text().replace('"breast" = "breast.csv"', bound))
+        text = file.read_text().replace('"breast" = "breast.csv"', bound)
+        file.write_text(text.replace("allow = []", 'allow = ["histograms"]'))
     homes = {name: Home(home.path) for name, home in homes.items()}
     for home in homes.values():
         home.approve(FIRST)

@@ -87,8 +87,28 @@ EFFECTS: Settings = [
      "times": [365.0, 1826.0], "stabilised": True},
     {"method": "effect", "treatment": "treated", "outcome": "Surv(rtime, recur)", "confounders": "age",
      "baseline": "shared", "tau": 1826.0},
+    {"method": "effect", "treatment": "treated", "outcome": "Surv(rtime, recur)", "confounders": "age + nodes",
+     "times": [1826.0], "censoring": "age", "heterogeneity": True},
+    {"method": "effect", "treatment": "treated", "outcome": "Surv(rtime, recur)", "confounders": "age",
+     "estimator": "aipw", "folds": 2, "tau": 1826.0},
     {"method": "effect", "treatment": "treated", "outcome": "Surv(rtime, fate)", "confounders": "age + nodes",
      "cause": "relapse", "times": [365.0]},
+]  # fmt: skip
+COSTS: Settings = [
+    {"method": "cost", "treatment": "treated", "outcome": "Surv(rtime, recur)", "costs": ["er", "pgr"],
+     "intervals": [365.0, 1826.0], "willingness": [20000.0], "confounders": "age + nodes"},
+    {"method": "cost", "treatment": "hormon", "outcome": "Surv(rtime, recur)", "costs": ["er"], "qalys": ["pgr"],
+     "intervals": [1826.0], "willingness": [20000.0], "discount": [0.0, 0.0]},
+    {"method": "prognostic", "treatment": "treated", "outcome": "er", "trial": "hormon", "score": "age + nodes",
+     "covariates": "grade", "difference": 5.0},
+]  # fmt: skip
+LATER: Settings = [
+    {"method": "difference_in_differences", "outcomes": ["er", "pgr", "nodes"], "periods": [2019, 2020, 2021],
+     "treated_from": "began", "confounders": "age + C(size)"},
+    {"method": "difference_in_differences", "outcomes": ["er", "pgr"], "periods": [2019, 2020],
+     "treated_from": "began"},
+    {"method": "clone_censor_weight", "outcome": "Surv(rtime, recur)", "started": "start", "grace": 360.0,
+     "confounders": "age + nodes", "times": [1826.0]},
 ]  # fmt: skip
 RECRUITING: Settings = [
     {"method": "recruitment", "title": "Seen", "cohort": "trial", "unknown": 1, "within": 90, "as_of": "2026-10-31",
@@ -115,20 +135,43 @@ TREES: Settings = [
      "depth": 2},
     {"method": "boosting", "outcome": "nodes", "features": ["age", "treated"], "objective": "poisson", "trees": 2},
 ]  # fmt: skip
+PENALISED: Settings = [
+    {"method": "penalised", "formula": "er ~ age + nodes + C(size) + treated", "alpha": 0.5},
+    {"method": "penalised", "formula": "recur ~ age + nodes + C(size)", "family": "binomial", "adaptive": 1.0},
+    {"method": "penalised", "formula": "Surv(rtime, recur) ~ age + nodes + treated", "family": "cox", "folds": 5},
+    {"method": "penalised", "formula": "nodes ~ age + treated", "family": "poisson", "penalty": [0.01]},
+]  # fmt: skip
 NAMED = {name: CIRCE.replace("old", name) for name in ("all", "ill", "one", "two")}
 TRIAL = f"[cohorts.trial]\ncirce = '''{CIRCE}'''\n"
+INTERACTING: Settings = [
+    {"method": "interaction", "first": "treated", "second": "hormon", "outcome": "recur", "confounders": "age + nodes",
+     "estimator": "aipw"},
+    {"method": "interaction", "first": "treated", "second": "hormon", "outcome": "Surv(rtime, recur)",
+     "confounders": "age + nodes", "estimator": "regression"},
+]  # fmt: skip
 RESPONDING: Settings = [
     {"method": "responders", "treatment": "treated", "outcome": "recur", "confounders": "age + nodes",
      "modifiers": "age", "learner": "x", "folds": 3, "worklist": True},
     {"method": "responders", "treatment": "hormon", "outcome": "er", "confounders": "age + nodes",
      "modifiers": "age + nodes", "halves": True, "subgroups": ["nodes >= 4", "grade >= 3", "size"], "threshold": 1,
      "folds": 2},
+    {"method": "responders", "treatment": "hormon", "outcome": "Surv(rtime, recur)", "confounders": "age + nodes",
+     "modifiers": "age", "tau": 1826, "folds": 2},
+]  # fmt: skip
+EVALUATING: Settings = [
+    {"method": "evaluate", "outcome": "recur", "model": "age + nodes", "thresholds": [0.4, 0.5], "by": "size",
+     "coefficients": {"Intercept": -1.0, "age": 0.01, "nodes": 0.1}},
+    {"method": "evaluate", "outcome": "Surv(rtime, recur)", "model": "nodes", "link": "cox", "times": [1461, 2555],
+     "coefficients": {"nodes": 0.08}, "baseline": [0.7, 0.6], "by": "treated"},
+    {"method": "evaluate", "outcome": "Surv(rtime, fate)", "model": "nodes", "link": "cox", "times": [1826],
+     "coefficients": {"nodes": 0.08}, "baseline": [0.7], "cause": "relapse"},
 ]  # fmt: skip
 METHODS: dict[str, Settings] = {
-    "recruiting": RECRUITING,
-    "effects": EFFECTS, "responders": RESPONDING, "described": DESCRIBED,
+    "evaluating": EVALUATING,
+    "recruiting": RECRUITING, "later": LATER,
+    "effects": EFFECTS, "costs": COSTS, "interactions": INTERACTING, "responders": RESPONDING, "described": DESCRIBED,
     "survival": SURVIVAL, "causes": CAUSES, "outcomes": OUTCOMES, "tables": TABLES, "cohorts": COHORTS,
-    "trees": TREES, "feasible": FEASIBLE, "phenotypes": PHENOTYPES,
+    "trees": TREES, "penalised": PENALISED, "feasible": FEASIBLE, "phenotypes": PHENOTYPES,
 }  # fmt: skip
 
 
@@ -136,7 +179,7 @@ def study(analyses: Settings, data: str = "", allow: str = "") -> Study:
     """A study of these analyses, named a0, a1, ..."""
     if any(settings["method"] == "boosting" for settings in analyses):
         allow = '"histograms"'
-    naming = ("worklist", "recruitment", "enrolment", "boosting")  # methods that know people by name
+    naming = ("worklist", "recruitment", "enrolment", "boosting", "penalised")  # methods that know people by name
     listing = any(settings["method"] in naming or {"folds", "worklist"} & settings.keys() for settings in analyses)
     blocks = [HEAD.format(data=data + ('\nperson = "pid"' if listing else ""), allow=allow)]
     if any(settings["method"] in {s["method"] for s in (*DESCRIBED, *FEASIBLE)} for settings in analyses):
@@ -165,6 +208,10 @@ def people() -> Frames:
         some = rng.random(len(frame)) < 0.1
         frame["fate"] = np.where(some, "death", frame["fate"])
         frame["entry"] = np.where(rng.random(len(frame)) < 0.3, 10, 0)
+        later = np.random.default_rng(9)
+        frame["began"] = np.where(later.random(len(frame)) < 0.6, later.choice([2020, 2021], len(frame)), np.nan)
+        start = np.ceil(later.exponential(600, len(frame)))
+        frame["start"] = np.where(start <= frame["rtime"], start, np.nan)
         frame["rtime"] += 20
         frame["weight"] = rng.uniform(0.5, 2, len(frame))
         for j in range(5):

@@ -23,6 +23,7 @@ pytest.importorskip("playwright")
 import httpx
 
 import serve_research as research
+from confrere.analyses.learning.forest import Forest
 from confrere.console.pages.sessions import Person
 from confrere.coordinator.airlock import Rule
 from confrere.coordinator.release import checks as output_checks
@@ -34,6 +35,22 @@ from journeys.browser import checked, shot
 from serve_research import ADA, BOB, BOTH, COX, FIRST, GRACE, IDA, SECOND, Site, study
 
 pytestmark = browser.needed
+TREES = """[study]
+id = "trees"
+title = "Who relapses, by trees"
+purpose = "public-interest research"
+[data]
+table = "breast"
+[disclosure]
+allow = ["histograms"]
+[[analysis]]
+name = "risk"
+method = "boosting"
+outcome = "recur"
+features = ["age", "nodes"]
+trees = 2
+depth = 2
+"""
 EVIL = '<script>document.title="owned"</script><b>x</b>'
 
 
@@ -424,6 +441,23 @@ def test_no_path_leads_out_of_a_report(site: Site, two: tuple[str, str], name: s
         200,
         'attachment; filename="risk_coefficients.csv"',
     )
+
+
+def test_a_model_comes_with_what_was_released(site: Site) -> None:
+    """The two files of the model, listed on the page of the run, and the same that its report tells of."""
+    site.approve(TREES)
+    run = ended(site, TREES)
+    at = f"/studies/{run}"
+    with httpx.Client(base_url=site.url, cookies=cookies(site, ADA), timeout=60) as ada:
+        assert ada.get(f"{at}/files/models/risk.json").status_code == 503
+        released(site, run)
+        listed = re.findall(rf'href="({at}/files/models/[^"]+)" download', ada.get(at).text)
+        assert [path.rpartition("/")[2] for path in listed] == ["risk.json", "risk.xgboost.json"]
+        plain, boosted = (ada.get(path) for path in listed)
+        (analysis,) = ada.get(f"{at}/files/result.json").json()["analyses"]
+    assert plain.headers["content-disposition"] == 'attachment; filename="risk.json"'
+    assert Forest.from_plain(plain.json()).sha256 == analysis["facts"]["model_sha256"]
+    assert len(boosted.json()["learner"]["gradient_booster"]["model"]["trees"]) == analysis["facts"]["trees"]
 
 
 def test_uploads_have_a_bound_and_forms_their_token(site: Site) -> None:

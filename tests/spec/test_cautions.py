@@ -16,6 +16,7 @@ from confrere.analyses.finding import Caution, Record
 from confrere.console.demo import load
 from confrere.console.explain import explained, sections
 from confrere.errors import ConfrereError, ModelError, StudyError
+from confrere.report.cautions import CAUTIONS
 from house.tree import modules, name, parsed
 
 PARTS = ("*What it means.*", "*Why it matters.*", "*What to do.*", "*Example.*")
@@ -28,9 +29,9 @@ def codes(found: tuple[Caution, ...]) -> list[str]:
 # The documentation --------------------------------------------------------------------------------------------
 
 
-def raised() -> dict[str, str]:
-    """Every code that the source gives to a `Caution`, and where."""
-    found = {}
+def raised() -> dict[str, list[str]]:
+    """Every code that the source gives to a `Caution`, and where, each place once for each time."""
+    found = dict[str, list[str]]()
     for path in (p for p in modules() if p.parent.name != "report"):  # which shows those it is given
         for node in ast.walk(parsed(path)):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Caution":
@@ -38,7 +39,7 @@ def raised() -> dict[str, str]:
                 if isinstance(code, ast.Starred):  # read back from plain data
                     continue
                 assert isinstance(code, ast.Constant), f"{name(path)}: a code is written out, so that it can be found"
-                found[str(code.value)] = name(path)
+                found.setdefault(str(code.value), []).append(name(path))
     return found
 
 
@@ -67,6 +68,13 @@ def test_every_code_is_said_in_french() -> None:
     for code in raised():
         assert "*Que faire.*" in explained(code, "fr")
     assert explained("separation", "fr") == explained("separation")
+
+
+def test_every_caution_has_its_sentence_in_french_reports() -> None:
+    """One at least for each place that gives a code; that they are those of the source, a test of words asks."""
+    found = raised()
+    assert set(CAUTIONS) == set(found)
+    assert [code for code, places in found.items() if len(CAUTIONS[code]) < len(places)] == []
 
 
 def test_every_error_and_every_situation_has_a_section_and_every_section_one() -> None:

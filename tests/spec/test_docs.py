@@ -61,6 +61,9 @@ print(json.dumps(said))
 """
 HEADINGS = ("Model", "Settings", "Results", "What leaves each hospital", "Exactness", "Limits", "Example", "References")
 VARIANTS = {
+    "penalised": {"formula": "nodes ~ age + er", "folds": 5},
+    "penalised risks": {"formula": "recur ~ age + nodes", "family": "binomial", "folds": 5},
+    "penalised hazards": {"formula": "Surv(rtime, recur) ~ age + nodes", "family": "cox", "folds": 5},
     "boosting": {"outcome": "recur", "features": ["age", "nodes"], "trees": 2, "depth": 2},
     "cox": {"robust": True, "formula": "Surv(rtime, recur) ~ hormon + age"},
     "cox shared": {"baseline": "shared", "formula": "Surv(rtime, recur) ~ hormon + age"},

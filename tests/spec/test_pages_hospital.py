@@ -9,10 +9,11 @@ import json
 import re
 import socket
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from datetime import date
 from pathlib import Path
+from pkgutil import walk_packages
 from typing import Any, NamedTuple
 
 import pytest
@@ -24,20 +25,23 @@ from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
 import serve_hospital as pages
+from confrere import analyses
 from confrere.console.app import app as command
+from confrere.console.pages import drafts
 from confrere.console.pages.hospital_folder import SIZE, Hospital, part, sentence
 from confrere.console.pages.hospital_rules import RULES
 from confrere.console.pages.hospital_steps import STEPS
 from confrere.console.pages.hospital_words import EVENTS, FUNNEL, RISKS, SAID, STATES, STATUSES, reason
 from confrere.console.pages.languages import Tongue, french
 from confrere.console.pages.sessions import Person
+from confrere.console.pages.starts import STARTS
 from confrere.data.opposition import STATUSES as WORDS
 from confrere.hospital.gate import CLASSES
 from confrere.hospital.home import Home
 from confrere.hospital.left import left
 from confrere.hospital.manifest import manifest
 from confrere.hospital.rules import Rules
-from confrere.rounds import Step, find, installed
+from confrere.rounds import Step
 from confrere.study.file import Study, parse, read
 from confrere.study.life import LIFE
 from confrere.study.recruitment import STATUSES as LIST_STATUSES
@@ -306,15 +310,23 @@ def test_events_of_the_ledger_have_their_words() -> None:
 
 
 def test_what_steps_do_has_its_french() -> None:
-    """Of all methods of this package, and of what is asked before and between them."""
-    found = {e.does for file in DEMOS.glob("*.toml") for e in manifest(read(file)).entries}
-    for method in installed():
-        kind = find(method)
-        if kind.__module__.startswith("confrere."):
-            steps = [getattr(kind, name) for name in dir(kind)]
-            found |= {str(s.__doc__).partition("\n")[0] for s in steps if isinstance(getattr(s, "step", None), Step)}
+    """Of all methods of this package and their parts, and of what is asked before and between them."""
+    studies = [read(file) for file in DEMOS.glob("*.toml")] + [parse(drafts.started(name)) for name in STARTS]
+    found = {e.does for study in studies for e in manifest(study).entries}
+    for module in walk_packages(analyses.__path__, "confrere.analyses."):
+        for kind in vars(importlib.import_module(module.name)).values():
+            found |= set(steps(kind)) if isinstance(kind, type) else set()
+    assert len(found) > 120
     assert found <= set(STEPS)
     assert set(STEPS) <= set(french())
+
+
+def steps(kind: type) -> Iterator[str]:
+    """What the steps of a class do, and what their designs are."""
+    for name in dir(kind):
+        if isinstance(step := getattr(getattr(kind, name), "step", None), Step):
+            for said in filter(None, (name, step.on)):
+                yield str(getattr(kind, said).__doc__).partition("\n")[0]
 
 
 def test_reasons_of_the_rules_are_said_in_french() -> None:

@@ -23,6 +23,7 @@ from confrere.console.pages import drafts
 from confrere.console.pages.languages import Tongue
 from confrere.console.pages.research import settings
 from confrere.console.pages.researcher import why
+from confrere.console.pages.starts import STARTS
 from confrere.coordinator.book import SCOPES, Book
 from confrere.coordinator.home import Home
 from confrere.errors import StudyError
@@ -41,8 +42,18 @@ def test_every_method_has_a_study_to_begin_with(method: str) -> None:
     assert made.faults == ()
     assert made.study is not None
     assert made.study.analyses[0].method == method
+    assert '"..."' not in text
     found = drafts.leaving(made.study)
     assert found.entries or found.unreached
+
+
+def test_of_a_plug_in_the_settings_it_must_have_are_left_to_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(STARTS, "effect")
+    text = drafts.started("effect")
+    assert re.findall(r'^(\w+) = "\.\.\."$', text, re.MULTILINE) == ["treatment", "outcome", "confounders"]
+    assert parse(text).analyses[0].method == "effect"
+    with pytest.raises(StudyError, match="no-such"):
+        drafts.started("no-such")
 
 
 @pytest.mark.parametrize(

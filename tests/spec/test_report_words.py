@@ -10,14 +10,16 @@ import pytest
 
 from confrere.report import render
 from confrere.report.axes import Clock, clock, ratio_ticks, ticks, time_ticks
+from confrere.report.cautions import CAUTIONS, PHRASES, said
 from confrere.report.figures import ESTIMATED
 from confrere.report.forest import lines
+from confrere.report.labels import LABELS, METHODS
 from confrere.report.notes import SENTENCES, told
 from confrere.report.numerals import FIRM, MINUS, NONE, Numerals
-from confrere.report.prose import CLASSES
+from confrere.report.prose import CLASSES, headline
 from confrere.report.tables import raw, tables
 from confrere.report.terms import is_intercept, read, references, single_factor
-from confrere.report.words import LABELS, METHODS, Words, french
+from confrere.report.words import Words, french
 from report_sample import coefficient, point, sample, words_of
 
 EN, FR = Words("en"), Words("fr")
@@ -235,7 +237,7 @@ def test_ratios_of_fine_and_gray_are_of_the_subdistribution(result: dict[str, An
 
 def test_robust_errors_have_a_column_where_there_are_any(result: dict[str, Any]) -> None:
     result["analyses"][1]["tables"]["coefficients"][0]["robust_se"] = 0.12
-    assert "robust SE" in printed(result, 1, "coefficients")[0]
+    assert "Robust SE" in printed(result, 1, "coefficients")[0]
 
 
 def test_another_level_of_confidence_is_named(result: dict[str, Any]) -> None:
@@ -351,6 +353,39 @@ def test_an_unknown_table_is_printed_field_by_field(result: dict[str, Any]) -> N
     assert printed(result, 4, "anything") == [["name", "worth"], ["a", "1.25"]]
 
 
+def test_what_models_and_clusters_found_is_said_in_words(result: dict[str, Any]) -> None:
+    """Metrics and samples by their names, shares as percentages, heads in capitals; and the first line of each."""
+    one, other = result["analyses"][4], result["analyses"][3]
+    metric = {"metric": "log loss", "estimate": 0.6, "conf_low": 0.5, "conf_high": 0.7, "sample": "held out"}
+    one["tables"] = {"metrics": [metric]}
+    assert printed(result, 4, "metrics", FR)[1] == ["Perte logarithmique", "0,6", "0,5", "0,7", "Mis de côté"]
+    assert headline(one, result["study"], EN) == "log loss (held out; 95% CI) 0.600 (0.500–0.700)"
+    other["tables"] = {"clusters": [{"cluster": c, "n": n, "share": n / 100} for c, n in ((1, 60), (2, 40))]}
+    assert printed(result, 3, "clusters")[:2] == [["Cluster", "People", "Share"], ["1", "60", "60.0%"]]
+    assert headline(other, result["study"], FR) == "2 groupes de 60, 40 personnes"
+
+
+def test_who_benefits_is_led_by_the_effect_and_whether_it_is_the_same_for_all(result: dict[str, Any]) -> None:
+    effect = {"measure": "risk difference", "estimate": -0.07, "conf_low": -0.13, "conf_high": -0.02, "p_value": 0.01}
+    test = {"test": "the effect is the same for all", "statistic": 1.25, "df": 2, "p_value": 0.54}
+    found = result["analyses"][1]
+    found["tables"] |= {"effects": [effect], "tests": [test]}
+    first, second = headline(found, result["study"], FR).replace(FIRM, " ").split(". ")
+    assert (first[:21], second) == ("Différence de risques", "L’effet est le même pour tous : p = 0,54")
+
+
+def test_short_names_of_columns_are_said_in_full_at_the_foot(result: dict[str, Any]) -> None:
+    """Of clusters, whose profiles have many columns, and of a study's own diagnostics."""
+    profile = {"cluster": "1", "term": "age", "mean": 54.0, "smd": 0.3}
+    result["analyses"][4]["tables"] = {"profiles": [profile]}
+    assert printed(result, 4, "profiles", FR)[0][-1] == "DMS"
+    (table,) = tables(result["analyses"][4], result["study"], FR)
+    assert table.foot == ("DMS, différence moyenne standardisée.",)
+    result["analyses"][4]["tables"] = {"diagnostics": [{"diagnostic": "smd", "value": 0.3, "threshold": 0.1}]}
+    (table,) = tables(result["analyses"][4], result["study"], EN)
+    assert (table.rows[0].cells[0], table.foot) == ("SMD", ("SMD, standardised mean difference.",))
+
+
 # ---------------------------------------------------------------- two languages
 
 
@@ -367,12 +402,12 @@ def test_french_says_everything_and_nothing_in_english(result: dict[str, Any]) -
 
 def test_every_fixed_sentence_is_one_that_an_analysis_says() -> None:
     """Else it would be shown in English on a French page."""
-    source = "".join(p.read_text(encoding="utf-8") for p in (SOURCE / "analyses").rglob("*.py"))
-    source += "".join((SOURCE / "study" / f"{m}.py").read_text(encoding="utf-8") for m in ("build", "features", "omop"))
-    joined = re.sub(r'["\']\s*\n\s*f?["\']', "", source)
-    for sentence in SENTENCES:
+    files = [*(SOURCE / "analyses").rglob("*.py"), SOURCE / "console/local.py"]
+    files += [SOURCE / "study" / f"{m}.py" for m in ("build", "features", "omop", "target_trial")]
+    joined = re.sub(r'["\']\s*\n\s*f?["\']', "", "".join(p.read_text(encoding="utf-8") for p in files))
+    for sentence in (*SENTENCES, *PHRASES, *(sentence for known in CAUTIONS.values() for sentence in known)):
         for part in re.split(r"{\w+}", sentence):
-            assert part.strip() in joined, sentence
+            assert part.strip(" .") in joined, sentence
 
 
 def test_notes_and_facts_are_said_in_the_language_of_the_page() -> None:
@@ -382,6 +417,58 @@ def test_notes_and_facts_are_said_in_the_language_of_the_page() -> None:
     assert told("Groups with fewer than 11 people are not shown: a, b.", FR).text.endswith(f"montrés{FIRM}: a, b.")
     assert told("at least k people", EN, 15) == ("at least 15 people", False)
     assert told("a note of a plugin", FR, 11) == ("a note of a plugin", True)
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "french_"),
+    [
+        (
+            "coarse-curve",
+            "Curves of few cells with events: St. a (3); b (2). The median of St. a lies in a cell from 1.5 to 2 days; "
+            "around the median and time 365, censorings of b lie in a cell from 3 to 9 months; and 2 more. Within a "
+            "cell times are not known.",
+            "Courbes à peu de cellules avec des événements : St. a (3); b (2). Pour St. a : médiane dans une cellule "
+            "de 1,5 à 2 jours; pour b : des censures dans une cellule de 3 à 9 mois, autour de médiane et temps 365; "
+            "et 2 de plus. Dans une cellule, les temps ne sont pas connus.",
+        ),
+        (
+            "hospitals-left-out",
+            "2 of 4 hospitals have fewer than 11 people for this and take part with nothing.",
+            "Sur 4 hôpitaux, 2 ont moins de 11 personnes pour cela et prennent part sans rien donner.",
+        ),
+        (
+            "diagnostics-failed",
+            "The study's diagnostics do not pass: smd is 0.3 (threshold 0.1), equipoise is not told (threshold 0.25). "
+            "The estimate is not to be used as it stands.",
+            "Les diagnostics de l’étude ne sont pas respectés : DMS : 0,3 (seuil 0,1), part en équipoise : non dit "
+            "(seuil 0,25). L’estimation ne doit pas être utilisée telle quelle.",
+        ),
+        (
+            "positivity",
+            "12% of the people have a propensity under 0.05 or over 0.95: hardly anybody like them had the other "
+            "treatment. Set trim, or ask for the overlap population (estimand ATO).",
+            "12 % des personnes ont un score de propension inférieur à 0,05 ou supérieur à 0,95 : presque personne "
+            "comme elles n’a reçu l’autre traitement. Demander trim, ou la population de recouvrement (estimand ATO).",
+        ),
+        (
+            "chains-not-mixed",
+            "'bmi 1.5' (rhat 1.23): the chains lie apart (rhat above 1.1). Ask for more iterations.",
+            "'bmi 1.5' (rhat 1,23) : les chaînes restent éloignées (rhat supérieur à 1,1). Demander plus d’itérations.",
+        ),
+    ],
+)
+def test_a_warning_is_said_in_french_with_its_numbers_and_names(code: str, text: str, french_: str) -> None:
+    found = said(code, text, FR)
+    assert (found.text.replace("\u202f", " ").replace(FIRM, " "), found.foreign) == (french_, False)
+    assert said(code, text, EN) == (text, False)
+
+
+def test_a_warning_of_a_plug_in_stays_english_and_is_marked(result: dict[str, Any]) -> None:
+    assert said("few-events", "Ten are few.", FR) == ("Ten are few.", True)
+    assert said("of-a-plug-in", "Ten are few.", FR) == ("Ten are few.", True)
+    result["analyses"][1]["warnings"] = [{"code": "of-a-plug-in", "text": "Ten are few.", "page": ""}]
+    assert '<span lang="en">Ten are few.</span>' in render(result, "fr")
+    assert "<span>Ten are few.</span>" in render(result, "en")
 
 
 def test_french_puts_a_blank_that_does_not_break_before_colons(result: dict[str, Any]) -> None:

@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from confrere.report import flow_diagram, learned_plot, love_plot, propensity_plot, rate_plot, sunburst, upset
+from confrere.report import (
+    acceptability_plot,
+    evaluated_plot,
+    flow_diagram,
+    learned_plot,
+    love_plot,
+    propensity_plot,
+    rate_plot,
+    sunburst,
+    upset,
+)
+from confrere.report.acceptability_plot import Acceptable
+from confrere.report.evaluated_plot import Quality
 from confrere.report.flow_diagram import Diagram
 from confrere.report.learned_plot import Roc, Uses
 from confrere.report.love_plot import Love
@@ -19,7 +31,7 @@ from confrere.report.words import Words
 if TYPE_CHECKING:
     from confrere.report.vega import Chart, Datasets
 
-Picture = Diagram | Upset | Sunburst | Rates | Love | Mirror | Roc | Uses
+Picture = Diagram | Upset | Sunburst | Rates | Love | Mirror | Roc | Uses | Quality | Acceptable
 FUNNELS = ("cohort", "worklist", "recruitment")  # methods whose funnel is a flow of people
 
 
@@ -53,6 +65,7 @@ def described(analysis: Mapping[str, Any], study: Mapping[str, Any], words: Word
     yield from _flow(analysis, study, words)
     yield from _compared(tables, words)
     yield from _learned(tables, words)
+    yield from _evaluated(tables, words)
 
 
 def _compared(tables: Mapping[str, list[Record]], words: Words) -> Iterator[Described]:
@@ -63,6 +76,10 @@ def _compared(tables: Mapping[str, list[Record]], words: Words) -> Iterator[Desc
     if apart := love_plot.love(tables.get("balance", []), words):
         title = words("Differences of the arms before and after weighting")
         yield Described("balance", title, love_plot.said(apart, words), apart, tables["balance"])
+    if curve := acceptability_plot.acceptable(tables.get("acceptability", [])):
+        title = words("Acceptability: how likely the treatment is worth its cost")
+        told = acceptability_plot.said(curve, words)
+        yield Described("acceptability", title, told, curve, tables["acceptability"])
 
 
 def _learned(tables: Mapping[str, list[Record]], words: Words) -> Iterator[Described]:
@@ -73,6 +90,18 @@ def _learned(tables: Mapping[str, list[Record]], words: Words) -> Iterator[Descr
     if bars := learned_plot.uses(tables.get("importance", []), words):
         told = learned_plot.said(bars, [], words)
         yield Described("importance", words("Importance of features"), told, bars, tables["importance"])
+
+
+def _evaluated(tables: Mapping[str, list[Record]], words: Words) -> Iterator[Described]:
+    """How good a risk score is."""
+    titles = {
+        "calibration": "Calibration: predicted and observed risk",
+        "roc": "ROC curve",
+        "decision": "Decision curve",
+    }
+    for name, title in titles.items():
+        if panel := evaluated_plot.quality(name, tables.get(name, [])):
+            yield Described(name, words(title), evaluated_plot.said(panel, words), panel, panel.records)
 
 
 def _flow(analysis: Mapping[str, Any], study: Mapping[str, Any], words: Words) -> Iterator[Described]:
@@ -98,8 +127,12 @@ def draw_described(panel: Picture, words: Words) -> tuple[Chart, Datasets]:
         return sunburst.draw_sunburst(panel, words)
     if isinstance(panel, Love):
         return love_plot.draw_love(panel, words)
+    if isinstance(panel, Quality):
+        return evaluated_plot.draw_quality(panel, words)
     if isinstance(panel, Roc | Uses):
         return learned_plot.draw_learned(panel, words)
+    if isinstance(panel, Acceptable):
+        return acceptability_plot.draw_acceptable(panel, words)
     if isinstance(panel, Mirror):
         return propensity_plot.draw_mirror(panel, words)
     return rate_plot.draw_rates(panel, words)

@@ -33,7 +33,7 @@ class Uses(NamedTuple):
 def roc(records: list[Record], words: Words) -> Roc | None:
     """The panel of the table `roc`; None where there is none."""
     points = {
-        words(name): [(r["false_positive_rate"], r["true_positive_rate"]) for r in records if r["sample"] == name]
+        words(name): [(r["false_positive_rate"], r["true_positive_rate"]) for r in records if r.get("sample") == name]
         for name in SAMPLES
     }
     lines = [(name, p) for name, p in points.items() if p]

@@ -10,7 +10,8 @@ import re
 from functools import cache
 from typing import NamedTuple
 
-from confrere.report.words import LABELS, Words
+from confrere.report.labels import LABELS
+from confrere.report.words import Words
 
 
 class Told(NamedTuple):
@@ -25,6 +26,8 @@ SENTENCES = (
     "What fewer people do than the rule allows is folded into 'other' of the path that it goes on from.",
     "Years, or bands of age, by which too few people differ are told together with their neighbours.",
     "Strata in which too few people are in a state, or have the outcome there, are told together with a neighbour.",
+    "Too few people are before or after the exposure, or have the outcome there: the two are told together.",
+    "A state in which too few people are, or have the outcome, is not told, nor what compares it with the others.",
     "not in {cohort}",
     "not observed in this time",
     "outcome before the time at risk",
@@ -35,6 +38,8 @@ SENTENCES = (
     ),
     "A curve ends with its last cell that has events: how long people were followed beyond it is not known.",
     "Times are exact on the network: the stewards approved the class fine_times.",
+    "Nothing is discounted, as the study says.",
+    "Costs are discounted by {costs} % a year, effects by {effects} %, at the middle of each interval.",
     "One baseline hazard; times are exact on the network: the stewards approved the class fine_times.",
     (
         "One baseline hazard on a grid of times: a time counts as that of its cell, of at least {width} {unit}, in "
@@ -75,6 +80,7 @@ SENTENCES = (
         "worklist for its clinicians."
     ),
     "The scores of each person stay in their hospital, as a worklist for its clinicians.",
+    "The cards of advice stayed in each hospital; only sums left.",
     "The cluster of each person stays in their hospital, as a worklist for its clinicians.",
     (
         "People are counted per hospital: person ids are each hospital's own, so somebody who was treated in two "
@@ -98,7 +104,7 @@ SENTENCES = (
 def told(text: str, words: Words, k: int | None = None) -> Told:
     """A note or a fact in the language of `words`; `k` is the least number of people behind a count."""
     for sentence in SENTENCES:
-        if match := _pattern(sentence).fullmatch(text):
+        if match := pattern(sentence).fullmatch(text):
             values = {field: _value(value, words) for field, value in match.groupdict().items()}
             return Told(_counted(words(sentence, **values), k))
     return Told(_counted(text, k), words.lang != "en")
@@ -112,8 +118,8 @@ def _value(value: str, words: Words) -> str:
 
 
 @cache
-def _pattern(sentence: str) -> re.Pattern[str]:
-    """What the sentence is whatever stands in its fields."""
+def pattern(sentence: str) -> re.Pattern[str]:
+    """A sentence, whatever stands in its fields."""
     parts = re.split(r"{(\w+)}", sentence)
     fixed = [re.escape(part) if i % 2 == 0 else f"(?P<{part}>.+?)" for i, part in enumerate(parts)]
     return re.compile("".join(fixed), re.DOTALL)

@@ -12,18 +12,21 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from confrere.report import prose
+from confrere.report.cautions import said
 from confrere.report.checklist import checklist
 from confrere.report.checks import released
+from confrere.report.cluster_cards import cards
 from confrere.report.effect_forest import is_effect
 from confrere.report.figures import Drawing, Figure, draw, figures, fitted_model, of_effects
 from confrere.report.files import csv_bytes, stems
+from confrere.report.labels import METHODS
 from confrere.report.notes import Told, told
 from confrere.report.numerals import Language
 from confrere.report.protocol import protocol
 from confrere.report.schema import Record, Result, check
 from confrere.report.tables import BETWEEN, DRAWN, WITHHELD, Table, raw, tables, threshold
 from confrere.report.vega import json_bytes
-from confrere.report.words import METHODS, Words
+from confrere.report.words import Words
 
 SHOWN = 150  # rows of numbers under a figure or table; its CSV has them all
 
@@ -31,7 +34,7 @@ SHOWN = 150  # rows of numbers under a figure or table; its CSV has them all
 class Caution(NamedTuple):
     """A warning of an analysis, and where the documentation says more."""
 
-    text: str
+    text: Told
     code: str = ""
     page: str = ""
 
@@ -44,6 +47,7 @@ class Part(NamedTuple):
     method: str
     about: str  # people, events, hospitals
     headline: str
+    cards: list[str]  # what tells each cluster from the others
     settings: list[tuple[str, str]]
     facts: list[tuple[str, str]]
     figures: list[Figure]
@@ -105,6 +109,7 @@ def _part(
         method=_method(analysis, words),
         about=" · ".join(about),
         headline=prose.headline(analysis, study, words),
+        cards=cards(analysis, words),
         settings=[(words.label(key), _value(value, words)) for key, value in analysis["settings"].items()],
         facts=[(words.title(key), _value(value, words)) for key, value in analysis["facts"].items()],
         figures=drawn,
@@ -121,11 +126,11 @@ def _value(value: Any, words: Words) -> str:
 
 
 def _caution(warning: str | dict[str, str], words: Words) -> Caution:
-    """A warning; its page in the language of the report."""
-    if isinstance(warning, str):
-        return Caution(warning)
-    made = Caution(**warning)
-    return made._replace(page=made.page.replace("warnings.md#", "warnings.fr.md#")) if words.lang == "fr" else made
+    """A warning and its page, in the language of the report."""
+    given = {"text": warning} if isinstance(warning, str) else warning
+    code, page = given.get("code", ""), given.get("page", "")
+    home = page.replace("warnings.md#", "warnings.fr.md#") if words.lang == "fr" else page
+    return Caution(said(code, given["text"], words), code, home)
 
 
 def _method(analysis: dict[str, Any], words: Words) -> str:

@@ -26,6 +26,7 @@ from confrere.report.words import Words
 
 DOUBT = 0.05  # a check of proportional hazards under this is spoken of
 EVENTS_PER_TERM = 10
+SAME = "the effect is the same for all"  # a test of responders
 
 CLASSES = {
     "fine_times": (
@@ -54,6 +55,8 @@ class Said(NamedTuple):
 def headline(analysis: dict[str, Any], study: Mapping[str, Any], words: Words) -> str:
     """The first result of an analysis in a line; empty where it has none."""
     tables, forms = analysis["tables"], words.numbers
+    if is_effect(analysis):
+        return ". ".join((_effect(analysis, words), *_same(tables.get("tests", []), words)))
     terms = drawn(tables.get("coefficients", []))
     if terms:
         first, kind = terms[0], measure(terms, fitted_model(analysis))
@@ -61,10 +64,11 @@ def headline(analysis: dict[str, Any], study: Mapping[str, Any], words: Words) -
         name = str(read(first["term"])).replace(": ", " ")
         interval = words.interval(level(analysis))
         return f"{name}{words.colon}{words(kind.short)} ({interval}) {shown}, {forms.p_equals(first.get('p_value'))}"
-    if is_effect(analysis):
-        return _effect(analysis, words)
     if tables.get("metrics"):
         return _metric(analysis, words)
+    if tables.get("clusters"):
+        sizes = [forms.count(record["n"]) for record in tables["clusters"]]
+        return words("{count} clusters of {sizes} people", count=len(sizes), sizes=", ".join(sizes))
     if tables.get("median"):
         return ". ".join(filter(None, (_medians(analysis, study.get("time_unit"), words), _test(analysis, words))))
     if tables.get("at_times"):
@@ -81,11 +85,18 @@ def _effect(analysis: dict[str, Any], words: Words) -> str:
     return f"{words(kind.title)} ({interval}) {shown}, {forms.p_equals(first.get('p_value'))}"
 
 
+def _same(tests: list[Record], words: Words) -> list[str]:
+    """The test that an effect is the same for all, where there is one."""
+    asked = [test for test in tests if test["test"] == SAME]
+    return [f"{words.title(SAME)}{words.colon}{words.numbers.p_equals(test['p_value'])}" for test in asked]
+
+
 def _metric(analysis: dict[str, Any], words: Words) -> str:
     """`AUC (held out; 95% CI) 0.70 (0.66–0.74)`: of who was held out, if anybody was."""
     first = analysis["tables"]["metrics"][0]
     shown = words.numbers.estimate(first["estimate"], first["conf_low"], first["conf_high"], False)
-    return f"{first['metric']} ({words(first['sample'])}; {words.interval(level(analysis))}) {shown}"
+    whom = f"{words(first['sample'])}; " if "sample" in first else ""
+    return f"{words.label(first['metric'])} ({whom}{words.interval(level(analysis))}) {shown}"
 
 
 def _test(analysis: dict[str, Any], words: Words) -> str:

@@ -35,7 +35,8 @@ from confrere.report.words import Words
 WITHHELD = "* Count withheld: fewer than {k} people stand behind it, or behind one that could be worked out from it."
 BETWEEN = "Numbers at risk between the edges of cells are estimated."
 K = 11  # the rule for published cells, where the study does not say its own
-DRAWN = ("curve", "incidence", "risk", "overlap", "pathways")  # a figure shows them; their numbers stand under it
+DRAWN = ("curve", "incidence", "risk", "roc", "overlap", "pathways")  # a figure has their numbers under it
+SAID = {"measure", "by", "state", "diagnostic", "metric", "sample"}  # fields of known words
 
 
 class Column(NamedTuple):
@@ -151,14 +152,15 @@ def generic(name: str, records: list[Record], setting: Setting) -> Table:
     named = [r | {"group": group_label(r["group"], setting.factor)} if "group" in r else r for r in records]
     rows = tuple(Row(tuple(_cell(field, record, setting) for field in shown)) for record in named)
     estimated = (words(BETWEEN),) if any(is_estimated(r) and setting.coarse for r in records) else ()
-    return Table(name, words.title(name), columns, rows, records, (*_withheld(records, setting), *estimated))
+    short = (words("SMD, standardised mean difference."),) if "smd" in (*shown, records[0].get("diagnostic")) else ()
+    return Table(name, words.title(name), columns, rows, records, (*_withheld(records, setting), *estimated, *short))
 
 
 def _cell(field: str, record: Record, setting: Setting) -> str:
     words, value = setting.words, record.get(field)
     if field == "n" and value is None and record.get("n_high") is not None:  # between these ends
         return words.numbers.interval(words.numbers.any(record["n_low"]), words.numbers.any(record["n_high"])) + "*"
-    if field in ("measure", "by", "state") or (field == "level" and record.get("by") == "sex"):
+    if field in SAID or (field == "level" and record.get("by") == "sex"):
         return words.title(str(value))
     if value is None and record.get("suppressed") and field in ("n", "at_risk", "events", "censored"):
         return "*"
@@ -166,6 +168,8 @@ def _cell(field: str, record: Record, setting: Setting) -> str:
         return words.numbers.about(value)
     if field == "p_value":
         return words.numbers.p_value(value)
+    if field == "share":
+        return words.numbers.percent(value)
     return words.numbers.any(value)
 
 
@@ -195,7 +199,7 @@ def _coefficients(name: str, records: list[Record], setting: Setting) -> Table:
     errors = [field for field in ("std_error", "robust_se") if any(r.get(field) is not None for r in records)]
     interval = words.interval(setting.level)
     heads = [f"{words(kind.short)} ({interval})", *(["β"] if kind.ratio else [])]
-    heads += [words.label(field) for field in errors]
+    heads += [words.title(field) for field in errors]
     heads += [words.title("statistic"), words.p]
     rows = []
     for record in records:

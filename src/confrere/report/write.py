@@ -26,6 +26,7 @@ class Written(NamedTuple):
     report: Path
     tables: tuple[Path, ...]
     figures: tuple[Path, ...]  # SVG files, each with its CSV and Vega-Lite specification beside it
+    models: tuple[Path, ...]
 
 
 def write(result: Result, out: Path, *, lang: Language = "en", models: Mapping[str, bytes] | None = None) -> Written:
@@ -43,9 +44,9 @@ def write(result: Result, out: Path, *, lang: Language = "en", models: Mapping[s
         _replace(out / name, content)
     for name in old - made.keys():
         (out / name).unlink(missing_ok=True)
-    under = {kind: tuple(out / n for n in made if n.startswith(kind)) for kind in ("tables/", "figures/")}
+    under = {kind: tuple(out / n for n in made if n.startswith(kind)) for kind in ("tables/", "figures/", "models/")}
     drawings = tuple(path for path in under["figures/"] if path.suffix == ".svg")
-    return Written(out, out / "result.json", out / "report.html", under["tables/"], drawings)
+    return Written(out, out / "result.json", out / "report.html", under["tables/"], drawings, under["models/"])
 
 
 def contents(result: Result, lang: Language = "en") -> dict[str, bytes]:
@@ -66,6 +67,12 @@ def contents(result: Result, lang: Language = "en") -> dict[str, bytes]:
     return made | {"result.json": (text + "\n").encode()}
 
 
+def learned(result: Result) -> list[str]:
+    """The files of the models that the result tells of, by their paths in the folder."""
+    names = [a["name"] for a in result["analyses"] if "model_sha256" in a["facts"]]
+    return [f"models/{name}.{kind}" for name in names for kind in ("json", "xgboost.json")]
+
+
 def _former(out: Path) -> set[str]:
     """The tables and figures that the result already in `out` accounts for; none where it is not ours."""
     try:
@@ -76,9 +83,9 @@ def _former(out: Path) -> set[str]:
         return set()
     names = {f"tables/{table.stem}.csv" for part in shown for table in part.tables}
     stems = [figure.stem for part in shown for figure in part.figures]
-    learned = [a["name"] for a in result["analyses"] if "model_sha256" in a["facts"]]
-    names |= {f"models/{name}.{kind}" for name in learned for kind in ("json", "xgboost.json")}
-    return names | {f"figures/{stem}.{kind}" for stem in stems for kind in ("svg", "vl.json", "csv")}
+    return {*names, *learned(result)} | {
+        f"figures/{stem}.{kind}" for stem in stems for kind in ("svg", "vl.json", "csv")
+    }
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -16,14 +16,14 @@ from fastapi.responses import FileResponse
 
 from confrere.console.client import fetched
 from confrere.console.pages.languages import N_
-from confrere.console.result import as_dict
+from confrere.console.result import as_dict, models
 from confrere.coordinator.conduct import Folder
 from confrere.coordinator.release import Standing
 from confrere.report.numerals import Language
 from confrere.report.page import Part, parts
 from confrere.report.schema import Result
 from confrere.report.words import Words
-from confrere.report.write import write
+from confrere.report.write import learned, write
 
 NO_FILE = N_("This run has no such file.")
 _KINDS: Final = {".html": "text/html", ".json": "application/json", ".csv": "text/csv", ".svg": "image/svg+xml"}
@@ -48,19 +48,21 @@ def report(folder: Folder, standing: Standing, data: bytes, lang: Language) -> P
     state = hashlib.sha256(json.dumps(standing.record, sort_keys=True).encode()).hexdigest()[:16]
     place = folder.path / "report" / f"{lang}-{state}"
     if not (place / "result.json").is_file():  # written last
-        write(result(folder, standing, data), place, lang=lang)
+        found = fetched(folder.study, data, standing.record)
+        write(as_dict(found), place, lang=lang, models=models(found))
     return place
 
 
-def listed(shown: list[Part]) -> list[str]:
-    """Files that a report of these parts has, by their names in addresses."""
+def listed(made: Result, shown: list[Part]) -> list[str]:
+    """Files that the report of a result, shown in these parts, has, by their names in addresses."""
     tables = [f"tables/{table.stem}.csv" for part in shown for table in part.tables]
-    return ["result.json", *tables, *(f"figures/{figure.stem}.svg" for part in shown for figure in part.figures)]
+    figures = [f"figures/{figure.stem}.svg" for part in shown for figure in part.figures]
+    return ["result.json", *learned(made), *tables, *figures]
 
 
 def files(place: Path) -> dict[str, Path]:
-    """Files of a report by their names in addresses, those of its tables and figures after their folder."""
-    found = [*place.glob("*.*"), *place.glob("tables/*.*"), *place.glob("figures/*.*")]
+    """Files of a report by their names in addresses, those of its models, tables and figures after their folder."""
+    found = [path for under in ("", "models/", "tables/", "figures/") for path in place.glob(f"{under}*.*")]
     return {str(path.relative_to(place)): path for path in sorted(found) if path.is_file()}
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from threading import Lock
 from typing import Any, Final, NamedTuple
 
 from confrere.console.pages.hospital_manifest import shape, times
 from confrere.console.pages.languages import N_, Tongue
+from confrere.console.pages.starts import HEAD, STARTS, Start
 from confrere.console.pages.tables import Column, Table
 from confrere.errors import StudyError, UserError
 from confrere.hospital.manifest import PEOPLE, Manifest, manifest
@@ -25,34 +25,6 @@ KEPT: Final = 64  # manifests, by the hash of their study
 TOO_LARGE = N_("This is too large for a study file.")
 NOT_TEXT = N_("This file is no text in UTF-8. Save it with that encoding, and send it again.")
 _TOO_LONG = N_("This study is larger than a page may try out. The hospitals show what would leave.")
-_CIRCE: Final = (
-    '{"ConceptSets": [], "PrimaryCriteria": {"CriteriaList": [{"ConditionOccurrence": {}}], '
-    '"ObservationWindow": {"PriorDays": 0, "PostDays": 0}, "PrimaryCriteriaLimit": {"Type": "First"}}}'
-)
-_TRIES: Final[dict[str, tuple[Any, ...]]] = {  # settings to try, of which a method takes the first that suits it
-    "formula": ("outcome ~ treatment + age", "Surv(time, event) ~ treatment"),
-    "variables": (["age", "treatment"],),
-    "title": ("Who may be eligible",),
-    "criteria": (["age >= 65", "treatment == 1"],),
-    "definition": (_CIRCE,),
-}
-_START: Final = """# What stewards read first. The hash of this file is what they approve.
-[study]
-id = "my-study"
-title = "What the study asks, in one line"
-purpose = "public-interest research"
-# legal_basis = "MR-004, number ..."
-# people = ["who will read the findings"]
-# ends = 2027-12-31
-
-[data]
-table = "patients"        # as the hospitals call it
-{person}
-[[analysis]]
-name = "{method}"
-method = "{method}"
-{settings}
-"""
 _known: dict[str, Manifest] = {}
 _one = Lock()  # a manifest takes a processor for a second or more
 
@@ -73,21 +45,17 @@ class Checked(NamedTuple):
 
 
 def started(method: str) -> str:
-    """A study of one analysis by an installed method, to be filled in. StudyError for a method that is not there."""
-    cls = find(method)
+    """A study of one analysis by an installed method, to be filled in. StudyError for a method that is not there.
+
+    Of a plug-in only the settings that it must have are known: their values are left to be written.
+    """
+    start = STARTS.get(method) or Start("\n".join(f'{name} = "..."' for name in _needed(find(method))))
+    return f'{HEAD}{start.data}\n[[analysis]]\nname = "{method}"\nmethod = "{method}"\n{start.settings}\n'
+
+
+def _needed(cls: type[Any]) -> list[str]:
     missing = dataclasses.MISSING
-    needed = [f.name for f in dataclasses.fields(cls) if f.default is missing and f.default_factory is missing]
-    tries = max([1, *(len(_TRIES.get(name, ())) for name in needed)])
-    columns = '\n[data.columns.event]\nlevels = ["none", "relapse", "death"]\n'
-    texts = [_text(method, needed, i, extra) for extra in ("", columns) for i in range(tries)]
-    return next((text for text in texts if not checked(text).faults), texts[0])
-
-
-def _text(method: str, needed: list[str], number: int, columns: str) -> str:
-    tries = {name: _TRIES.get(name, ("...",)) for name in needed}
-    lines = [f"{name} = {json.dumps(of[min(number, len(of) - 1)])}" for name, of in tries.items()]
-    person = 'person = "patient"       # the column with the person\'s id\n' if "criteria" in needed else ""
-    return _START.format(method=method, settings="\n".join(lines), person=person + columns)
+    return [f.name for f in dataclasses.fields(cls) if f.default is missing and f.default_factory is missing]
 
 
 def checked(text: str) -> Checked:

@@ -179,7 +179,7 @@ class Hospital:
         if record is not None and record.approval is not None:
             try:
                 study = home.studies.study(listed.study)
-                why = home.rules.against(study, Manifest.of(record.approval.manifest), today)
+                why = home.rules.against(study, Manifest.of(record.approval.manifest), today, home.name)
                 home.source(study.table)
             except StudyError as error:
                 why.append(str(error))

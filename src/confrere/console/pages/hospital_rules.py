@@ -32,6 +32,16 @@ RULES: Final[dict[str, tuple[str, str]]] = {  # of `hospital.rules.Rules`: what 
         N_("Disclosure classes that studies may ask for. Each still needs your yes to the study that asks."),
         N_("Adding a word accepts its risk for studies that you approve afterwards."),
     ),
+    "alone": (
+        N_(
+            "Ids of studies under which sums over this member's people alone may leave: a trial's sponsor names "
+            "its trial."
+        ),
+        N_(
+            "Naming a study shows its results for your people alone to whoever sees the study's. It exposes "
+            "no other hospital."
+        ),
+    ),
     "parameters": (
         N_("Columns of a model per person, at most. Models with many columns on few people can give rows away."),
         N_("A smaller number refuses larger models on few people."),

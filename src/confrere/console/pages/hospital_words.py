@@ -78,6 +78,14 @@ REASONS: Final = (  # of `hospital.rules`, whose words are English; a reason tha
         r"it asks for (?P<words>.+), which `allow` does not name; add the word there if you accept what it means",
         N_("it asks for {words}, which `allow` does not name; add the word there if you accept what it means"),
     ),
+    (
+        r"it asks that sums over the people of this hospital alone may leave, and `alone` does not name "
+        r"(?P<study>\S+); add it there if you accept what it means",
+        N_(
+            "it asks that sums over the people of this hospital alone may leave, and `alone` does not name {study}; "
+            "add it there if you accept what it means"
+        ),
+    ),
     (r"`methods` does not name (?P<names>.+)", N_("`methods` does not name {names}")),
     (
         r"`columns` of the table (?P<table>.+?) does not name (?P<names>.+)",

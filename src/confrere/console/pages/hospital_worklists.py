@@ -25,6 +25,7 @@ from confrere.hospital.exports import criteria_of
 from confrere.hospital.screening import Log, marks
 from confrere.hospital.worklists import Head, Line
 from confrere.report.files import safe
+from confrere.report.words import Words
 
 router = APIRouter(prefix="/worklists")
 Steward = Annotated[Person, require("steward")]
@@ -158,7 +159,7 @@ def _shown(value: Any, _: Tongue) -> str:
 def _why(head: Head, line: Line, _: Tongue) -> str:
     """Why a patient is on a list: which criteria are unknown, or not met."""
     said = {_("to be checked"): criteria_of(head, line, "unknown"), _("not met"): criteria_of(head, line, "failed")}
-    named = [f"{what}: {', '.join(texts)}" for what, texts in said.items() if texts]
+    named = [f"{what}{Words(_.lang).colon}{', '.join(texts)}" for what, texts in said.items() if texts]
     return "; ".join(named) or _("all met")
 
 

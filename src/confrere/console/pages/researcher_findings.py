@@ -84,8 +84,9 @@ def _findings(request: Request, service: Service, entry: Entry) -> dict[str, Any
         data = service.airlock.fetch(entry.run)
     except (Waiting, Refused) as error:
         return known | ({"fault": str(error)} if standing.state == "released" else {})
-    parts = delivery.read(delivery.result(folder, standing, data), lang)
-    return known | {"parts": parts, "errors": found_of(data).errors, "files": delivery.listed(parts)}
+    made = delivery.result(folder, standing, data)
+    parts = delivery.read(made, lang)
+    return known | {"parts": parts, "errors": found_of(data).errors, "files": delivery.listed(made, parts)}
 
 
 def _given(request: Request, service: Service, entry: Entry, name: str) -> Response:

@@ -110,7 +110,10 @@ def typed(hint: Any) -> str:
     inner = [a for a in getattr(hint, "__args__", ()) if a not in (type(None), ...)]
     if getattr(hint, "__origin__", None) is tuple:
         return f"list of {'texts' if inner[0] is str else 'numbers'}"
-    return " or ".join(TYPES.get(one, "a table of its own") for one in inner or [hint])
+    if not inner:
+        return TYPES.get(hint, "a table of its own")
+    # of a Literal, its words
+    return " or ".join(dict.fromkeys(typed(type(one) if isinstance(one, str) else one) for one in inner))
 
 
 def given(f: dataclasses.Field[Any]) -> str:

@@ -16,13 +16,20 @@ if TYPE_CHECKING:
     from confrere.analyses.competing_risks import CompetingRisks
     from confrere.analyses.cox import Cox
     from confrere.analyses.describe import Describe
+    from confrere.analyses.effects.clone_censor_weight import CloneCensorWeight
+    from confrere.analyses.effects.cost import Cost
+    from confrere.analyses.effects.difference_in_differences import DifferenceInDifferences
     from confrere.analyses.effects.effect import Effect
+    from confrere.analyses.effects.interaction import Interaction
+    from confrere.analyses.effects.prognostic import Prognostic
     from confrere.analyses.effects.responders import Responders
     from confrere.analyses.feasibility import Feasibility
     from confrere.analyses.glm import Glm
     from confrere.analyses.kaplan_meier import KaplanMeier
     from confrere.analyses.kmeans import KMeans
     from confrere.analyses.learning.boosting import Boosting
+    from confrere.analyses.learning.evaluate import Evaluate
+    from confrere.analyses.learning.penalised import Penalised
     from confrere.analyses.linear import Linear
     from confrere.analyses.logistic import Logistic
     from confrere.analyses.logrank import LogRank
@@ -47,10 +54,13 @@ __version__ = "0.1.0"
 
 # Imported on first use: the core stack takes seconds, `import confrere` must not.
 _WHERE = {
-    "Boosting": "analyses.learning.boosting",
+    "Boosting": "analyses.learning.boosting", "Evaluate": "analyses.learning.evaluate",
+    "CloneCensorWeight": "analyses.effects.clone_censor_weight",
+    "DifferenceInDifferences": "analyses.effects.difference_in_differences",
     "Cohort": "analyses.cohort", "Column": "study.schema", "CompetingRisks": "analyses.competing_risks",
     "Cox": "analyses.cox", "Describe": "analyses.describe", "Effect": "analyses.effects.effect",
-    "Responders": "analyses.effects.responders",
+    "Cost": "analyses.effects.cost", "Prognostic": "analyses.effects.prognostic",
+    "Interaction": "analyses.effects.interaction", "Responders": "analyses.effects.responders",
     "Feasibility": "analyses.feasibility", "Fit": "console.fit", "Glm": "analyses.glm",
     "Enrolment": "analyses.recruitment", "Ground": "study.ground", "Recruitment": "analyses.recruitment",
     "Impute": "study.imputation", "KaplanMeier": "analyses.kaplan_meier", "Linear": "analyses.linear",
@@ -59,7 +69,7 @@ _WHERE = {
     "Screening": "analyses.worklist", "Study": "study.file", "connect": "console.client", "local": "console.local",
     "Occurrence": "analyses.occurrence", "Overlap": "analyses.overlap", "Pathways": "analyses.pathways",
     "PersonTime": "analyses.person_time", "read": "study.file", "KMeans": "analyses.kmeans",
-    "Mixture": "analyses.mixture", "PCA": "analyses.pca",
+    "Mixture": "analyses.mixture", "PCA": "analyses.pca", "Penalised": "analyses.learning.penalised",
 }  # fmt: skip
 
 
@@ -74,8 +84,9 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
-    "PCA", "Boosting", "Cohort", "Column", "CompetingRisks", "Cox", "Describe", "Effect", "Enrolment", "Feasibility",
-    "Fit", "Glm", "Ground", "Impute", "KMeans", "KaplanMeier", "Linear", "Local", "LogRank", "Logistic", "Mixture",
-    "Occurrence", "Overlap", "Pathways", "PersonTime", "Poisson", "Recruitment", "Remote", "Responders", "Results",
-    "Schema", "Screening", "Study", "connect", "local", "read",
+    "PCA", "Boosting", "CloneCensorWeight", "Cohort", "Column", "CompetingRisks", "Cost", "Cox", "Describe",
+    "DifferenceInDifferences", "Effect", "Enrolment", "Evaluate", "Feasibility", "Fit", "Glm", "Ground", "Impute",
+    "Interaction", "KMeans", "KaplanMeier", "Linear", "Local", "LogRank", "Logistic", "Mixture", "Occurrence",
+    "Overlap", "Pathways", "Penalised", "PersonTime", "Poisson", "Prognostic", "Recruitment", "Remote", "Responders",
+    "Results", "Schema", "Screening", "Study", "connect", "local", "read",
 ]  # fmt: skip

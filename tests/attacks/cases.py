@@ -26,6 +26,7 @@ WORLDS = ("ranges", "heavy tails")
 STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48)  # people, in units of 15 per term
 X = ("x1", "x2", "treated")
 MARKS = tuple(f"m{j}" for j in range(5))
+YEARS = ("y1", "y2", "y3")
 KNOWN = replace(GROUND, person="pid")
 DAYS = replace(GROUND, cohorts=tuple(STAYS.items()))
 FIRSTS = tuple(day for stay in STAYS.values() for day in (stay.start, stay.end))
@@ -87,6 +88,13 @@ def _followed(outcome: str, note: str, **named: Any) -> Case:
     return Case("effect", made, (*X, *columns), ("x1", "x2", "time"), ("time",), note=note)
 
 
+def _penalised(outcome: str, family: str, note: str) -> Case:
+    made = _of("penalised", f"{outcome} ~ x1 + x2 + treated", family, penalties=20, folds=3, ground=KNOWN)
+    columns = (*X, *outcome.strip("Surv()").split(", "))
+    known = tuple(c for c in ("y", "time") if c in columns)
+    return Case("penalised", made, columns, (*X, *known), known, note=note)
+
+
 # fmt: off
 CASES = (
     _survival("cox", "Surv(time, event) ~ x1 + x2 + treated", terms=True, robust=True),
@@ -116,11 +124,29 @@ CASES = (
     _effect("y", note="own intercepts", hospital_effects=True),
     _followed("Surv(time, event)", note="hazards", times=(1095.0,)),
     _followed("Surv(time, event)", note="hazards, shared", baseline="shared", estimand="ATO"),
+    _followed("Surv(time, event)", note="those who stay", censoring="x1", baseline="shared", times=(1095.0,)),
+    _followed("Surv(time, event)", note="augmented curves", estimator="aipw", times=(1095.0,)),
     _followed("Surv(time, status)", note="risks of causes", times=(730.0, 1825.0)),
     Case("effect", _of("effect", "treated", "ill", "x1 + x2", controls=tuple(Control(m) for m in MARKS)),
          (*X, "ill", *MARKS), ("x1", "x2"), note="controls"),
+    Case("interaction", _of("interaction", "treated", "arm", "y", "x1 + x2"), (*X, "arm", "y"), ("x1", "x2", "y"),
+         ("y",), p=5, note="two treatments"),
+    Case("difference_in_differences", _of("difference_in_differences", YEARS, (1.0, 2.0, 3.0), "began", "x1 + x2"),
+         ("x1", "x2", *YEARS, "began"), ("x1", "x2", *YEARS), YEARS, note="three years"),
+    Case("difference_in_differences", _of("difference_in_differences", YEARS[:2], (1.0, 2.0), "began"),
+         (*YEARS[:2], "began"), YEARS[:2], YEARS[:1], note="two years"),
+    Case("clone_censor_weight", _of("clone_censor_weight", "Surv(time, event)", "start", 720.0, "x1 + x2", (1825.0,)),
+         ("x1", "x2", "time", "event", "start"), ("x1", "x2", "time"), ("time",), note="grace of two years"),
+    Case("cost", _of("cost", "treated", "Surv(time, event)", ("cost",), (1095.0,), (2e4,), confounders="x1 + x2"),
+         (*X, "time", "event", "cost"), ("x1", "x2", "cost"), ("time",), note="weighed, one part"),
+    Case("cost", _of("cost", "treated", "Surv(time, event)", ("cost",), (1095.0,), (2e4,), discount=(0.0, 0.0)),
+         ("treated", "time", "event", "cost"), ("cost",), ("time",), note="as they are"),
+    Case("prognostic", _of("prognostic", "treated", "y", "arm", "x1 + x2"), (*X, "arm", "y"), ("x1", "x2", "y"),
+         ("y",)),
     Case("responders", _of("responders", "treated", "y", "x1", "x1", ground=KNOWN), ("x1", "treated", "y"), ("x1", "y"),
          ("y",), p=2),
+    Case("responders", _of("responders", "treated", "Surv(time, event)", "x1", "x1", tau=730.0, ground=KNOWN),
+         ("x1", "treated", "time", "event"), ("x1", "time"), ("time",), p=2, note="restricted means"),
     Case("worklist", _of("worklist", "To be seen", ("x1 > -0.5", "stage == 'I' or lab > 0", "x2 > 3"), ground=KNOWN),
          ("x1", "x2", "stage", "lab"), note="three criteria"),
     Case("worklist", _of("worklist", "Fine steps", tuple(f"x2 > {cut / 2}" for cut in range(12)), ground=KNOWN),
@@ -145,8 +171,22 @@ CASES = (
          (*SEEN, *FIRSTS[:6]), note="strata"),
     Case("boosting", _of("boosting", "ill", ("x1", "x2"), trees=2, depth=1, bins=8), ("x1", "x2", "ill"),
          note="one level", allow=("histograms",)),
+    Case("evaluate", _of("evaluate", "ill", model="x1 + x2", by="stage", thresholds=(0.4,),
+                         coefficients={"Intercept": 0.1, "x1": 0.3, "x2": -0.05}), ("x1", "x2", "ill", "stage"),
+         ("x1", "x2"), p=2, note="a model, by stage"),
+    Case("evaluate", _of("evaluate", "Surv(time, event)", model="x1 + x2", link="cox", times=(730.0, 1460.0), by="arm",
+                         coefficients={"x1": 0.3, "x2": -0.1}, baseline=(0.8, 0.6)),
+         ("x1", "x2", "time", "event", "arm"), ("x1", "x2"), ("time",), p=2, note="followed"),
+    Case("evaluate", _of("evaluate", "Surv(time, status)", model="x1 + x2", link="cox", times=(1095.0,),
+                         cause="relapse", coefficients={"x1": 0.3, "x2": -0.1}, baseline=(0.8,)),
+         ("x1", "x2", "time", "status"), ("x1", "x2"), ("time",), p=2, note="a cause"),
+    _penalised("y", "gaussian", "linear"),
+    _penalised("ill", "binomial", "logistic"),
+    _penalised("Surv(time, event)", "cox", "hazards"),
     Case("pca", _of("pca", "~ x1 + x2 + y"), ("x1", "x2", "y"), ("x1", "x2", "y")),
     Case("kmeans", _of("kmeans", "~ x1 + x2 + treated", 2), X, X),
+    Case("kmeans", _of("kmeans", "~ x1 + x2", among=(2, 3), starts=2, repeats=2, ground=KNOWN), X[:2], p=2,
+         note="how many by stability"),
     Case("mixture", _of("mixture", "~ x1 + y", 2), ("x1", "y"), ("x1", "y"), p=2),
     Case("linear", _of("linear", "y ~ x1 + lab + treated", missing=Impute(5), ground=KNOWN),
          ("x1", "lab", "treated", "y"), ("x1", "lab", "treated", "y"), ("y",), note="a number imputed"),

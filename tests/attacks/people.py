@@ -94,7 +94,17 @@ def patients(n: int, seed: int = 1, *, heavy: bool = False) -> pd.DataFrame:
     frame["pid"] = [f"p{seed}-{i}" for i in range(n)]
     other = np.random.default_rng(seed + 50)
     frame = frame.assign(**{f"m{j}": (other.random(n) < 1 / (1 + np.exp(-0.3 * z1))).astype(float) for j in range(5)})
+    frame = frame.assign(**_treated_later(frame, np.random.default_rng(seed + 60)))
     return _staying(frame, rng)
+
+
+def _treated_later(frame: pd.DataFrame, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Outcomes of three years, the year from which some are treated; half days on which some start a treatment."""
+    n, time = len(frame), frame["time"].to_numpy()
+    years = {f"y{t}": np.clip(frame["y"] + 0.3 * t + rng.normal(0, 1, n), *RANGES["y"]) for t in (1, 2, 3)}
+    start = np.floor(rng.exponential(900 * np.exp(-0.3 * np.clip(frame["x1"], -3, 3)), n)) + 0.25
+    began = np.where(rng.random(n) < 0.6, rng.choice([2.0, 3.0], n), np.nan)
+    return {**years, "began": began, "start": np.where(start < time - 1, start, np.nan)}
 
 
 def _staying(frame: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:

@@ -107,7 +107,7 @@ def test_missing_values_of_a_few_are_not_counted():
     """Three people miss x2: the verdict says nothing of how many."""
     tables = with_column(x2=lambda f: np.where(np.arange(len(f)) < 3, np.nan, f["x2"]))
     view = record(study("linear", "y ~ x1 + x2").flow(), tables)
-    assert [v.left_out["missing x2"] for _, v in view.events if v] == [None]
+    assert [dict(v.left_out)["missing x2"] for _, v in view.events if v] == [None]
 
 
 def whole(*specs: tuple[str, dict[str, Any]]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,11 @@ from confrere.hospital.differencing import Answered
 from confrere.hospital.gate import Violation
 from confrere.hospital.populations import Here, cohorts_of
 from confrere.rounds import drive, find, name_of, supported
-from confrere.study import build
+from confrere.study import build, numbers
 from confrere.study.circe import definition
 from confrere.study.cuts import apart
 from confrere.study.file import Spec, Study
+from confrere.wire import ARRAY_LIMIT
 from federate import GATE, in_the_clear, table
 from laws.cases import DAYS, OLDER, PLACES, STAYS, eligible, staying
 from laws.cases import STUDY as CRITERIA
@@ -163,3 +165,17 @@ def test_two_studies_do_not_tell_what_one_may_not(what: str, people: pd.DataFram
         study = study_of(analysis)
         judged.append(guard.admit(study.hash, cohorts_of(study, build.analyses(study), table(people), here), 11).ok)
     assert judged == [True, False]
+
+
+def test_pairs_of_numbers_are_at_most_as_many_as_a_message_has_arrays() -> None:
+    """Thirty calendar years beside fifty are said to be too many, not refused with words about arrays."""
+
+    class Wide:
+        def contributions(self, people: Any, settled: int) -> np.ndarray:
+            return np.zeros((len(people.table.frame), settled))
+
+    people = SimpleNamespace(table=SimpleNamespace(frame=pd.DataFrame({"x": np.zeros(20)})))
+    assert numbers.MOST < ARRAY_LIMIT
+    assert len(numbers.Numbers((Wide(), Wide())).design(people, (80, 50)).cells) == numbers.MOST  # type: ignore[arg-type]
+    with pytest.raises(StudyError, match="4050 pairs of numbers that could be subtracted; 4000 is the most"):
+        numbers.Numbers((Wide(), Wide())).design(people, (81, 50))  # type: ignore[arg-type]

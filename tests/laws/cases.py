@@ -35,6 +35,17 @@ def gaps(n: int, seed: int) -> pd.DataFrame:
     return frame.assign(pid=[f"p{seed}-{i}" for i in range(n)], **lost)
 
 
+LOGISTIC = {"Intercept": -0.2, "x1": 0.4, "C(stage)[T.II]": 0.1, "C(stage)[T.III]": -0.1}
+
+
+def scored(n: int, seed: int) -> pd.DataFrame:
+    """Patients with risks of being ill and of leaving by two times, which are right on the whole."""
+    frame = patients(n, seed)
+    eta = 0.4 * frame["x1"] - 0.1 * (frame["x2"] - 5) - 0.5 * frame["treated"]
+    late = {f"by{i}": 1 - np.exp(-rate * np.exp(eta)) for i, rate in enumerate((0.4, 0.9))}
+    return frame.assign(risk=1 / (1 + np.exp(-eta)), **late)
+
+
 MARKS = tuple(f"m{j}" for j in range(6))
 CONTROLS = (*(Control(m) for m in MARKS[:-1]), Control(MARKS[-1], 1.5))
 
@@ -47,9 +58,49 @@ def marked(n: int, seed: int) -> pd.DataFrame:
     return frame.assign(**{m: (rng.random(n) < chance * (rise if m == MARKS[-1] else 1)).astype(float) for m in MARKS})
 
 
+SPANS = (365.0, 1095.0)
+
+
+def spending(n: int, seed: int) -> pd.DataFrame:
+    """Patients with what they cost and gain in the first year, and in the next two."""
+    frame, rng, start = patients(n, seed), np.random.default_rng(seed + 100), 0.0
+    more = {}
+    for j, end in enumerate(SPANS):
+        lived = np.clip(frame["time"] - start, 0, end - start)
+        more[f"c{j}"] = np.round(lived * rng.gamma(4.0, (3 + frame["treated"]) / 4), 1)
+        more[f"q{j}"] = np.round(lived / 365.25 * rng.uniform(0.5, 0.9, n), 3)
+        start = end
+    return frame.assign(**more)
+
+
+def within(n: int, seed: int) -> pd.DataFrame:
+    """Patients of whom half are in a trial; what the others were treated with is not known of all."""
+    frame, rng = patients(n, seed), np.random.default_rng(seed + 100)
+    inside = (rng.random(n) < 0.5).astype(float)
+    return frame.assign(inside=inside, treated=frame["treated"].mask((inside == 0) & (rng.random(n) < 0.5)))
+
+
 def named(n: int, seed: int) -> pd.DataFrame:
     """Patients with a name each."""
     return patients(n, seed).assign(pid=[f"p{seed}-{i}" for i in range(n)])
+
+
+YEARS = ("y1", "y2", "y3")
+
+
+def panel(n: int, seed: int) -> pd.DataFrame:
+    """Patients with an outcome in three years, of whom some begin a treatment in one of them."""
+    frame, rng = patients(n, seed), np.random.default_rng(seed + 400)
+    began = np.where(rng.random(n) < 0.6, rng.choice([2.0, 3.0], n), np.nan)
+    years = {y: frame["y"] + t * (0.5 + 0.2 * frame["x1"]) + rng.normal(0, 1, n) for t, y in enumerate(YEARS)}
+    return frame.assign(began=began, **years)
+
+
+def starting(n: int, seed: int) -> pd.DataFrame:
+    """Patients of whom some start a treatment while they are followed."""
+    frame, rng = patients(n, seed), np.random.default_rng(seed + 500)
+    start = np.ceil(rng.exponential(500 * np.exp(-0.3 * frame["x1"]), n))
+    return frame.assign(began=np.where(start <= frame["time"], start, np.nan))
 
 
 SIDES = ("x1 >= 0", "cost >= 1", "visits >= 1", "w >= 1.5", "time >= 300")
@@ -137,7 +188,7 @@ def _imputed(note: str, analysis: str, formula: str, terms: tuple[str, ...], how
 
 
 def _case(name: str, note: str, *settings: Any, **kind: Any) -> Case:
-    own = {k: kind.pop(k) for k in ("terms", "stratified", "allow") if k in kind}
+    own = {k: kind.pop(k) for k in ("terms", "stratified", "allow", "people") if k in kind}
     return Case(find(name)(*settings, **({"ground": GROUND} | kind)), note, **own)
 
 
@@ -198,11 +249,36 @@ CASES = (
                         ground=GROUND), "controls", ("x1", "x2"), people=marked),
     _case("effect", "hazards and curves", "treated", SURV, "x1 + x2", estimand="ATO", baseline="shared",
           times=(365.0, 730.0), terms=("x1", "x2")),
+    _case("effect", "those who stay", "treated", SURV, "x1 + x2", censoring="x1", baseline="shared", times=(730.0,),
+          terms=("x1", "x2")),
+    _case("effect", "standardised curves", "treated", SURV, "x1 + x2", estimator="gformula", times=(730.0,),
+          outcome_model="treated * x1 + x2", terms=("x1", "x2")),
+    _case("effect", "augmented curves", "arm", SURV, "x1 + x2", estimator="aipw", tau=730.0, terms=("x1", "x2")),
     _case("effect", "risks of causes", "arm", FATE, "x1 + x2", stabilised=True, times=(730.0,), terms=("x1", "x2")),
     Case(find("effect")("treated", "y", "x1 + x2", estimator="aipw", folds=2, ground=KNOWN), "cross-fitted",
          ("x1", "x2"), people=gaps),
+    _case("interaction", "augmented", "treated", "arm", "y", "x1", estimator="aipw", outcome_model="treated * arm + x1",
+          terms=("x1",)),
+    _case("interaction", "hazards", "treated", "arm", SURV, "x1", estimator="regression", baseline="shared",
+          terms=("x1",)),
+    Case(find("difference_in_differences")(YEARS, (1.0, 2.0, 3.0), "began", "x1 + x2", ground=GROUND), "doubly robust",
+         ("x1", "x2"), people=panel),
+    Case(find("difference_in_differences")(YEARS, (1.0, 2.0, 3.0), "began", "x1 + C(stage)", "not yet treated", "iptw",
+                                           ground=GROUND), "not yet treated, odds", ("x1",), people=panel),
+    Case(find("clone_censor_weight")(SURV, "began", 360.0, "x1 + x2", (1080.0,), ground=GROUND), "a year's grace",
+         ("x1", "x2"), people=starting),
+    Case(find("cost")("treated", SURV, ("c0", "c1"), SPANS, (2e4, 5e4), confounders="x1 + x2", eligible=(100.0, 120.0),
+                      ground=GROUND), "weighed, years of life", ("x1", "x2"), people=spending),
+    Case(find("cost")("arm", SURV, ("c0", "c1"), SPANS, (2e4,), ("q0", "q1"), discount=(0.0, 0.0), ground=GROUND),
+         "as they are, quality-adjusted", people=spending),
+    Case(find("prognostic")("treated", "y", "inside", "x1 + x2", difference=0.5, ground=GROUND), "numbers",
+         ("x1", "x2"), people=within),
+    Case(find("prognostic")("treated", "ill", "inside", "x1", "binomial", "C(stage)", deflate=0.9, ground=GROUND),
+         "marks", ("x1",), people=within),
     Case(find("responders")("treated", "ill", "x1 + x2", "x1", "x", worklist=True, ground=KNOWN), "x-learner",
          ("x1", "x2"), people=named),
+    Case(find("responders")("treated", SURV, "x1", "x1", tau=365.0, ground=KNOWN), "restricted means", ("x1",),
+         people=named),
     Case(find("responders")("treated", "y", "x1", "x1", outcome_model="treated + x1", halves=True, subgroups=SIDES,
                             depth=1, least=20, benefit="lower", ground=KNOWN), "tested", ("x1",), people=named),
     Case(find("worklist")("To be seen", ("x1 > -1", "treated == 1 or stage == 'III'", "not x2 > 5"), order_by="-x1",
@@ -242,6 +318,26 @@ CASES = (
           allow=("histograms",)),
     _case("boosting", "counts", "visits", ("x1", "time", "arm"), "poisson", trees=3, depth=2, terms=("time",),
           allow=("histograms",)),
+    Case(find("penalised")("y ~ x1 + x2 + treated", alpha=0.5, folds=4, ground=KNOWN), "elastic net",
+         ("x1", "x2"), people=named),
+    Case(find("penalised")("ill ~ x1 + x2", "binomial", folds=3, adaptive=1.0, choose="1se", weights="w",
+                           debias="inverse", ground=KNOWN), "adaptive lasso", ("x1", "x2"), people=named),
+    Case(find("penalised")("visits ~ x1 + x2 + treated + offset(log(time))", "poisson", penalty=(0.3, 0.03),
+                           folds=2, factors={"treated": 0.0}, exact=True, standardize=False, ground=KNOWN),
+         "counts, one term free", ("x1", "x2"), people=named),
+    _case("penalised", "gamma, one penalty", "cost ~ x1 + treated", "gamma", "log", penalty=(0.02,), alpha=0.0,
+          terms=("x1",)),
+    Case(find("penalised")(f"{SURV} ~ x1 + x2 + treated", "cox", folds=2, penalties=20, ground=KNOWN), "hazards",
+         ("x1", "x2"), stratified=True, people=named),
+    _case("evaluate", "binary, subgroups", "ill", "risk", by="stage", thresholds=(0.3, 0.5), terms=("risk",),
+          people=scored),
+    _case("evaluate", "a published model", "ill", model="x1 + C(stage)", coefficients=LOGISTIC, terms=("x1",)),
+    _case("evaluate", "followed", "Surv(time, event)", ("by0", "by1"), times=(365.0, 1095.0), thresholds=(0.5,),
+          by="arm", terms=("by1",), people=scored),
+    _case("evaluate", "followed, exact times", "Surv(time, event)", model="x1 + treated", link="cox", times=(1095.0,),
+          coefficients={"x1": 0.4, "treated": -0.5}, baseline=(0.5,), terms=("x1",), ground=FINE),
+    _case("evaluate", "a cause", "Surv(time, fate)", "by0", times=(1095.0,), cause="relapse", terms=("by0",),
+          people=scored),
     _imputed("imputed, shared", "cox", f"{SURV} ~ x1 + x2", ("x1", "x2"), Impute(2), baseline="shared",
              ground=replace(KNOWN, step=365.0)),
 )

@@ -31,7 +31,7 @@ def terms(least: int = 1, ridge: bool = True) -> list[Any]:
 def test_a_constant_column(case: Case, term: str) -> None:
     """Regressions name it; a description says that it does not vary, criteria may be met by all, trees do without."""
     frames = case.evenly(300, **{term: 1.5})
-    if case.name in INDIFFERENT:
+    if case.name in INDIFFERENT or getattr(case.analysis, "coefficients", None):  # which a study gives, and nobody fits
         assert fit(case.analysis, frames, LOOSE).n == 300
         return
     with pytest.raises(UserError) as error:
@@ -59,7 +59,8 @@ def test_nobody_has_an_event(case: Case) -> None:
         fit(case.analysis, case.evenly(300, event=0.0, fate=fate), LOOSE)
     except UserError as error:
         says(error)
-        assert case.name in ("cox", "competing_risks", "logrank", "effect")
+        assert case.name in ("cox", "competing_risks", "logrank", "effect", "interaction", "responders",
+                             "clone_censor_weight", "penalised", "evaluate")
         return
     assert case.name not in ("cox",), "a Cox model without events has no finding"
 

@@ -83,6 +83,26 @@ EFFECT_SURVIVAL = {
     "events": [2, 4],
 }  # fmt: skip
 
+# One cell of 10. In either arm two of four are censored in 20 units of time: rate 0.1, weights exp(t/10). Untreated:
+# events at 2 and 6, censored at 4 and 8: D = e^0.2 + e^0.6, R = 10 (e^0.2 + e^0.4 + e^0.6 + e^0.8 - 4). Treated: all
+# leave at 5, two with the event: D = 2 e^0.5, R = 40 (e^0.5 - 1). Each level of c has as many treated as not: all
+# propensities are 1/2.
+_RATES = (
+    (exp(0.2) + exp(0.6)) / (10 * (exp(0.2) + exp(0.4) + exp(0.6) + exp(0.8) - 4)),
+    2 * exp(0.5) / (40 * (exp(0.5) - 1)),
+)
+EFFECT_STAYING = {
+    "data": {
+        "a": [0, 0, 0, 0, 1, 1, 1, 1], "c": [0, 0, 1, 1, 0, 0, 1, 1],
+        "t": [2, 4, 6, 8, 5, 5, 5, 5], "e": [1, 0, 1, 0, 1, 0, 1, 0],
+    },
+    "effects": {
+        "hazard ratio": log(_RATES[1] / _RATES[0]),
+        "risk difference": exp(-10 * _RATES[0]) - exp(-10 * _RATES[1]),
+        "RMST difference": (1 - exp(-10 * _RATES[1])) / _RATES[1] - (1 - exp(-10 * _RATES[0])) / _RATES[0],
+    },
+}  # fmt: skip
+
 # Five negative controls, log ratios -0.2 0 0.2 0.4 0.6, each with standard error 0.2: mean 0.2, squares from it
 # 0.16 + 0.04 + 0 + 0.04 + 0.16 = 0.4, over 5 0.08 = sd^2 + 0.2^2: sd^2 = 0.04. An estimate 0.2 + 2 sqrt(0.08) with the
 # same standard error is 2 standard deviations over the mean; limits move by 0.2 and widen to 1.96 sqrt(0.08).
@@ -100,6 +120,86 @@ EFFECT_CONTROLS = {
 # ratio 1 (no effect) 1; risks 1/4 and 1/3 known without error have the ratio 4/3 as both limits.
 EFFECT_E_VALUES = {"risk ratio": 4 / 3, "odds ratio": 16 / 9, "risk difference": (1 / 4, 1 / 3), "e_value": 2.0}
 
+# --- difference in differences ---------------------------------------------------------------
+# Four treated from period 2 on, a = 1 2 3 2 and b = 4 5 8 7: changes 3 3 5 5, mean 4, squares from it 4 * 1. Six never,
+# a = 0 1 2 0 1 2 and b = 1 1 2 2 2 4: changes 1 0 0 2 1 2, mean 1, squares 4. Effect 3; a person moves it by the
+# distance from the mean over the number of people: variance 4/16 + 4/36. Before: before = 1 1 2 2 and 0 0 1 0 0 2,
+# changes 0 1 1 0 and 0 1 1 0 1 0: means 1/2 and 1/2, effect 0; squares 4/4 and 6/4: variance 1/16 + (3/2)/36.
+PANEL = {
+    "data": {
+        "began": [2.0] * 4 + [None] * 6,
+        "before": [1, 1, 2, 2, 0, 0, 1, 0, 0, 2],
+        "a": [1, 2, 3, 2, 0, 1, 2, 0, 1, 2],
+        "b": [4, 5, 8, 7, 1, 1, 2, 2, 2, 4],
+    },
+    "effect": (3.0, sqrt(4 / 16 + 4 / 36)),
+    "before": (1.0, 0.0, sqrt(1 / 16 + 1 / 24)),
+}  # fmt: skip
+
+# --- clone censor weight ----------------------------------------------------------------------
+# Grace 1, followed until 2, one confounder c of two levels; starts are early in nobody's terms: the numbers of either
+# level are the same, so that weights do not depend on c. Of each level: two start at 1/2 (one has the event at 3/2),
+# one has the event at 1/2, and five are followed to 2 without a start, of whom two have the event at 3/2.
+# Starting: 2 starts in 8 * 1/2 + 5 * 1/2 = 13/2 (those who start or have the event wait 1/2; five wait 1): 3 * 1/2 + 5
+# = 13/2 and the rate is 4/13. Beyond the grace period 7, of whom 2 have started: weight 7/2. Others' weights: exp(2/13)
+# for the event at 1/2, exp(4/13) beyond.
+# Others: events exp(2/13) in (0, 1], 2 exp(4/13) in (1, 2]; time 3 * (13/4) (exp(2/13) - 1) + 5 * (13/4) (exp(4/13) -
+# 1), then 4 exp(4/13) (three for 1, two for 1/2). Within: 1 event in 7 * 1 + 1/2 = 15/2; then 7/2 in 7/2 * 3/2 = 21/4:
+# 2/3.
+_E2, _E4 = exp(2 / 13), exp(4 / 13)
+_WAIT = 13 / 4 * (3 * (_E2 - 1) + 5 * (_E4 - 1))
+STRATEGIES_CASE = {
+    "data": {
+        "c": [0] * 8 + [1] * 8,
+        "start": [0.5, 0.5, None, None, None, None, None, None] * 2,
+        "time": [1.5, 2, 0.5, 1.5, 1.5, 2, 2, 2] * 2,
+        "event": [1, 0, 1, 1, 1, 0, 0, 0] * 2,
+    },
+    "risks": [1 - exp(-_E2 / _WAIT - 1 / 2), 1 - exp(-2 / 15 - 2 / 3)],
+    "grace": [1 - exp(-_E2 / _WAIT), 1 - exp(-2 / 15)],
+}  # fmt: skip
+
+# --- cost -------------------------------------------------------------------------------------
+# Years until 4, parts until 2 and 4. The untreated die at 1, are censored at 2, die at 3, reach 4. At 2, one of three
+# is censored: K = 2/3 later, weights 3/2. Costs 2 4 4 4 and 0 . 3 5: 14/4 + 3/2 * 8/4 = 13/2. Years 1 2 2 2 and 0 . 1
+# 2: 7/4 + 3/2 * 3/4 = 23/8, which is the area under Kaplan-Meier's curve too (1 + 2 * 3/4 + 3/8). The treated die at 2,
+# or reach 4: costs 6 and 0 4 4 4, in all 9; years 2 4 4 4: 7/2. Differences 5/2 and 5/8: 4 a year.
+# Influences of the treated are distances from the mean: 12/16 of costs, 3/16 of years, 6/16 between them. Of the others
+# these are -9/2 -5/2 2 5 (costs), and K adds, in quarters, 0 4 -2 -2: of the three at risk, who is censored lifts the
+# weights of the others. Squares (81 + 9 + 0 + 36)/4 over 16 = 63/32. Years: -15/8 -7/8 5/8 17/8 and 0 12/8 -6/8 -6/8:
+# squares (225 + 25 + 1 + 121)/64 over 16 = 93/256. Products (135 + 15 + 0 + 66)/16 over 16 = 27/32.
+COST = {
+    "data": {
+        "a": [0, 0, 0, 0, 1, 1, 1, 1],
+        "time": [1, 2, 3, 4, 2, 4, 4, 4],
+        "died": [1, 0, 1, 0, 1, 0, 0, 0],
+        "c1": [2, 4, 4, 4, 6, 6, 6, 6],
+        "c2": [0, 1, 3, 5, 0, 4, 4, 4],
+    },
+    "mean": [13 / 2, 23 / 8, 9, 7 / 2],
+    "icer": 4.0,
+    "vcov": [[3 / 4 + 63 / 32, 3 / 8 + 27 / 32], [3 / 8 + 27 / 32, 3 / 16 + 93 / 256]],
+    "net_benefit": (10.0, 10 * 5 / 8 - 5 / 2),
+}
+
+# --- prognostic -------------------------------------------------------------------------------
+# Outside the trial y is 0 2 at x = 0, 4 6 at x = 2: 1 + 2 x. In it, controls 0 2 and 4 6, treated 2 more. Difference 2.
+# About the arm's mean -3 -1 1 3: squares 20, over 16, of both arms 5/2, HC1 8/6 of that. With the score 1 or 5, of
+# slope 1, residuals are +-1: 8/16 times 8/5. In an arm the score has variance 4, the outcome 5, covariance 4: r^2 =
+# 4/5. Planned with SD^2 = 20/3 and halves: 4 * 20/3, and a fifth of that.
+PROGNOSTIC = {
+    "data": {
+        "trial": [0] * 4 + [1] * 8,
+        "a": [None] * 4 + [0] * 4 + [1] * 4,
+        "x": [0, 0, 2, 2] * 3,
+        "y": [0, 2, 4, 6, 0, 2, 4, 6, 2, 4, 6, 8],
+    },
+    "learned": [1.0, 2.0],
+    "effects": [(2.0, sqrt(10 / 3)), (2.0, sqrt(4 / 5))],
+    "r_squared": [4 / 5, 4 / 5],
+    "variance": [80 / 3, 16 / 3],
+}
+
 # --- boosting ---------------------------------------------------------------------------------
 # x = 0 0 0 9 9 9, y = 1 1 1 3 5 7: mean 3, where scores begin. The only cut parts the two x. Squared loss, no penalty:
 # a leaf is the mean of what is left, times 1/2. First tree: -2 and 2, so scores 3 - 1 = 2 and 3 + 1 = 4.
@@ -109,6 +209,48 @@ BOOSTING = {
     "base": (3.0,),
     "scores": [1.5, 1.5, 1.5, 4.5, 4.5, 4.5],
 }
+
+# --- penalised --------------------------------------------------------------------------------
+# a and b are +-1 and orthogonal, of mean 0 and SD 1, and y = 3 + 2 a + b / 2 + (half of +-1, orthogonal to both).
+# So b of least squares is 2 and 1/2. The lasso takes lambda off each: at 1 they are 1 and 0. With factors 1/2 and 3/2
+# (they add up to 2): 2 - 1/2 and 0. Elastic net, alpha 1/2 at 1: (2 - 1/2) / (1 + 1/2 / SD of y), and 0;
+# y has variance 4 + 1/4 + 1/4 = 9/2. Ridge at 1: 2 and 1/2, over 1 + 1/SD.
+PENALISED = {
+    "data": {
+        "a": [1, 1, 1, 1, -1, -1, -1, -1],
+        "b": [1, 1, -1, -1, 1, 1, -1, -1],
+        "y": [6, 5, 5, 4, 2, 1, 1, 0],
+    },
+    "fits": [
+        ({"penalty": (1.0,)}, [3, 1, 0]),
+        ({"penalty": (0.25,)}, [3, 7 / 4, 1 / 4]),
+        ({"penalty": (1.0,), "factors": {"a": 1.0, "b": 3.0}}, [3, 3 / 2, 0]),
+        ({"penalty": (1.0,), "alpha": 0.5}, [3, 3 / 2 / (1 + 1 / 2 / sqrt(9 / 2)), 0]),
+        ({"penalty": (1.0,), "alpha": 0.0}, [3, 2 / (1 + 1 / sqrt(9 / 2)), 1 / 2 / (1 + 1 / sqrt(9 / 2))]),
+    ],
+}
+
+# --- evaluate ---------------------------------------------------------------------------------
+# Risks 1/5 1/5 2/5 2/5 4/5 4/5, outcomes 0 0 1 0 1 1. Pairs (3 x 3): 2/5 beats two of 1/5 and ties with one: 2 1/2; 4/5
+# beats three, twice: 6; area 17/18. Squares 1/25 1/25 9/25 4/25 1/25 1/25: 17/25, over 6 17/150; of the mean, 1/4:
+# scaled 1 - 17/150 * 4 = 41/75. Observed 3, expected 14/5. At 1/2: two right, none wrong: 2/6.
+# Followed: leave at 1 (event, 4/5), 2 (censored, 1/5), 2 (event, 1/5), 3 (event, 4/5), 4 and 5 (1/5, 4/5: followed).
+# G: at 2, of 5 one has the event, one of 4 is censored: 3/4 from then on. By 3: cases weigh 1 and 1 (before 2), 4/3;
+# controls 4/3 each (1/5, 4/5). Cases 4/5: 1 + 4/3, 1/5: 1. Area: (7/3 * (4/3 + 2/3) + 2/3) / (10/3 * 8/3) = 3/5.
+# Brier: events 1/25 * 1 + 16/25 * 1 + 1/25 * 4/3, followed 4/3 * (1/25 + 16/25): (17/25 + 4/75 + 68/75)/6 = 41/150.
+# Survival: 5/6 * 4/5 * 2/3 = 4/9. Harrell by 3: at 1, five later: three of 1/5 beaten, two ties (4/5): 4 of 5; at 2
+# (1/5), later: censored at 2 (1/5) and 3, 4, 5: ties 2, beats none: 1 of 4; at 3 (4/5): beats 1/5, ties: 3/2 of 2:
+# 13/22.
+EVALUATE = {
+    "binary": {"p": [0.2, 0.2, 0.4, 0.4, 0.8, 0.8], "y": [0, 0, 1, 0, 1, 1]},
+    "metrics": {"AUC": 17 / 18, "Brier score": 17 / 150, "scaled Brier score": 41 / 75, "observed/expected": 15 / 14},
+    "net_benefit": 1 / 3,
+    "followed": {"t": [1, 2, 2, 3, 4, 5], "e": [1, 0, 1, 1, 1, 0], "p": [0.8, 0.2, 0.2, 0.8, 0.2, 0.8]},
+    "followed_metrics": {
+        "AUC": 3 / 5, "Brier score": 41 / 150, "observed risk": 5 / 9, "Harrell's concordance": 13 / 22,
+        "mean predicted risk": 1 / 2,
+    },
+}  # fmt: skip
 
 # --- responders -------------------------------------------------------------------------------
 # One confounder of two levels, everybody twice, once in each fold: the models of both folds are the means of the cells.
@@ -131,6 +273,30 @@ RESPONDERS = {
     "autoc": log(2),
     "qini": 1 / 4,
 }  # fmt: skip
+
+# --- interaction ------------------------------------------------------------------------------
+# Four arms with ten people for either value of c: events of neither 1, the first alone 2, the second alone 3, both 8 of
+# ten, twice, so that risks are 0.1, 0.2, 0.3, 0.8 and c explains nothing. Difference of differences 0.8 - 0.2 - 0.3 +
+# 0.1 = 0.4; RERI 4; attributable proportion 1/2; synergy index 0.7/0.3; ratio of risk ratios 0.08/0.06; of odds ratios
+# (4 * 1/9)/(1/4 * 3/7) = 112/27. Its logarithm has the variance 1/2 + 1/18 + 1/4 + 1/16 + 1/6 + 1/14 + 1/16 + 1/4.
+INTERACTION = {
+    "data": {
+        "meno": [0] * 20 + [1] * 20 + [0] * 20 + [1] * 20,
+        "chemo": [0] * 40 + [1] * 40,
+        "c": ([0] * 10 + [1] * 10) * 4,
+        "y": [1.0 if i < many else 0.0 for many in (1, 2, 3, 8) for _ in range(2) for i in range(10)],
+    },
+    "risks": [0.1, 0.2, 0.3, 0.8],
+    "interaction": {
+        "difference of differences": 0.4,
+        "RERI": 4.0,
+        "attributable proportion": 0.5,
+        "synergy index": log(7 / 3),
+        "ratio of risk ratios": log(4 / 3),
+        "ratio of odds ratios": log(112 / 27),
+    },
+    "woolf": 1 / 2 + 1 / 18 + 1 / 4 + 1 / 16 + 1 / 6 + 1 / 14 + 1 / 16 + 1 / 4,
+}
 
 # --- pca --------------------------------------------------------------------------------------
 # a = 1 2 3 4, b = 1 3 2 4: mean 5/2 each, squares 5 each, products 9/4 + (-1/2)(1/2) + (1/2)(-1/2) + 9/4 = 4: r = 4/5.

@@ -1,0 +1,221 @@
+"""How good a risk score is in the hospitals: the settings of `method = "evaluate"`, and which file answers them.
+
+External validation as TRIPOD+AI asks for it: does the score tell apart who has the outcome and who has not
+(discrimination), are its risks the observed ones (calibration), and would decisions by it do more good than harm
+(decision curve); in everybody, and in subgroups. `evaluate_risk` reads the score, or computes it from a published
+model; `evaluate_binary` answers for an outcome of 0 or 1, `evaluate_followed` for a time to an event.
+
+Source: Collins et al., BMJ 2024;385:e078378 (TRIPOD+AI); Steyerberg, Clinical Prediction Models, 2nd ed. 2019.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from confrere.analyses.causes import cause_number
+from confrere.analyses.finding import Citation, Finding
+from confrere.analyses.follow_up import DIGITS
+from confrere.errors import FormulaError, StudyError
+from confrere.rounds import Flow, Ints, register
+from confrere.study.formulas import Model
+from confrere.study.ground import Ground, model_of
+from confrere.study.rows import nearest
+
+INTERCEPT = "Intercept"
+MOST_BINS = 20
+TRIPOD = Citation(
+    "Collins GS, Moons KGM, Dhiman P, et al. TRIPOD+AI statement: updated guidance for reporting clinical prediction "
+    "models that use regression or machine learning methods. BMJ 2024;385:e078378", "10.1136/bmj-2023-078378"
+)  # fmt: skip
+
+
+@register("evaluate")
+@dataclass(frozen=True)
+class Evaluate:
+    """How good the predicted `risk` of an `outcome` is: discrimination, calibration, use, in all and in subgroups.
+
+    `outcome` is 0 or 1 (or a column of two declared levels), or `Surv(time, event)`; where causes compete, `cause` is
+    the one that is predicted. `risk` is a column with the predicted probability, above 0 and below 1; or the risk is
+    that of a published model: `model` is its right side, as `age + C(stage)`, `coefficients` gives each term's,
+    and `link` is `logit`, or `cox` with `baseline`, the survival at `times` of somebody whose linear predictor is 0.
+    With follow-up, `times` are the horizons: `risk` names a column, and `baseline` gives a number, for each; the last
+    horizon is the one of most tables. `thresholds` are risks at which people would be treated; `by` is a column of
+    whose levels everything is told as well; `bins` is how many groups of risk the
+    calibration curve has at most.
+
+    Finding: tables `metrics` (`metric`, `estimate`, `std_error`, `conf_low`, `conf_high`, by `subgroup` and `level`),
+    `calibration`, `roc`, `decision`, `confusion` (with thresholds), `attrition`; facts `recalibration_intercept` and
+    `recalibration_slope` for a binary outcome. Exact on the cells of risk that the hospitals agree on.
+    Errors: DataError for a risk that is no probability, ModelError where nobody or everybody has the outcome.
+    """
+
+    outcome: str
+    risk: str | tuple[str, ...] = ()
+    model: str = ""
+    coefficients: Mapping[str, float] = field(default_factory=dict)
+    link: Literal["logit", "cox"] = "logit"
+    baseline: tuple[float, ...] = ()
+    times: tuple[float, ...] = ()
+    cause: str = ""
+    thresholds: tuple[float, ...] = ()
+    by: str = ""
+    bins: int = 10
+    ground: Ground = Ground()
+
+    def __hash__(self) -> int:
+        return hash((self.outcome, self.risk, self.model, self.link, self.times, self.by, self.bins, self.ground))
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "risk", (self.risk,) if isinstance(self.risk, str) else tuple(self.risk))
+        for name in ("times", "baseline"):
+            object.__setattr__(self, name, tuple(float(v) for v in getattr(self, name)))
+        object.__setattr__(self, "thresholds", tuple(sorted(float(t) for t in self.thresholds)))
+        if any(not 0 < t < 1 for t in self.thresholds):
+            raise StudyError(f"thresholds are {list(self.thresholds)}; each must be a risk above 0 and below 1")
+        if any(not 0 < s < 1 for s in self.baseline):
+            raise StudyError(f"baseline is {list(self.baseline)}; it must be a survival above 0 and below 1 per time")
+        if any(not 0 < t < np.inf for t in self.times) or list(self.times) != sorted({*self.times}):
+            raise StudyError(f"times are {list(self.times)}; they must be positive and ascending")
+        if not 2 <= self.bins <= MOST_BINS:
+            raise StudyError(f"bins is {self.bins}; it must be from 2 to {MOST_BINS}")
+
+    def check(self) -> None:
+        """The settings against each other, and against the levels that the study declares."""
+        if bool(self.risks) == bool(self.model):
+            raise StudyError(
+                "give risk (a column with the predicted probability) or model and coefficients: one of both"
+            )
+        kind = self._kind()
+        if (kind == "surv") != bool(self.times):
+            raise StudyError(
+                "times is missing: give the time by which the risk is predicted, such as times = [1826]"
+                if kind == "surv" else "times are of an outcome Surv(time, event); leave them out"
+            )  # fmt: skip
+        if self.cause and not self.followed:
+            raise StudyError("cause is of an outcome Surv(time, event); leave it out")
+        if self.followed:
+            self._check_followed()
+        elif self.link != "logit" or self.baseline:
+            raise StudyError("link = 'cox' and baseline need an outcome Surv(time, event); leave them out")
+        if self.model:
+            self._check_model()
+        elif len(self.terms.names) != len(self.times or (1,)) or not self.terms.intercept:
+            raise StudyError(f"risk is {list(self.risks)}; it must name one column of numbers for each of times")
+        read = set(model_of(f"{self.outcome} ~ 1", self.ground).columns)
+        if both := sorted(read & {*self.terms.columns, *self.columns}):
+            raise FormulaError(f"{both[0]!r} is the outcome: leave it out of the risk and of by")
+
+    def _kind(self) -> str:
+        outcome = model_of(f"{self.outcome} ~ 1", self.ground).outcome
+        if outcome is None or outcome.kind not in ("value", "surv") or (outcome.kind == "value" and self._levels > 2):
+            raise FormulaError(
+                f"outcome = {self.outcome!r}: give a column of 0 and 1 or of two levels, or Surv(time, event)"
+            )
+        if outcome.kind == "surv" and outcome.entry is not None:
+            raise FormulaError(f"outcome = {self.outcome!r}: a risk is counted from time 0; leave the entry time out")
+        return outcome.kind
+
+    @property
+    def _levels(self) -> int:
+        outcome = model_of(f"{self.outcome} ~ 1", self.ground).outcome
+        return len(outcome.causes) if outcome else 0
+
+    def _check_followed(self) -> None:
+        if self.thresholds and self.competes and not self.cause:
+            raise StudyError("causes compete: name the cause that is predicted")
+        if self.competes:
+            cause_number(f"{self.outcome} ~ 1", self.ground, self.cause)
+        elif self.cause:
+            raise StudyError(f"cause is {self.cause!r}, and the event has no causes that compete; leave it out")
+        if self.model and (self.link != "cox" or len(self.baseline) != len(self.times)):
+            raise StudyError("a model of follow-up has link = 'cox' and a baseline: give the survival at each of times")
+
+    def _check_model(self) -> None:
+        """A coefficient for every term, and none besides."""
+        if self.terms.strata or self.terms.offsets or self.terms.pooled:
+            raise FormulaError(f"model = {self.model!r}: no strata(), offset(), standardize() here; write terms alone")
+        wanted = [*([INTERCEPT] if self.link == "logit" and self.terms.intercept else []), *self.terms.names]
+        for name in self.coefficients:
+            if name not in wanted:
+                raise StudyError(f"coefficients: {name!r} is no term of the model; {nearest(name, wanted)}")
+        if missing := [name for name in wanted if name not in self.coefficients]:
+            raise StudyError(f"coefficients: {missing[0]!r} is missing; give one for each of {', '.join(wanted)}")
+
+    # public
+
+    @property
+    def risks(self) -> tuple[str, ...]:
+        """The columns of risks, one for each horizon."""
+        return tuple(self.risk)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The column of subgroups, if there is one."""
+        return (self.by,) if self.by else ()
+
+    @property
+    def followed(self) -> bool:
+        """Whether the outcome is the time to an event."""
+        return bool(self.times)
+
+    @property
+    def competes(self) -> bool:
+        """Whether there are several causes."""
+        return self.followed and self._levels > 2
+
+    @property
+    def terms(self) -> Model:
+        """The right side: terms of the model, or the columns of risks."""
+        return model_of(f"~ {self.model or ' + '.join(self.risks)}", self.ground)
+
+    @property
+    def formula(self) -> str:
+        """Outcome and terms in one formula."""
+        return f"{self.outcome} ~ {self.model or ' + '.join(self.risks)}"
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The columns of subgroups."""
+        return self.columns
+
+    @property
+    def valued(self) -> Mapping[str, tuple[float, ...]]:
+        """Values that columns without levels have: risks are probabilities, subgroups whole numbers."""
+        plain = {name: tuple(np.arange(1, 40) / 40) for name in self.risks if name in self.terms.columns}
+        subgroups = {name: (0.0, 1.0, 2.0) for name in self.columns if not self.ground.schema.levels(name)}
+        return plain | subgroups | ({} if self.followed or self._levels else self._marks())
+
+    def _marks(self) -> dict[str, tuple[float, ...]]:
+        return {c: (0.0, 1.0) for c in model_of(f"{self.outcome} ~ 1", self.ground).columns if c == self.outcome}
+
+    @property
+    def subgroups(self) -> tuple[str, ...]:
+        """Levels of the subgroups; one for everybody where there are none."""
+        return (self.ground.schema.levels(self.by) or DIGITS) if self.by else ("",)
+
+    @property
+    def rows(self) -> int:
+        """Levels, and the others, whose levels are not told, where there are subgroups."""
+        return len(self.subgroups) + bool(self.by)
+
+    def row(self, level: Ints, shown: tuple[int, ...]) -> Ints:
+        """The level of everybody (n,), or the last place for those that are not told."""
+        place = np.full(len(self.subgroups), len(self.subgroups))
+        place[list(shown)] = shown
+        return place[level]
+
+    # sums only
+
+    def flow(self) -> Flow[Finding]:
+        """The flow of the file that answers for this kind of outcome."""
+        if self.followed:
+            from confrere.analyses.learning.evaluate_followed import evaluated as of_follow_up
+
+            return (yield from of_follow_up(self))
+        from confrere.analyses.learning.evaluate_binary import evaluated
+
+        return (yield from evaluated(self))

@@ -1,0 +1,379 @@
+"""How good predicted risks of an outcome of 0 or 1 are, over all hospitals at once.
+
+Area under the ROC curve with DeLong's variance, ROC, decision and calibration curves and confusion are of the merged
+cells of the ladder of risks (`evaluate_risk`), exact on them. Brier score, log loss and the expected share are plain
+sums of what each person adds. The calibration intercept (slope 1) and slope are logistic regressions on the logit of
+the risk, the maximum of the pooled likelihood (Cox, Biometrika 1958;45:562; Miller, Stat Med 1991;10:1213).
+
+Net benefit at a threshold t is TP/n - FP/n t/(1 - t) (Vickers & Elkin, Med Decis Making 2006;26:565), a mean over
+people, and its variance that of a mean. Observed over expected is told on the log scale, the expected share being
+taken as known. Everybody and all subgroups have the same cells, in which every subgroup has nobody or enough people, so
+that no difference of two is about a few; levels with too few people are one group of others, of which nothing is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import special
+
+from confrere.analyses.finding import Caution, Citation, Finding, Record, attrition
+from confrere.analyses.glm import Glm
+from confrere.analyses.learning.evaluate import TRIPOD, Evaluate
+from confrere.analyses.learning.evaluate_risk import MOST, Predicted, even, ladder, marks_of, predicted, starts_of
+from confrere.analyses.learning.scored import DELONG, Z, auc
+from confrere.analyses.rates import WILSON, share
+from confrere.errors import ModelError
+from confrere.rounds import (
+    Array,
+    Cells,
+    Design,
+    Flow,
+    Ints,
+    People,
+    Sum,
+    Verdict,
+    ask,
+    local,
+    register,
+    support,
+)  # fmt: skip
+
+VICKERS = Citation("Vickers AJ, Elkin EB. Decision curve analysis: a novel method for evaluating prediction models. "
+                   "Med Decis Making 2006;26:565-574", "10.1177/0272989X06295361")  # fmt: skip
+MILLER = Citation("Miller ME, Hui SL, Tierney WM. Validation techniques for logistic regression models. Stat Med "
+                  "1991;10:1213-1226", "10.1002/sim.4780100805")  # fmt: skip
+OUTCOME, LOGIT, LEVEL = "observed", "logit", "level"  # columns that are computed, not read
+
+Edges = tuple[float, ...]
+Shown = tuple[int, ...]  # the levels of subgroups that are told
+
+
+class Sizes(NamedTuple):
+    """People by outcome and level of the subgroups, or all of them."""
+
+    people: Sum  # (2, levels)
+
+
+class Measured(NamedTuple):
+    """People and their risks by outcome, subgroup and cell of risk; sums of losses and of their squares."""
+
+    people: Sum  # (2 * subgroups, cells)
+    risks: Sum  # (2 * subgroups, cells)
+    losses: Sum  # (subgroups, 2 losses * 2 powers)
+
+
+class Part(NamedTuple):
+    """Everybody, or a subgroup: counts and risks (2, cells) by outcome, edges between the cells, losses (2, 2)."""
+
+    subgroup: str
+    level: str
+    people: Array
+    risks: Array
+    edges: Array
+    losses: Array
+
+
+@register("_risks")
+@dataclass(frozen=True)
+class Risks:
+    """Counts and sums of predicted risks of a binary outcome."""
+
+    of: Evaluate
+
+    # inside each hospital
+
+    def people(self, people: People) -> Design:
+        """Who has an outcome, a risk and a level; levels by outcome."""
+        made, many = predicted(self.of, people), len(self.of.subgroups)
+        cells = Cells(made.data.outcome * many + made.data.level, (2, many), rule="suppress")
+        return replace(made, cells={**made.cells, "subgroups": cells})
+
+    def cells(self, people: People, edges: Edges, marks: tuple[int, ...], shown: Shown) -> Design:
+        """Everybody's risk on the ladder, by outcome and subgroup."""
+        made, size, many = self.people(people), len(edges) + 1, self.of.rows
+        row = made.data.outcome * many + self.of.row(made.data.level, shown)
+        at = row * size + np.searchsorted(edges, made.data.logit, side="right")
+        bound = MOST + len(self.of.thresholds)
+        return replace(made, cells={"risks": Cells(at, (2 * many, size), rule="align", marks=marks, bound=bound)})
+
+    @local(on="people")
+    def sizes(self, people: People) -> Sizes:
+        """People by outcome and subgroup."""
+        return Sizes(people.cells("subgroups"))
+
+    @local(on="cells")
+    def measured(self, people: People, shown: Shown) -> Measured:
+        """People, their risks and losses, by subgroup and cell of risk."""
+        data: Predicted = people.design.data
+        row = self.of.row(data.level, shown)
+        losses = np.array([np.bincount(row, power, minlength=self.of.rows) for power in _powers(data).T], dtype=float).T
+        return Measured(
+            people.cells("risks"),
+            people.cells("risks", data.risk[:, 0]),
+            people.derived(losses, dims=("subgroups", "losses")),
+        )
+
+    # sums only
+
+    def flow(self) -> Flow[tuple[Verdict, list[Part]]]:
+        """Everybody, then the subgroups that are told."""
+        first = yield from support(self.people)
+        sizes = yield from ask(self.sizes)
+        told, count = first.grids["subgroups"] >= 0, sizes.people.value
+        if not count.any(axis=1).all():
+            which = "the outcome" if count[1].any() else "no outcome"
+            raise ModelError(f"everybody has {which}: there is nobody to tell apart. Check {self.of.outcome!r}")
+        shown = tuple(j for j in range(count.shape[1]) if told[:, j].all() and count[:, j].all())
+        edges = ladder(first.budget, 2 * self.of.rows, self.of.thresholds)
+        verdict = yield from support(self.cells, edges, marks_of(edges, self.of.thresholds), shown)
+        got = yield from ask(self.measured, shown)
+        return first, list(self._parts(verdict.grids["risks"], np.array(edges), got, shown))
+
+    def _parts(self, grids: Ints, edges: Array, got: Measured, shown: Shown) -> Iterator[Part]:
+        grid = next(row for row in grids if (row >= 0).all())
+        own, wide = edges[starts_of(grid)[1:] - 1], int(grid.max()) + 1
+        people, risks = (s.value[:, :wide].reshape(2, self.of.rows, wide) for s in (got.people, got.risks))
+        whole = got.losses.value.sum(axis=0)
+        yield Part("", "", people.sum(axis=1), risks.sum(axis=1), own, whole.reshape(2, 2))
+        for j in shown if self.of.by else ():
+            losses = got.losses.value[j].reshape(2, 2)
+            yield Part(self.of.columns[0], self.of.subgroups[j], people[:, j], risks[:, j], own, losses)
+
+
+def _powers(data: Predicted) -> Array:
+    """Of each person the log loss, its square, the squared error and its square: (n, 4)."""
+    p, y = data.risk[:, 0], data.outcome
+    log, square = -np.log(np.where(y == 1, p, 1 - p)), (y - p) ** 2
+    return np.stack([log, log**2, square, square**2], axis=1)
+
+
+# Recalibration ------------------------------------------------------------------------------------------------
+
+
+@register("_recalibrated")
+@dataclass(frozen=True)
+class Recalibrated(Glm):
+    """The logistic regression of the outcome on the logit of the risk: an intercept, and a slope unless it is 1.
+
+    With `levels` of the subgroups, both for each of them.
+    """
+
+    of: Evaluate = Evaluate("_")
+    levels: tuple[int, ...] = ()
+
+    def design(self, people: People) -> Design:
+        """The logit of the risk, and the outcome."""
+        made = predicted(self.of, people)
+        data: Predicted = made.data
+        values = {OUTCOME: data.outcome.astype(float), LOGIT: data.logit}
+        for j in self.levels:
+            mark = (data.level == j).astype(float)
+            values |= {f"{LEVEL}{j}": mark, f"{LOGIT}{j}": mark * data.logit}
+        table = people.table
+        full = {name: np.full(len(table.frame), np.nan) for name in values}
+        for name, value in values.items():
+            full[name][made.rows] = value
+        seen = replace(table, frame=table.frame.assign(**full))
+        return replace(super().design(People(seen)), columns=made.columns)
+
+
+def recalibrated(evaluate: Evaluate, sloped: bool, levels: tuple[int, ...] = ()) -> Recalibrated:
+    """The model of intercepts and slopes, or of intercepts alone with slope 1."""
+    marks = " + ".join(f"{LEVEL}{j}" + (f" + {LOGIT}{j}" if sloped else "") for j in levels)
+    right = f"0 + {marks}" if levels else LOGIT if sloped else "1"
+    formula = f"{OUTCOME} ~ {right}" + ("" if sloped else f" + offset({LOGIT})")
+    ground = replace(evaluate.ground, complete=())
+    return Recalibrated(formula, "binomial", "logit", ground=ground, of=evaluate, levels=levels)
+
+
+class Straight(NamedTuple):
+    """Records of the calibration in the large and of the intercept and the slope; None where there is no estimate."""
+
+    large: Record | None
+    intercept: Record | None
+    slope: Record | None
+
+
+def straight(evaluate: Evaluate, levels: tuple[int, ...] = ()) -> Flow[list[Straight]]:
+    """Calibration of everybody, or of each level. Where the people do not determine it, there is none."""
+    found: list[Sequence[Record | None]] = []
+    for sloped in (False, True):
+        try:
+            fit = yield from recalibrated(evaluate, sloped, levels).flow()
+            found.append(fit.tables["coefficients"])
+        except ModelError:
+            found.append([None] * (1 + sloped) * max(1, len(levels)))
+    large, both = found
+    return [Straight(large[i], both[2 * i], both[2 * i + 1]) for i in range(max(1, len(levels)))]
+
+
+# The finding --------------------------------------------------------------------------------------------------
+
+
+def evaluated(evaluate: Evaluate) -> Flow[Finding]:
+    """Everybody, then the subgroups."""
+    verdict, both = yield from Risks(evaluate).flow()
+    whole = both[0]
+    lines = yield from straight(evaluate)
+    if len(both) > 1:
+        codes = tuple(evaluate.subgroups.index(part.level) for part in both[1:])
+        lines += yield from straight(evaluate, codes)
+    tables = {
+        "metrics": [r for part, line in zip(both, lines, strict=True) for r in metrics(part, line)],
+        "subgroups": [_said(p) | {"n": round(p.people.sum()), "events": round(p.people[1].sum())} for p in both],
+        "calibration": [r for part in both for r in calibration(part, evaluate.bins)],
+        "roc": [r for part in both for r in roc(part)],
+        "decision": [r for part in both for r in decision(part)],
+        "confusion": [r for part in both for t in evaluate.thresholds for r in confusion(part, t)],
+        "attrition": attrition(verdict),
+    }
+    n, events = round(whole.people.sum()), round(whole.people[1].sum())
+    first = lines[0]
+    facts = {
+        "prevalence": events / n, "cells_of_risk": whole.people.shape[1],
+        "recalibration_intercept": first.intercept and first.intercept["estimate"],
+        "recalibration_slope": first.slope and first.slope["estimate"],
+    }  # fmt: skip
+    return Finding(
+        "evaluate", n, verdict.hospitals, {name: rows for name, rows in tables.items() if rows}, events, facts,
+        warnings=few(min(events, n - events)), cite=(TRIPOD, DELONG, MILLER, VICKERS, WILSON),
+    )  # fmt: skip
+
+
+def few(events: int) -> tuple[Caution, ...]:
+    """Fewer than 100 people with the rarer outcome: Vergouwe et al., J Clin Epidemiol 2005;58:475."""
+    if events >= 100:
+        return ()
+    text = (
+        f"{events} people have the rarer outcome: with fewer than 100 a validation is imprecise, calibration above all."
+    )
+    return (Caution("few-to-validate", text),)
+
+
+def _said(part: Part) -> Record:
+    return {"subgroup": part.subgroup, "level": part.level}
+
+
+def told(metric: str, estimate: float, se: float | None = None, low: float | None = None,
+         high: float | None = None) -> Record:  # fmt: skip
+    """A record of the table `metrics`; limits by the standard error unless they are given."""
+    if se is not None and low is None:
+        low, high = estimate - Z * se, estimate + Z * se
+    return {"metric": metric, "estimate": estimate, "std_error": se, "conf_low": low, "conf_high": high}
+
+
+def metrics(part: Part, line: Straight) -> list[Record]:
+    """How good the risks of a part are."""
+    n, events, expected = float(part.people.sum()), float(part.people[1].sum()), float(part.risks.sum())
+    area, se = auc(part.people[0], part.people[1])
+    (log, log_se), (brier, brier_se) = (_mean(total, square, n) for total, square in part.losses.tolist())
+    observed = events / n
+    ratio_se = float(np.sqrt((1 - observed) / events))
+    rows = [
+        told("AUC", area, se, max(0.0, area - Z * se), min(1.0, area + Z * se)),
+        told("Brier score", brier, brier_se), told("scaled Brier score", 1 - brier / (observed * (1 - observed))),
+        told("log loss", log, log_se),
+        told("observed share", *_plain(share(events, n))), told("mean predicted risk", expected / n),
+        ratio("observed/expected", events / expected, ratio_se),
+    ]  # fmt: skip
+    for name, record in (("calibration in the large", line.large), ("calibration slope", line.slope)):
+        if record is not None:
+            rows.append({"metric": name} | {k: record[k] for k in ("estimate", "std_error", "conf_low", "conf_high")})
+    return [_said(part) | r for r in rows]
+
+
+def ratio(metric: str, estimate: float, log_se: float) -> Record:
+    """A ratio, with limits on the log scale and a standard error of the ratio itself."""
+    reach = np.exp(Z * log_se)
+    return told(metric, estimate, estimate * log_se, float(estimate / reach), float(estimate * reach))
+
+
+def _plain(limits: Any) -> tuple[float, None, float, float]:
+    return limits.estimate, None, limits.conf_low, limits.conf_high
+
+
+def _mean(total: float, square: float, n: float) -> tuple[float, float]:
+    mean = float(total) / n
+    return mean, float(np.sqrt(max(0.0, float(square) / n - mean**2) / n))
+
+
+def calibration(part: Part, most: int) -> list[Record]:
+    """Runs of cells with about as many people: the mean risk, and the observed share with Wilson's limits."""
+    n = part.people.sum(axis=0)
+    starts = even(n, most)
+    people, risks = np.add.reduceat(part.people, starts, axis=1), np.add.reduceat(part.risks, starts, axis=1)
+    edges = special.expit(part.edges[starts[1:] - 1])
+    records = []
+    for g, (without, having) in enumerate(people.T):
+        total = float(without + having)
+        if total:
+            limits = share(float(having), total)
+            records.append(_said(part) | {
+                "group": g + 1, "n": round(total), "events": round(float(having)),
+                "risk_from": 0.0 if g == 0 else float(edges[g - 1]),
+                "risk_to": 1.0 if g == len(edges) else float(edges[g]),
+                "predicted": float(risks[:, g].sum()) / total, "observed": limits.estimate,
+                "conf_low": limits.conf_low, "conf_high": limits.conf_high,
+            })  # fmt: skip
+    return records
+
+
+def _above(part: Part) -> tuple[Array, Array]:
+    """People (2, edges + 2) with a risk at or above each threshold, the last being nobody; thresholds from 0 to 1."""
+    above = np.cumsum(part.people[:, ::-1], axis=1)[:, ::-1]
+    above = np.hstack([above, np.zeros((2, 1))])
+    return above, np.concatenate([[0.0], special.expit(part.edges), [1.0]])
+
+
+def roc(part: Part) -> list[Record]:
+    """The ROC curve: of whose risk is at or above `threshold`; the first is nobody, the last everybody."""
+    above, thresholds = _above(part)
+    false, true = above / part.people.sum(axis=1, keepdims=True)
+    return [
+        _said(part) | {"threshold": float(t), "true_positive_rate": float(a), "false_positive_rate": float(b)}
+        for t, a, b in zip(thresholds[::-1], true[::-1], false[::-1], strict=True)
+    ]
+
+
+def decision(part: Part) -> list[Record]:
+    """Net benefit of treating whose risk is at or above the threshold, and of treating all; of treating none: 0."""
+    above, thresholds = _above(part)
+    n, events = float(part.people.sum()), float(part.people[1].sum())
+    records = []
+    for t, (false, true) in zip(thresholds[1:-1], above.T[1:-1], strict=True):
+        odds = t / (1 - t)
+        benefit = float(true - odds * false) / n
+        se = float(np.sqrt(max(0.0, float(true + odds**2 * false) / n - benefit**2) / n))
+        everybody = float(events - odds * (n - events)) / n
+        records.append(_said(part) | {
+            "threshold": float(t), "net_benefit": benefit, "std_error": se, "conf_low": benefit - Z * se,
+            "conf_high": benefit + Z * se, "treat_all": everybody,
+        })  # fmt: skip
+    return records
+
+
+def confusion(part: Part, threshold: float) -> list[Record]:
+    """Sensitivity, specificity and predictive values with Wilson's limits, at the edge nearest to a threshold.
+
+    `edge` is the threshold itself unless the hospitals had to merge the cells around it.
+    """
+    above, edges = _above(part)
+    at = int(np.argmin(np.abs(special.logit(np.clip(edges, 1e-12, 1 - 1e-12)) - special.logit(threshold))))
+    (false, true), (without, having) = above[:, at], part.people.sum(axis=1)
+    kinds = {
+        "sensitivity": (true, having), "specificity": (without - false, without),
+        "positive predictive value": (true, true + false),
+        "negative predictive value": (without - false, without + having - true - false),
+    }  # fmt: skip
+    edge = threshold if abs(edges[at] - threshold) < 1e-9 else float(edges[at])
+    said = _said(part) | {"threshold": threshold, "edge": edge}
+    return [
+        said | {"measure": name, "of": round(float(whole)), "estimate": found.estimate, "conf_low": found.conf_low,
+                "conf_high": found.conf_high}
+        for name, (some, whole) in kinds.items()
+        for found in [share(float(some), float(whole))]
+    ]  # fmt: skip

@@ -1,0 +1,464 @@
+"""How good predicted risks of an event by a horizon are, over all hospitals at once, people being censored.
+
+First the hospitals agree on cells of risk, each with nobody or at least k people of each kind: with the event by the
+last horizon, with another cause, censored before it, followed beyond it. Of these cells bins are made, and in every bin
+events and censorings are counted by time, as for curves. All numbers are functions of that one table
+(`evaluate_censored`); subgroups are parts of it, so that no two tables differ by a few people. Sums of powers of the
+risk by bin and kind give the Brier score, for which risk and time are taken to be unrelated within a bin and kind.
+
+Observed risks are 1 - Kaplan-Meier, or Aalen-Johansen's where causes compete, with log-log limits. Observed over
+expected is told on the log scale, the expected risk being taken as known. The calibration slope is that of Cox's model
+(of Fine and Gray's) of the complementary log-log of the risk, on the bins: Royston & Altman, BMC Med Res Methodol
+2013;13:33. Net benefit at a horizon: Vickers et al., BMC Med Inform Decis Mak 2008;8:53.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import special
+
+from confrere.analyses.curves import Cellwise, cellwise, own_edges, suppressed
+from confrere.analyses.finding import Citation, Finding, Record, attrition
+from confrere.analyses.follow_up import Table
+from confrere.analyses.incidence import Estimate, estimate, incidence
+from confrere.analyses.kaplan_meier import grid_note
+from confrere.analyses.ladder import cell_of, check_on_grid, ladder
+from confrere.analyses.learning import evaluate_risk
+from confrere.analyses.learning.evaluate import TRIPOD, Evaluate
+from confrere.analyses.learning.evaluate_binary import VICKERS, few, ratio, told
+from confrere.analyses.learning.evaluate_censored import (
+    Estimated,
+    Leaving,
+    Powers,
+    auc_at,
+    brier,
+    cases_and_controls,
+    concordance,
+    slope,
+)  # fmt: skip
+from confrere.analyses.learning.evaluate_risk import MOST, Predicted, even, marks_of, predicted, starts_of
+from confrere.errors import ModelError
+from confrere.rounds import Array, Cells, Design, Flow, Ints, People, Sum, Verdict, ask, local, register, support
+from confrere.study.ground import Ground
+
+UNO = Citation(
+    "Uno H, Cai T, Pencina MJ, D'Agostino RB, Wei LJ. On the C-statistics for evaluating overall adequacy of "
+    "risk prediction procedures with censored survival data. Stat Med 2011;30:1105-1117",
+    "10.1002/sim.4154",
+)
+BLANCHE = Citation("Blanche P, Dartigues JF, Jacqmin-Gadda H. Estimating and comparing time-dependent areas under "
+                   "receiver operating characteristic curves for censored event times with competing risks. Stat Med "
+                   "2013;32:5381-5397", "10.1002/sim.5958")  # fmt: skip
+WOLBERS = Citation("Wolbers M, Blanche P, Koller MT, Witteman JC, Gerds TA. Concordance for prognostic models with "
+                   "competing risks. Biostatistics 2014;15:526-539", "10.1093/biostatistics/kxt059")  # fmt: skip
+GRAF = Citation("Graf E, Schmoor C, Sauerbrei W, Schumacher M. Assessment and comparison of prognostic classification "
+                "schemes for survival data. Stat Med 1999;18:2529-2545",
+                "10.1002/(SICI)1097-0258(19990915/30)18:17/18<2529::AID-SIM274>3.0.CO;2-5")  # fmt: skip
+BINS, FINE_BINS = 20, 40  # of risk, at most; with exact times
+CELLS = 12  # of time, that a bin is worth
+
+Edges = tuple[float, ...]
+Shown = tuple[int, ...]
+
+
+class Sizes(NamedTuple):
+    """People by kind of leaving and level of the subgroups, or all of them."""
+
+    people: Sum  # (kinds, levels)
+
+
+class Counted(NamedTuple):
+    """People by kind of leaving, subgroup and cell of risk."""
+
+    people: Sum  # (kinds * subgroups, cells)
+
+
+class Exits(NamedTuple):
+    """People by kind of leaving, subgroup, bin of risk and cell of time; and sums over them by bin and kind alone."""
+
+    times: Sum  # (kinds that leave * subgroups * bins, cells)
+    people: Sum  # (kinds, subgroups * bins)
+    powers: Sum  # (kinds, subgroups * bins, 4 * horizons + 1): powers of risks; complementary log-log of the last
+
+
+class Bins(NamedTuple):
+    """What the flow knows of some people: their leaving by bin of risk; mean powers of their risks (3 kinds, B,
+    4 * horizons) by kind as in `Leaving`, and of those beyond the last horizon (B, 4 * horizons); mean scores (B,)."""
+
+    subgroup: str
+    level: str
+    leaving: Leaving
+    left: Array
+    powers: Array
+    beyond: Array
+    scores: Array
+    counts: Array  # (B,)
+
+
+@register("_followed_risks")
+@dataclass(frozen=True)
+class FollowedRisks:
+    """Counts of predicted risks of people who are followed."""
+
+    of: Evaluate
+
+    # inside each hospital
+
+    def people(self, people: People) -> Design:
+        """Who has a time, a risk and a level; kinds of leaving by level."""
+        made = predicted(self.of, people)
+        many = len(self.of.subgroups)
+        code = made.data.level
+        cells = {"subgroups": Cells(self._kind(made.data) * many + code, (len(self.kinds), many), rule="suppress")}
+        return replace(made, cells={**made.cells, **cells})
+
+    def cells(self, people: People, edges: Edges, marks: tuple[int, ...], shown: Shown) -> Design:
+        """Everybody's risk on the ladder, by kind of leaving and subgroup."""
+        made, size, many = self.people(people), len(edges) + 1, self.of.rows
+        row = self._kind(made.data) * many + self.of.row(made.data.level, shown)
+        at = row * size + np.searchsorted(edges, made.data.logit, side="right")
+        bound = MOST + len(self.of.thresholds)
+        shape = (len(self.kinds) * many, size)
+        return replace(made, cells={"risks": Cells(at, shape, rule="align", marks=marks, bound=bound)})
+
+    def table(self, people: People, cuts: Edges, edges: Edges, shown: Shown) -> Design:
+        """Kinds of leaving on the ladder of times, by subgroup and bin of risk."""
+        made, many = self.people(people), self.of.rows * (len(cuts) + 1)
+        data: Predicted = made.data
+        group = self.of.row(data.level, shown) * (len(cuts) + 1) + np.searchsorted(cuts, data.logit, side="right")
+        kind, size = self._kind(data), (many, len(edges) + 1)
+        ground, time = self.ground, np.zeros(made.n) if data.time is None else data.time
+        if ground.fine:
+            check_on_grid(time[time <= edges[-1]], ground)
+        cells = {"kinds": Cells(kind * many + group, (len(self.kinds), many))}
+        rule: dict[str, Any] = {"rule": "fine", "needs": "fine_times"} if ground.fine else {"rule": "merge"}
+        marks = tuple(int(i) + 1 for i in np.flatnonzero(np.isin(edges, ground.marks)))
+        for i, name in enumerate(self.kinds[:-1]):
+            index = np.where(kind == i, group * size[1] + cell_of(time, edges), -1)
+            cells[name] = Cells(index, size, family="time", days=ground.days, marks=marks, **rule)
+        return replace(made, cells=cells)
+
+    @local(on="people")
+    def sizes(self, people: People) -> Sizes:
+        """People by kind of leaving and subgroup."""
+        return Sizes(people.cells("subgroups"))
+
+    @local(on="cells")
+    def counted(self, people: People) -> Counted:
+        """People by kind of leaving, subgroup and cell of risk."""
+        return Counted(people.cells("risks"))
+
+    @local(on="table")
+    def exits(self, people: People) -> Exits:
+        """People by kind of leaving, subgroup, bin of risk and time; sums of powers of their risks."""
+        risk = people.design.data.risk
+        powers = [risk[:, i] ** power for i in range(risk.shape[1]) for power in (1, 2, 3, 4)]
+        values = np.column_stack([*powers, np.log(-np.log1p(-risk[:, -1]))])
+        sums = [people.cells(name) for name in self.kinds[:-1]]
+        width = max(s.value.shape[1] for s in sums)
+        rows = np.vstack([np.pad(s.value, ((0, 0), (0, width - s.value.shape[1]))) for s in sums])
+        bounds = (sum(s.bounds[0] for s in sums), sums[0].bounds[1])
+        return Exits(replace(sums[0], value=rows, bounds=bounds), people.cells("kinds"), people.cells("kinds", values))
+
+    def _kind(self, data: Predicted) -> Ints:
+        """How each person (n,) leaves by the last horizon: an index into `kinds`."""
+        time = np.zeros(len(data.outcome)) if data.time is None else data.time
+        censored = len(self.kinds) - 2
+        kind = np.where(data.outcome == 1, 0, np.where(data.outcome == 2, 1, censored))
+        return np.where(time > self.of.times[-1], censored + 1, kind)
+
+    # public
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """How people leave; the last are followed beyond the last horizon."""
+        return ("event", *(("other",) if self.of.competes else ()), "censored", "beyond")
+
+    @property
+    def ground(self) -> Ground:
+        """The ground, on whose ladder of times the horizons are."""
+        return self.of.ground.marked(*self.of.times)
+
+    # sums only
+
+    def flow(self) -> Flow[tuple[Verdict, list[Bins], Array]]:
+        """Subgroups, cells and bins of risk, then the table. Gives everybody, the subgroups, and the cuts in logits."""
+        first = yield from support(self.people)
+        sizes = yield from ask(self.sizes)
+        shown = self._shown(sizes.people.value, first.grids["subgroups"])
+        rows = len(self.kinds) * self.of.rows
+        edges = evaluate_risk.ladder(first.budget, rows, self.of.thresholds)
+        verdict = yield from support(self.cells, edges, marks_of(edges, self.of.thresholds), shown)
+        counted = yield from ask(self.counted)
+        cuts = self._cuts(first, verdict, counted.people.value, np.array(edges))
+        groups = self.of.rows * (len(cuts) + 1)
+        most = max(6, first.budget // (4 * (len(self.kinds) - 1) * groups))
+        horizon = self.of.times[-1]
+        times = tuple(e for e in ladder(self.ground, horizon, most) if e <= horizon * (1 + 1e-12))
+        final = yield from support(self.table, tuple(cuts.tolist()), times, shown)
+        got = yield from ask(self.exits)
+        return first, list(self._bins(got, final, np.array(times), shown)), cuts
+
+    def _shown(self, people: Array, told: Ints) -> Shown:
+        """Levels that are told: with enough people of every kind that anybody is of."""
+        by_kind = people.sum(axis=1)
+        if not by_kind[0]:
+            raise ModelError(
+                f"nobody has the event by {self.of.times[-1]:g}: check {self.of.outcome!r}, or choose a later time"
+            )
+        if not self.of.columns:
+            return (0,)
+        some = by_kind > 0
+        return tuple(j for j in range(len(self.of.subgroups)) if (told[some, j] >= 0).all() and people[0, j] > 0)
+
+    def _cuts(self, first: Verdict, verdict: Verdict, counts: Array, edges: Array) -> Array:
+        """Cuts between bins of risk, in logits: edges of the merged cells that make bins of about as many people."""
+        grid = next((row for row in verdict.grids["risks"] if (row >= 0).all()), None)
+        if grid is None or any((row < 0).any() for row in verdict.grids["risks"]):
+            raise ModelError(
+                f"too few people are censored, or have another cause, by {self.of.times[-1]:g}: choose another time"
+            )
+        own = edges[starts_of(grid)[1:] - 1]
+        many = len(self.kinds) * self.of.rows * CELLS
+        most = FINE_BINS if self.ground.fine else min(BINS, first.budget // (4 * many))
+        starts = even(counts[:, : len(own) + 1].sum(axis=0), max(2, most))
+        return np.unique([*own[starts[1:] - 1], *(own[m - 1] for m in marks_of(own.tolist(), self.of.thresholds))])
+
+    def _bins(self, got: Exits, final: Verdict, times: Array, shown: Shown) -> Iterator[Bins]:
+        """Everybody, and then each subgroup that is told."""
+        groups, kinds = got.people.value.shape[1], self.kinds[:-1]
+        counts = dict(zip(kinds, np.split(got.times.value, len(kinds)), strict=True))
+        maps = {name: final.grids[name] for name in kinds}
+        counts["censored"], maps["censored"] = _beyond(counts["censored"], maps["censored"], got.people.value[-1])
+        names = {"event": "cause 1", "other": "cause 2", "censored": "censored"}
+        table = Table(
+            tuple(str(g) for g in range(groups)), (), tuple(names[k] for k in kinds),
+            {names[k]: v for k, v in counts.items()}, {names[k]: v for k, v in maps.items()}, times, final,
+        )  # fmt: skip
+        if any(suppressed(table, g) for g in range(groups)):
+            raise ModelError("too few people for the times: ask more hospitals, or choose another time")
+        edges = np.unique(np.concatenate([own_edges(table, g) for g in range(groups)]))
+        cells = [c for g in range(groups) if (c := cellwise(table, g, self.ground.fine, edges)) is not None]
+        wide = groups // self.of.rows
+        told = [("", "", range(self.of.rows))]
+        told += [(self.of.columns[0], self.of.subgroups[j], range(j, j + 1)) for j in shown] if self.of.columns else []
+        for column, level, rows in told:
+            which = np.array([j * wide + np.arange(wide) for j in rows])
+            yield _of(column, level, cells, which, got, self.ground.fine)
+
+
+def _beyond(counts: Array, maps: Ints, beyond: Array) -> tuple[Array, Ints]:
+    """Censorings, with who is followed beyond the last horizon in the open last cell of time."""
+    maps, wide = maps.copy(), np.pad(counts, ((0, 0), (0, 1)))
+    maps[:, -1] = maps[:, -2] + 1
+    wide[np.arange(len(wide)), maps[:, -1]] = beyond
+    return wide, maps
+
+
+def _of(column: str, level: str, cells: list[Cellwise], which: Ints, got: Exits, exact: bool) -> Bins:
+    """The people of some groups `which` (subgroups, bins)."""
+
+    def summed(each: Array) -> Array:
+        return np.asarray(each[which].sum(axis=0))
+
+    events = np.array([c.events for c in cells])  # (groups, causes, M)
+    event = summed(events[:, 0])
+    other = summed(events[:, 1]) if events.shape[1] > 1 else np.zeros_like(event)
+    leaving = Leaving(cells[0].right, event, other, summed(np.array([c.censored for c in cells])), exact)
+    powers = got.powers.value[:, which].sum(axis=1)  # (kinds, B, ...)
+    people = got.people.value[:, which].sum(axis=1)
+    n = people.sum(axis=0)
+    scores = np.divide(powers[:, :, -1].sum(axis=0), n, out=np.zeros(len(n)), where=n > 0)
+    scores = np.where(n > 0, scores, (scores @ n) / n.sum())
+    mean = np.divide(powers[:, :, :-1], people[:, :, None], out=np.zeros_like(powers[:, :, :-1]),
+                     where=people[:, :, None] > 0)  # fmt: skip
+    kinds = [mean[0], mean[1] if len(mean) == 4 else np.zeros_like(mean[0]), mean[-2]]
+    return Bins(column, level, leaving, cells[0].left, np.array(kinds), mean[-1], scores, n)
+
+
+# The finding --------------------------------------------------------------------------------------------------
+
+
+def evaluated(evaluate: Evaluate) -> Flow[Finding]:
+    """One table; everything else is a function of it."""
+    verdict, parts, cuts = yield from FollowedRisks(evaluate).flow()
+    whole = parts[0]
+    tables = {
+        "metrics": [r for part in parts for r in metrics(evaluate, part)],
+        "subgroups": [_said(p) | _sizes(p) for p in parts],
+        "calibration": [r for part in parts for t in evaluate.times for r in calibration(evaluate, part, cuts, t)],
+        "roc": [r for part in parts for t in evaluate.times for r in roc(part, cuts, t)],
+        "decision": [r for part in parts for t in evaluate.times for r in decision(part, cuts, t)],
+        "confusion": [
+            r for part in parts for t in evaluate.times for threshold in evaluate.thresholds
+            for r in confusion(part, cuts, t, threshold)
+        ],
+        "attrition": attrition(verdict),
+    }  # fmt: skip
+    n, events = round(float(whole.counts.sum())), _sizes(whole)["events"]
+    nobody = f"Nobody is followed beyond {evaluate.times[-1]:g}: choose an earlier time."
+    gone = () if whole.leaving.censored[:, -1].any() else (nobody,)
+    gray = (BLANCHE, WOLBERS) if evaluate.competes else (UNO, BLANCHE)
+    return Finding(
+        "evaluate", n, verdict.hospitals, {name: rows for name, rows in tables.items() if rows}, events,
+        {"horizon": evaluate.times[-1], "bins_of_risk": len(cuts) + 1},
+        notes=(grid_note(evaluate.ground), *gone), warnings=few(events), cite=(TRIPOD, *gray, GRAF, VICKERS),
+    )  # fmt: skip
+
+
+def _said(part: Bins) -> Record:
+    return {"subgroup": part.subgroup, "level": part.level}
+
+
+def _sizes(part: Bins) -> Record:
+    return {"n": round(float(part.counts.sum())), "events": round(float(part.leaving.event.sum()))}
+
+
+def observed(part: Bins, time: float, bins: Any = slice(None)) -> Estimate:
+    """The observed risk by a time of the people of some bins."""
+    people = part.leaving
+    events = np.array([people.event[bins].sum(axis=0), people.other[bins].sum(axis=0)])
+    cells = Cellwise(
+        part.left, people.right, people.at_risk[bins].sum(axis=0), events, people.censored[bins].sum(axis=0),
+        people.exact, np.arange(people.right.size), np.arange(people.right.size),
+    )  # fmt: skip
+    with np.errstate(over="ignore"):  # limits of a handful of people
+        return estimate(incidence(cells).at(time), 0, "log-log")
+
+
+def metrics(evaluate: Evaluate, part: Bins) -> list[Record]:
+    """How good the risks of a part are: at each horizon, and by the last one."""
+    rows: list[Record] = []
+    scores = []
+    for i, t in enumerate(evaluate.times):
+        found = [told_of("AUC", auc_at(part.leaving, t))]
+        seen, score = observed(part, t), brier(part.leaving, _powers(part, i), t)
+        scores.append(score.estimate)
+        found.append(told_of("Brier score", score))
+        if 0 < seen.estimate < 1:
+            found.append([told("scaled Brier score", 1 - score.estimate / (seen.estimate * (1 - seen.estimate)))])
+        expected = _mean_risk(part, i)
+        found.append([
+            told("observed risk", seen.estimate, *_finite(seen.std_error, seen.low, seen.high)),
+            told("mean predicted risk", expected),
+        ])  # fmt: skip
+        if seen.estimate > 0 and np.isfinite(seen.std_error):
+            found.append([ratio("observed/expected", seen.estimate / expected, seen.std_error / seen.estimate)])
+        rows += [_said(part) | {"time": t} | r for records in found for r in records]
+    last: list[Record] = []
+    if not evaluate.competes:
+        last += told_of("Harrell's concordance", concordance(part.leaving, weighted=False))
+    name = "Wolbers's concordance" if evaluate.competes else "Uno's concordance"
+    last += told_of(name, concordance(part.leaving, weighted=True))
+    last += told_of("calibration slope", slope(part.leaving, part.scores))
+    if len(scores) > 1:
+        times, mids = np.array(evaluate.times), (np.array(scores)[1:] + np.array(scores)[:-1]) / 2
+        last.append(told("integrated Brier score", float(np.diff(times) @ mids / (times[-1] - times[0]))))
+    return rows + [_said(part) | {"time": evaluate.times[-1]} | r for r in last]
+
+
+def told_of(metric: str, found: Estimated | None) -> list[Record]:
+    """The record of an estimate, if there is one."""
+    return [] if found is None else [told(metric, *found)]
+
+
+def _finite(*values: float) -> tuple[float | None, ...]:
+    return tuple(float(v) if np.isfinite(v) else None for v in values)
+
+
+def _powers(part: Bins, i: int) -> Powers:
+    """Powers of the risks at a horizon, by cell of time."""
+    people = part.leaving
+    event, other, censored = part.powers[:, :, 4 * i : 4 * i + 4]
+    late = people.censored.copy()
+    late[:, :-1] = 0.0
+    before = people.censored - late
+    beyond = part.beyond[:, 4 * i : 4 * i + 4]
+    return Powers(people.event.T @ event, people.other.T @ other, before.T @ censored + late.T @ beyond)
+
+
+def _risks(part: Bins, i: int) -> Array:
+    """Sums of the risks at a horizon, by bin (B,)."""
+    people = part.leaving
+    n = [people.event.sum(axis=1), people.other.sum(axis=1), people.censored[:, :-1].sum(axis=1)]
+    return np.asarray(sum(m * p for m, p in zip(n, part.powers[:, :, 4 * i], strict=True))
+                      + people.censored[:, -1] * part.beyond[:, 4 * i])  # fmt: skip
+
+
+def _mean_risk(part: Bins, i: int) -> float:
+    return float(_risks(part, i).sum() / part.counts.sum())
+
+
+def calibration(evaluate: Evaluate, part: Bins, cuts: Array, time: float) -> list[Record]:
+    """Runs of bins with about as many people: the mean risk by a horizon, and the observed one with its limits."""
+    starts = even(part.counts, evaluate.bins)
+    ends, edges = [*starts[1:].tolist(), len(part.counts)], special.expit(cuts)
+    risks, records = _risks(part, evaluate.times.index(time)), []
+    for g, (low, high) in enumerate(zip(starts.tolist(), ends, strict=True)):
+        n = float(part.counts[low:high].sum())
+        if n:
+            seen = observed(part, time, slice(low, high))
+            near, far = _finite(seen.low, seen.high)
+            records.append(_said(part) | {
+                "time": time, "group": g + 1, "n": round(n),
+                "risk_from": 0.0 if low == 0 else float(edges[low - 1]),
+                "risk_to": 1.0 if high == len(part.counts) else float(edges[high - 1]),
+                "predicted": float(risks[low:high].sum()) / n, "observed": seen.estimate, "conf_low": near,
+                "conf_high": far,
+            })  # fmt: skip
+    return records
+
+
+def _shares(part: Bins, time: float) -> tuple[Array, Array] | None:
+    """Of cases and of controls at a horizon, the share with a risk at or above each cut: (cuts + 2,), 1 to 0."""
+    found = cases_and_controls(part.leaving, time)
+    if found is None:
+        return None
+    above = [np.append(np.cumsum(w[::-1])[::-1] / w.sum(), 0.0) for w in found]
+    return above[0], above[1]
+
+
+def roc(part: Bins, cuts: Array, time: float) -> list[Record]:
+    """The ROC curve of cumulative cases and dynamic controls; the first is nobody, the last everybody."""
+    shares = _shares(part, time)
+    if shares is None:
+        return []
+    thresholds = [0.0, *special.expit(cuts).tolist(), 1.0]
+    said = _said(part) | {"time": time}
+    return [
+        said | {"threshold": t, "true_positive_rate": float(a), "false_positive_rate": float(b)}
+        for t, a, b in zip(thresholds[::-1], shares[0][::-1], shares[1][::-1], strict=True)
+    ]
+
+
+def decision(part: Bins, cuts: Array, time: float) -> list[Record]:
+    """Net benefit at a horizon of treating whose risk is at or above the threshold, and of treating all."""
+    records, whole, n = [], observed(part, time).estimate, part.counts.sum()
+    for i, t in enumerate(special.expit(cuts).tolist(), 1):
+        share, odds = float(part.counts[i:].sum() / n), t / (1 - t)
+        risk = observed(part, time, slice(i, None)).estimate if share else 0.0
+        records.append(_said(part) | {
+            "time": time, "threshold": t, "net_benefit": share * (risk - odds * (1 - risk)),
+            "treat_all": whole - odds * (1 - whole),
+        })  # fmt: skip
+    return records
+
+
+def confusion(part: Bins, cuts: Array, time: float, threshold: float) -> list[Record]:
+    """Sensitivity and specificity at a horizon, and predictive values, at the cut nearest to a threshold."""
+    shares = _shares(part, time)
+    if shares is None or not cuts.size:
+        return []
+    at = int(np.argmin(np.abs(cuts - special.logit(threshold)))) + 1
+    edge = float(special.expit(cuts[at - 1]))
+    kinds = {"sensitivity": float(shares[0][at]), "specificity": 1 - float(shares[1][at])}
+    if part.counts[at:].sum() and part.counts[:at].sum():
+        kinds["positive predictive value"] = observed(part, time, slice(at, None)).estimate
+        kinds["negative predictive value"] = 1 - observed(part, time, slice(None, at)).estimate
+    said = _said(part) | {"time": time, "threshold": threshold,
+                          "edge": threshold if abs(edge - threshold) < 1e-9 else edge}  # fmt: skip
+    return [said | {"measure": name, "estimate": value} for name, value in kinds.items()]

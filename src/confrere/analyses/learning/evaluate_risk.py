@@ -1,0 +1,138 @@
+"""What a score predicts for every person of a hospital, and the public ladder of risks on which people are counted.
+
+The ladder has equal steps on the logit scale. It is the finer the larger the budget of numbers is, and holds the logits
+of thresholds. The gate merges its cells until each holds nobody or at least k people of each outcome. People in one
+cell count as tied: area, ROC, curves and confusion are exact on the cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from scipy import special
+
+from confrere.analyses.causes import cause_number
+from confrere.errors import DataError
+from confrere.rounds import Array, Design, Ints, People
+from confrere.study.ground import design_of
+from confrere.study.rows import TableRows
+
+if TYPE_CHECKING:
+    from confrere.analyses.learning.evaluate import Evaluate
+
+LOW, HIGH = -7.0, 5.0  # the ladder, in logits: from 0.0009 to 0.993
+STEPS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)  # in logits
+LEAST = 1e-6  # risks of 0 and 1 are moved here: their logits are infinite
+MOST = round((HIGH - LOW) / STEPS[0]) + 2  # cells of the finest ladder, thresholds aside
+
+
+class Predicted(NamedTuple):
+    """Of each person (n,): risks at each horizon (n, T), the outcome (0 or 1; with follow-up the kind of event: 0
+    none, 1 the one that is predicted, 2 another cause), the time or None, the level of the subgroups."""
+
+    risk: Array
+    outcome: Ints
+    time: Array | None
+    level: Ints
+
+    @property
+    def logit(self) -> Array:
+        """The risk that people are ranked by, on the logit scale (n,)."""
+        return np.asarray(special.logit(self.risk[:, -1]))
+
+
+def predicted(evaluate: Evaluate, people: People) -> Design:
+    """The people with an outcome, a risk and levels; the design's data are `Predicted`."""
+    ground = replace(evaluate.ground, complete=tuple(dict.fromkeys((*evaluate.ground.complete, *evaluate.columns))))
+    made = design_of(people, evaluate.formula, ground)
+    rows = made.data
+    risk = _risk(evaluate, made)
+    zero = np.zeros(made.n, dtype=np.int64)
+    level = _codes(evaluate, people, evaluate.columns[0])[made.rows] if evaluate.by else zero
+    outcome = _outcome(evaluate, rows.value if rows.time is None else rows.event)
+    data = Predicted(risk, outcome, rows.time, level)
+    names = tuple(f"risk by {t:g}" for t in evaluate.times) or ("risk",)
+    x = np.column_stack([rows.x, risk]) if evaluate.model else risk
+    named = (*made.names, *names) if evaluate.model else names
+    columns = tuple(sorted({*made.columns, *evaluate.columns}))
+    return replace(made, x=x, names=named, flags={"outcome": outcome == 1}, data=data, columns=columns)
+
+
+def _risk(evaluate: Evaluate, made: Design) -> Array:
+    """Predicted risks (n, T), within [LEAST, 1 - LEAST]. DataError where a column holds something else."""
+    x: Array = made.data.x
+    if not evaluate.model:
+        if bad := int(((x < 0) | (x > 1)).any(axis=1).sum()):
+            raise DataError(
+                f"risk = {list(evaluate.risks)}: {bad} of {made.n} people have a risk outside 0 to 1; it must be a "
+                f"probability. Correct the column, or give the model with its coefficients"
+            )
+        return np.asarray(np.clip(x, LEAST, 1 - LEAST))
+    given = evaluate.coefficients
+    eta = x @ np.array([given[name] for name in evaluate.terms.names], dtype=float) + given.get("Intercept", 0.0)
+    if evaluate.link == "logit":
+        return np.asarray(np.clip(special.expit(eta), LEAST, 1 - LEAST)[:, None])
+    hazard = -np.log(np.array(evaluate.baseline))
+    risk: Array = np.clip(-np.expm1(-np.exp(np.clip(eta, -50, 50))[:, None] * hazard), LEAST, 1 - LEAST)
+    return risk
+
+
+def _outcome(evaluate: Evaluate, values: Any) -> Ints:
+    """The kind of outcome of each person (n,). DataError where a plain column holds anything but 0 and 1."""
+    if evaluate.competes:
+        number = cause_number(f"{evaluate.outcome} ~ 1", evaluate.ground, evaluate.cause)
+        return np.where(values == number, 1, np.where(values > 0, 2, 0))
+    if bad := int((~np.isin(values, (0, 1))).sum()):
+        raise DataError(
+            f"outcome = {evaluate.outcome!r}: {bad} values are not 0 or 1; correct the column, or compare it"
+        )
+    return np.asarray(values, dtype=np.int64)
+
+
+def _codes(evaluate: Evaluate, people: People, column: str) -> Ints:
+    """The level (N,) of everybody in a column of subgroups."""
+    given = TableRows(people.table.frame, evaluate.ground.schema, {})
+    if evaluate.ground.schema.levels(column) is not None:
+        return np.asarray(given.codes(column))
+    values = given.numbers(column)
+    known = values[~np.isnan(values)]
+    if bad := int((~np.isin(known, np.arange(10))).sum()):
+        raise DataError(
+            f"column {column!r} makes subgroups but declares no levels, and {bad} of its values are not whole numbers "
+            f"from 0 to 9. Declare them: [data.columns.{column}] levels = [...]"
+        )
+    return np.where(np.isnan(values), -1, values).astype(np.int64)
+
+
+def ladder(budget: int, rows: int, thresholds: Sequence[float]) -> tuple[float, ...]:
+    """Inner edges of the ladder of `rows` rows of cells that the budget allows, in logits, thresholds among them."""
+    most = budget / 6 / rows
+    step = next((s for s in STEPS if (HIGH - LOW) / s + 2 + len(thresholds) <= most), STEPS[-1])
+    even = np.round(np.arange(LOW, HIGH + step / 2, step), 2)
+    return tuple(float(e) for e in np.unique([*even, *special.logit(np.array(thresholds, dtype=float))]))
+
+
+def marks_of(edges: Sequence[float], thresholds: Sequence[float]) -> tuple[int, ...]:
+    """The ladder cells that begin at thresholds, of those that are among the edges."""
+    wanted, own = special.logit(np.array(thresholds, dtype=float)), np.array(edges, dtype=float)
+    return tuple(int(i) + 1 for i in np.flatnonzero((np.abs(own[:, None] - wanted[None, :]) < 1e-9).any(axis=1)))
+
+
+def starts_of(grid: Ints) -> Ints:
+    """The first ladder cell of each merged cell."""
+    return np.flatnonzero(np.diff(grid, prepend=-1) > 0)
+
+
+def even(counts: Array, most: int) -> Ints:
+    """Starts of at most `most` runs of cells with about as many people each, from counts (cells,): the first is 0."""
+    some = np.flatnonzero(counts > 0)
+    if len(some) <= most:
+        return np.array([0, *some[1:]], dtype=np.int64)
+    total = np.cumsum(counts)
+    wanted = counts.sum() * np.arange(1, most) / most
+    at = np.searchsorted(total, wanted - 0.5 * counts.mean()) + 1
+    inside = [int(a) for a in np.unique(at) if 0 < a < len(counts) and total[a - 1] > 0 and total[a - 1] < total[-1]]
+    return np.array([0, *inside], dtype=np.int64)

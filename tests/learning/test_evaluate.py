@@ -1,0 +1,134 @@
+"""Evaluation of risks: influence of people by numerical derivatives, recalibration, settings that cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from confrere.analyses.learning.evaluate import Evaluate
+from confrere.analyses.learning.evaluate_censored import Leaving, Powers, auc_added, brier_added, concordance_added
+from confrere.errors import DataError, FormulaError, ModelError, StudyError
+from confrere.testing import SCHEMA, Ground
+from confrere.testing.people import patients
+from federate import GATE, LOOSE, fit
+
+GROUND = Ground(SCHEMA)
+BINS, CELLS = 4, 6
+KINDS = ("event", "other", "censored")
+
+
+def people(exact: bool) -> Leaving:
+    """Some people by cell of risk and time, the last cell of time being who is followed on."""
+    rng = np.random.default_rng(1)
+    event, other, censored = rng.integers(1, 7, (3, BINS, CELLS)).astype(float)
+    event[:, -1] = other[:, -1] = 0
+    return Leaving(np.arange(1.0, CELLS + 1), event, other, censored, exact)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize(
+    "added",
+    [
+        lambda p: auc_added(p, 4.0),
+        lambda p: concordance_added(p, weighted=True),
+        lambda p: concordance_added(p, weighted=False),
+    ],
+    ids=["AUC", "Uno", "Harrell"],
+)
+def test_influence_is_the_derivative_by_people(exact: bool, added: Callable[[Leaving], Any]) -> None:
+    given, step = people(exact), 1e-5
+    _, influence = added(given)
+    for kind, mine in zip(KINDS, influence, strict=True):
+        for at in np.ndindex(BINS, CELLS if kind == "censored" else CELLS - 1):
+            change = np.zeros((BINS, CELLS))
+            change[at] = step
+            up, down = (added(replace(given, **{kind: getattr(given, kind) + c}))[0] for c in (change, -change))
+            assert mine[at] == pytest.approx((up - down) / (2 * step), abs=1e-9)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_influence_on_the_brier_score_is_the_derivative_by_people(exact: bool) -> None:
+    given, step = people(exact), 1e-5
+    risks = np.linspace(0.1, 0.7, BINS)
+    powers = np.stack([risks**i for i in range(1, 5)], axis=1)
+
+    def score(p: Leaving) -> tuple[float, tuple[float, float, float]]:
+        return brier_added(p, Powers(*(getattr(p, kind).T @ powers for kind in KINDS)), 4.0)
+
+    _, squares = score(given)
+    for kind, mine in zip(KINDS, squares, strict=True):
+        total = 0.0
+        for at in np.ndindex(BINS, CELLS if kind == "censored" else CELLS - 1):
+            change = np.zeros((BINS, CELLS))
+            change[at] = step
+            up, down = (score(replace(given, **{kind: getattr(given, kind) + c}))[0] for c in (change, -change))
+            total += getattr(given, kind)[at] * ((up - down) / (2 * step)) ** 2
+        assert mine == pytest.approx(total, rel=1e-6)
+
+
+def test_a_recalibrated_risk_is_calibrated() -> None:
+    frame = patients(900, 3)
+    frame = frame.assign(risk=1 / (1 + np.exp(1 - frame["x1"])))
+    found = fit(Evaluate("ill", "risk", ground=GROUND), [frame[i::3] for i in range(3)])
+    a, b = found.facts["recalibration_intercept"], found.facts["recalibration_slope"]
+    again = frame.assign(risk=1 / (1 + np.exp(-(a + b * np.log(frame["risk"] / (1 - frame["risk"]))))))
+    recalibrated = fit(Evaluate("ill", "risk", ground=GROUND), [again[i::3] for i in range(3)])
+    after = {r["metric"]: r["estimate"] for r in recalibrated.tables["metrics"]}
+    assert after["calibration slope"] == pytest.approx(1, abs=1e-8)
+    assert after["calibration in the large"] == pytest.approx(0, abs=1e-8)
+    assert after["observed/expected"] == pytest.approx(1, abs=1e-8)
+
+
+def test_everybody_is_the_sum_of_subgroups_and_rare_levels_are_not_told() -> None:
+    frame = patients(900, 3)
+    frame = frame.assign(risk=1 / (1 + np.exp(-frame["x1"])))
+    frame.loc[frame.index[:880], "stage"] = np.where(frame["arm"][:880] == "a", "I", "II")
+    found = fit(Evaluate("ill", "risk", by="stage", ground=GROUND), [frame[i::3] for i in range(3)], GATE)
+    sizes = {r["level"]: r["n"] for r in found.tables["subgroups"]}
+    assert sizes[""] == 900
+    assert "III" not in sizes
+    assert 900 - sum(n for level, n in sizes.items() if level) >= 11
+
+
+COX = {"model": "x1", "link": "cox", "coefficients": {"x1": 0.3}, "times": (365.0,), "baseline": (0.8,)}
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "says"),
+    [
+        ({}, StudyError, "give risk"),
+        ({"risk": "x1", "model": "x1"}, StudyError, "give risk"),
+        ({"model": "x1", "coefficients": {"x1": 1.0}}, StudyError, "'Intercept' is missing"),
+        ({"model": "x1", "coefficients": {"Intercept": 0, "x": 1.0}}, StudyError, "'x' is no term"),
+        ({"risk": "x1", "times": (1.0,)}, StudyError, "leave them out"),
+        ({"risk": "x1", "cause": "death"}, StudyError, "cause"),
+        ({"risk": "x1", "thresholds": (1.5,)}, StudyError, "above 0 and below 1"),
+        ({"risk": "x1", "bins": 1}, StudyError, "bins"),
+        ({"risk": "ill"}, FormulaError, "is the outcome"),
+        ({"outcome": "fate", "risk": "x1"}, FormulaError, "has 3 levels"),
+        ({"outcome": "Surv(time, event)", "risk": "x1"}, StudyError, "times is missing"),
+        ({"outcome": "Surv(entry, time, event)", "risk": "x1", "times": (9.0,)}, FormulaError, "entry"),
+        ({"outcome": "Surv(time, fate)", "risk": "x1", "times": (9.0,)}, StudyError, "no cause is named"),
+        ({"outcome": "Surv(time, event)", **COX, "baseline": (0.8, 0.7)}, StudyError, "baseline"),
+        ({"outcome": "Surv(time, event)", **COX, "baseline": (1.8,)}, StudyError, "above 0 and below 1"),
+    ],
+)
+def test_settings_that_cannot_be(settings: dict[str, Any], error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=says):
+        Evaluate(**({"outcome": "ill", "ground": GROUND} | settings)).check()
+
+
+def test_a_score_that_is_no_probability_is_named() -> None:
+    frame = patients(300, 1)
+    with pytest.raises(DataError, match=r"\d+ of \d+ people have a risk outside 0 to 1"):
+        fit(Evaluate("ill", "x2", ground=GROUND), [frame[i::3] for i in range(3)], LOOSE)
+
+
+def test_everybody_with_one_outcome_is_named() -> None:
+    frame = patients(300, 1).assign(ill=1.0, risk=0.5)
+    with pytest.raises(ModelError, match="everybody has the outcome"):
+        fit(Evaluate("ill", "risk", ground=GROUND), [frame[i::3] for i in range(3)], LOOSE)

@@ -16,6 +16,7 @@ from confrere.analyses.finding import Finding
 from confrere.errors import ModelError
 from confrere.study.ground import Ground
 from confrere.testing import GATE, LOOSE, SCHEMA, fit, found, masked
+from effects.followed import RATE, People
 from effects.lost import END, STEP, TIMES, lost, measured, truth
 from effects.make_lost import PLACE, WORLDS, covered, effect_of
 
@@ -214,3 +215,21 @@ def test_heterogeneity_is_cochrans_of_the_hospitals_own_estimates() -> None:
         assert got.facts["heterogeneity_p"] < 0.05
     with pytest.raises(ModelError, match="at least 3 hospitals"):
         fit(Effect("a", "y", "x", heterogeneity=True), frames[:2], LOOSE)
+
+
+def test_weights_of_censoring_mend_what_censoring_spoils() -> None:
+    """Who is ill is lost sooner: risks by arm are too low without the weights, and right with them."""
+    rng, n, drift = np.random.default_rng(12), 6000, 1.0
+    x, a = rng.normal(size=(n, 2)), (rng.random(n) < 0.5).astype(float)
+    lived = rng.exponential(size=n) * np.exp(-drift * x[:, 0]) / RATE
+    gone = np.minimum(rng.exponential(900, n) * np.exp(-1.2 * x[:, 0]), 1400.0)
+    people = People(x, a, np.minimum(lived, gone), (lived <= gone).astype(float), np.arange(n) % 3)
+    at, weight = np.polynomial.hermite_e.hermegauss(60)
+    true = float((1 - np.exp(-RATE * np.exp(drift * at) * 730.0)) @ weight / weight.sum())
+
+    def off(censoring: str) -> list[float]:
+        rows = fit(effect_of("iptw", censoring=censoring), people.frames, LOOSE).tables["risks"]
+        return [(r["estimate"] - true) / r["std_error"] for r in rows if r["time"] == 730.0]
+
+    assert max(off("1")) < -4
+    assert np.abs(off("x0")).max() < 3.5

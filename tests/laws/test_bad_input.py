@@ -59,8 +59,17 @@ def test_nobody_has_an_event(case: Case) -> None:
         fit(case.analysis, case.evenly(300, event=0.0, fate=fate), LOOSE)
     except UserError as error:
         says(error)
-        assert case.name in ("cox", "competing_risks", "logrank", "effect", "interaction", "responders",
-                             "clone_censor_weight", "penalised", "evaluate")
+        assert case.name in (
+            "cox",
+            "competing_risks",
+            "logrank",
+            "effect",
+            "interaction",
+            "responders",
+            "clone_censor_weight",
+            "penalised",
+            "evaluate",
+        )
         return
     assert case.name not in ("cox",), "a Cox model without events has no finding"
 

@@ -125,9 +125,7 @@ CAUTIONS: dict[str, tuple[str, ...]] = {
         ),
     ),
     "few-to-validate": (
-        (
-            "{n} people have the rarer outcome: with fewer than 100 a validation is imprecise, calibration above all."
-        ),
+        ("{n} people have the rarer outcome: with fewer than 100 a validation is imprecise, calibration above all."),
     ),
     "parallel-trends": (
         (

@@ -17,7 +17,8 @@ from confrere.report.labels import LABELS, METHODS
 from confrere.report.notes import SENTENCES, told
 from confrere.report.numerals import FIRM, MINUS, NONE, Numerals
 from confrere.report.prose import CLASSES, headline
-from confrere.report.tables import raw, tables
+from confrere.report.raw import raw
+from confrere.report.tables import tables
 from confrere.report.terms import is_intercept, read, references, single_factor
 from confrere.report.words import Words, french
 from report_sample import coefficient, point, sample, words_of
@@ -43,7 +44,6 @@ def result() -> dict[str, Any]:
         (0.05, "0.050", "0,050"),
         (0.00432, "0.004", "0,004"),
         (0.00099, "<0.001", "<0,001"),
-        (0.0, "<0.001", "<0,001"),
         (0.998, ">0.99", ">0,99"),
         (None, NONE, NONE),
     ],

@@ -29,7 +29,8 @@ RATIOS = {
 }
 SHOWN = (
     "coefficients", "survival", "median", "test", "at_times", "effects", "funnel", "rates", "ratios", "prevalence",
-    "standardised", "totals", "pathways", "clusters", "components", "metrics",
+    "standardised", "totals", "pathways", "clusters", "components", "metrics", "debiased",
+    "interaction", "icer", "net_benefit",
 )  # fmt: skip
 WORDS = {
     "group",
@@ -47,6 +48,9 @@ WORDS = {
     "measure",
     "metric",
     "sample",
+    "contrast",
+    "scale",
+    "quadrant",
 }
 MEASURED = {  # what an effect is, told in three columns
     "estimate", "std_error", "statistic", "p_value", "conf_low", "conf_high", "ratio", "ratio_low", "ratio_high",
@@ -153,15 +157,16 @@ def tables(name: str, finding: Finding, unit: str) -> Iterator[Line]:
         yield _table_one(rows)
     for kind in SHOWN:
         if records := finding.tables.get(kind):
-            coefficients = kind == "coefficients"
+            coefficients = kind in ("coefficients", "debiased")
             timed = f", {unit}" if kind in ("survival", "median", "at_times") else ""
-            yield Text(title if coefficients else f"{title}: {kind.replace('_', ' ')}{timed}", style="italic")
+            named = title if kind == "coefficients" else f"{title}: {kind.replace('_', ' ')}{timed}"
+            yield Text(named, style="italic")
             coarse = str(finding.facts.get("grid", "")).startswith("ladder")
             model = str(finding.facts.get("model") or getattr(finding.analysis, "model", ""))
             if coefficients:
                 yield _coefficients(records, model)
             else:
-                yield _effects(records) if kind == "effects" else _plain(records, coarse)
+                yield _effects(records) if kind in ("effects", "metrics", "interaction") else _plain(records, coarse)
             if coarse and any(_is_estimated(c, r) for r in records for c in r):
                 yield Text("≈ Numbers at risk between the edges of cells are estimated.", style="dim")
     if left := _left_out(finding):
@@ -197,17 +202,20 @@ def _coefficients(records: list[Record], model: str) -> Table:
 def _effects(records: list[Record]) -> Table:
     """Effects: what is compared where, the ratio or the difference, 95 % limits."""
     table = Table()
-    places = [c for c in dict.fromkeys(k for r in records for k in r) if c not in MEASURED]
+    told = dict.fromkeys(k for r in records for k in r if r[k] not in (None, ""))
+    places, tested = [c for c in told if c not in MEASURED], "p_value" in told
     for column in places:
         table.add_column(column.replace("_", " "), justify="left" if column in WORDS else "right")
-    for column in ("estimate", "95 % limits", "p"):
+    for column in ("estimate", "95 % limits", *(["p"] if tested else [])):
         table.add_column(column, justify="right")
     for r in records:
         ratio = r.get("ratio") is not None
         keys = ("ratio", "ratio_low", "ratio_high") if ratio else ("estimate", "conf_low", "conf_high")
         estimate, low, high = (number(r.get(k)) for k in keys)
+        limits = low if r.get(keys[1]) is None else f"{low} to {high}"
         cells = [number(r[c]) if c in r else "" for c in places]
-        table.add_row(*(escape(cell) for cell in cells), estimate, f"{low} to {high}", p_value(r.get("p_value")))
+        p = [p_value(r.get("p_value"))] if tested else []
+        table.add_row(*(escape(cell) for cell in cells), estimate, limits, *p)
     return table
 
 

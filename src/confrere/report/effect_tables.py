@@ -15,19 +15,17 @@ def effects(name: str, records: list[Record], setting: Setting) -> Table:
     """A row per measure: ratios as ratios, with their interval and P."""
     words, forms = setting.words, setting.words.numbers
     timed = any(r.get("time") is not None for r in records)
-    causes = any(r.get("cause") for r in records)
-    columns = [Column(words.title("measure"), False)]
-    columns += [Column(words.title("cause"), False)] if causes else []
+    named = [field for field in ("contrast", "cause") if any(r.get(field) for r in records)]
+    columns = [Column(words.title("measure"), False), *(Column(words.title(field), False) for field in named)]
     columns += [Column(_timed(setting))] if timed else []
     columns += [Column(f"{words.title('estimate')} ({words.interval(setting.level)})"), Column(words.p)]
     rows = []
     for r in records:
         kind = measure_of(r["measure"])
-        per, named = (setting.clock.per, _unit(setting)) if r["measure"] == RMST else (1.0, "")
+        per, unit = (setting.clock.per, _unit(setting)) if r["measure"] == RMST else (1.0, "")
         value, low, high = (None if r.get(f) is None else r[f] / per for f in (kind.field, kind.low, kind.high))
         shown = forms.estimate(value, low, high, kind.ratio)
-        cells = [words.title(r["measure"]) + named]
-        cells += [str(r.get("cause") or "")] if causes else []
+        cells = [words.title(r["measure"]) + unit, *(str(r.get(field) or "") for field in named)]
         cells += [setting.clock.shown(r["time"], forms) if r.get("time") is not None else ""] if timed else []
         rows.append(Row((*cells, shown, forms.p_value(r.get("p_value")))))
     foot = (words("Differences are of the treated less the others, ratios the treated over the others."),)

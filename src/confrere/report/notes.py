@@ -46,6 +46,12 @@ SENTENCES = (
         "which nobody or at least k people have the event, and as many do not. Events of one cell are tied."
     ),
     "Stratified by hospital: each has its own baseline hazard.",
+    "Coefficients are shrunk by a penalty, and have no standard errors; the debiased ones have.",
+    (
+        "The curve of cross-validation is that of local quadratic models, exact at the two penalties that it tells; "
+        "the fit at the chosen penalty is exact."
+    ),
+    "The factors of the adaptive lasso come from everybody, also in cross-validation.",
     "Stratified by hospital: people are compared with people of their own hospital.",
     (
         "Quantiles are interpolated in cells that hold nobody or at least k people; the exact ones are at most as "

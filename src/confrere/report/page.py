@@ -23,8 +23,9 @@ from confrere.report.labels import METHODS
 from confrere.report.notes import Told, told
 from confrere.report.numerals import Language
 from confrere.report.protocol import protocol
+from confrere.report.raw import raw
 from confrere.report.schema import Record, Result, check
-from confrere.report.tables import BETWEEN, DRAWN, WITHHELD, Table, raw, tables, threshold
+from confrere.report.tables import BETWEEN, DRAWN, WITHHELD, Table, tables, threshold
 from confrere.report.vega import json_bytes
 from confrere.report.words import Words
 

@@ -13,7 +13,6 @@ from confrere.report.axes import Clock
 from confrere.report.effect_forest import is_effect
 from confrere.report.figures import (
     COUNTS,
-    ESTIMATED,
     coarse,
     fitted_model,
     group_label,
@@ -35,8 +34,11 @@ from confrere.report.words import Words
 WITHHELD = "* Count withheld: fewer than {k} people stand behind it, or behind one that could be worked out from it."
 BETWEEN = "Numbers at risk between the edges of cells are estimated."
 K = 11  # the rule for published cells, where the study does not say its own
-DRAWN = ("curve", "incidence", "risk", "roc", "overlap", "pathways")  # a figure has their numbers under it
-SAID = {"measure", "by", "state", "diagnostic", "metric", "sample"}  # fields of known words
+DRAWN = (  # a figure has their numbers under it
+    "curve", "incidence", "risk", "roc", "overlap", "pathways", "acceptability", "decision",
+)  # fmt: skip
+SAID = {"measure", "by", "state", "diagnostic", "metric", "sample", "arm", "quadrant", "scale"}  # of known words
+LONGEST, RESIDUE = 40, 1e-12  # records of a table in the report; what arithmetic leaves of nothing
 
 
 class Column(NamedTuple):
@@ -115,45 +117,24 @@ def fields(records: Sequence[Record]) -> list[str]:
     return list(dict.fromkeys(field for record in records for field in record))
 
 
-def raw(records: list[Record], words: Words) -> Table:
-    """The numbers as they are, to six figures: what stands behind a figure or a table."""
-    estimated = any(record.get("note") == ESTIMATED for record in records)
-    shown = [field for field in fields(records) if not (estimated and field == "note")]
-    rows = tuple(Row(tuple(_six(field, record, words) for field in shown)) for record in _without_residue(records))
-    foot = (words(BETWEEN),) if estimated else ()
-    return Table("raw", "", tuple(Column(field, _numeric(records, field)) for field in shown), rows, records, foot)
-
-
-def _without_residue(records: list[Record]) -> list[Record]:
-    """Where censorings of a cell are withheld, without the people left after it: the difference would be those."""
-    made, withheld = [], dict[tuple[Any, Any], bool]()
-    for record in records:
-        curve = (record.get("group"), record.get("cause"))
-        hide = withheld.get(curve, False) and record.get("note") == ESTIMATED
-        made.append(record | {"at_risk": None, "suppressed": True} if hide else record)
-        withheld[curve] = "censored" in record and record["censored"] is None
-    return made
-
-
-def _six(field: str, record: Record, words: Words) -> str:
-    value = record.get(field)
-    if value is None:
-        return "*" if record.get("suppressed") and field in ("at_risk", "events", "censored") else ""
-    if field in COUNTS and record.get("note") == ESTIMATED:
-        return words.numbers.about(value)
-    return words.numbers.short(value, 6) if isinstance(value, float) else words.numbers.any(value)
-
-
 def generic(name: str, records: list[Record], setting: Setting) -> Table:
     """Field by field; a column holds numbers if nothing else stands in it."""
     words = setting.words
-    shown = [field for field in fields(records) if field not in ("suppressed", "n_low", "n_high")]
-    columns = tuple(Column(words.title(field), _numeric(records, field)) for field in shown)
-    named = [r | {"group": group_label(r["group"], setting.factor)} if "group" in r else r for r in records]
+    shown = [f for f in fields(records) if f not in ("suppressed", "n_low", "n_high") and not _is_empty(records, f)]
+    columns = tuple(Column(words.title(field), numeric(records, field)) for field in shown)
+    first = records[:LONGEST]
+    named = [r | {"group": group_label(r["group"], setting.factor)} if "group" in r else r for r in first]
     rows = tuple(Row(tuple(_cell(field, record, setting) for field in shown)) for record in named)
     estimated = (words(BETWEEN),) if any(is_estimated(r) and setting.coarse for r in records) else ()
     short = (words("SMD, standardised mean difference."),) if "smd" in (*shown, records[0].get("diagnostic")) else ()
-    return Table(name, words.title(name), columns, rows, records, (*_withheld(records, setting), *estimated, *short))
+    more = (words("{n} more rows are in the CSV file.", n=len(records) - LONGEST),) if records[LONGEST:] else ()
+    foot = (*_withheld(records, setting), *estimated, *short, *more)
+    return Table(name, words.title(name), columns, rows, records, foot)
+
+
+def _is_empty(records: list[Record], field: str) -> bool:
+    """Whether nobody has anything in a field, and nothing was withheld there."""
+    return all(r.get(field) in (None, "") and not r.get("suppressed") and r.get("n_high") is None for r in records)
 
 
 def _cell(field: str, record: Record, setting: Setting) -> str:
@@ -170,10 +151,11 @@ def _cell(field: str, record: Record, setting: Setting) -> str:
         return words.numbers.p_value(value)
     if field == "share":
         return words.numbers.percent(value)
-    return words.numbers.any(value)
+    return words.numbers.any(0.0 if isinstance(value, float) and abs(value) < RESIDUE else value)
 
 
-def _numeric(records: list[Record], field: str) -> bool:
+def numeric(records: list[Record], field: str) -> bool:
+    """Whether numbers alone stand in a field."""
     values = [record.get(field) for record in records]
     return all(v is None or (isinstance(v, (int, float)) and not isinstance(v, bool)) for v in values)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,8 +12,9 @@ from attacks.cases import registered
 from attacks.detectors import resting_on_few, rows
 from attacks.people import GROUND, Table, patients
 from attacks.view import record
-from confrere.hospital.gate import Policy, Violation
-from confrere.rounds import find
+from confrere.hospital.gate import Policy, Support, Violation, judge, support_of
+from confrere.rounds import Design, find
+from confrere.testing import GATE
 
 ALONE = ("sponsor",)
 FLOWS = {
@@ -63,15 +66,32 @@ def test_the_word_of_one_member_is_not_that_of_another() -> None:
 
 def test_a_hospital_that_shares_the_arm_is_not_uncovered() -> None:
     """h0 has treated people as well: their sums would be those of the arm less the sponsor's."""
-    with pytest.raises(Violation, match="'treatment treated' has people in 2 hospitals only"):
+    with pytest.raises(Violation, match="'treatment treated' has people in 1 hospitals only"):
         record(FLOWS["effect"]().flow(), network(shared=40), alone=ALONE)
 
 
 def test_controls_of_two_hospitals_are_too_few() -> None:
     """Totals less the sponsor's would be those of two hospitals, known to each other."""
     for name in ("effect", "its mark as a term", "its mark as an outcome"):
-        with pytest.raises(Violation, match="without it in 2 hospitals only"):
+        with pytest.raises(Violation, match="2 hospitals have at least"):
             record(FLOWS[name]().flow(), network(hospitals=2), alone=ALONE)
+
+
+@pytest.mark.parametrize(
+    ("asked", "passes"), [((0, 0, 0), True), ((1, 0, 0), False), ((1, 1, 0), False), ((1, 1, 1), True)]
+)
+def test_members_that_are_asked_alone_make_nobody_else_safe(asked: tuple[int, ...], passes: bool) -> None:
+    """A sum with theirs less the sum of theirs alone would be that of one or two hospitals which said nothing."""
+    sizes = [50, 50, *(40 * there for there in asked)]  # two members that consented; three that did not
+    designs = [Design(n=n, rows=np.ones(n, dtype=bool)) for n in sizes]
+    policies = [replace(GATE, alone=i < 2) for i in range(5)]
+    supports = [support_of(d, policy) for d, policy in zip(designs, policies, strict=True)]
+    total = Support(*(np.sum([getattr(s, f) for s in supports], axis=0) for f in Support._fields))
+    if passes:
+        judge(designs[0], total, GATE)
+        return
+    with pytest.raises(Violation, match="a sum needs 3"):
+        judge(designs[0], total, GATE)
 
 
 def test_a_study_of_the_sponsor_and_one_hospital_is_refused() -> None:

@@ -56,6 +56,8 @@ def codes(finding: Finding) -> list[str]:
         ({"folds": 3}, StudyError, "aipw"),
         ({"folds": 21, "estimator": "aipw"}, StudyError, "20 is the most"),
         ({"folds": 3, "estimator": "aipw"}, StudyError, "person"),
+        ({"folds": 3, "estimator": "aipw", "estimand": "ATO"}, StudyError, "leave folds out, or take ATE or ATT"),
+        ({"folds": 3, "estimator": "aipw", "estimand": "ATM"}, StudyError, "leave folds out, or take ATE or ATT"),
         ({"estimator": "gformula", "estimand": "ATO"}, StudyError, "ATE and ATT"),
         ({"estimator": "gformula", "trim": (0.1, 0.9)}, StudyError, "no propensity"),
     ],

@@ -205,7 +205,7 @@ def test_what_is_suppressed_of_a_group_rests_on_enough_people_or_is_all_of_it(co
     design = Design(
         n=0, rows=np.zeros(0, dtype=bool), cells={"c": Cells(np.empty(0, np.int64), table.shape, "suppress")}
     )
-    total = support_of(design)._replace(here=np.array([1000.0, 3.0, 0.0]), cells=table.ravel())
+    total = support_of(design)._replace(here=np.array([1000.0, 3.0, 0.0, 3.0]), cells=table.ravel())
     hidden = judge(design, total, GATE).grids["c"][0] < 0
     assert not (hidden & (table[0] == 0)).any()
     assert not GATE.few(table[0][~hidden]).any()

@@ -245,12 +245,12 @@ def test_a_likelihood_by_blocks_is_that_of_all_people(family: str, link: str, wa
     y = {"binomial": rng.integers(0, 2, n), "poisson": rng.poisson(2, n), "gamma": rng.gamma(2, size=n)}[family]
     cases = Cases(rng.normal(size=(n, 2)), y.astype(float), rng.random(n), rng.normal(size=n))
     model, beta = Glm("y ~ a + b", family, link), (0.2, -0.3, 0.4)
-    whole = model._local(cases, beta, frame, wanted)
+    whole = model.local_of(cases, beta, frame, wanted)
     with patch.object(scaling, "BLOCK", 300):
-        parts = model._local(cases, beta, frame, wanted)
+        parts = model.local_of(cases, beta, frame, wanted)
     for ours, twin in zip(parts, whole, strict=True):
         assert np.allclose(ours, twin, rtol=1e-12, atol=1e-12)
-    slopes = [model._local(cases, tuple(np.add(beta, step)), frame).loglik for step in 1e-5 * np.eye(3)]
+    slopes = [model.local_of(cases, tuple(np.add(beta, step)), frame).loglik for step in 1e-5 * np.eye(3)]
     assert np.allclose((np.array(slopes) - whole.loglik) / 1e-5, whole.score, rtol=1e-3)
 
 
@@ -260,12 +260,12 @@ def test_one_block_that_cannot_be_is_nowhere() -> None:
     x[150] = 1e6
     cases = Cases(x, np.ones(200), np.ones(200), np.zeros(200))
     with patch.object(scaling, "BLOCK", 190):
-        got: Any = Glm("y ~ a", "binomial", "log")._local(cases, (-1.0, 1.0), frame, "expected")
+        got: Any = Glm("y ~ a", "binomial", "log").local_of(cases, (-1.0, 1.0), frame, "expected")
     assert got.loglik == -1e15
     assert not got.score.any()
     assert not got.information.any()
     assert np.array_equal(got.weights[0], cases.w)
-    whole = replace(Glm("y ~ a", "binomial", "log"))._local(cases._replace(x=x * 0), (-1.0, 1.0), frame)
+    whole = replace(Glm("y ~ a", "binomial", "log")).local_of(cases._replace(x=x * 0), (-1.0, 1.0), frame)
     assert whole.loglik > -1e15
 
 

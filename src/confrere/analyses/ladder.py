@@ -8,6 +8,7 @@ steps beyond which fewer than k people were followed. Exact times never leave.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -53,7 +54,13 @@ def ladder(ground: Ground, horizon: float, most: int) -> tuple[float, ...]:
     while len(edges) > max(most, 1) and not ground.fine:
         times += 1
         edges = _steps(ground, horizon, times)
-    marked = np.unique(np.concatenate([edges, [m for m in ground.marks if m > 0]]))
+    marks = [m for m in ground.marks if m > 0]
+    if not ground.fine and (close := [m for m, n in pairwise(marks) if n - m < ground.width * (1 - 1e-9)]):
+        raise ModelError(
+            f"reporting times lie less than {ground.width:g} {ground.unit} apart, the finest step that needs no "
+            f"approval: leave out {close[0]:g}, or the one after it"
+        )
+    marked = np.unique(np.concatenate([edges, marks]))
     return tuple(float(e) for e in marked)
 
 

@@ -206,10 +206,10 @@ def spent_on(design: Design, support: Support) -> int:
 
 def judge(design: Design, total: Support, policy: Policy) -> Verdict:
     """The rules of support on the network's totals: a verdict, the same at every hospital, or a `Violation`."""
-    n, hospitals = int(total.here[0]), int(total.here[1])
-    if hospitals < policy.hospitals and (total.here[3] or not hospitals):
+    n, hospitals, bound = int(total.here[0]), int(total.here[1]), int(total.here[3])
+    if not hospitals or 0 < bound < policy.hospitals:
         raise Violation(
-            f"{hospitals} hospitals have at least {policy.k} people for this; a sum needs {policy.hospitals}. "
+            f"{bound} hospitals have at least {policy.k} people for this; a sum needs {policy.hospitals}. "
             f"Invite more hospitals, or ask about more people"
         )
     if policy.few(n):
@@ -255,14 +255,17 @@ def _columns(design: Design, total: Support, policy: Policy) -> None:
 
 
 def _hospitals(what: str, behind: Sequence[float], policy: Policy) -> None:
-    """On either side of a mark stand enough hospitals, or only such as let their own sums leave; or nobody."""
+    """On either side of a mark stand enough hospitals, those that let their own sums leave not counted; or none.
+
+    They are not counted since their sums, asked by themselves, could be subtracted.
+    """
     if "per_hospital" in policy.allow:
         return
-    for side, hospitals, bound in (("", behind[0], behind[2]), ("without it ", behind[1], behind[3])):
-        if 0 < hospitals < policy.hospitals and bound:
+    for side, bound in (("", behind[2]), ("without it ", behind[3])):
+        if 0 < bound < policy.hospitals:
             raise Violation(
-                f"{what} has people {side}in {hospitals:g} hospitals only; a sum needs {policy.hospitals}. Leave it "
-                f"out or merge its levels"
+                f"{what} has people {side}in {bound:g} hospitals only; a sum needs {policy.hospitals}. Leave it out or "
+                f"merge its levels"
             )
 
 

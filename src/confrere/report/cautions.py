@@ -17,6 +17,7 @@ CAUTIONS: dict[str, tuple[str, ...]] = {
     "few-events": (
         "{events} {what} for {terms} terms: fewer than {least} per term, estimates may be unstable and too far from 0.",
         "In an arm fewer than {least} people have the rarer outcome: estimates may be unstable, limits too narrow.",
+        "In an arm fewer than {least} people have the event: estimates may be unstable, limits too narrow.",
     ),
     "near-separation": (
         (

@@ -168,6 +168,7 @@ LABELS = {
     "percentile_high": ("draws, upper limit", "tirages, limite supérieure"),
     "willingness": ("worth of a unit of effect", "valeur d’une unité d’effet"),
     "probability": ("probability", "probabilité"),
+    "entering": ("year of entry", "année d’entrée"),
     "eligible": ("people eligible", "personnes éligibles"),
     "cost": ("cost", "coût"),
     "cost_se": ("SE of cost", "erreur type du coût"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from itertools import combinations
 from typing import Any, get_type_hints
 
 from confrere.errors import StudyError, UserError
@@ -21,7 +22,17 @@ from confrere.study.recruitment import Look
 
 def analyses(study: Study) -> list[Analysis]:
     """The analyses of a study, in its order, on its ground. StudyError names the analysis and the key."""
-    return [_analysis(spec, study.ground) for spec in study.analyses]
+    built = [_analysis(spec, study.ground) for spec in study.analyses]
+    _once(study, built)
+    return built
+
+
+def _once(study: Study, built: Sequence[Any]) -> None:
+    """StudyError where two analyses of a method that a study has `once` ask the same hospital."""
+    for (one, a), (other, b) in combinations(zip(study.analyses, built, strict=True), 2):
+        elsewhere = one.group and other.group and not {*one.group} & {*other.group}
+        if one.method == other.method and hasattr(a, "once") and not elsewhere:
+            raise StudyError(f"[[analysis]] {one.name} and {other.name}: {b.once}")
 
 
 def _own(cls: type[Any], ground: Ground) -> Ground:

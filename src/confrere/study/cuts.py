@@ -188,9 +188,14 @@ def _target(analysis: Any) -> tuple[str, ...]:
     return (LEFT,) if hasattr(analysis, "ground") and LEFT in analysis.ground.complete else ()
 
 
+def _models(analysis: Any) -> list[Model]:
+    """The formulas whose comparisons divide the people of an analysis: its own, and those of `dividing`."""
+    texts = (getattr(analysis, "formula", ""), *getattr(analysis, "dividing", ()))
+    return [model_of(text, analysis.ground) for text in texts if text]
+
+
 def _cuts(analysis: Any) -> list[Cut]:
-    formula = getattr(analysis, "formula", "")
-    return cuts_of(model_of(formula, analysis.ground)) if formula else []
+    return [cut for model in _models(analysis) for cut in cuts_of(model)]
 
 
 def _members(analysis: Any, members: Mapping[str, Bools]) -> Iterator[Bools]:
@@ -219,15 +224,12 @@ def _digits(analyses: Sequence[Any], frame: Any) -> Iterator[_Digit]:
             steps = [who for _, _, who in analysis.selected(frame)]
             inside = {text: np.arange(len(steps) + 1) > j for j, text in enumerate(analysis.selecting)}
             yield _Digit(np.sum(steps, axis=0, dtype=np.int64), len(steps) + 1, inside)
-        if not getattr(analysis, "formula", ""):
-            continue
-        model = model_of(analysis.formula, analysis.ground)
-        means = {text: _standing(values) for text, values in model.inner(frame).items()}
-        rows = TableRows(frame, model.schema, means)
-        for part in (part for cut in _cuts(analysis) for part in cut.parts):
-            if part.text not in seen:
-                seen.add(part.text)
-                yield _Digit((compute(part, rows) == 1).astype(np.int64), 2, {part.text: np.array([False, True])})
+        for model in _models(analysis):
+            rows = TableRows(frame, model.schema, standing(model, frame))
+            for part in (part for cut in cuts_of(model) for part in cut.parts):
+                if part.text not in seen:
+                    seen.add(part.text)
+                    yield _Digit((compute(part, rows) == 1).astype(np.int64), 2, {part.text: np.array([False, True])})
 
 
 @register("_whom")

@@ -42,6 +42,7 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "disclosure": ("allow", "alone", "k"),
     target_trial.TABLE: target_trial.KEYS,
 }
+TIMES = ("times", "tau", "time", "grace", "intervals")  # settings of analyses: times that are reported
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -118,8 +119,8 @@ class Study:
     @property
     def ground(self) -> Ground:
         """What all its analyses stand on: levels, unit and ladder of times."""
-        ends = ("tau", "grace")
-        times = [t for a in self.analyses for t in (*a.settings.get("times", ()), *map(a.settings.get, ends))]
+        given = [a.settings.get(key) for a in self.analyses for key in TIMES]
+        times = [t for value in given for t in (value if isinstance(value, list | tuple) else (value,))]
         marks = tuple(sorted({float(t) for t in times if isinstance(t, int | float)}))
         made = Ground(
             self.schema,

@@ -17,12 +17,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from confrere.analyses.finding import Finding
 from confrere.errors import FormulaError, StudyError
 from confrere.rounds import Bools, Flow, register
 from confrere.study.formulas import Model
 from confrere.study.ground import LEFT, Ground, model_of
 
+PATTERNS = 10  # of people: until the grace period or the horizon, with the event or without, or beyond; early or not
 
 @register("clone_censor_weight")
 @dataclass(frozen=True)
@@ -123,14 +126,29 @@ class CloneCensorWeight:
 
     @property
     def selecting(self) -> tuple[str, ...]:
-        """The words for who starts within the grace period."""
-        return (f"{self.started} <= {self.grace:g}",)
+        """The words for whom it tells about: each pattern with those after it; their differences are the patterns.
+
+        Patterns are of who starts within the grace period while followed, who is followed beyond it, and beyond the
+        horizon, and who has the event until either.
+        """
+        ends = f"grace {float(self.grace)!r}, until {self.horizon!r}"
+        return tuple(f"pattern >= {j} of {self.outcome}, {self.started}, {ends}" for j in range(1, PATTERNS))
 
     def selected(self, frame: Any) -> Iterator[tuple[str, tuple[str, ...], Bools]]:
-        """Whom `selecting` selects (N,), and the column by which."""
+        """Whom `selecting` selects (N,), and the columns by which; a field that is empty is no time and no event."""
         from confrere.analyses.effects.panel import numbers
 
-        yield self.selecting[0], (self.started,), numbers(frame, self.started) <= self.grace
+        model = self._model(f"{self.outcome} ~ 1")
+        rows, start = model.evaluate(frame), numbers(frame, self.started)
+        if rows.time is None or rows.event is None:
+            raise FormulaError(f"outcome = {self.outcome!r}: write Surv(time, event)")
+        early = (start <= self.grace) & (start <= rows.time)
+        left = np.where(rows.time > self.grace, 1, 0) + (rows.event > 0) * 2  # two times, with the event or without
+        pattern = np.where(rows.time > self.horizon, 4, left) + early * (PATTERNS // 2)
+        columns = (*model.columns, self.started)
+        for j, text in enumerate(self.selecting, 1):
+            # the last is told of everybody, as the others: an empty field of `started` is an answer
+            yield text, columns if j < PATTERNS - 1 else (), pattern >= j
 
     # sums only
 

@@ -213,7 +213,7 @@ def _means(about: CostArms, weight: Array, budget: int) -> Flow[Means]:
     edges = _edges(about, budget)
     verdict = yield from support(about.design, edges)
     exits = yield from ask(about.exits)
-    inner = _merged(verdict, edges, about.ground.fine)
+    inner = _merged(verdict, edges, about.parts.ends)
     counts = exits.kinds.value.reshape(2, 2, -1)
     fine = about.ground.fine
     falls = [Falls(counts[0, a], counts[1, a], float(weight[a]), fine) for a in range(2)]
@@ -238,8 +238,11 @@ def _edges(about: CostArms, budget: int) -> tuple[float, ...]:
     return (*(e for e in ladder(ground, tau, most) if e < tau - 1e-9), tau)
 
 
-def _merged(verdict: Verdict, edges: tuple[float, ...], fine: bool) -> tuple[float, ...]:
-    """The edges of the merged cells, from 0 to the horizon; ModelError where an arm was left out."""
+def _merged(verdict: Verdict, edges: tuple[float, ...], ends: tuple[float, ...]) -> tuple[float, ...]:
+    """The edges of the merged cells, from 0 to the horizon; ModelError where an arm was left out, or an end of a part.
+
+    What is spent in a part tells how many are followed to its ends, and for how long: they are edges as all others.
+    """
     grid = verdict.grids["died"]
     if (grid < 0).any():
         raise ModelError(
@@ -247,7 +250,13 @@ def _merged(verdict: Verdict, edges: tuple[float, ...], fine: bool) -> tuple[flo
             f"earlier or a later one under intervals, or ask about more people"
         )
     last = np.append(np.diff(grid[0]) > 0, True)
-    return (0.0, *(e for e, ends in zip(edges, last, strict=True) if ends))
+    inner = (0.0, *(e for e, whole in zip(edges, last, strict=True) if whole))
+    if lost := [end for end in ends if end not in inner]:
+        raise ModelError(
+            f"too few people of an arm die, or are censored, on a side of {lost[0]:g}: leave it out of intervals, move "
+            f"it, or ask about more people"
+        )
+    return inner
 
 
 def _reached(left: Array, weight: Array, horizon: float) -> None:
@@ -299,7 +308,7 @@ def _finding(cost: Cost, f: Found) -> Finding:
         "effect": "quality-adjusted years" if cost.qalys else "years of life",
         "discount_costs": float(cost.discount[0]), "discount_effects": float(cost.discount[1]),
     }  # fmt: skip
-    said = (*few(f.died), *_unseen(f.means.seen))
+    said = (*few(f.died, "the event"), *_unseen(f.means.seen))
     if f.weighed is not None:
         histogram = f.weighed.overlap
         tables |= {"balance": f.balance, "overlap": histogram.records(), "propensity": f.learned.coefficients}

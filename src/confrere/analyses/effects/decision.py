@@ -118,9 +118,10 @@ def _quadrant(pairs: Array) -> Array:
 
 
 def budget(cost: float, se: float, eligible: Sequence[float]) -> list[Record]:
-    """People eligible in a year, times the undiscounted incremental cost of each until the horizon."""
+    """Of those who begin in each year, `entering`: the undiscounted incremental cost until the horizon, and not of
+    that year alone."""
     return [
-        {"year": y, "eligible": float(n), "estimate": n * cost, "std_error": n * se,
+        {"entering": y, "eligible": float(n), "estimate": n * cost, "std_error": n * se,
          "conf_low": n * (cost - Z * se), "conf_high": n * (cost + Z * se)}
         for y, n in enumerate(eligible, 1)
     ]  # fmt: skip

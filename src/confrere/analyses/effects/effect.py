@@ -46,7 +46,7 @@ class Effect:
     the treatment among its terms; unless given, treatment and confounders. `stabilised` and `truncate`: see
     `Weighting`. `trim` are two bounds: people with a propensity beyond them are left out, and the propensity is fitted
     again. `hospital_effects` gives every hospital an intercept of its own in the propensity, which never leaves it.
-    `folds` of 2 or more cross-fit the models of `aipw`, by a keyed hash of the person.
+    `folds` of 2 or more cross-fit the models of `aipw` (`ATE`, `ATT`), by a keyed hash of the person.
 
     Where the outcome is `Surv(time, event)`, `iptw` gives the hazard ratio (`baseline` and `ties` as in `cox`; of the
     `cause`, where causes compete), and from the weighted curves risks at `times`, and the restricted mean until `tau`;
@@ -256,6 +256,11 @@ def _check_choices(effect: Effect) -> None:
         raise StudyError(f"folds is {effect.folds}; it is 1 (none), or 2 to 20 with estimator = 'aipw'")
     if effect.folds > 20:
         raise StudyError(f"folds is {effect.folds}; 20 is the most")
+    if effect.folds > 1 and effect.estimand not in ("ATE", "ATT"):
+        raise StudyError(
+            f"folds is {effect.folds} and estimand {effect.estimand}: its weights are made of the estimated propensity, "
+            f"which standard errors of folds do not account for; leave folds out, or take ATE or ATT"
+        )
     if effect.folds > 1 and not effect.ground.person:
         raise StudyError("folds needs the column of person ids: person = ... under [data]")
     if effect.standardises and not effect.weighs and effect.estimand not in ("ATE", "ATT"):

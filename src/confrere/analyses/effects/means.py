@@ -280,9 +280,9 @@ def _few(f: Found) -> tuple[Caution, ...]:
     return () if f.events is None else few(np.minimum(f.events, f.people - f.events))
 
 
-def few(rarer: Array) -> tuple[Caution, ...]:
-    """The caution of few people (2,) in an arm with the rarer outcome."""
-    if rarer.min() >= FEW:
+def few(people: Array, what: str = "the rarer outcome") -> tuple[Caution, ...]:
+    """The caution of few people (arms,) in an arm with the rarer outcome; of times, with `what` is the event."""
+    if people.min() >= FEW:
         return ()
-    text = f"In an arm fewer than {FEW} people have the rarer outcome: estimates may be unstable, limits too narrow."
+    text = f"In an arm fewer than {FEW} people have {what}: estimates may be unstable, limits too narrow."
     return (Caution("few-events", text),)

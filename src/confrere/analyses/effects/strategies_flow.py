@@ -259,7 +259,7 @@ def _coefficients(of: CloneCensorWeight, f: Found) -> list[Record]:
 def _cautions(f: Found) -> tuple[Caution, ...]:
     """Few events in an arm, and arms that a few people carry."""
     events = f.counts.events.value.sum(axis=1)
-    said = few(events)
+    said = few(events, "the event")
     # people who are in an arm after the grace period, against what their weights are worth
     stay = f.started.n * np.array([1 - f.started.share, f.started.share])
     share = f.weights[:, 0] ** 2 / f.weights[:, 1] / stay

@@ -257,7 +257,7 @@ def _finding(effect: Effect, f: Found) -> Finding:
         **({} if f.curves is None or not f.curves.grid else {"grid": f.curves.grid}),
     }  # fmt: skip
     notes = (() if f.cox is None else f.cox.notes) + (() if f.curves is None else f.curves.notes)
-    said = few(f.events)
+    said = few(f.events, "the event")
     if f.propensity is not None:
         learned, histogram = f.propensity.learned, f.propensity.overlap
         tables |= {"balance": f.balance, "overlap": histogram.records(), "propensity": learned.coefficients}
@@ -267,7 +267,7 @@ def _finding(effect: Effect, f: Found) -> Finding:
     said += () if f.curves is None else f.curves.warnings
     return Finding(
         "effect", f.verdict.n, f.verdict.hospitals, tables, events=round(f.events.sum()), facts=facts,
-        arrays={} if f.cox is None else {k: f.cox.arrays[k] for k in ("estimate", "vcov", "robust_vcov")},
+        arrays={} if f.cox is None else {"estimate": f.cox.arrays["estimate"], "vcov": f.cox.arrays["robust_vcov"]},
         notes=notes, warnings=said, cite=_cited(effect),
     )  # fmt: skip
 

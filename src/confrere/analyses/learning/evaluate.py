@@ -10,17 +10,20 @@ Source: Collins et al., BMJ 2024;385:e078378 (TRIPOD+AI); Steyerberg, Clinical P
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from scipy import special
 
 from confrere.analyses.causes import cause_number
 from confrere.analyses.finding import Citation, Finding
 from confrere.analyses.follow_up import DIGITS
 from confrere.errors import FormulaError, StudyError
-from confrere.rounds import Flow, Ints, register
+from confrere.rounds import Bools, Flow, Ints, register
 from confrere.study.formulas import Model
 from confrere.study.ground import Ground, model_of
 from confrere.study.rows import nearest
@@ -42,10 +45,9 @@ class Evaluate:
     the one that is predicted. `risk` is a column with the predicted probability, above 0 and below 1; or the risk is
     that of a published model: `model` is its right side, as `age + C(stage)`, `coefficients` gives each term's,
     and `link` is `logit`, or `cox` with `baseline`, the survival at `times` of somebody whose linear predictor is 0.
-    With follow-up, `times` are the horizons: `risk` names a column, and `baseline` gives a number, for each; the last
-    horizon is the one of most tables. `thresholds` are risks at which people would be treated; `by` is a column of
-    whose levels everything is told as well; `bins` is how many groups of risk the
-    calibration curve has at most.
+    With follow-up, `times` is the horizon, one number: risks by several would tell few people apart. `thresholds` are
+    risks at which people would be treated; `by` is a column of whose levels everything is told as well; `bins` is how
+    many groups of risk the calibration curve has at most. A study has one evaluation of the same hospitals.
 
     Finding: tables `metrics` (`metric`, `estimate`, `std_error`, `conf_low`, `conf_high`, by `subgroup` and `level`),
     `calibration`, `roc`, `decision`, `confusion` (with thresholds), `attrition`; facts `recalibration_intercept` and
@@ -54,57 +56,64 @@ class Evaluate:
     """
 
     outcome: str
-    risk: str | tuple[str, ...] = ()
+    risk: str = ""
     model: str = ""
     coefficients: Mapping[str, float] = field(default_factory=dict)
     link: Literal["logit", "cox"] = "logit"
-    baseline: tuple[float, ...] = ()
-    times: tuple[float, ...] = ()
+    baseline: float | None = None
+    times: float | tuple[float, ...] | None = None
     cause: str = ""
     thresholds: tuple[float, ...] = ()
     by: str = ""
     bins: int = 10
     ground: Ground = Ground()
 
+    # two models, thresholds or horizons merge the cells of risk otherwise, and few people lie between
+    once = (
+        "a study has one evaluation of the people of a hospital: two scores, horizons or thresholds could differ by a "
+        "few people, whom the difference would tell. Make a study of each, or give each its own hospitals with group"
+    )
+
     def __hash__(self) -> int:
         return hash((self.outcome, self.risk, self.model, self.link, self.times, self.by, self.bins, self.ground))
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "risk", (self.risk,) if isinstance(self.risk, str) else tuple(self.risk))
-        for name in ("times", "baseline"):
-            object.__setattr__(self, name, tuple(float(v) for v in getattr(self, name)))
+        if isinstance(self.times, list | tuple):
+            if len(self.times) > 1:
+                raise StudyError(f"times are {list(self.times)}; give one horizon, and each its own analysis and study")
+            object.__setattr__(self, "times", self.times[0] if self.times else None)
         object.__setattr__(self, "thresholds", tuple(sorted(float(t) for t in self.thresholds)))
         if any(not 0 < t < 1 for t in self.thresholds):
             raise StudyError(f"thresholds are {list(self.thresholds)}; each must be a risk above 0 and below 1")
-        if any(not 0 < s < 1 for s in self.baseline):
-            raise StudyError(f"baseline is {list(self.baseline)}; it must be a survival above 0 and below 1 per time")
-        if any(not 0 < t < np.inf for t in self.times) or list(self.times) != sorted({*self.times}):
-            raise StudyError(f"times are {list(self.times)}; they must be positive and ascending")
+        if self.baseline is not None and not 0 < self.baseline < 1:
+            raise StudyError(f"baseline is {self.baseline}; it must be a survival above 0 and below 1")
+        if self.followed and not 0 < self.horizon < np.inf:
+            raise StudyError(f"times is {self.times}; it must be a positive number")
         if not 2 <= self.bins <= MOST_BINS:
             raise StudyError(f"bins is {self.bins}; it must be from 2 to {MOST_BINS}")
 
     def check(self) -> None:
         """The settings against each other, and against the levels that the study declares."""
-        if bool(self.risks) == bool(self.model):
+        if bool(self.risk) == bool(self.model):
             raise StudyError(
                 "give risk (a column with the predicted probability) or model and coefficients: one of both"
             )
         kind = self._kind()
-        if (kind == "surv") != bool(self.times):
+        if (kind == "surv") != self.followed:
             raise StudyError(
-                "times is missing: give the time by which the risk is predicted, such as times = [1826]"
-                if kind == "surv" else "times are of an outcome Surv(time, event); leave them out"
+                "times is missing: give the time by which the risk is predicted, such as times = 1826"
+                if kind == "surv" else "times is of an outcome Surv(time, event); leave it out"
             )  # fmt: skip
         if self.cause and not self.followed:
             raise StudyError("cause is of an outcome Surv(time, event); leave it out")
         if self.followed:
             self._check_followed()
-        elif self.link != "logit" or self.baseline:
+        elif self.link != "logit" or self.baseline is not None:
             raise StudyError("link = 'cox' and baseline need an outcome Surv(time, event); leave them out")
         if self.model:
             self._check_model()
-        elif len(self.terms.names) != len(self.times or (1,)) or not self.terms.intercept:
-            raise StudyError(f"risk is {list(self.risks)}; it must name one column of numbers for each of times")
+        elif len(self.terms.names) != 1 or not self.terms.intercept:
+            raise StudyError(f"risk is {self.risk!r}; it must name one column of numbers")
         read = set(model_of(f"{self.outcome} ~ 1", self.ground).columns)
         if both := sorted(read & {*self.terms.columns, *self.columns}):
             raise FormulaError(f"{both[0]!r} is the outcome: leave it out of the risk and of by")
@@ -131,8 +140,8 @@ class Evaluate:
             cause_number(f"{self.outcome} ~ 1", self.ground, self.cause)
         elif self.cause:
             raise StudyError(f"cause is {self.cause!r}, and the event has no causes that compete; leave it out")
-        if self.model and (self.link != "cox" or len(self.baseline) != len(self.times)):
-            raise StudyError("a model of follow-up has link = 'cox' and a baseline: give the survival at each of times")
+        if self.model and (self.link != "cox" or self.baseline is None):
+            raise StudyError("a model of follow-up has link = 'cox' and a baseline: give the survival at times")
 
     def _check_model(self) -> None:
         """A coefficient for every term, and none besides."""
@@ -148,11 +157,6 @@ class Evaluate:
     # public
 
     @property
-    def risks(self) -> tuple[str, ...]:
-        """The columns of risks, one for each horizon."""
-        return tuple(self.risk)
-
-    @property
     def columns(self) -> tuple[str, ...]:
         """The column of subgroups, if there is one."""
         return (self.by,) if self.by else ()
@@ -160,7 +164,13 @@ class Evaluate:
     @property
     def followed(self) -> bool:
         """Whether the outcome is the time to an event."""
-        return bool(self.times)
+        return self.times is not None
+
+    @property
+    def horizon(self) -> float:
+        """The time by which the risk is predicted, where people are followed."""
+        assert isinstance(self.times, int | float)
+        return float(self.times)
 
     @property
     def competes(self) -> bool:
@@ -169,13 +179,13 @@ class Evaluate:
 
     @property
     def terms(self) -> Model:
-        """The right side: terms of the model, or the columns of risks."""
-        return model_of(f"~ {self.model or ' + '.join(self.risks)}", self.ground)
+        """The right side: terms of the model, or the column of the risk."""
+        return model_of(f"~ {self.model or self.risk}", self.ground)
 
     @property
     def formula(self) -> str:
         """Outcome and terms in one formula."""
-        return f"{self.outcome} ~ {self.model or ' + '.join(self.risks)}"
+        return f"{self.outcome} ~ {self.model or self.risk}"
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -185,7 +195,7 @@ class Evaluate:
     @property
     def valued(self) -> Mapping[str, tuple[float, ...]]:
         """Values that columns without levels have: risks are probabilities, subgroups whole numbers."""
-        plain = {name: tuple(np.arange(1, 40) / 40) for name in self.risks if name in self.terms.columns}
+        plain = {name: tuple(np.arange(1, 40) / 40) for name in (self.risk,) if name in self.terms.columns}
         subgroups = {name: (0.0, 1.0, 2.0) for name in self.columns if not self.ground.schema.levels(name)}
         return plain | subgroups | ({} if self.followed or self._levels else self._marks())
 
@@ -207,6 +217,39 @@ class Evaluate:
         place = np.full(len(self.subgroups), len(self.subgroups))
         place[list(shown)] = shown
         return place[level]
+
+    # whom it tells of, held against other analyses of a study and other studies
+
+    @property
+    def selecting(self) -> tuple[str, ...]:
+        """The words for whose risk is at or above each threshold; the last again, for whom `selected` adds."""
+        return tuple(f"{self._words} >= {t!r}" for t in (*self.thresholds, *self.thresholds[-1:]))
+
+    @property
+    def _words(self) -> str:
+        """The words for the risk: its column, or its model with a digest of all that makes it."""
+        if not self.model:
+            return self.risk
+        made = [self.model, sorted((n, float(c)) for n, c in self.coefficients.items()), self.link, self.baseline]
+        return f"risk of {self.model} [{hashlib.sha256(json.dumps(made).encode()).hexdigest()[:16]}]"
+
+    def selected(self, frame: Any) -> Iterator[tuple[str, tuple[str, ...], Bools]]:
+        """Whom `selecting` selects (N,), and the columns by which; the last again, by none."""
+        from confrere.analyses.learning.evaluate_risk import risk_of
+
+        # without a risk nobody is at or above a threshold; columns that are no risks are refused by the evaluation
+        with np.errstate(invalid="ignore", divide="ignore"):
+            logit = special.logit(risk_of(self, self.terms.evaluate(frame).x))
+            above = [np.asarray(logit >= special.logit(t)) for t in self.thresholds]
+        columns = [self.terms.columns] * len(above) + [()]
+        yield from zip(self.selecting, columns, (*above, *above[-1:]), strict=bool(above))
+
+    @property
+    def dividing(self) -> tuple[str, ...]:
+        """Formulas with a comparison that divides people too: who is followed beyond the horizon."""
+        outcome = model_of(f"{self.outcome} ~ 1", self.ground).outcome
+        time = outcome.time if outcome else None
+        return (f"~ I({time.text} > {self.horizon!r})",) if self.followed and time else ()
 
     # sums only
 

@@ -113,7 +113,7 @@ class Risks:
         losses = np.array([np.bincount(row, power, minlength=self.of.rows) for power in _powers(data).T], dtype=float).T
         return Measured(
             people.cells("risks"),
-            people.cells("risks", data.risk[:, 0]),
+            people.cells("risks", data.risk),
             people.derived(losses, dims=("subgroups", "losses")),
         )
 
@@ -146,7 +146,7 @@ class Risks:
 
 def _powers(data: Predicted) -> Array:
     """Of each person the log loss, its square, the squared error and its square: (n, 4)."""
-    p, y = data.risk[:, 0], data.outcome
+    p, y = data.risk, data.outcome
     log, square = -np.log(np.where(y == 1, p, 1 - p)), (y - p) ** 2
     return np.stack([log, log**2, square, square**2], axis=1)
 
@@ -244,13 +244,11 @@ def evaluated(evaluate: Evaluate) -> Flow[Finding]:
     )  # fmt: skip
 
 
-def few(events: int) -> tuple[Caution, ...]:
-    """Fewer than 100 people with the rarer outcome: Vergouwe et al., J Clin Epidemiol 2005;58:475."""
-    if events >= 100:
+def few(people: int, what: str = "the rarer outcome") -> tuple[Caution, ...]:
+    """Fewer than 100 people with the rarer outcome, or an event: Vergouwe et al., J Clin Epidemiol 2005;58:475."""
+    if people >= 100:
         return ()
-    text = (
-        f"{events} people have the rarer outcome: with fewer than 100 a validation is imprecise, calibration above all."
-    )
+    text = f"{people} people have {what}: with fewer than 100 a validation is imprecise, calibration above all."
     return (Caution("few-to-validate", text),)
 
 

@@ -8,7 +8,7 @@ who is still followed at a horizon t weighs 1/G(t):
 - AUC(t) (cumulative cases, dynamic controls): Uno et al., JASA 2007;102:527; with competing causes the controls are all
   who have not had the event by t, also those with another cause: Blanche, Dartigues & Jacqmin-Gadda, Stat Med
   2013;32:5381. R `timeROC`, `riskRegression::Score`.
-- concordance truncated at the last horizon: Uno et al., Stat Med 2011;30:1105; with competing causes Wolbers et al.,
+- concordance truncated at the horizon: Uno et al., Stat Med 2011;30:1105; with competing causes Wolbers et al.,
   Biostatistics 2014;15:526. R `survival::concordance(timewt = "n/G2")`, `pec::cindex`.
 - Brier(t): Graf et al., Stat Med 1999;18:2529; Gerds & Schumacher, Biom J 2006;48:1029.
 
@@ -46,7 +46,7 @@ class Added(NamedTuple):
 class Leaving:
     """People by cell of risk (B, the lowest first) and of time (M): by the event, by another cause, censored.
 
-    The last cell of time is of those who are followed beyond the last horizon, as censored there. `right` (M,) are
+    The last cell of time is of those who are followed beyond the horizon, as censored there. `right` (M,) are
     the right edges; `exact` marks exact times.
     """
 
@@ -181,7 +181,7 @@ def auc_added(people: Leaving, time: float) -> tuple[float, Added] | None:
 
 
 def concordance(people: Leaving, *, weighted: bool) -> Estimated | None:
-    """Concordance up to the last horizon, Harrell's or, `weighted` against censoring, Uno's; None without pairs."""
+    """Concordance up to the horizon, Harrell's or, `weighted` against censoring, Uno's; None without pairs."""
     found = concordance_added(people, weighted=weighted)
     return None if found is None else Estimated(found[0], float(np.sqrt(_variance(people, found[1]))))
 

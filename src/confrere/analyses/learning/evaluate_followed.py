@@ -1,7 +1,7 @@
 """How good predicted risks of an event by a horizon are, over all hospitals at once, people being censored.
 
 First the hospitals agree on cells of risk, each with nobody or at least k people of each kind: with the event by the
-last horizon, with another cause, censored before it, followed beyond it. Of these cells bins are made, and in every bin
+horizon, with another cause, censored before it, followed beyond it. Of these cells bins are made, and in every bin
 events and censorings are counted by time, as for curves. All numbers are functions of that one table
 (`evaluate_censored`); subgroups are parts of it, so that no two tables differ by a few people. Sums of powers of the
 risk by bin and kind give the Brier score, for which risk and time are taken to be unrelated within a bin and kind.
@@ -82,12 +82,12 @@ class Exits(NamedTuple):
 
     times: Sum  # (kinds that leave * subgroups * bins, cells)
     people: Sum  # (kinds, subgroups * bins)
-    powers: Sum  # (kinds, subgroups * bins, 4 * horizons + 1): powers of risks; complementary log-log of the last
+    powers: Sum  # (kinds, subgroups * bins, 5): powers of the risk; its complementary log-log
 
 
 class Bins(NamedTuple):
     """What the flow knows of some people: their leaving by bin of risk; mean powers of their risks (3 kinds, B,
-    4 * horizons) by kind as in `Leaving`, and of those beyond the last horizon (B, 4 * horizons); mean scores (B,)."""
+    4) by kind as in `Leaving`, and of those beyond the horizon (B, 4); mean scores (B,)."""
 
     subgroup: str
     level: str
@@ -156,8 +156,7 @@ class FollowedRisks:
     def exits(self, people: People) -> Exits:
         """People by kind of leaving, subgroup, bin of risk and time; sums of powers of their risks."""
         risk = people.design.data.risk
-        powers = [risk[:, i] ** power for i in range(risk.shape[1]) for power in (1, 2, 3, 4)]
-        values = np.column_stack([*powers, np.log(-np.log1p(-risk[:, -1]))])
+        values = np.column_stack([risk, risk**2, risk**3, risk**4, np.log(-np.log1p(-risk))])
         sums = [people.cells(name) for name in self.kinds[:-1]]
         width = max(s.value.shape[1] for s in sums)
         rows = np.vstack([np.pad(s.value, ((0, 0), (0, width - s.value.shape[1]))) for s in sums])
@@ -165,23 +164,23 @@ class FollowedRisks:
         return Exits(replace(sums[0], value=rows, bounds=bounds), people.cells("kinds"), people.cells("kinds", values))
 
     def _kind(self, data: Predicted) -> Ints:
-        """How each person (n,) leaves by the last horizon: an index into `kinds`."""
+        """How each person (n,) leaves by the horizon: an index into `kinds`."""
         time = np.zeros(len(data.outcome)) if data.time is None else data.time
         censored = len(self.kinds) - 2
         kind = np.where(data.outcome == 1, 0, np.where(data.outcome == 2, 1, censored))
-        return np.where(time > self.of.times[-1], censored + 1, kind)
+        return np.where(time > self.of.horizon, censored + 1, kind)
 
     # public
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """How people leave; the last are followed beyond the last horizon."""
+        """How people leave; the last are followed beyond the horizon."""
         return ("event", *(("other",) if self.of.competes else ()), "censored", "beyond")
 
     @property
     def ground(self) -> Ground:
-        """The ground, on whose ladder of times the horizons are."""
-        return self.of.ground.marked(*self.of.times)
+        """The ground, on whose ladder of times the horizon is."""
+        return self.of.ground.marked(self.of.horizon)
 
     # sums only
 
@@ -197,7 +196,7 @@ class FollowedRisks:
         cuts = self._cuts(first, verdict, counted.people.value, np.array(edges))
         groups = self.of.rows * (len(cuts) + 1)
         most = max(6, first.budget // (4 * (len(self.kinds) - 1) * groups))
-        horizon = self.of.times[-1]
+        horizon = self.of.horizon
         times = tuple(e for e in ladder(self.ground, horizon, most) if e <= horizon * (1 + 1e-12))
         final = yield from support(self.table, tuple(cuts.tolist()), times, shown)
         got = yield from ask(self.exits)
@@ -208,7 +207,7 @@ class FollowedRisks:
         by_kind = people.sum(axis=1)
         if not by_kind[0]:
             raise ModelError(
-                f"nobody has the event by {self.of.times[-1]:g}: check {self.of.outcome!r}, or choose a later time"
+                f"nobody has the event by {self.of.horizon:g}: check {self.of.outcome!r}, or choose a later time"
             )
         if not self.of.columns:
             return (0,)
@@ -220,7 +219,7 @@ class FollowedRisks:
         grid = next((row for row in verdict.grids["risks"] if (row >= 0).all()), None)
         if grid is None or any((row < 0).any() for row in verdict.grids["risks"]):
             raise ModelError(
-                f"too few people are censored, or have another cause, by {self.of.times[-1]:g}: choose another time"
+                f"too few people are censored, or have another cause, by {self.of.horizon:g}: choose another time"
             )
         own = edges[starts_of(grid)[1:] - 1]
         many = len(self.kinds) * self.of.rows * CELLS
@@ -252,7 +251,7 @@ class FollowedRisks:
 
 
 def _beyond(counts: Array, maps: Ints, beyond: Array) -> tuple[Array, Ints]:
-    """Censorings, with who is followed beyond the last horizon in the open last cell of time."""
+    """Censorings, with who is followed beyond the horizon in the open last cell of time."""
     maps, wide = maps.copy(), np.pad(counts, ((0, 0), (0, 1)))
     maps[:, -1] = maps[:, -2] + 1
     wide[np.arange(len(wide)), maps[:, -1]] = beyond
@@ -286,27 +285,24 @@ def _of(column: str, level: str, cells: list[Cellwise], which: Ints, got: Exits,
 def evaluated(evaluate: Evaluate) -> Flow[Finding]:
     """One table; everything else is a function of it."""
     verdict, parts, cuts = yield from FollowedRisks(evaluate).flow()
-    whole = parts[0]
+    whole, t = parts[0], evaluate.horizon
     tables = {
         "metrics": [r for part in parts for r in metrics(evaluate, part)],
         "subgroups": [_said(p) | _sizes(p) for p in parts],
-        "calibration": [r for part in parts for t in evaluate.times for r in calibration(evaluate, part, cuts, t)],
-        "roc": [r for part in parts for t in evaluate.times for r in roc(part, cuts, t)],
-        "decision": [r for part in parts for t in evaluate.times for r in decision(part, cuts, t)],
-        "confusion": [
-            r for part in parts for t in evaluate.times for threshold in evaluate.thresholds
-            for r in confusion(part, cuts, t, threshold)
-        ],
+        "calibration": [r for part in parts for r in calibration(part, cuts, t, evaluate.bins)],
+        "roc": [r for part in parts for r in roc(part, cuts, t)],
+        "decision": [r for part in parts for r in decision(part, cuts, t)],
+        "confusion": [r for part in parts for at in evaluate.thresholds for r in confusion(part, cuts, t, at)],
         "attrition": attrition(verdict),
     }  # fmt: skip
     n, events = round(float(whole.counts.sum())), _sizes(whole)["events"]
-    nobody = f"Nobody is followed beyond {evaluate.times[-1]:g}: choose an earlier time."
+    nobody = f"Nobody is followed beyond {t:g}: choose an earlier time."
     gone = () if whole.leaving.censored[:, -1].any() else (nobody,)
     gray = (BLANCHE, WOLBERS) if evaluate.competes else (UNO, BLANCHE)
     return Finding(
         "evaluate", n, verdict.hospitals, {name: rows for name, rows in tables.items() if rows}, events,
-        {"horizon": evaluate.times[-1], "bins_of_risk": len(cuts) + 1},
-        notes=(grid_note(evaluate.ground), *gone), warnings=few(events), cite=(TRIPOD, *gray, GRAF, VICKERS),
+        {"horizon": t, "bins_of_risk": len(cuts) + 1},
+        notes=(grid_note(evaluate.ground), *gone), warnings=few(events, "the event"), cite=(TRIPOD, *gray, GRAF, VICKERS),
     )  # fmt: skip
 
 
@@ -331,34 +327,24 @@ def observed(part: Bins, time: float, bins: Any = slice(None)) -> Estimate:
 
 
 def metrics(evaluate: Evaluate, part: Bins) -> list[Record]:
-    """How good the risks of a part are: at each horizon, and by the last one."""
-    rows: list[Record] = []
-    scores = []
-    for i, t in enumerate(evaluate.times):
-        found = [told_of("AUC", auc_at(part.leaving, t))]
-        seen, score = observed(part, t), brier(part.leaving, _powers(part, i), t)
-        scores.append(score.estimate)
-        found.append(told_of("Brier score", score))
-        if 0 < seen.estimate < 1:
-            found.append([told("scaled Brier score", 1 - score.estimate / (seen.estimate * (1 - seen.estimate)))])
-        expected = _mean_risk(part, i)
-        found.append([
-            told("observed risk", seen.estimate, *_finite(seen.std_error, seen.low, seen.high)),
-            told("mean predicted risk", expected),
-        ])  # fmt: skip
-        if seen.estimate > 0 and np.isfinite(seen.std_error):
-            found.append([ratio("observed/expected", seen.estimate / expected, seen.std_error / seen.estimate)])
-        rows += [_said(part) | {"time": t} | r for records in found for r in records]
-    last: list[Record] = []
+    """How good the risks of a part are."""
+    t, people = evaluate.horizon, part.leaving
+    seen, score, expected = observed(part, t), brier(people, _powers(part), t), _mean_risk(part)
+    rows = [*told_of("AUC", auc_at(people, t)), *told_of("Brier score", score)]
+    if 0 < seen.estimate < 1:
+        rows.append(told("scaled Brier score", 1 - score.estimate / (seen.estimate * (1 - seen.estimate))))
+    rows += [
+        told("observed risk", seen.estimate, *_finite(seen.std_error, seen.low, seen.high)),
+        told("mean predicted risk", expected),
+    ]  # fmt: skip
+    if seen.estimate > 0 and np.isfinite(seen.std_error):
+        rows.append(ratio("observed/expected", seen.estimate / expected, seen.std_error / seen.estimate))
     if not evaluate.competes:
-        last += told_of("Harrell's concordance", concordance(part.leaving, weighted=False))
+        rows += told_of("Harrell's concordance", concordance(people, weighted=False))
     name = "Wolbers's concordance" if evaluate.competes else "Uno's concordance"
-    last += told_of(name, concordance(part.leaving, weighted=True))
-    last += told_of("calibration slope", slope(part.leaving, part.scores))
-    if len(scores) > 1:
-        times, mids = np.array(evaluate.times), (np.array(scores)[1:] + np.array(scores)[:-1]) / 2
-        last.append(told("integrated Brier score", float(np.diff(times) @ mids / (times[-1] - times[0]))))
-    return rows + [_said(part) | {"time": evaluate.times[-1]} | r for r in last]
+    rows += told_of(name, concordance(people, weighted=True))
+    rows += told_of("calibration slope", slope(people, part.scores))
+    return [_said(part) | {"time": t} | r for r in rows]
 
 
 def told_of(metric: str, found: Estimated | None) -> list[Record]:
@@ -370,34 +356,33 @@ def _finite(*values: float) -> tuple[float | None, ...]:
     return tuple(float(v) if np.isfinite(v) else None for v in values)
 
 
-def _powers(part: Bins, i: int) -> Powers:
-    """Powers of the risks at a horizon, by cell of time."""
+def _powers(part: Bins) -> Powers:
+    """Powers of the risks, by cell of time."""
     people = part.leaving
-    event, other, censored = part.powers[:, :, 4 * i : 4 * i + 4]
+    event, other, censored = part.powers
     late = people.censored.copy()
     late[:, :-1] = 0.0
     before = people.censored - late
-    beyond = part.beyond[:, 4 * i : 4 * i + 4]
-    return Powers(people.event.T @ event, people.other.T @ other, before.T @ censored + late.T @ beyond)
+    return Powers(people.event.T @ event, people.other.T @ other, before.T @ censored + late.T @ part.beyond)
 
 
-def _risks(part: Bins, i: int) -> Array:
-    """Sums of the risks at a horizon, by bin (B,)."""
+def _risks(part: Bins) -> Array:
+    """Sums of the risks, by bin (B,)."""
     people = part.leaving
     n = [people.event.sum(axis=1), people.other.sum(axis=1), people.censored[:, :-1].sum(axis=1)]
-    return np.asarray(sum(m * p for m, p in zip(n, part.powers[:, :, 4 * i], strict=True))
-                      + people.censored[:, -1] * part.beyond[:, 4 * i])  # fmt: skip
+    return np.asarray(sum(m * p for m, p in zip(n, part.powers[:, :, 0], strict=True))
+                      + people.censored[:, -1] * part.beyond[:, 0])  # fmt: skip
 
 
-def _mean_risk(part: Bins, i: int) -> float:
-    return float(_risks(part, i).sum() / part.counts.sum())
+def _mean_risk(part: Bins) -> float:
+    return float(_risks(part).sum() / part.counts.sum())
 
 
-def calibration(evaluate: Evaluate, part: Bins, cuts: Array, time: float) -> list[Record]:
-    """Runs of bins with about as many people: the mean risk by a horizon, and the observed one with its limits."""
-    starts = even(part.counts, evaluate.bins)
+def calibration(part: Bins, cuts: Array, time: float, most: int) -> list[Record]:
+    """Runs of bins with about as many people: the mean risk by the horizon, and the observed one with its limits."""
+    starts = even(part.counts, most)
     ends, edges = [*starts[1:].tolist(), len(part.counts)], special.expit(cuts)
-    risks, records = _risks(part, evaluate.times.index(time)), []
+    risks, records = _risks(part), list[Record]()
     for g, (low, high) in enumerate(zip(starts.tolist(), ends, strict=True)):
         n = float(part.counts[low:high].sum())
         if n:

@@ -30,8 +30,8 @@ MOST = round((HIGH - LOW) / STEPS[0]) + 2  # cells of the finest ladder, thresho
 
 
 class Predicted(NamedTuple):
-    """Of each person (n,): risks at each horizon (n, T), the outcome (0 or 1; with follow-up the kind of event: 0
-    none, 1 the one that is predicted, 2 another cause), the time or None, the level of the subgroups."""
+    """Of each person (n,): the risk, the outcome (0 or 1; with follow-up the kind of event: 0 none, 1 the one that is
+    predicted, 2 another cause), the time or None, the level of the subgroups."""
 
     risk: Array
     outcome: Ints
@@ -41,7 +41,7 @@ class Predicted(NamedTuple):
     @property
     def logit(self) -> Array:
         """The risk that people are ranked by, on the logit scale (n,)."""
-        return np.asarray(special.logit(self.risk[:, -1]))
+        return np.asarray(special.logit(self.risk))
 
 
 def predicted(evaluate: Evaluate, people: People) -> Design:
@@ -54,30 +54,33 @@ def predicted(evaluate: Evaluate, people: People) -> Design:
     level = _codes(evaluate, people, evaluate.columns[0])[made.rows] if evaluate.by else zero
     outcome = _outcome(evaluate, rows.value if rows.time is None else rows.event)
     data = Predicted(risk, outcome, rows.time, level)
-    names = tuple(f"risk by {t:g}" for t in evaluate.times) or ("risk",)
-    x = np.column_stack([rows.x, risk]) if evaluate.model else risk
-    named = (*made.names, *names) if evaluate.model else names
+    x = np.column_stack([rows.x, risk]) if evaluate.model else risk[:, None]
+    named = (*made.names, "risk") if evaluate.model else ("risk",)
     columns = tuple(sorted({*made.columns, *evaluate.columns}))
     return replace(made, x=x, names=named, flags={"outcome": outcome == 1}, data=data, columns=columns)
 
 
 def _risk(evaluate: Evaluate, made: Design) -> Array:
-    """Predicted risks (n, T), within [LEAST, 1 - LEAST]. DataError where a column holds something else."""
+    """The predicted risk (n,). DataError where the column holds something else."""
     x: Array = made.data.x
+    if evaluate.risk and (bad := int(((x < 0) | (x > 1)).sum())):
+        raise DataError(
+            f"risk = {evaluate.risk!r}: {bad} of {made.n} people have a risk outside 0 to 1; it must be a probability. "
+            f"Correct the column, or give the model with its coefficients"
+        )
+    return risk_of(evaluate, x)
+
+
+def risk_of(evaluate: Evaluate, x: Array) -> Array:
+    """The predicted risk (n,) of people with terms x (n, p), or of the column x (n, 1), within [LEAST, 1 - LEAST]."""
     if not evaluate.model:
-        if bad := int(((x < 0) | (x > 1)).any(axis=1).sum()):
-            raise DataError(
-                f"risk = {list(evaluate.risks)}: {bad} of {made.n} people have a risk outside 0 to 1; it must be a "
-                f"probability. Correct the column, or give the model with its coefficients"
-            )
-        return np.asarray(np.clip(x, LEAST, 1 - LEAST))
+        return np.asarray(np.clip(x[:, 0], LEAST, 1 - LEAST))
     given = evaluate.coefficients
     eta = x @ np.array([given[name] for name in evaluate.terms.names], dtype=float) + given.get("Intercept", 0.0)
-    if evaluate.link == "logit":
-        return np.asarray(np.clip(special.expit(eta), LEAST, 1 - LEAST)[:, None])
-    hazard = -np.log(np.array(evaluate.baseline))
-    risk: Array = np.clip(-np.expm1(-np.exp(np.clip(eta, -50, 50))[:, None] * hazard), LEAST, 1 - LEAST)
-    return risk
+    if evaluate.baseline is None:
+        return np.asarray(np.clip(special.expit(eta), LEAST, 1 - LEAST))
+    hazard = -np.log(evaluate.baseline)
+    return np.asarray(np.clip(-np.expm1(-np.exp(np.clip(eta, -50, 50)) * hazard), LEAST, 1 - LEAST))
 
 
 def _outcome(evaluate: Evaluate, values: Any) -> Ints:

@@ -16,11 +16,16 @@ from attacks.people import patients
 from attacks.view import View
 from confrere.hospital.gate import Policy
 
-each = pytest.mark.parametrize(
-    "case",
-    [pytest.param(c, marks=[pytest.mark.slow] if "mark imputed" in c.note else [], id=c.label) for c in CASES],
-)
-both = pytest.mark.parametrize("world", WORLDS)
+worlds = pytest.mark.parametrize(  # where values lie moves no weight of a sum: the second world of variants is slow
+    ("case", "world"),
+    [
+        pytest.param(
+            c, world, id=f"{c.label}, {world}",
+            marks=[pytest.mark.slow] if "mark imputed" in c.note or (c.note and world != WORLDS[0]) else [],
+        )
+        for c in CASES for world in WORLDS
+    ],
+)  # fmt: skip
 
 # Studies in which more than the law allows are identified today: (case, world) -> what was found.
 RANGES, HEAVY = WORLDS
@@ -97,8 +102,7 @@ def test_every_registered_analysis_is_attacked():
     assert not missing, f"{sorted(missing)} have no attack case: add one to tests/attacks/cases.py"
 
 
-@each
-@both
+@worlds
 def test_no_number_or_difference_rests_on_a_few(case: Case, world: str, say: Say):
     """(a) The attacker subtracts any released sum from any other, and may know who is in which cell."""
     view = view_of(case, world)

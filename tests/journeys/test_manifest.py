@@ -161,13 +161,13 @@ RESPONDING: Settings = [
 EVALUATING: Settings = [
     {"method": "evaluate", "outcome": "recur", "model": "age + nodes", "thresholds": [0.4, 0.5], "by": "size",
      "coefficients": {"Intercept": -1.0, "age": 0.01, "nodes": 0.1}},
-    {"method": "evaluate", "outcome": "Surv(rtime, recur)", "model": "nodes", "link": "cox", "times": [1461, 2555],
-     "coefficients": {"nodes": 0.08}, "baseline": [0.7, 0.6], "by": "treated"},
-    {"method": "evaluate", "outcome": "Surv(rtime, fate)", "model": "nodes", "link": "cox", "times": [1826],
-     "coefficients": {"nodes": 0.08}, "baseline": [0.7], "cause": "relapse"},
+    {"method": "evaluate", "outcome": "Surv(rtime, recur)", "model": "nodes", "link": "cox", "times": 2555,
+     "coefficients": {"nodes": 0.08}, "baseline": 0.6, "by": "treated"},
+    {"method": "evaluate", "outcome": "Surv(rtime, fate)", "model": "nodes", "link": "cox", "times": 1826,
+     "coefficients": {"nodes": 0.08}, "baseline": 0.7, "cause": "relapse"},
 ]  # fmt: skip
 METHODS: dict[str, Settings] = {
-    "evaluating": EVALUATING,
+    **{f"evaluating {i}": [one] for i, one in enumerate(EVALUATING)},  # a study has one
     "recruiting": RECRUITING, "later": LATER,
     "effects": EFFECTS, "costs": COSTS, "interactions": INTERACTING, "responders": RESPONDING, "described": DESCRIBED,
     "survival": SURVIVAL, "causes": CAUSES, "outcomes": OUTCOMES, "tables": TABLES, "cohorts": COHORTS,

@@ -7,11 +7,19 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+from scipy import special
 
 from confrere.analyses.learning.evaluate import Evaluate
 from confrere.analyses.learning.evaluate_censored import Leaving, Powers, auc_added, brier_added, concordance_added
+from confrere.data.table import Table
 from confrere.errors import DataError, FormulaError, ModelError, StudyError
+from confrere.hospital.gate import Violation, judge_clear
+from confrere.rounds import clear, drive
+from confrere.study import build
+from confrere.study.cuts import apart
+from confrere.study.file import parse
 from confrere.testing import SCHEMA, Ground
 from confrere.testing.people import patients
 from federate import GATE, LOOSE, fit
@@ -94,7 +102,7 @@ def test_everybody_is_the_sum_of_subgroups_and_rare_levels_are_not_told() -> Non
     assert 900 - sum(n for level, n in sizes.items() if level) >= 11
 
 
-COX = {"model": "x1", "link": "cox", "coefficients": {"x1": 0.3}, "times": (365.0,), "baseline": (0.8,)}
+COX = {"model": "x1", "link": "cox", "coefficients": {"x1": 0.3}, "times": 365.0, "baseline": 0.8}
 
 
 @pytest.mark.parametrize(
@@ -104,17 +112,20 @@ COX = {"model": "x1", "link": "cox", "coefficients": {"x1": 0.3}, "times": (365.
         ({"risk": "x1", "model": "x1"}, StudyError, "give risk"),
         ({"model": "x1", "coefficients": {"x1": 1.0}}, StudyError, "'Intercept' is missing"),
         ({"model": "x1", "coefficients": {"Intercept": 0, "x": 1.0}}, StudyError, "'x' is no term"),
-        ({"risk": "x1", "times": (1.0,)}, StudyError, "leave them out"),
+        ({"risk": "x1", "times": 1.0}, StudyError, "leave it out"),
         ({"risk": "x1", "cause": "death"}, StudyError, "cause"),
         ({"risk": "x1", "thresholds": (1.5,)}, StudyError, "above 0 and below 1"),
         ({"risk": "x1", "bins": 1}, StudyError, "bins"),
         ({"risk": "ill"}, FormulaError, "is the outcome"),
         ({"outcome": "fate", "risk": "x1"}, FormulaError, "has 3 levels"),
         ({"outcome": "Surv(time, event)", "risk": "x1"}, StudyError, "times is missing"),
-        ({"outcome": "Surv(entry, time, event)", "risk": "x1", "times": (9.0,)}, FormulaError, "entry"),
-        ({"outcome": "Surv(time, fate)", "risk": "x1", "times": (9.0,)}, StudyError, "no cause is named"),
-        ({"outcome": "Surv(time, event)", **COX, "baseline": (0.8, 0.7)}, StudyError, "baseline"),
-        ({"outcome": "Surv(time, event)", **COX, "baseline": (1.8,)}, StudyError, "above 0 and below 1"),
+        ({"outcome": "Surv(entry, time, event)", "risk": "x1", "times": 9.0}, FormulaError, "entry"),
+        ({"outcome": "Surv(time, fate)", "risk": "x1", "times": 9.0}, StudyError, "no cause is named"),
+        ({"outcome": "Surv(time, event)", **COX, "baseline": None}, StudyError, "a baseline"),
+        ({"outcome": "Surv(time, event)", **COX, "baseline": 1.8}, StudyError, "above 0 and below 1"),
+        ({"outcome": "Surv(time, event)", "risk": "x1", "times": (365.0, 730.0)}, StudyError, "give one horizon"),
+        ({"outcome": "Surv(time, event)", "risk": "x1", "times": -1.0}, StudyError, "positive"),
+        ({"risk": "x1 + x2"}, StudyError, "name one column"),
     ],
 )
 def test_settings_that_cannot_be(settings: dict[str, Any], error: type[Exception], says: str) -> None:
@@ -132,3 +143,73 @@ def test_everybody_with_one_outcome_is_named() -> None:
     frame = patients(300, 1).assign(ill=1.0, risk=0.5)
     with pytest.raises(ModelError, match="everybody has the outcome"):
         fit(Evaluate("ill", "risk", ground=GROUND), [frame[i::3] for i in range(3)], LOOSE)
+
+
+# Beside other analyses ----------------------------------------------------------------------------------------
+
+HEAD = '[study]\nid = "s"\npurpose = "care"\n[data]\ntable = "t"\n'
+SCORE = 'method = "evaluate"\noutcome = "ill"\nrisk = "risk"\nthresholds = [{}]\n'
+
+
+def together(*analyses: str) -> list[Any]:
+    """The analyses of one study."""
+    parts = (f'[[analysis]]\nname = "a{i}"\n{text}' for i, text in enumerate(analyses))
+    return build.analyses(parse(HEAD + "".join(parts)))
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.502])
+def test_a_study_has_one_evaluation_of_the_same_people(threshold: float) -> None:
+    with pytest.raises(StudyError, match="a0 and a1: a study has one evaluation"):
+        together(SCORE.format(0.5), SCORE.format(threshold))
+    with pytest.raises(StudyError, match="one evaluation"):
+        together(SCORE.format(0.5), SCORE.format(0.5) + 'group = ["a", "b", "c"]\n')
+    elsewhere = [SCORE.format(0.5) + f"group = {list(g)}\n".replace("'", '"') for g in ("abc", "def")]
+    assert len(together(*elsewhere)) == 2
+
+
+def scores() -> pd.DataFrame:
+    """People of whom two have a risk from 0.5 to 0.502, and two leave between the days 700 and 701."""
+    risk = np.array([*np.linspace(0.1, 0.49, 400), 0.5005, 0.501, *np.linspace(0.51, 0.9, 400)])
+    time = np.roll([*np.linspace(10, 690, 400), 700.4, 700.6, *np.linspace(710, 1500, 400)], 200)
+    ill = np.tile([0.0, 1.0], 401)
+    return pd.DataFrame({"risk": risk, "x": special.logit(risk), "ill": ill, "time": np.ceil(time * 10) / 10})
+
+
+def settle(analyses: list[Any]) -> None:
+    """Hold the cuts of some analyses against each other at three hospitals."""
+    tables = [Table(scores()[i::3], 300, {}, {}, "drawn") for i in range(3)]
+    drive(apart(analyses), clear(tables, lambda designs: judge_clear(designs, GATE)))
+
+
+MODEL = 'method = "evaluate"\noutcome = "ill"\nmodel = "x"\nthresholds = [0.5]\n'
+MODEL += "coefficients = {Intercept = 0, x = 1}\n"
+FOLLOWED = 'method = "evaluate"\noutcome = "Surv(time, ill)"\nrisk = "risk"\ntimes = 700\n'
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "near", "same"),
+    [
+        (SCORE.format(0.5), "risk >= 0.502", "risk >= 0.5"),
+        (MODEL, "risk >= 0.502", "risk >= 0.5"),
+        (FOLLOWED, "time > 701", "time > 700"),
+    ],
+)
+def test_comparisons_of_other_analyses_tell_nobody_apart(evaluation: str, near: str, same: str) -> None:
+    line = 'method = "linear"\nformula = "ill ~ I({})"\n'
+    settle(together(evaluation, line.format(same)))
+    with pytest.raises(Violation, match="comparisons or criteria of several analyses"):
+        settle(together(evaluation, line.format(near)))
+
+
+def test_a_hospital_holds_thresholds_against_other_studies() -> None:
+    """The words name the columns and all that makes the risk; who has no risk is not among them."""
+    one = Evaluate("ill", model="x", coefficients={"Intercept": 0.0, "x": 1.0}, thresholds=(0.5, 0.2))
+    other = replace(one, coefficients={"Intercept": 0.0, "x": 1.001})
+    assert "risk of x [" in one.selecting[0]
+    assert not {*one.selecting} & {*other.selecting}
+    assert replace(one, coefficients={"x": 1, "Intercept": 0}).selecting == one.selecting
+    frame = scores().assign(x=lambda f: f["x"].where(f.index >= 3))
+    people = [int(who.sum()) for _, _, who in one.selected(frame)]
+    risk = scores()["risk"][3:]
+    assert people == [(risk >= t - 1e-12).sum() for t in (0.2, 0.5, 0.5)]
+    assert not [*replace(one, thresholds=()).selected(frame)]

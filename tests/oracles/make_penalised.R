@@ -10,6 +10,7 @@
 # cox_efron: no package has it; the lasso by coordinate descent on coxph's score and information, stratified by hospital,
 # until the score is at its bound to 1e-10.
 # debiased: b + Theta U(b) from glmnet's b, the rows of Theta by glmnet of each term on the others.
+# least_squares: lm, which the linear model debiased by the inverse is.
 suppressMessages({library(glmnet); library(survival); library(jsonlite)})
 glmnet.control(fdev = 0, devmax = 1, mxitnr = 5000, epsnr = 1e-14)
 
@@ -100,14 +101,18 @@ debiased <- function(y, family, how) {
   eta <- as.numeric(cbind(1, x) %*% b)
   mu <- if (family == "gaussian") eta else plogis(eta)
   weights <- if (family == "gaussian") rep(1, n) else mu * (1 - mu)
-  dispersion <- if (family == "gaussian") sum((y - mu)^2) / (n - fit$df - 1) else 1
   got <- theta_of(weights, how)
   estimate <- b[-1] + as.numeric(got$theta %*% (t(x) %*% (y - mu))) / n
+  left <- y - as.numeric(x %*% estimate)
+  dispersion <- if (family == "gaussian") sum((left - mean(left))^2) / (n - ncol(x) - 1) else 1
   variance <- diag(got$theta %*% got$information %*% t(got$theta)) / n * dispersion
   list(family = family, how = how, penalty = 0.02, estimate = estimate, std_error = sqrt(variance))
 }
 made$debiased <- list(debiased(y0, "gaussian", "nodewise"), debiased(y0, "gaussian", "inverse"),
                       debiased(d$recur, "binomial", "nodewise"), debiased(d$recur, "binomial", "inverse"))
+
+told <- summary(lm(y0 ~ x))$coefficients[-1, ]
+made$least_squares <- list(estimate = as.numeric(told[, 1]), std_error = as.numeric(told[, 2]))
 
 made$terms <- terms
 made$software <- list(R = R.version.string, glmnet = as.character(packageVersion("glmnet")),

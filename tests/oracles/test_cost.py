@@ -148,7 +148,7 @@ def test_acceptability_is_the_share_of_draws_with_a_positive_net_benefit() -> No
 
 def test_the_budget_is_people_times_what_each_costs_more() -> None:
     rows = decision.budget(1000.0, 100.0, [50, 80])
-    assert [r["estimate"] for r in rows] == [50_000, 80_000]
+    assert [(r["entering"], r["estimate"]) for r in rows] == [(1, 50_000), (2, 80_000)]
     assert rows[1]["conf_high"] == pytest.approx(80 * (1000 + 1.959963984540054 * 100))
 
 

@@ -14,6 +14,7 @@ from by_hand import PANEL
 from confrere.analyses.effects.difference_in_differences import DifferenceInDifferences
 from confrere.analyses.finding import Finding
 from confrere.errors import DataError, FormulaError, ModelError, StudyError
+from confrere.hospital.gate import Violation
 from confrere.testing import LOOSE, fit
 
 ORACLE = json.loads((Path(__file__).parent / "panel.json").read_text())
@@ -119,3 +120,35 @@ def test_what_cannot_be_compared_is_said() -> None:
         found([frame.assign(began=2.0)])
     with pytest.raises(DataError, match="began"):
         found([frame.drop(columns="began")])
+
+
+def crossed(both: int) -> list[pd.DataFrame]:
+    """Three groups with two confounders of 0 and 1, of which so many of the never treated have both."""
+    rng, at = np.random.default_rng(1), np.arange(900)
+    began = np.array([np.nan, 2.0, 3.0])[at % 3]
+    a, b = (at % 7 == 0).astype(float), (at % 5 == 0).astype(float)
+    untreated = np.flatnonzero((a > 0) & np.isnan(began))
+    b[untreated] = np.arange(untreated.size) < both
+    frame = pd.DataFrame({"began": began, "a": a, "b": b} | {f"y{t}": rng.normal(t, 1, 900) for t in (1, 2, 3)})
+    return [frame[j::4] for j in range(4)]
+
+
+@pytest.mark.parametrize("estimator", ["gformula", "aipw"])
+@pytest.mark.parametrize("controls", ["never treated", "not yet treated"])
+def test_products_of_terms_among_controls_rest_on_nobody_or_enough(estimator: Any, controls: Any) -> None:
+    """Many have both confounders, but one of the controls: the product of the two among controls would be his."""
+    study = DifferenceInDifferences(("y1", "y2", "y3"), (1.0, 2.0, 3.0), "began", "a + b", controls, estimator)
+    with pytest.raises(Violation, match="'a' and 'b' meet in fewer than 5"):
+        fit(study, crossed(1))
+    assert fit(study, crossed(0)).n == fit(study, crossed(20)).n == 900
+
+
+def test_periods_of_eight_digits_stay_apart() -> None:
+    """Days as 20190101 have words and records of their own."""
+    days = (20190101.0, 20190110.0, 20190201.0)
+    frames = [part.assign(began=part["began"].map({2.0: days[1], 3.0: days[2]})) for part in crossed(20)]
+    study = DifferenceInDifferences(("y1", "y2", "y3"), days, "began")
+    assert len(set(study.selecting)) == 3
+    got = fit(study, frames)
+    assert [r["group"] for r in got.tables["by_group"]] == list(days[1:])
+    assert [r["time"] for r in got.tables["by_period"]] == list(days[1:])

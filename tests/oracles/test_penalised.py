@@ -123,6 +123,20 @@ def test_debiased_estimates_are_those_of_glmnets_regressions(want: dict[str, Any
     np.testing.assert_allclose(column(found, "debiased", "std_error"), want["std_error"], rtol=1e-6)
 
 
+@pytest.mark.parametrize("penalty", [0.2, 0.02])
+def test_a_linear_model_debiased_by_the_inverse_is_least_squares(penalty: float) -> None:
+    """Estimates and standard errors are those of R's lm, whatever the penalty was."""
+    found = fit(Penalised(f"y0 ~ {TERMS}", penalty=(penalty,), debias="inverse"), dealt(), LOOSE)
+    for name in ("estimate", "std_error"):
+        np.testing.assert_allclose(column(found, "debiased", name), R["least_squares"][name], rtol=1e-8, err_msg=name)
+
+
+def test_a_single_term_is_debiased_by_its_own_information() -> None:
+    frames = dealt()
+    both = [fit(Penalised("y0 ~ age", penalty=(0.02,), debias=how), frames, LOOSE) for how in ("nodewise", "inverse")]
+    assert both[0].tables["debiased"] == both[1].tables["debiased"]
+
+
 def test_a_case_by_hand() -> None:
     case: dict[str, Any] = PENALISED
     frame = pd.DataFrame(case["data"], dtype=float)

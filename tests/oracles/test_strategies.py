@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,47 @@ def test_two_grace_periods_of_one_study_tell_nobody_apart(grace: float, same: bo
         drive(apart([one, replace(one, grace=grace)]), verdicts)
 
 
+def judged(frame: pd.DataFrame, *studies: CloneCensorWeight) -> None:
+    """What the gates of three hospitals say of these analyses of one study: Violation, or nothing."""
+    tables = [Table(frame[i::3], len(frame) // 3, {}, {}, "drawn") for i in range(3)]
+    drive(apart(studies), clear(tables, lambda d: judge_clear(d, GATE)))
+
+
+def test_two_horizons_of_one_study_tell_nobody_apart() -> None:
+    """Events until 730 and until 731 would differ by those of one day; until 730 and 1,000 many tell them apart."""
+    one = CloneCensorWeight(SURV, "start", 180.0, "x", (730.0,))
+    frame = drawn(900, 1, -0.5)
+    last = frame["time"].between(730, 731, inclusive="right")
+    assert 0 < last.sum() < GATE.k
+    judged(frame, one, replace(one, times=(1000.0,)))
+    with pytest.raises(Violation, match="comparisons or criteria of several analyses"):
+        judged(frame, one, replace(one, times=(731.0,)))
+    # of many who leave on that day few have the event
+    lost = np.isin(np.arange(900), np.flatnonzero((frame["time"] > 1000) & frame["start"].isna())[: 3 * GATE.k])
+    many = frame.assign(time=np.where(lost, 730.5, np.where(last, 740.0, frame["time"])))
+    judged(many.assign(event=np.where(lost, 1.0, many["event"])), one, replace(one, times=(731.0,)))
+    many["event"] = np.where(lost, np.cumsum(lost) <= 3, many["event"])
+    with pytest.raises(Violation, match="comparisons or criteria of several analyses"):
+        judged(many, one, replace(one, times=(731.0,)))
+
+
+def test_who_starts_is_who_starts_while_followed() -> None:
+    """As in the design, and so are those who are followed beyond the end of either period."""
+    study = CloneCensorWeight(SURV, "start", 180.0, "x", (720.0,))
+    frame = drawn(900, 1, -0.5)
+    frame["start"] = np.where(frame.index % 7 == 0, frame["time"] + 1, frame["start"])  # a start after the end is none
+    frame["event"] = np.where(frame.index % 2 == 0, 0.0, frame["event"])
+    sets = [who for _, _, who in study.selected(frame)]
+    assert len(sets) == len(study.selecting)
+    assert all((later <= one).all() for one, later in pairwise(sets))
+    pattern = np.sum(sets, axis=0)
+    early = (frame["start"] <= 180) & (frame["start"] <= frame["time"])
+    assert ((frame["start"] <= 180) & ~early).any()
+    for known in (early, frame["time"] > 180, frame["time"] > 720, (frame["event"] > 0) & (frame["time"] <= 720)):
+        assert all(known[pattern == p].nunique() <= 1 for p in range(10))
+    assert len(set(pattern)) == 10
+
+
 @pytest.mark.parametrize(
     ("settings", "kind", "words"),
     [
@@ -161,6 +203,8 @@ def test_wrong_settings_are_named(settings: dict[str, Any], kind: type[Exception
 def test_what_cannot_be_compared_is_said() -> None:
     frame = drawn(300, 1, 0.0)
     usual = {"grace": 180.0, "times": (720.0,)}
+    said = found(frame.assign(event=np.where(np.cumsum(frame["event"]) <= 24, frame["event"], 0.0)), **usual).warnings
+    assert any(c.code == "few-events" and "people have the event" in c.text for c in said)
     with pytest.raises(ModelError, match="nobody starts"):
         found(frame.assign(start=np.nan), **usual)
     with pytest.raises(ModelError, match="nobody has the event"):

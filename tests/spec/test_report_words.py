@@ -432,6 +432,12 @@ def test_notes_and_facts_are_said_in_the_language_of_the_page() -> None:
             "et 2 de plus. Dans une cellule, les temps ne sont pas connus.",
         ),
         (
+            "few-events",
+            "In an arm fewer than 10 people have the event: estimates may be unstable, limits too narrow.",
+            "Dans un bras, moins de 10 personnes ont l’événement : les estimations peuvent être instables, et les "
+            "intervalles trop étroits.",
+        ),
+        (
             "hospitals-left-out",
             "2 of 4 hospitals have fewer than 11 people for this and take part with nothing.",
             "Sur 4 hôpitaux, 2 ont moins de 11 personnes pour cela et prennent part sans rien donner.",

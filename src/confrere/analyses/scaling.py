@@ -16,6 +16,7 @@ from confrere.rounds import Array, Bools, People, Sum
 
 BLOCK = 160_000  # numbers at a time
 RAW = 40  # power of two of raw sums: up to 1e25, steps of 1e-12
+FEW_VALUES = 12  # as to the gate: a column of more different values is a measurement, not a score
 
 
 class Scales(NamedTuple):
@@ -126,3 +127,16 @@ def standard(s: Scales, names: Sequence[str]) -> Standard:
 def indicators(s: Scales) -> Bools:
     """Which columns (p,) are 0 or 1 for everybody: those equal to their squares."""
     return np.asarray(np.abs(s.first.value - s.second.value) <= 1e-11 * np.abs(s.second.value))
+
+
+def sides(column: Array) -> dict[str, Bools]:
+    """Who of a column (n,) sums of it may tell: nobody, or enough people, are each of these (n,).
+
+    Those off the commonest value here, and off the two commonest: of three values, how many people have each follows
+    from their number, sum and sum of squares. Of a measurement those who are not 0 are taken for both.
+    """
+    values, place, counts = np.unique(column, return_inverse=True, return_counts=True)
+    rank = np.empty(values.size, dtype=np.int64)
+    rank[np.argsort(-counts, kind="stable")] = np.arange(values.size)
+    at = rank[place] if values.size <= FEW_VALUES else 2 * (column != 0)
+    return {"off its commonest value": at > 0, "off its two commonest values": at > 1}

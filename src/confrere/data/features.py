@@ -279,15 +279,16 @@ def _together(cdm: Cdm, feature: Together, index: Index) -> Array:
 
 
 def _eras(cdm: Cdm, of: ConceptSet, feature: Feature, index: Index) -> Spans:
-    """Drug eras of a set within the window."""
+    """Drug eras of a set within the window; one without an end has that of its first day."""
     import ibis
 
     eras, members = cdm.table("drug_era"), concepts.ids(cdm, of)
     eras = eras.join(members, eras.drug_concept_id == members.concept_id).join(index.rows, PERSON)
     low, high = -LONGEST if feature.before is None else -feature.before, feature.after
+    end = eras.drug_era_end_date.coalesce(eras.drug_era_start_date)  # engines differ in the least of a missing value
     spans = {
         "low": ibis.greatest(days(eras.drug_era_start_date) - eras.day, low),
-        "high": ibis.least(days(eras.drug_era_end_date) - eras.day, high),
+        "high": ibis.least(days(end) - eras.day, high),
     }
     rows = eras.select(PERSON, **spans)
     got = rows.filter(rows.low <= rows.high).to_pyarrow()

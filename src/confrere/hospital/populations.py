@@ -197,19 +197,20 @@ def _bounds(study: Study, model: Model, table: Table) -> Iterator[tuple[str, Boo
     for name in model.columns:
         column = study.schema.column(name)
         if column.range is not None and column.levels is None:
-            low, high = column.range
-            yield f"{name} <= {low:g}", np.asarray(table.frame[name] <= low)
-            yield f"{name} >= {high:g}", np.asarray(table.frame[name] >= high)
+            low, high = map(float, column.range)  # all digits: other cuts have other words
+            yield f"{name} <= {low!r}", np.asarray(table.frame[name] <= low)
+            yield f"{name} >= {high!r}", np.asarray(table.frame[name] >= high)
     if found.time is not None and model.outcome is not None and model.outcome.time is not None:
         for time in study.ground.marks:
-            yield f"{model.outcome.time.text} > {time:g}", np.asarray(found.time > time)
+            yield f"{model.outcome.time.text} > {float(time)!r}", np.asarray(found.time > time)
 
 
 def _steps(analysis: Any, table: Table) -> dict[str, Bools]:
     """Whom each step of a funnel counts, by the words that select them: "" for everybody; {} where there is none."""
-    if not hasattr(analysis, "selected"):
+    steps = list(analysis.selected(table.frame)) if hasattr(analysis, "selected") else []
+    if not steps:
         return {}
-    *ruled, (text, columns, met) = analysis.selected(table.frame)
+    *ruled, (text, columns, met) = steps
     known = {} if _gaps(table, columns) == [] else {text: met}  # without gaps, whoever is not ruled out meets all
     return {"": np.ones(len(met), dtype=bool), **{words: who for words, _, who in ruled}, **known}
 

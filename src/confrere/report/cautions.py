@@ -16,8 +16,7 @@ from confrere.report.words import Words
 CAUTIONS: dict[str, tuple[str, ...]] = {
     "few-events": (
         "{events} {what} for {terms} terms: fewer than {least} per term, estimates may be unstable and too far from 0.",
-        "In an arm fewer than {least} people have the rarer outcome: estimates may be unstable, limits too narrow.",
-        "In an arm fewer than {least} people have the event: estimates may be unstable, limits too narrow.",
+        "In an arm fewer than {least} people have {what}: estimates may be unstable, limits too narrow.",
     ),
     "near-separation": (
         (
@@ -127,6 +126,7 @@ CAUTIONS: dict[str, tuple[str, ...]] = {
     ),
     "few-to-validate": (
         ("{n} people have the rarer outcome: with fewer than 100 a validation is imprecise, calibration above all."),
+        ("{n} people have the event: with fewer than 100 a validation is imprecise, calibration above all."),
     ),
     "parallel-trends": (
         (
@@ -152,6 +152,8 @@ PHRASES = (
     "{names} and {count} more",
     "and {count} more",
     "people have the rarer outcome,",
+    "the rarer outcome",
+    "the event",
     "log time",
     "most clearly {names}",
     "no single term stands out",

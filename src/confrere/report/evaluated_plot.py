@@ -1,4 +1,4 @@
-"""Figures of how good a risk score is: calibration, ROC and decision curves of everybody, at the last horizon."""
+"""Figures of how good a risk score is: calibration, ROC and decision curves of everybody."""
 
 from __future__ import annotations
 
@@ -24,8 +24,6 @@ class Quality(NamedTuple):
 def quality(kind: str, records: list[Record]) -> Quality | None:
     """The panel of a table of an evaluation; None of another, and where there are fewer than two points."""
     mine = [r for r in records if r.get("subgroup") == ""]
-    last = max((r["time"] for r in mine if "time" in r), default=None)
-    mine = [r for r in mine if r.get("time") == last]
     if kind == "decision":  # beyond it, treating anybody does harm
         most = max((r["threshold"] for r in mine if r["net_benefit"] > 0), default=0.0)
         mine = [r for r in mine if r["threshold"] <= most]

@@ -63,7 +63,6 @@ LABELS = {
     "Harrell's concordance": ("Harrell's concordance", "concordance de Harrell"),
     "Uno's concordance": ("Uno's concordance", "concordance d’Uno"),
     "Wolbers's concordance": ("Wolbers's concordance", "concordance de Wolbers"),
-    "integrated Brier score": ("integrated Brier score", "score de Brier intégré"),
     "calibration": ("calibration", "calibration"),
     "decision": ("decision curve", "courbe de décision"),
     "confusion": ("decisions at thresholds", "décisions aux seuils"),

@@ -88,6 +88,8 @@ def estimated(of: DifferenceInDifferences) -> Flow[Finding]:
     start = yield from ask(steps.start)
     people = start.groups.value[0]  # of the groups from the second period on, the never treated last
     plan = Models(*_plan(of, people), _frame(of, start, verdict.n), (), ())
+    for groups in sorted({c.controls for c in plan.comparisons} | {(c.group,) for c in plan.comparisons}):
+        yield from support(steps.among, groups)
     odds: tuple[Learned, ...] = ()
     if of.models_odds:
         fits = [learned(adopted(of, c), _named(of, c)) for c in plan.comparisons]
@@ -138,7 +140,7 @@ def _frame(of: DifferenceInDifferences, start: Start, n: int) -> Frame:
 
 
 def _named(of: DifferenceInDifferences, c: Comparison) -> str:
-    return f"the propensity of treatment from {of.periods[c.group]:g} on"
+    return f"the propensity of treatment from {of.periods[c.group]:.15g} on"
 
 
 def _inverses(of: DifferenceInDifferences, upper: Array) -> Array:
@@ -238,7 +240,7 @@ def _finding(of: DifferenceInDifferences, e: Effects, totals: Totals, verdict: V
 def _averages(e: Effects, among: Sequence[int], by: Callable[[int], float]) -> list[Average]:
     """An average for each value of `by`, ascending."""
     values = sorted({by(j) for j in among})
-    return [Average(f"{v:g}", *e.average([j for j in among if by(j) == v])) for v in values]
+    return [Average(repr(float(v)), *e.average([j for j in among if by(j) == v])) for v in values]
 
 
 def _mean(name: str, parts: Sequence[Average]) -> Average:

@@ -8,12 +8,12 @@ if the effect there is the common one. With U and V the sums of phi and of phi^2
 over hospitals is Cochran's Q of one-step estimates. It is held against a chi-square with a degree of freedom less than
 hospitals, which it has, if effects are equal and hospitals large, where V is the same multiple of the information I in
 every hospital. Elsewhere the common estimate is not the one that makes Q least: Q is too large by
-(sum U I/V)^2 / (sum I^2/V), one degree of freedom at most on average, and equal effects are rejected too often. To take
-this off would need two more sums, and three unknowns of each of two other hospitals, U, V and I, would stand in six.
+(sum U I/V)^2 / (sum I^2/V), on average (sum V) (sum I^2/V) / (sum I)^2 - 1, and equal effects are rejected too often.
+To take this off would need two more sums: with those of U, V and I, six for the six unknowns of two other hospitals.
 
-One number of each hospital goes into a secure sum of three or more, and no estimate of a hospital leaves it: Cochran's own sums,
-of weights, estimates and squares, would tell two hospitals' estimates to a third one. Hospitals that treat by other
-habits than the propensity says differ too (`hospital_effects`).
+One number of each hospital goes into a secure sum of three or more, and no estimate of a hospital leaves it: Cochran's
+own sums, of weights, estimates and squares, would tell two hospitals' estimates to a third one. Hospitals that treat by
+other habits than the propensity says differ too (`hospital_effects`).
 
 Sources: Cochran, Biometrics 1954;10:101; Higgins & Thompson, Stat Med 2002;21:1539 (I2); Rao's score test in the form
 of Boos, Am Stat 1992;46:327.

@@ -27,6 +27,7 @@ from confrere.study.ground import LEFT, Ground, model_of
 
 PATTERNS = 10  # of people: until the grace period or the horizon, with the event or without, or beyond; early or not
 
+
 @register("clone_censor_weight")
 @dataclass(frozen=True)
 class CloneCensorWeight:

@@ -126,7 +126,7 @@ class DifferenceInDifferences:
     @property
     def selecting(self) -> tuple[str, ...]:
         """The words for groups and those that begin earlier, each within the one before."""
-        return tuple(f"{self.treated_from} <= {p:g}" for p in reversed(self.periods))
+        return tuple(f"{self.treated_from} <= {float(p)!r}" for p in reversed(self.periods))
 
     def selected(self, frame: Any) -> Iterator[tuple[str, tuple[str, ...], Bools]]:
         """Whom `selecting` selects (N,), and the column by which."""

@@ -258,8 +258,8 @@ def _check_choices(effect: Effect) -> None:
         raise StudyError(f"folds is {effect.folds}; 20 is the most")
     if effect.folds > 1 and effect.estimand not in ("ATE", "ATT"):
         raise StudyError(
-            f"folds is {effect.folds} and estimand {effect.estimand}: its weights are made of the estimated propensity, "
-            f"which standard errors of folds do not account for; leave folds out, or take ATE or ATT"
+            f"folds is {effect.folds} and estimand {effect.estimand}: whom it is about follows from the estimated "
+            f"propensity, which standard errors of folds do not account for; leave folds out, or take ATE or ATT"
         )
     if effect.folds > 1 and not effect.ground.person:
         raise StudyError("folds needs the column of person ids: person = ... under [data]")

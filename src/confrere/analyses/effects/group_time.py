@@ -23,7 +23,7 @@ import numpy as np
 from confrere.analyses.effects.difference_in_differences import DifferenceInDifferences
 from confrere.analyses.effects.influence import Rows
 from confrere.analyses.effects.nuisance import Fitted, Local, derivative, local_of, moved, predictor
-from confrere.analyses.effects.panel import Comparison, Panel, panel
+from confrere.analyses.effects.panel import Comparison, Panel, among, panel
 from confrere.analyses.scaling import RAW
 from confrere.rounds import Array, Bools, Design, People, Sum, effective, local, register
 
@@ -135,6 +135,10 @@ class GroupTime:
     def design(self, people: People) -> Design:
         """Raw terms, outcomes of all periods, and group."""
         return panel(people, self.of)
+
+    def among(self, people: People, groups: tuple[int, ...]) -> Design:
+        """Terms and outcomes of the people of some groups, over which products are summed."""
+        return among(people, self.of, groups)
 
     @local(on="design")
     def start(self, people: People) -> Start:

@@ -6,7 +6,8 @@ which their treatment begins; whoever begins after the last period, or never (an
 the never treated. Who is treated by the first period has no time before, and is not in the panel.
 
 Every two groups differ by 0 or at least k people, and so does everything that sums over groups: comparisons of one
-group with several others, of which the same people may be controls many times over, tell nobody apart.
+group with several others, of which the same people may be controls many times over, tell nobody apart. Products of
+terms among the people of a group, or of several, rest on who of them has both: `among` is what they rest on.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import numpy as np
 
 from confrere.analyses.glm import Glm
 from confrere.analyses.outcomes import Cases
-from confrere.rounds import Array, Cells, Design, Ints, People, register
+from confrere.analyses.scaling import FEW_VALUES, sides
+from confrere.rounds import Array, Bools, Cells, Design, Ints, People, register
 from confrere.study.ground import Ground, complete, design_of, model_of, narrowed
 
 if TYPE_CHECKING:
@@ -73,10 +75,48 @@ def panel(people: People, of: DifferenceInDifferences) -> Design:
     made = narrowed(made, group > 0, FIRST)
     data: Panel = made.data
     marks = [data.group == j for j in range(1, len(of.periods) + 1)]
-    named = [*(f"treated from {p:g}" for p in of.periods[1:]), "never treated"]
+    named = [*(f"treated from {p:.15g}" for p in of.periods[1:]), "never treated"]
     cells = {**made.cells, "groups": Cells(data.group - 1, (1, len(of.periods)))}
     x = np.column_stack([data.x, data.y, *marks]).astype(float)
     return replace(made, x=x, names=(*made.names, *of.outcomes, *named), cells=cells)
+
+
+def among(people: People, of: DifferenceInDifferences, groups: tuple[int, ...]) -> Design:
+    """The design that sums over the people of some groups rest on: their terms and outcomes, 0 of everybody else.
+
+    Everybody stays in it: a hospital with few people of these groups adds to the sums, and so it must to this.
+    """
+    made = panel(people, of)
+    inside = np.isin(made.data.group, groups)
+    names = (*made.names[: made.data.x.shape[1]], *of.outcomes)
+    columns = np.column_stack([made.data.x, made.data.y])
+    cells = {
+        f"{name} {side}, in the groups": Cells(np.where(who, 0, -1), (1, 1))
+        for name, column in zip(names, columns.T, strict=True)
+        for side, who in _inside(column, inside).items()
+    }
+    x = np.column_stack([*(_around(column, inside) for column in columns.T), inside.astype(float)])
+    return replace(made, x=x, names=(*names, "in the groups"), flags={}, cells=cells)
+
+
+def _inside(column: Array, inside: Bools) -> dict[str, Bools]:
+    """Who of those inside (n,) the sides of a column (n,) are."""
+    return {side: _placed(who, inside) for side, who in sides(column[inside]).items()}
+
+
+def _around(column: Array, inside: Bools) -> Array:
+    """A column (n,) of those inside, 0 of others; a measurement about its median there, from which the gate takes how
+    many people carry it."""
+    values = column[inside]
+    middle = np.median(values) if np.unique(values).size > FEW_VALUES else 0.0
+    return np.asarray(_placed(values - middle, inside), dtype=float)
+
+
+def _placed(values: Any, inside: Bools) -> Any:
+    """Values of those inside at their places (n,), 0 at others."""
+    out = np.zeros(len(inside), dtype=values.dtype)
+    out[inside] = values
+    return out
 
 
 @register("_adopted")

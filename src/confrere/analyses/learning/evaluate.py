@@ -80,7 +80,9 @@ class Evaluate:
     def __post_init__(self) -> None:
         if isinstance(self.times, list | tuple):
             if len(self.times) > 1:
-                raise StudyError(f"times are {list(self.times)}; give one horizon, and each its own analysis and study")
+                raise StudyError(
+                    f"times are {list(self.times)}; give one horizon; each has an analysis and a study of its own"
+                )
             object.__setattr__(self, "times", self.times[0] if self.times else None)
         object.__setattr__(self, "thresholds", tuple(sorted(float(t) for t in self.thresholds)))
         if any(not 0 < t < 1 for t in self.thresholds):
@@ -168,9 +170,8 @@ class Evaluate:
 
     @property
     def horizon(self) -> float:
-        """The time by which the risk is predicted, where people are followed."""
-        assert isinstance(self.times, int | float)
-        return float(self.times)
+        """The time by which the risk is predicted; without follow-up there is no end."""
+        return float(self.times) if isinstance(self.times, int | float) else np.inf
 
     @property
     def competes(self) -> bool:

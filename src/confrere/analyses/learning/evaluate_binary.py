@@ -244,11 +244,15 @@ def evaluated(evaluate: Evaluate) -> Flow[Finding]:
     )  # fmt: skip
 
 
-def few(people: int, what: str = "the rarer outcome") -> tuple[Caution, ...]:
-    """Fewer than 100 people with the rarer outcome, or an event: Vergouwe et al., J Clin Epidemiol 2005;58:475."""
+def few(people: int, followed: bool = False) -> tuple[Caution, ...]:
+    """Fewer than 100 people with the rarer outcome, or the event: Vergouwe et al., J Clin Epidemiol 2005;58:475."""
     if people >= 100:
         return ()
-    text = f"{people} people have {what}: with fewer than 100 a validation is imprecise, calibration above all."
+    text = (
+        f"{people} people have the event: with fewer than 100 a validation is imprecise, calibration above all."
+        if followed else
+        f"{people} people have the rarer outcome: with fewer than 100 a validation is imprecise, calibration above all."
+    )  # fmt: skip
     return (Caution("few-to-validate", text),)
 
 

@@ -302,7 +302,8 @@ def evaluated(evaluate: Evaluate) -> Flow[Finding]:
     return Finding(
         "evaluate", n, verdict.hospitals, {name: rows for name, rows in tables.items() if rows}, events,
         {"horizon": t, "bins_of_risk": len(cuts) + 1},
-        notes=(grid_note(evaluate.ground), *gone), warnings=few(events, "the event"), cite=(TRIPOD, *gray, GRAF, VICKERS),
+        notes=(grid_note(evaluate.ground), *gone), warnings=few(events, followed=True),
+        cite=(TRIPOD, *gray, GRAF, VICKERS),
     )  # fmt: skip
 
 

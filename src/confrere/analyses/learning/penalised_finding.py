@@ -4,9 +4,9 @@ A penalised estimate is pulled to 0, and has no usual standard error. The debias
 missing, b + Theta U(b), with Theta an approximate inverse of the information at b: by lasso regressions of each term on
 the others (`nodewise`: van de Geer et al., Ann Stat 2014;42:1166; Zhang & Zhang, JRSS B 2014;76:217), lambda being
 sqrt(log p / n) for terms of unit variance; or the inverse itself (`inverse`), which Xia, Nan & Li (Biometrics
-2023;79:344, for Cox's model Scand J Stat 2023;50:550) prefer where there are fewer terms than people, as here always.
-Its covariance is Theta I Theta'. The intercept's score is 0, and is profiled out. n counts people, events in Cox's
-model (Fang, Ning & Liu, JRSS B 2017;79:1415).
+2023;79:344) prefer where there are fewer terms than people, as here always. Its covariance is Theta I Theta'. The
+intercept's score is 0, and is profiled out. n counts people, events in Cox's model (Fang, Ning & Liu, JRSS B
+2017;79:1415). A linear model's variance is that about the debiased coefficients, so that `inverse` is least squares.
 """
 
 from __future__ import annotations
@@ -162,9 +162,9 @@ def debiased(of: Penalised, fit: Fit, ratio: str) -> list[Record]:
     check_collinear(information, of.names[one:])
     theta = (nodewise if of.debias == "nodewise" else inverse)(information / scale, n) / scale
     unit = stage.frame.reach / np.array(stage.frame.sd)
-    estimate = (fit.best.at[one:] + theta @ fit.best.score[one:]) * unit
-    variance = np.diag(theta @ information @ theta.T) * _dispersion(of, fit) / stage.frame.unit
-    return coefficients(of.names[one:], estimate, np.sqrt(variance) * unit, exponent=ratio)
+    move = theta @ fit.best.score[one:]
+    variance = np.diag(theta @ information @ theta.T) * _dispersion(of, fit, move) / stage.frame.unit
+    return coefficients(of.names[one:], (fit.best.at[one:] + move) * unit, np.sqrt(variance) * unit, exponent=ratio)
 
 
 def profiled(information: Array, one: int) -> Array:
@@ -177,6 +177,8 @@ def profiled(information: Array, one: int) -> Array:
 
 def nodewise(information: Array, n: int) -> Array:
     """An approximate inverse (p, p) of an information (p, p) per person, by a lasso of every term on the others."""
+    if len(information) == 1:
+        return inverse(information, n)
     size, p = np.sqrt(np.diag(information)), len(information)
     unit, theta = information / np.outer(size, size), np.eye(p)
     penalty = np.full(p - 1, np.sqrt(np.log(p) / n))
@@ -193,8 +195,16 @@ def inverse(information: Array, n: int) -> Array:
     return np.asarray(np.linalg.inv(information))
 
 
-def _dispersion(of: Penalised, fit: Fit) -> float:
-    """The dispersion: 1, or what is left of the deviance per degree of freedom (Reid et al., Stat Sin 2016;26:35)."""
+def _dispersion(of: Penalised, fit: Fit, move: Array) -> float:
+    """The dispersion, where debiasing moves the terms' coefficients by `move` (p,): 1 where the family has none.
+
+    Of a linear model what is left about the debiased coefficients, over n - p - 1; of others what is left of the
+    deviance of the penalised fit, per degree of freedom (Reid et al., Stat Sin 2016;26:35).
+    """
     if of.family == "cox" or not family_of(of.family, of.link)[0].estimated:
         return 1.0
-    return _deviance(fit, fit.best.value) / (fit.verdict.n - _df(fit, fit.best.at) - 1)
+    if not of.quadratic:
+        return _deviance(fit, fit.best.value) / (fit.verdict.n - _df(fit, fit.best.at) - 1)
+    along = fit.best.information[0]
+    b = fit.best.at + np.concatenate([[-(along[1:] @ move) / along[0]], move])  # the intercept is fitted again
+    return _deviance(fit, fit.best.of(b)) / (fit.verdict.n - len(of.names))

@@ -23,6 +23,7 @@ from confrere.analyses.learning.penalised_solver import Quadratic, updated
 from confrere.analyses.scaling import Scales, indicators
 from confrere.errors import ModelError
 from confrere.rounds import Array, Bools, Flow, Verdict, ask, support
+from confrere.study.ground import model_of
 
 if TYPE_CHECKING:
     from confrere.analyses.learning.penalised import Penalised
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 DEALS = (10, 5, 4, 3, 2)  # folds that are tried
 SPARE = 1.6  # times k people that a mark should have in a fold on average, so that hardly a fold has fewer
 SETTLED = 1e-12  # of a fit without a fold: what one more step would add to the log-likelihood
-SHARE = 0.2  # of the budget of numbers
+SHARE = 0.25  # of the budget of numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +81,9 @@ class Crossed(NamedTuple):
 
 
 def folds_of(of: Penalised, stage: Stage, raw: Scales, verdict: Verdict) -> Flow[Folds | None]:
-    """As many folds as were asked, or fewer: so many that each holds nobody or enough people of every mark, and that
-    a fifth of the budget of numbers is enough. None if there is one penalty. ModelError if not even two can be."""
+    """As many folds as were asked, or fewer: so many that each holds nobody or enough people of every mark, and of
+    the rarer values of every other column, and that a quarter of the budget of numbers is enough. None if there is one
+    penalty. ModelError if not even two can be."""
     if len(of.penalty) == 1:
         return None
     marks = tuple(int(j) for j in np.flatnonzero(indicators(raw)))
@@ -95,7 +97,8 @@ def folds_of(of: Penalised, stage: Stage, raw: Scales, verdict: Verdict) -> Flow
             return made
     raise ModelError(
         f"{verdict.n} people cannot be dealt to folds: one would hold fewer than {verdict.k} people on one side of a "
-        f"term or of the outcome, or too few numbers may be asked. Merge levels, leave terms out, or give one penalty"
+        f"term, with its rarer values, or on one side of the outcome, or too few numbers may be asked. Merge levels, "
+        f"leave terms out, or give one penalty"
     )
 
 
@@ -114,11 +117,15 @@ def _fewest(stage: Stage, raw: Scales, marks: tuple[int, ...], n: int) -> float:
 
 
 def _anchors(of: Penalised, stage: Stage, marks: int, folds: int, budget: int) -> int:
-    """How many anchors a fifth of the budget allows, beside all else that a study with so many folds asks."""
+    """How many anchors a quarter of the budget allows, beside all else that a study with so many folds asks."""
     p, q = len(stage.factors), len(stage.factors) + stage.one
     flags = int(stage.events is not None)
     square = q * (q + 1) // 2
-    fixed = p * (p + 1) // 2 + sums.cost(marks, flags * stage.one, folds, of.quadratic) + folds * (2 * p + 3)
+    offsets = len(model_of(of.formula, of.ground).offsets) * stage.one
+    others = p - marks + stage.one * (1 - flags) + min(1, offsets)  # terms, an outcome of numbers, an offset
+    beside = 0 if of.quadratic else (others + marks - p) * p
+    dealt = sums.cost(marks, others, flags * stage.one, folds, of.quadratic)
+    fixed = p * (p + 1) // 2 + dealt + folds * (2 * p + 3 + beside)
     fixed += (
         2 * square + 10 * (q + 1) + (folds * square if of.quadratic else 4 * of.points * folds // of.folds * (q + 2))
     )

@@ -6,7 +6,8 @@ is sent is the likelihood of the people of the *other* folds, among themselves, 
 (Verweij & van Houwelingen, Stat Med 1993;12:2305). So of either kind the coordinator knows both.
 
 Folds come from a keyed hash of the person that all hospitals share and the coordinator lacks, so that they do not
-depend on the deal. In every fold, each side of a mark (a term of 0 and 1, an event) has nobody or enough people.
+depend on the deal. In every fold, each side of a mark (a term of 0 and 1, an event) has nobody or enough people, and
+so have the rarer values of every other term.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from confrere.analyses.cox import Cox, Likelihood, with_sets
 from confrere.analyses.glm import Glm
 from confrere.analyses.outcomes import Cases, Frame
 from confrere.analyses.risksets import tied
-from confrere.analyses.scaling import RAW, Standard, squares
+from confrere.analyses.scaling import RAW, Standard, sides, squares
 from confrere.errors import ProtocolError
 from confrere.rounds import Array, Bools, Cells, Design, Ints, People, Sum
 from confrere.study.ground import narrowed
@@ -182,20 +183,32 @@ class Survived(NamedTuple):
 def folded(design: Design, own: Own, marks: Sequence[int], folds: int, products: bool) -> Design:
     """A design that says whether, in every fold, each side of each mark has nobody or enough people.
 
-    `own` says people's folds. `marks` are terms of 0 and 1; the outcome's marks are added. With `products`, so it is
-    with every two marks. Of the terms there is nothing new: the same people stand in the design of everybody.
+    `own` says people's folds. `marks` are terms of 0 and 1; the outcome's marks are added. Other columns, such as an
+    outcome of numbers, are looked at as the gate looks at columns: who has the rarer values. With
+    `products`, so it is with every two. Of the terms there is nothing new: the same people stand in the design of
+    everybody.
     """
-    at = own.at
-    terms: dict[str, Bools] = {design.names[j]: own.x[:, j] != 0 for j in marks}
+    at, names, p = own.at, design.names, own.x.shape[1]
+    has: list[Bools] = list(design.x.T != 0)
     cells = {"folds": Cells(at, (1, folds), rule="suppress")}
-    for name, mark in (*terms.items(), *design.flags.items()):
+    for name, mark in (*((names[j], has[j]) for j in marks), *design.flags.items()):
         cells[f"side of {name}"] = Cells(at + folds * mark, (1, 2 * folds), rule="suppress")
-    for one, other in combinations(terms, 2) if products else ():
-        cells[f"{one} with {other}"] = _four(at, terms[one], terms[other], folds)
+    for j in sorted(set(range(len(has))) - set(marks)):
+        cells |= {f"{names[j]} {side}": _of(who, at, folds) for side, who in sides(design.x[:, j]).items()}
+    for i, j in combinations(range(len(has)), 2):
+        if products or (j >= p and own.rows is None):  # the score holds sums of outcomes over terms
+            four = i in marks and j in marks
+            both = _four(at, has[i], has[j], folds) if four else _of(has[i] & has[j], at, folds)
+            cells[f"{names[i]} with {names[j]}"] = both
     if own.rows is None:  # sums of outcomes over a mark are counts; of partial likelihoods they are not
-        for (name, mark), (flag, event) in product(terms.items(), design.flags.items()):
-            cells[f"{name} with {flag}"] = _four(at, mark, event, folds)
+        for j, (flag, event) in product(range(p), design.flags.items()):
+            two = _of(has[j], at + folds * event, 2 * folds)
+            cells[f"{names[j]} with {flag}"] = _four(at, has[j], event, folds) if j in marks else two
     return replace(design, x=np.empty((design.n, 0)), names=(), flags={}, cells=cells, data=own)
+
+
+def _of(who: Bools, at: Ints, many: int) -> Cells:
+    return Cells(np.where(who, at, -1), (1, many), rule="suppress")
 
 
 def _four(at: Ints, one: Bools, other: Bools, folds: int) -> Cells:
@@ -207,9 +220,11 @@ def may(grids: Mapping[str, Ints]) -> bool:
     return all(bool((grid >= 0).all()) for grid in grids.values())
 
 
-def cost(marks: int, flags: int, folds: int, products: bool) -> int:
-    """Distinct numbers in the support of folds, at most."""
-    return folds * (1 + 2 * (marks + flags) + 4 * marks * flags + 2 * marks * (marks - 1) * products) + 2
+def cost(marks: int, others: int, flags: int, folds: int, products: bool) -> int:
+    """Distinct numbers in the support of folds, at most: of `marks` terms of 0 and 1, and of other columns."""
+    pairs = 2 * marks * (marks - 1) + others * (others - 1) // 2 + others * marks
+    alone = 1 + 2 * (marks + flags) + 2 * others + (4 * marks + 2 * others) * flags
+    return folds * (alone + pairs * products) + 2
 
 
 # Sums ---------------------------------------------------------------------------------------------------------

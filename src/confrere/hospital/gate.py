@@ -207,7 +207,7 @@ def spent_on(design: Design, support: Support) -> int:
 def judge(design: Design, total: Support, policy: Policy) -> Verdict:
     """The rules of support on the network's totals: a verdict, the same at every hospital, or a `Violation`."""
     n, hospitals, bound = int(total.here[0]), int(total.here[1]), int(total.here[3])
-    if not hospitals or 0 < bound < policy.hospitals:
+    if (policy.hospitals and not hospitals) or 0 < bound < policy.hospitals:
         raise Violation(
             f"{bound} hospitals have at least {policy.k} people for this; a sum needs {policy.hospitals}. "
             f"Invite more hospitals, or ask about more people"
@@ -255,10 +255,8 @@ def _columns(design: Design, total: Support, policy: Policy) -> None:
 
 
 def _hospitals(what: str, behind: Sequence[float], policy: Policy) -> None:
-    """On either side of a mark stand enough hospitals, those that let their own sums leave not counted; or none.
-
-    They are not counted since their sums, asked by themselves, could be subtracted.
-    """
+    """On either side of a mark stand enough hospitals, or none; not counted are those whose own sums may leave, and be
+    subtracted."""
     if "per_hospital" in policy.allow:
         return
     for side, bound in (("", behind[2]), ("without it ", behind[3])):

@@ -78,6 +78,7 @@ STEPS: Final = (
     N_("Moments of outcome and score by arm."),
     N_("Weighted moments of the confounders' terms by arm."),
     N_("Terms, event, and who starts within the grace period."),
+    N_("Terms and outcomes of the people of some groups, over which products are summed."),
     N_("Who leaves when and how, early or not, and when the early start."),
     N_("Events and starts by cell, and the time until they start."),
     N_("Log-likelihood and score of the model of starting."),

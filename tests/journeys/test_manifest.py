@@ -96,7 +96,7 @@ EFFECTS: Settings = [
 ]  # fmt: skip
 COSTS: Settings = [
     {"method": "cost", "treatment": "treated", "outcome": "Surv(rtime, recur)", "costs": ["er", "pgr"],
-     "intervals": [1461.0, 1826.0], "willingness": [20000.0], "confounders": "age + nodes"},
+     "intervals": [1826.0, 2922.0], "willingness": [20000.0], "confounders": "age + nodes"},
     {"method": "cost", "treatment": "hormon", "outcome": "Surv(rtime, recur)", "costs": ["er"], "qalys": ["pgr"],
      "intervals": [1826.0], "willingness": [20000.0], "discount": [0.0, 0.0]},
     {"method": "prognostic", "treatment": "treated", "outcome": "er", "trial": "hormon", "score": "age + nodes",

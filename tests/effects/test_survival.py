@@ -92,7 +92,7 @@ def test_masked_is_clear_and_counts_are_of_enough_people(more: dict[str, Any]) -
     effect = effect_of(3, ground=Ground(), times=TIMES, **more)
     frames = people.frames
     clear = fit(effect, frames, GATE)
-    assert set(clear.arrays) == {"estimate", "vcov"}
+    assert set(clear.arrays) == {"estimate", "vcov", "naive_vcov"}
     assert clear.arrays["vcov"][0, 0] == pytest.approx(clear.tables["effects"][0]["std_error"] ** 2, rel=1e-12)
     got = found(masked(effect, {f"h{i}": frame for i, frame in enumerate(frames)}))
     for one, other in zip(got.tables["effects"], clear.tables["effects"], strict=True):

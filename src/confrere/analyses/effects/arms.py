@@ -31,7 +31,7 @@ from confrere.analyses.outcomes import Frame
 from confrere.analyses.scaling import RAW
 from confrere.errors import DataError, ModelError
 from confrere.rounds import Array, Bools, Design, Ints, People, Sum, local, register
-from confrere.study.ground import Ground, design_of, model_of, narrowed
+from confrere.study.ground import Ground, design_of, model_of
 
 
 class Outcomes(NamedTuple):
@@ -123,8 +123,7 @@ class Arms:
         effect, ground = self.effect, self.ground
         people = self.among.seen(people, ground)
         made = design_of(people, f"{effect.outcome} ~ {effect.confounders}", ground)
-        inside, _ = self.among.of(people, ground, "", made.rows)
-        made = narrowed(made, inside[made.rows], self.among.reason)
+        made = self.among.narrow(people, made, ground)
         frame = people.table.frame[made.rows]
         treated = treated_of(frame, effect.treatment, ground)
         y = made.data.value

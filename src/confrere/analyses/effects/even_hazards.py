@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import optimize
 
+from confrere.analyses.effects.exponentials import growth
 from confrere.errors import ModelError
 from confrere.rounds import Array
 
@@ -94,10 +95,6 @@ class Arms(NamedTuple):
 
 
 def _areas(h: Array, width: Array) -> tuple[Array, Array]:
-    """The area under exp(-h t) over each width, and its slope by h; series where h times the width is small."""
-    a = h * width
-    small = a < 1e-4
-    safe = np.where(small, 1.0, h)
-    area = np.where(small, width * (1 - a / 2 + a**2 / 6), -np.expm1(-a) / safe)
-    slope = (a * np.exp(-a) + np.expm1(-a)) / safe**2
-    return area, np.where(small, width**2 * (-0.5 + a / 3 - a**2 / 8), slope)
+    """The area under exp(-h t) over each width, and its slope by h."""
+    first, second = growth(-h * width)
+    return width * first, -(width**2) * second

@@ -48,7 +48,7 @@ from confrere.rounds import (
     support,
     together,
 )
-from confrere.study.ground import Ground, design_of, model_of, narrowed
+from confrere.study.ground import Ground, design_of, model_of
 
 VANDERWEELE = Citation(
     "VanderWeele TJ, Knol MJ. A tutorial on interaction. Epidemiol Methods 2014;3:33-72", "10.1515/em-2013-0005"
@@ -147,8 +147,7 @@ class FourArms:
         """Confounder terms, arm and outcome."""
         study, ground = self.study, self.ground
         made = design_of(people, f"{study.outcome} ~ {study.confounders}", ground)
-        inside, _ = study.among.of(people, ground, "", made.rows)
-        made = narrowed(made, inside[made.rows], study.among.reason)
+        made = study.among.narrow(people, made, ground)
         frame = people.table.frame[made.rows]
         first, second = (treated_of(frame, name, ground) for name in study.treatments)
         rows = made.data

@@ -33,7 +33,7 @@ from confrere.analyses.newton import Curve, Objective, Slope, check_collinear, m
 from confrere.analyses.scaling import Scales, Standard, blocks, scales, standard
 from confrere.errors import ModelError
 from confrere.rounds import Array, Bools, Cells, Design, Flow, Ints, People, Sum, ask, local, register, support
-from confrere.study.ground import Ground, design_of, model_of, narrowed
+from confrere.study.ground import Ground, design_of, model_of
 
 Kind = Literal["event", "censored"]
 MODELLED = {"event": "the outcome model", "censored": "the model of censoring"}
@@ -236,9 +236,7 @@ class Hazards:
     def _rows(self, people: People) -> Design:
         """The people of the fit."""
         made = design_of(people, self.formula, self.ground)
-        inside, used = self.among.of(people, self.ground, self.formula, made.rows)
-        made = narrowed(made, inside[made.rows], self.among.reason)
-        return narrowed(made, used[made.rows], "in the fold left out") if self.among.fold >= 0 else made
+        return self.among.taught(people, made, self.ground, self.formula)
 
     @local(on="design")
     def began(self, people: People) -> Began:

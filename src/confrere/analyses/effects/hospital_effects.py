@@ -61,9 +61,7 @@ class OwnIntercepts:
     def design(self, people: People) -> Design:
         """Raw terms and treatment, where it varies."""
         made = design_of(people, self.formula, self.ground)
-        inside, used = self.among.of(people, self.ground, self.formula, made.rows)
-        made = narrowed(made, inside[made.rows], self.among.reason)
-        made = narrowed(made, used[made.rows], "in the fold left out") if self.among.fold >= 0 else made
+        made = self.among.taught(people, made, self.ground, self.formula)
         y = made.data.value
         FAMILIES["binomial"].check(y, False)
         if made.n and (y == y[0]).all():  # in these folds

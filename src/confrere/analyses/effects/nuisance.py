@@ -98,6 +98,17 @@ class Among(NamedTuple):
             used[inside] = folds_of(people, ground, inside, self.folds, self.deal) != self.fold
         return inside, used
 
+    def narrow(self, people: People, made: Design, ground: Ground, own: str = "") -> Design:
+        """The design of who is in the effect; `own` is the formula that it is of."""
+        inside, _ = self.of(people, ground, own, made.rows)
+        return narrowed(made, inside[made.rows], self.reason)
+
+    def taught(self, people: People, made: Design, ground: Ground, own: str) -> Design:
+        """The design of who is in the fit of the formula `own`: less the fold that is left out."""
+        inside, used = self.of(people, ground, own, made.rows)
+        made = narrowed(made, inside[made.rows], self.reason)
+        return narrowed(made, used[made.rows], "in the fold left out") if self.fold >= 0 else made
+
     def _varying(self, inside: Bools, frame: Any, ground: Ground) -> None:
         """Leave out everybody where nobody differs in what must vary."""
         if not self.varies or not inside.any():
@@ -144,10 +155,7 @@ class Nuisance(Glm):
     def design(self, people: People) -> Design:
         """Raw terms and outcome of those whom the fit is about."""
         people = self.among.seen(people, self.ground)
-        made = super().design(people)
-        inside, used = self.among.of(people, self.ground, self.formula, made.rows)
-        made = narrowed(made, inside[made.rows], self.among.reason)
-        return narrowed(made, used[made.rows], "in the fold left out") if self.among.fold >= 0 else made
+        return self.among.taught(people, super().design(people), self.ground, self.formula)
 
 
 class Learned(NamedTuple):

@@ -19,7 +19,7 @@ from confrere.analyses.effects.nuisance import Among, Fitted, Learned, Trim, loc
 from confrere.analyses.finding import Caution, Record
 from confrere.errors import ModelError
 from confrere.rounds import Array, Cells, Design, Flow, People, Sum, Verdict, ask, local, register, support
-from confrere.study.ground import Ground, design_of, narrowed
+from confrere.study.ground import Ground, design_of
 
 BINS = 20
 EQUIPOISE = (0.3, 0.7)  # preference scores
@@ -106,8 +106,7 @@ class Overlap:
     def design(self, people: People) -> Design:
         """Everybody's arm and bin; of the terms there is nothing new."""
         made = design_of(people, self.model.formula, self.ground)
-        inside, _ = self.among.of(people, self.ground, self.model.formula, made.rows)
-        made = narrowed(made, inside[made.rows], self.among.reason)
+        made = self.among.narrow(people, made, self.ground, self.model.formula)
         edges = np.array(self.edges)
         e = local_of(made.x, made.data.value, self.model).m.mu
         at = np.searchsorted(edges[1:-1], e, side="right")

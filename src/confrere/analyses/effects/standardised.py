@@ -39,7 +39,7 @@ from confrere.analyses.families import Mean
 from confrere.analyses.scaling import stretches
 from confrere.errors import ModelError
 from confrere.rounds import Array, Bools, Design, Flow, Ints, People, Sum, ask, local, register, together
-from confrere.study.ground import Ground, design_of, model_of, narrowed
+from confrere.study.ground import Ground, design_of, model_of
 
 
 class Models(NamedTuple):
@@ -122,8 +122,7 @@ class Standardised:
         """Confounder terms, arm, event."""
         effect, ground = self.effect, self.ground
         made = design_of(people, f"{effect.outcome} ~ {effect.confounders}", ground)
-        inside, _ = self.among.of(people, ground, "", made.rows)
-        made = narrowed(made, inside[made.rows], self.among.reason)
+        made = self.among.narrow(people, made, ground)
         frame, data = people.table.frame[made.rows], made.data
         treated = treated_of(frame, effect.treatment, ground)
         right = effect.outcome_model or effect.confounders

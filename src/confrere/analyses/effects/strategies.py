@@ -24,6 +24,7 @@ import numpy as np
 
 from confrere.analyses.effects import nuisance, starting
 from confrere.analyses.effects.clone_censor_weight import CloneCensorWeight
+from confrere.analyses.effects.exponentials import growth
 from confrere.analyses.effects.influence import Lean, Rows
 from confrere.analyses.effects.nuisance import Fitted, local_of
 from confrere.analyses.effects.panel import numbers
@@ -373,10 +374,6 @@ def _places(grid: Grid, clock: Clock) -> Ints:
 
 
 def _grown(rate: Array, time: Array) -> tuple[Array, Array]:
-    """The integral of exp(rate t) over times from 0, and its slope by the rate; series where both are small."""
-    a = rate * time
-    small = a < 1e-4
-    safe = np.where(small, 1.0, rate)
-    area = np.where(small, time * (1 + a / 2 + a**2 / 6), np.expm1(a) / safe)
-    slope = (a * np.exp(a) - np.expm1(a)) / safe**2
-    return area, np.where(small, time**2 * (0.5 + a / 3 + a**2 / 8), slope)
+    """The integral of exp(rate t) over times from 0, and its slope by the rate."""
+    first, second = growth(rate * time)
+    return time * first, time**2 * second

@@ -32,6 +32,7 @@ from confrere.errors import FormulaError, ModelError, StudyError
 from confrere.rounds import Array, Design, Flow, People, Sum, Verdict, ask, local, register, support, together
 from confrere.study.ground import Ground, model_of
 
+ARRAYS = {"estimate": "estimate", "vcov": "robust_vcov", "naive_vcov": "vcov"}  # of a weighted Cox fit, as told
 COLE = Citation(
     "Cole SR, Hernan MA. Adjusted survival curves with inverse probability weights. Comput Methods Programs Biomed "
     "2004;75:45-49",
@@ -267,7 +268,7 @@ def _finding(effect: Effect, f: Found) -> Finding:
     said += () if f.curves is None else f.curves.warnings
     return Finding(
         "effect", f.verdict.n, f.verdict.hospitals, tables, events=round(f.events.sum()), facts=facts,
-        arrays={} if f.cox is None else {"estimate": f.cox.arrays["estimate"], "vcov": f.cox.arrays["robust_vcov"]},
+        arrays={} if f.cox is None else {new: f.cox.arrays[name] for new, name in ARRAYS.items()},
         notes=notes, warnings=said, cite=_cited(effect),
     )  # fmt: skip
 

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from confrere.analyses.effects.exponentials import growth
 from confrere.analyses.effects.hazards import Rates
 from confrere.analyses.ladder import cell_of
 from confrere.rounds import Array, Bools, Ints
@@ -89,10 +90,7 @@ def grown(hazard: Array, stay: Stay) -> Grown:
     """Integrals of exp(sum of these hazards (n, M))."""
     x = hazard * stay.time  # of cells that nobody of these reaches nothing matters
     start = np.exp(np.cumsum(x, axis=1) - x)
-    small = np.abs(x) < 1e-4
-    safe = np.where(small, 1.0, x)
-    first = np.where(small, 1 + x / 2 + x**2 / 6, np.expm1(x) / safe)
-    second = np.where(small, 0.5 + x / 3 + x**2 / 8, (np.exp(x) - first) / safe)
+    first, second = growth(x)
     return Grown(start, stay.event * start * np.exp(x), start * stay.time * first, start * stay.time**2 * second)
 
 

@@ -27,7 +27,7 @@ from confrere.analyses.effects.nuisance import Among, Fitted, Local, derivative,
 from confrere.analyses.effects.weighting import Weights
 from confrere.errors import DataError
 from confrere.rounds import Array, Bools, Design, Flow, People, Sum
-from confrere.study.ground import Ground, design_of, narrowed
+from confrere.study.ground import Ground, design_of
 
 TOGETHER = 8  # targets at a time: no table of people and all targets
 
@@ -80,8 +80,7 @@ def weighed(people: People, by: By, ground: Ground) -> Design:
     Raises DataError where a treatment is neither 0 nor 1.
     """
     made = design_of(people, f"{by.formula} + {by.effect.confounders}", ground)
-    inside, _ = by.among._replace(needs=()).of(people, ground, "", made.rows)  # the formula needs them all
-    made = narrowed(made, inside[made.rows], by.among.reason)
+    made = by.among._replace(needs=()).narrow(people, made, ground)  # the formula needs them all
     arm, x = made.x[:, 0], made.x[:, 1:]
     if bad := int(((arm != 0) & (arm != 1)).sum()):
         raise DataError(

@@ -10,7 +10,7 @@ SMALL = 1e-4  # below it the series: its next term is under the rounding of the 
 
 
 def growth(x: Array) -> tuple[Array, Array]:
-    """The quotient (exp(x) - 1)/x, the integral of exp(x t) over t from 0 to 1, and its derivative by x; of any shape."""
+    """The quotient (exp(x) - 1)/x, the integral of exp(x t) over t from 0 to 1, and its derivative by x; any shape."""
     small = np.abs(x) < SMALL
     safe = np.where(small, 1.0, x)
     first = np.where(small, 1 + x / 2 + x**2 / 6, np.expm1(x) / safe)

@@ -75,7 +75,10 @@ def shown(source: object) -> str:
     if not is_url(source):
         return str(source)
     parts = urlsplit(str(source))
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    _, at, server = parts.netloc.rpartition("@")
+    if not at and "@" in str(source):  # a password with / ? or # in it: where it ends cannot be told
+        return f"{parts.scheme}://"
+    return f"{parts.scheme}://{server}{parts.path}"
 
 
 def limited(url: str, limits: Mapping[str, Any]) -> str:

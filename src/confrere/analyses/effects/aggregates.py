@@ -136,7 +136,7 @@ def _frame(of: DifferenceInDifferences, start: Start, n: int) -> Frame:
     y, yy = start.outcomes.value.sum(axis=0) / (n * len(of.periods))
     if yy - y**2 <= 1e-13 * max(y**2, 1e-20):
         raise ModelError("the outcome is the same for everybody in all periods: check its columns")
-    return Frame(z.mean, z.sd, float(y), float(np.sqrt(yy - y**2)))
+    return Frame(z.mean, z.sd, float(np.sqrt(yy - y**2)))
 
 
 def _named(of: DifferenceInDifferences, c: Comparison) -> str:

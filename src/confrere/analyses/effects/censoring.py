@@ -199,8 +199,8 @@ class CensoredRates:
         k, cases = len(along.time), people.design.data
         lost = np.zeros((k, staying.lost.rates.size + len(staying.lost.beta)))
         w = weighed_of(people.design).weights.w
-        for row in range(k):
-            for rows, walk, grow in self._walks(people, staying):
+        for rows, walk, grow in self._walks(people, staying):
+            for row in range(k):
                 time, event = _of(walk, cases, along, (row, rows))
                 by = walks.weighing(walk, grow, time, event).by_b * w[rows, None]
                 for arm in (0, 1):

@@ -288,8 +288,8 @@ def estimated(study: Interaction) -> Flow[Finding]:
     start = yield from ask(arms.outcomes)
     family = "survival" if study.followed else study.family or guessed_family(start.outcome.value)
     _check(study, start, family)
-    of = _regressed if study.estimator == "regression" else _standardised
-    tables, rows, arrays, said = yield from of(arms, start, verdict, family)
+    of = _regressed(arms, family) if study.estimator == "regression" else _standardised(arms, start, family)
+    tables, rows, arrays, said = yield from of
     people, outcomes = start.people.value, start.arms.value
     found = Found(verdict, people, outcomes, family, tables, rows, arrays, said)
     return _finding(study, found)
@@ -315,7 +315,7 @@ def _worded(study: Interaction, arm: int) -> str:
 Parts = tuple[dict[str, list[Record]], list[Record], dict[str, Array], tuple[Caution, ...]]
 
 
-def _regressed(arms: FourArms, start: Outcomes, verdict: Verdict, family: str) -> Flow[Parts]:
+def _regressed(arms: FourArms, family: str) -> Flow[Parts]:
     """Ratios given the confounders, or differences: from one regression."""
     study = arms.study
     model: Any = (
@@ -333,7 +333,7 @@ def _regressed(arms: FourArms, start: Outcomes, verdict: Verdict, family: str) -
     return tables, [{} for _ in range(FOUR)], {"estimate": b, "vcov": vcov}, fit.warnings
 
 
-def _standardised(arms: FourArms, start: Outcomes, verdict: Verdict, family: str) -> Flow[Parts]:
+def _standardised(arms: FourArms, start: Outcomes, family: str) -> Flow[Parts]:
     """The four means with their covariance, and what they say."""
     study = arms.study
     learnt = yield from together(*_flows(study, family))

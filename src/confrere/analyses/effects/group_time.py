@@ -37,11 +37,10 @@ class Contrast(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """Mean and SD of the terms (p,), and of all outcomes: the units in which they enter sums."""
+    """Mean and SD of the terms (p,), and SD of all outcomes: the units in which they enter sums."""
 
     mean: tuple[float, ...]
     sd: tuple[float, ...]
-    y_mean: float
     y_sd: float
 
 

@@ -27,7 +27,6 @@ from confrere.analyses.finding import Record, coefficients
 from confrere.rounds import Array
 
 STEP = 1e-30
-ODDS = "odds ratio"
 RATIOS = np.array([[1.0, 0, 0], [0, 1, 0], [1, 1, 1], [1, 0, 1], [0, 1, 1]])  # contrasts, of a regression's terms
 MEANS = np.array(
     [

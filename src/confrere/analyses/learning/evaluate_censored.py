@@ -122,10 +122,6 @@ class Censoring:
         return being + r * self.by_e, being + r * self.by_c, being[-1:]
 
 
-def _ranked(below: Array, level: Array, theta: float) -> Array:
-    return below + level / 2 - theta
-
-
 def _less(weights: Array) -> Array:
     """Of each cell the weights of the cells below it, along the first axis."""
     return np.asarray(np.cumsum(weights, axis=0) - weights)
@@ -240,7 +236,7 @@ def brier_added(people: Leaving, powers: Powers, time: float) -> tuple[float, tu
     inside = np.append(np.where(np.arange(g.inside.size) < j, g.inside, 0.0), 0.0)
     late = (np.arange(people.right.size) >= j) * g.edge[j]
     counts = [x.sum(axis=0) for x in (people.event, people.other, people.censored)]
-    loss, square = zip(*(_squares(m, p) for m, p in zip(counts, powers, strict=True)), strict=True)
+    loss, square = [p[:, 1] for p in powers], [p[:, 3] for p in powers]  # sums of p^2 and of p^4
     missed, missed_square = _misses(counts[0], powers.event)
     # an event by the horizon was to be foreseen; a later one was not
     sums = [np.where(inside > 0, missed, loss[0]), loss[1], loss[2]]
@@ -257,11 +253,6 @@ def brier_added(people: Leaving, powers: Powers, time: float) -> tuple[float, tu
         for w, s, s2, m, e in zip(weights, sums, squares, counts, common, strict=True)
     ]
     return estimate, (parts[0], parts[1], parts[2])
-
-
-def _squares(n: Array, p: Array) -> tuple[Array, Array]:
-    """Sums of p^2 and of p^4."""
-    return p[:, 1], p[:, 3]
 
 
 def _misses(n: Array, p: Array) -> tuple[Array, Array]:

@@ -179,8 +179,7 @@ class Penalised:
     def dealt(self, people: People, marks: tuple[int, ...], folds: int) -> Design:
         """The fold of everybody, by a hash of the person that all hospitals share; and marks by fold."""
         made, own = self.kind.dealt(people)
-        ids = people.table.frame[self.ground.person].to_numpy()[made.rows]
-        at = people.words("penalised", ids, shared=True) % np.uint64(folds)
+        at = people.drawn("penalised", self.ground.person)[made.rows] % np.uint64(folds)
         return sums.folded(made, own._replace(at=at.astype(np.int64)), marks, folds, self.quadratic)
 
     @local(on="design")

@@ -160,7 +160,8 @@ def debiased(of: Penalised, fit: Fit, ratio: str) -> list[Record]:
     information = profiled(fit.best.information, one)
     scale = stage.scale.total / stage.frame.unit
     check_collinear(information, of.names[one:])
-    theta = (nodewise if of.debias == "nodewise" else inverse)(information / scale, n) / scale
+    unit = information / scale
+    theta = (nodewise(unit, n) if of.debias == "nodewise" else np.linalg.inv(unit)) / scale
     unit = stage.frame.reach / np.array(stage.frame.sd)
     move = theta @ fit.best.score[one:]
     variance = np.diag(theta @ information @ theta.T) * _dispersion(of, fit, move) / stage.frame.unit
@@ -178,7 +179,7 @@ def profiled(information: Array, one: int) -> Array:
 def nodewise(information: Array, n: int) -> Array:
     """An approximate inverse (p, p) of an information (p, p) per person, by a lasso of every term on the others."""
     if len(information) == 1:
-        return inverse(information, n)
+        return np.asarray(np.linalg.inv(information))
     size, p = np.sqrt(np.diag(information)), len(information)
     unit, theta = information / np.outer(size, size), np.eye(p)
     penalty = np.full(p - 1, np.sqrt(np.log(p) / n))
@@ -188,11 +189,6 @@ def nodewise(information: Array, n: int) -> Array:
         theta[j, others] = -gamma
         theta[j] /= unit[j, j] - unit[j, others] @ gamma
     return np.asarray(theta / np.outer(size, size))
-
-
-def inverse(information: Array, n: int) -> Array:
-    """The inverse (p, p) of an information (p, p) per person."""
-    return np.asarray(np.linalg.inv(information))
 
 
 def _dispersion(of: Penalised, fit: Fit, move: Array) -> float:

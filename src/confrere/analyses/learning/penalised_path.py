@@ -148,7 +148,8 @@ def pathway(of: Penalised, stage: Stage, first: Anchored, values: Array, folds: 
     fits: list[Array] = []
     near: list[Anchored] = []
     for i, value in enumerate(values):
-        some = [along[j] for j in (max(j for j in along if j <= i), min((j for j in along if j > i), default=0))]
+        about = dict.fromkeys((max(j for j in along if j <= i), min((j for j in along if j > i), default=0)))
+        some = [along[j] for j in about]
         peaks = [a.whole.peak(stage.penalty(value), fits[-1] if fits else first.whole.at) for a in some]
         closest = int(np.argmin([a.whole.far(b) for a, b in zip(some, peaks, strict=True)]))
         fits.append(peaks[closest])
@@ -160,6 +161,8 @@ def _spread(
     of: Penalised, stage: Stage, first: Anchored, values: Array, folds: Folds | None, most: int
 ) -> Flow[dict[int, Anchored]]:  # fmt: skip
     """Anchors by the place of their lambda, as far from one another as the first thinks them to be."""
+    if most <= 1:
+        return {0: first}
     end = first.whole.peak(stage.penalty(values[-1]), first.whole.at)
     reach = max(LEAST, stage.far(first.whole, end) / most)
     along, last, found = {0: first}, first, first.whole.at

@@ -91,7 +91,7 @@ def _decision(records: list[Record], words: Words) -> tuple[alt.HConcatChart, Da
     names = {"net_benefit": words("By the score"), "treat_all": words("Treat all")}
     low = -0.05
     rows = [
-        {"way": name, "threshold": r["threshold"], "benefit": max(low, r[field])}
+        {"way": name, "threshold": r["threshold"], "benefit": r[field]}
         for field, name in names.items() for r in records
     ]  # fmt: skip
     top = max(r["benefit"] for r in rows)
@@ -99,7 +99,8 @@ def _decision(records: list[Record], words: Words) -> tuple[alt.HConcatChart, Da
     y = alt.Y("benefit:Q", title=words("Net benefit"), scale=alt.Scale(domain=[low, max(1.1 * top, 0.01)], nice=False))
     scale = alt.Scale(domain=list(names.values()), range=[PALETTE[0], PALETTE[1]])
     colour = alt.Color("way:N", scale=scale, legend=alt.Legend(title=None, orient="bottom"))
-    lines = rows_of("ways").mark_line(strokeWidth=2).encode(x=x, y=y, color=colour)
+    # who is below the frame leaves it: a line along its edge would say that harm stays the same
+    lines = rows_of("ways").mark_line(strokeWidth=2, clip=True).encode(x=x, y=y, color=colour)
     none = rows_of("none").mark_rule(strokeDash=[2, 3], color=MUTED).encode(y=alt.Y("benefit:Q"))
     chart = alt.layer(none, lines).properties(width=WIDE, height=HIGH)
     return alt.hconcat(chart), {"ways": rows, "none": [{"benefit": 0.0}]}

@@ -39,6 +39,7 @@ SENTENCES = (
     "A curve ends with its last cell that has events: how long people were followed beyond it is not known.",
     "Times are exact on the network: the stewards approved the class fine_times.",
     "Nothing is discounted, as the study says.",
+    "The ratio of cost to effect has no limits, since the incremental effect may be 0: read the net benefit.",
     "Costs are discounted by {costs} % a year, effects by {effects} %, at the middle of each interval.",
     "One baseline hazard; times are exact on the network: the stewards approved the class fine_times.",
     (

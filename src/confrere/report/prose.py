@@ -55,11 +55,16 @@ class Said(NamedTuple):
 def headline(analysis: dict[str, Any], study: Mapping[str, Any], words: Words) -> str:
     """The first result of an analysis in a line; empty where it has none."""
     tables, forms = analysis["tables"], words.numbers
+    if tables.get("interaction"):
+        return _estimates(tables["interaction"][:1], analysis, words)
+    if tables.get("icer"):
+        return _estimates(tables["effects"][:2], analysis, words)
     if is_effect(analysis):
         return ". ".join((_effect(analysis, words), *_same(tables.get("tests", []), words)))
-    terms = drawn(tables.get("coefficients", []))
-    if terms:
-        first, kind = terms[0], measure(terms, fitted_model(analysis))
+    terms = drawn(tables.get("debiased", tables.get("coefficients", [])))  # shrunk ones have no limits
+    kind = measure(terms, fitted_model(analysis)) if terms else None
+    if kind is not None and terms[0].get(kind.low) is not None:
+        first = terms[0]
         shown = forms.estimate(first[kind.field], first.get(kind.low), first.get(kind.high), kind.ratio)
         name = str(read(first["term"])).replace(": ", " ")
         interval = words.interval(level(analysis))
@@ -74,6 +79,16 @@ def headline(analysis: dict[str, Any], study: Mapping[str, Any], words: Words) -
     if tables.get("at_times"):
         return _incidences(analysis, study, words)
     return _test(analysis, words)
+
+
+def _estimates(records: list[Record], analysis: dict[str, Any], words: Words) -> str:
+    """`Incremental cost (95% CI) 4 653 (3 896–5 411), P < 0.001. Incremental effect ...`."""
+    forms, interval = words.numbers, words.interval(level(analysis))
+    said = []
+    for r in records:
+        shown = forms.estimate(r["estimate"], r["conf_low"], r["conf_high"], False)
+        said.append(f"{words.title(r['measure'])} ({interval}) {shown}, {forms.p_equals(r.get('p_value'))}")
+    return ". ".join(said)
 
 
 def _effect(analysis: dict[str, Any], words: Words) -> str:

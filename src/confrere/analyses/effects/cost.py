@@ -318,7 +318,8 @@ def _finding(cost: Cost, f: Found) -> Finding:
     tables["attrition"] = attrition(f.verdict)
     return Finding(
         "cost", f.verdict.n, f.verdict.hospitals, tables, events=round(f.died.sum()), facts=facts,
-        arrays={"mean": f.means.mean.ravel(), "vcov": f.means.vcov}, notes=(_stated(cost),), warnings=said,
+        arrays={"mean": f.means.mean.ravel(), "vcov": f.means.vcov},
+        notes=(_stated(cost), *_unlimited(tables["icer"])), warnings=said,
         cite=(BANG, WILLAN, STINNETT, *((HERNAN,) if cost.confounders else ())),
     )  # fmt: skip
 
@@ -362,6 +363,13 @@ def _stated(cost: Cost) -> str:
         return "Nothing is discounted, as the study says."
     costs, effects = (100 * r for r in cost.discount)
     return f"Costs are discounted by {costs:g} % a year, effects by {effects:g} %, at the middle of each interval."
+
+
+def _unlimited(records: list[Record]) -> tuple[str, ...]:
+    """Why a ratio has no limits, where it has none."""
+    if records[0]["fieller_low"] is not None:
+        return ()
+    return ("The ratio of cost to effect has no limits, since the incremental effect may be 0: read the net benefit.",)
 
 
 def _unseen(seen: Array) -> tuple[Caution, ...]:

@@ -219,7 +219,8 @@ class FollowedRisks:
         grid = next((row for row in verdict.grids["risks"] if (row >= 0).all()), None)
         if grid is None or any((row < 0).any() for row in verdict.grids["risks"]):
             raise ModelError(
-                f"too few people are censored, or have another cause, by {self.of.horizon:g}: choose another time"
+                f"few people are censored, or have another cause, by {self.of.horizon:g}, or are followed beyond it: "
+                f"choose an earlier or a later time"
             )
         own = edges[starts_of(grid)[1:] - 1]
         many = len(self.kinds) * self.of.rows * CELLS
@@ -286,6 +287,8 @@ def evaluated(evaluate: Evaluate) -> Flow[Finding]:
     """One table; everything else is a function of it."""
     verdict, parts, cuts = yield from FollowedRisks(evaluate).flow()
     whole, t = parts[0], evaluate.horizon
+    if not whole.leaving.censored[:, -1].any():
+        raise ModelError(f"nobody is followed beyond {t:g}: choose an earlier time")
     tables = {
         "metrics": [r for part in parts for r in metrics(evaluate, part)],
         "subgroups": [_said(p) | _sizes(p) for p in parts],
@@ -296,13 +299,11 @@ def evaluated(evaluate: Evaluate) -> Flow[Finding]:
         "attrition": attrition(verdict),
     }  # fmt: skip
     n, events = round(float(whole.counts.sum())), _sizes(whole)["events"]
-    nobody = f"Nobody is followed beyond {t:g}: choose an earlier time."
-    gone = () if whole.leaving.censored[:, -1].any() else (nobody,)
     gray = (BLANCHE, WOLBERS) if evaluate.competes else (UNO, BLANCHE)
     return Finding(
         "evaluate", n, verdict.hospitals, {name: rows for name, rows in tables.items() if rows}, events,
         {"horizon": t, "bins_of_risk": len(cuts) + 1},
-        notes=(grid_note(evaluate.ground), *gone), warnings=few(events, followed=True),
+        notes=(grid_note(evaluate.ground),), warnings=few(events, followed=True),
         cite=(TRIPOD, *gray, GRAF, VICKERS),
     )  # fmt: skip
 

@@ -9,6 +9,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -148,7 +149,7 @@ def test_two_hospitals_that_were_told_different_supports_do_not_add_up(monkeypat
         session._attempts = type(session._attempts)()
         session._asked, session._sent = {}, {}
         own = list(theirs._supports[0])
-        own[0] = own[0] + [13.0, 0.0, 0.0]
+        own[0] = own[0] + np.array([13.0] + [0.0] * (len(own[0]) - 1))
         rings = [fixed.encode(part.ravel(), SUPPORT_SCALE, 3) for part in own]
         at = 1 << 16
         masked = session.mask(at, theirs._digest(0), rings, members=("h0", "h1", "h2"), blinded=True)

@@ -27,6 +27,7 @@ from confrere.study.schema import Schema
 Array = NDArray[np.float64]
 
 PEOPLE = 600  # in each hospital
+STAY = 0.05  # of the people are followed for as long as can be
 GAPS = 0.2  # of the people miss a column that may be imputed
 STEPS = 60  # of the ladder that a follow-up lasts
 
@@ -97,8 +98,11 @@ def _numbers(wish: Wish, declared: tuple[float, float] | None, ground: Ground, r
         values = np.array(wish.values, dtype=np.float64)
         return lambda rng, n: values[rng.integers(0, len(values), n)]
     if wish.role in ("time", "entry"):
-        end = min(ground.horizon or STEPS * ground.width, declared[1] if declared else np.inf)
-        return _times(end, ground.width) if wish.role == "time" else _entries(end)
+        most, ladder = declared[1] if declared else np.inf, ground.horizon
+        longest = max(STEPS * ground.width, 2 * max(ground.marks, default=0.0))  # some outlive every reporting time
+        end, last = (min(ladder or other, most) for other in (longest, wish.span[1] if wish.span else longest))
+        first = min(0.1 * end, *(m / 2 for m in ground.marks if m > 0), end)
+        return _times((first, end, last), ground.width) if wish.role == "time" else _entries(first / 2)
     if wish.cuts:
         low, high = _around(wish.cuts)
         return lambda rng, n: rng.uniform(low, high, n)
@@ -111,14 +115,20 @@ def _numbers(wish: Wish, declared: tuple[float, float] | None, ground: Ground, r
     return SHAPES["positive" if wish.role == "weight" else recipe.shape]
 
 
-def _times(end: float, width: float) -> Numbers:
-    """Times on the grid, none of them early."""
-    return lambda rng, n: np.ceil(rng.uniform(0.1, 1.0, n) * end / width) * width
+def _times(between: tuple[float, float, float], width: float) -> Numbers:
+    """Times on the grid from the first to the end; a few people stay until the last, so that every cell is used."""
+    first, end, last = between
+
+    def drawn(rng: np.random.Generator, n: int) -> Array:
+        time = np.ceil(rng.uniform(first, end, n) / width) * width
+        return np.where(rng.random(n) < STAY, np.ceil(last / width) * width, time)
+
+    return drawn
 
 
-def _entries(end: float) -> Numbers:
-    """Half enter at 0, half later, all of them before the first time."""
-    return lambda rng, n: np.asarray(rng.integers(0, 2, n) * 0.05 * end, dtype=np.float64)
+def _entries(later: float) -> Numbers:
+    """Half enter at 0, half later."""
+    return lambda rng, n: np.asarray(rng.integers(0, 2, n) * later, dtype=np.float64)
 
 
 def _around(cuts: Sequence[float]) -> tuple[float, float]:

@@ -236,6 +236,8 @@ class _List:
         schema, ground = self.study.schema, self.study.ground
         known = wishes_for(self.study.omop)  # a formula that wishes nothing of a column is asked after
         wished |= {c: known[c] for c in columns if c in known and not any(wished.get(c, Wish()))}
+        longest = (0.0, float(doublings(ground)[-1]))
+        wished |= {c: w._replace(span=longest) for c, w in wished.items() if w.role == "time" and not w.span}
         eras = build.definitions(analyses, "eras")
         tables = [stays(dummy(columns, schema, wished, ground, seed=i, recipe=recipe), eras) for i in range(HOSPITALS)]
         sizes: list[int] = []  # counts in the supports of a round, in order
@@ -315,7 +317,7 @@ def _granted(designs: Sequence[Design], sizes: list[int]) -> Verdict:
     sizes.append(sum(part.size for part in support_of(designs[0])))
     verdict = judge_clear(designs, ALL)
     for name, cells in designs[0].cells.items():
-        if cells.rule in ("drop", "show", "hide"):
+        if cells.rule in ("drop", "show", "hide", "merge", "align"):
             verdict.grids[name] = np.tile(np.arange(cells.shape[1]), (cells.shape[0], 1))
     return verdict
 

@@ -177,6 +177,7 @@ class Hazards:
     kind: Kind
     among: Among
     ladder: tuple[float, ...] = ()
+    fits: bool = True  # False of what finds the grid: another analysis than the fit, even where no cells merge
 
     @property
     def ground(self) -> Ground:
@@ -308,7 +309,7 @@ class Hazards:
         horizon = horizon_of(first.grids["span"], self.ground)
         # a climb asks some 10 times for a number per stratum and cell, and for first moments at its ends
         most = int(0.6 * first.budget / (2 * max(models, 1) * (10 + 3 * len(self.names))))
-        merging = replace(self, ladder=ladder(self.ground, horizon, max(6, most)))
+        merging = replace(self, fits=False, ladder=ladder(self.ground, horizon, max(6, most)))
         verdict = yield from support(merging.design)
         got = yield from ask(merging.began)
         names = [name for name in verdict.grids if _leaves(name)]

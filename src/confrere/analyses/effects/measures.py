@@ -49,6 +49,11 @@ def _effect(measure: str, mean: Array, vcov: Array) -> Record:
     else:
         scaled, slope = np.log(mean), 1 / mean
     along = slope * np.array([-1.0, 1.0])
+    if not vcov.any():
+        raise ModelError(
+            f"the {measure} has no standard error: the mean outcome is {least:.3g} in one arm and {most:.3g} in the "
+            f"other, the same for everybody in it. Ask about more people, or a later time"
+        )
     return record(measure, float(scaled[1] - scaled[0]), float(np.sqrt(along @ vcov @ along)))
 
 

@@ -47,6 +47,8 @@ LEAKS = {
         RANGES,
     ): "2 of 180 people over 0.5, at 0.86: five marks more, weighed, of whose columns all but the two terms is known",
     ("effect (hazards, shared)", RANGES): "1 of 270 people over 0.5, at 0.66: sums per cell of time, as cox (shared)",
+    ("effect (those who stay)", RANGES): "1 of 360 people over 0.5, at 0.66: as effect (risks of causes)",
+    ("effect (augmented curves)", RANGES): "1 of 720 people over 0.5, at 0.53: sums per cell of time of two models",
     ("effect (risks of causes)", RANGES): "1 of 360 people over 0.5: sums per cell of time and cause",
     (
         "clone_censor_weight (grace of two years)",
@@ -66,7 +68,7 @@ def smooth_studies() -> list[Any]:
     for case in (c for c in CASES if c.smooth):
         for world in WORLDS:
             quick = (world == WORLDS[0] or case.label in ("linear", "logistic")) and case.name != "mixture"
-            heavy = case.note == "shared" or "imputed" in case.note
+            heavy = case.note in ("shared", "augmented curves") or "imputed" in case.note
             heavy |= case.name in ("responders", "interaction", "penalised")
             marks = [] if quick and not heavy else [pytest.mark.slow]
             if (case.label, world) in LEAKS:

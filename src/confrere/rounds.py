@@ -138,7 +138,8 @@ class Design:
     `rows` (N,) marks the rows of the table that are in it. `x` (n, p) are the raw columns by `names`; `flags` are
     two-sided marks (n,) by name, above all the event; `weights` (n,) the case weights, if any; `cells` the
     partitions. `data` is the method's own and is read by its steps. `columns` names the source columns read: the
-    budget of numbers is people x columns / 4. `left_out` counts the people not in it by reason, in the order
+    budget of numbers is people x columns / 4. `needs` is the disclosure class of what is asked of it, where that class
+    asks for more people in each hospital. `left_out` counts the people not in it by reason, in the order
     in which reasons are looked at; the reasons are public, the counts are not.
     """
 
@@ -152,6 +153,7 @@ class Design:
     data: Any = None
     columns: tuple[str, ...] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
+    needs: str = ""
     _made: dict[str, Any] = field(default_factory=dict)
 
     def once(self, name: str, make: Callable[[], T]) -> T:
@@ -521,14 +523,15 @@ class Site:
         self.table = table
         self.key, self.shared = key, shared
         self.kept: dict[tuple[str, str], Any] = {}
+        self._own: dict[Hashable, dict[str, Any]] = {}  # what each analysis has kept: two of a method are two
         self._drawn: dict[Hashable, NDArray[np.uint64]] = {}
         self._designs: dict[Hashable, Design] = {}
         self._verdicts: dict[Hashable, Verdict] = {}
 
-    def design(self, a: Ask, least: int = 0, member: bool = True) -> Design:
-        """Make the design that a support ask names; of nobody if fewer than `least` people, or not asked at all."""
+    def design(self, a: Ask, least: Callable[[Design], int] = lambda made: 0, member: bool = True) -> Design:
+        """Make the design that a support ask names; of nobody if fewer than `least` of it, or not asked at all."""
         made = self._make(a, self.table)
-        if made.n < least or not member:
+        if made.n < least(made) or not member:
             made = self._make(a, self.table.nobody())
         self._designs[a.analysis, a.step, a.group] = made
         return made
@@ -553,10 +556,11 @@ class Site:
         key = (a.analysis, step_of(a).on, a.group)
         keys = self.key or b"", self.shared or b""
         people = People(self.table, self._designs.get(key), self._verdicts.get(key), *keys)
-        people.kept = {step: v for (name, step), v in self.kept.items() if name == name_of(a.analysis)}
+        people.kept = dict(self._own.get(a.analysis, {}))
         result = getattr(a.analysis, a.step)(people, *a.args)
         if a.kind == "keep":
             self.kept[name_of(a.analysis), a.step] = result
+            self._own.setdefault(a.analysis, {})[a.step] = result
             return None
         return result
 
@@ -650,7 +654,9 @@ def same(a: Any, b: Any, tolerance: float = 1e-7) -> bool:
             return True
         return len(a) == len(b) and all(same(x, y, tolerance) for x, y in zip(a, b, strict=True))
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
-        return a.shape == b.shape and a.dtype == b.dtype and bool(np.all(_near(a, b, tolerance)))
+        if a.shape != b.shape or a.dtype != b.dtype:
+            return False
+        return np.array_equal(a, b) or bool(np.all(_near(a, b, tolerance)))  # mostly, and at once
     if isinstance(a, float) and isinstance(b, float):
         return bool(_near(a, b, tolerance))
     return type(a) is type(b) and bool(a == b)

@@ -73,7 +73,7 @@ class View:
         for a, verdict in self.events:
             # a comparison that may still leave people out does not say how many they are
             if verdict is not None and verdict.n:
-                d = site.design(a, self.policy.k)
+                d = site.design(a, self.policy.enough)
                 inside = np.zeros(len(self.tables[name].frame))
                 if d.n:
                     inside[d.rows] = _shown(d, verdict)
@@ -118,7 +118,7 @@ def record(
 
 
 def _settled(view: View, sites: Mapping[str, Site], a: Ask) -> Verdict:
-    designs = {name: s.design(a, view.policy.k) for name, s in sites.items()}
+    designs = {name: s.design(a, view.policy.enough) for name, s in sites.items()}
     view.part_in |= {name for name, d in designs.items() if d.n}
     parts = [support_of(d, Policy(alone=name in view.alone)) for name, d in designs.items()]
     total = Support(*(np.sum([getattr(p, f) for p in parts], axis=0) for f in Support._fields))

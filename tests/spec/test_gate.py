@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from confrere.analyses.finding import attrition
 from confrere.errors import RangeError, Refused
 from confrere.hospital import merging
-from confrere.hospital.gate import CLASSES, Gate, Policy, Support, Violation, judge, judge_clear, merged, support_of
+from confrere.hospital.classes import CLASSES
+from confrere.hospital.gate import Gate, Policy, Support, Violation, judge, judge_clear, merged, support_of
 from confrere.rounds import Array, Ask, Cells, Design, Flow, Ints, People, Sum, Verdict, local, register
 from confrere.wire import pack, unpack
 
@@ -494,7 +495,9 @@ def test_the_effective_number_here():
 def test_a_sum_may_need_a_class():
     with pytest.raises(Violation, match="needs the disclosure class 'model_weights'"):
         opened().admit(ASK, pair(vector([1.0], needs="model_weights")), 30)
-    opened(allowed("model_weights")).admit(ASK, pair(vector([1.0], needs="model_weights")), 30)
+    opened(allowed("model_weights")).admit(ASK, pair(vector([1.0], needs="model_weights")), 44)
+    with pytest.raises(Violation, match="rests on fewer than 44 people here"):
+        opened(allowed("model_weights")).admit(ASK, pair(vector([1.0], needs="model_weights")), 43)
 
 
 def test_the_budget_of_numbers_counts_supports_values_and_symmetric_matrices_once():

@@ -449,8 +449,8 @@ def test_what_is_expensive_is_made_once():
 
 def test_a_site_with_few_people_takes_part_with_nothing():
     wanted = Ask(Mean(), "design", (), "support")
-    assert Site(HOSPITALS[1]).design(wanted, least=3).n == 3
-    assert Site(HOSPITALS[0]).design(wanted, least=3).n == 0
+    assert Site(HOSPITALS[1]).design(wanted, least=lambda made: 3).n == 3
+    assert Site(HOSPITALS[0]).design(wanted, least=lambda made: 3).n == 0
     assert Site(HOSPITALS[1]).design(wanted, member=False).n == 0
 
 

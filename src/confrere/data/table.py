@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
+    from confrere.data.bags import Bags
+
 
 @dataclass(frozen=True)
 class Table:
@@ -22,6 +24,7 @@ class Table:
     source    what was read, for the hospital's own messages
     events    {column of a cohort: one row per stay in it, with `row` (place in the frame), `start`, `end` in days since
               1970-01-01}
+    bags      {name: what each person of the frame has of images}, those that the study names
     reasons   public: why the column `study.ground.LEFT` leaves people out, by its numbers from 1
     """
 
@@ -32,6 +35,7 @@ class Table:
     source: str
     events: Mapping[str, pd.DataFrame] = field(default_factory=dict, repr=False)
     reasons: tuple[str, ...] = ()
+    bags: Mapping[str, Bags] = field(default_factory=dict, repr=False)
 
     def nobody(self) -> Table:
         """The same table without people: what a hospital too small for a study takes part with."""
@@ -39,4 +43,5 @@ class Table:
         return replace(
             self, frame=self.frame.iloc[:0], n_read=0, left_out=zero, clamped=dict.fromkeys(self.clamped, 0),
             events={name: rows.iloc[:0] for name, rows in self.events.items()},
+            bags={name: bags.only(()) for name, bags in self.bags.items()},
         )  # fmt: skip

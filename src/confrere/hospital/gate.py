@@ -10,6 +10,7 @@ No analysis knows a threshold. The rules and their origin:
   published cells of French health data);
 - pairs of columns: 0 or at least 5; effective number (sum a)^2/sum a^2 at least 11, and 5 in each hospital;
 - at least three hospitals that take part, and on either side of a mark; or members that let their own sums leave;
+- a hospital whose weights of a network leave has 4 k people at least, or takes part with nobody;
 - times at the finest by 30 days, and all distinct numbers at most a quarter of people x columns.
 """
 
@@ -24,18 +25,12 @@ import numpy as np
 
 from confrere.errors import ConfrereError, RangeError
 from confrere.hospital.atoms import across
+from confrere.hospital.classes import CLASSES, CROWDS
 from confrere.hospital.margins import hide, known, near
 from confrere.hospital.merging import edges, numbered
 from confrere.hospital.moves import carried, joined, told
 from confrere.rounds import Array, Ask, Bools, Cells, Design, Ints, Sum, Sums, Verdict, leaves, name_of, step_of
-
-CLASSES = {
-    "fine_times": "exact event times of the network leave: who knows a patient's date of death may recognise it",
-    "small_cells": "counts of fewer than k people leave: a rare patient may be recognised in a table",
-    "histograms": "sums over fine cells leave at every split of a tree: a person alone in a cell may be read off",
-    "model_weights": "the weights of a network leave each round: parts of training records can be rebuilt from them",
-    "per_hospital": "a result of this hospital alone leaves, after its steward has seen it",
-}
+from confrere.study.counted import counted
 
 BLOCK = 4096  # people at a time, whose marks fit a processor's cache
 SILENT = ("combine", "moved", "near")  # rules of which the verdict tells no count
@@ -66,6 +61,10 @@ class Policy:
     def least(self) -> int:
         """People per cell; none where the steward has said that fewer may leave."""
         return 0 if "small_cells" in self.allow else self.k
+
+    def enough(self, design: Design) -> int:
+        """People with whom a hospital takes part; with fewer it takes part with nobody, and nobody learns of it."""
+        return self.k * CROWDS.get(design.needs, 1)
 
     def few(self, count: Array | float) -> Bools:
         """Where a count is of 1 to k-1 people, and the steward has not said that such may leave."""
@@ -209,8 +208,8 @@ def judge(design: Design, total: Support, policy: Policy) -> Verdict:
     n, hospitals, bound = int(total.here[0]), int(total.here[1]), int(total.here[3])
     if (policy.hospitals and not hospitals) or 0 < bound < policy.hospitals:
         raise Violation(
-            f"{bound} hospitals have at least {policy.k} people for this; a sum needs {policy.hospitals}. "
-            f"Invite more hospitals, or ask about more people"
+            f"{counted(bound, 'hospital has', 'hospitals have')} at least {policy.enough(design)} people for this; a "
+            f"sum needs {policy.hospitals}. Invite more hospitals, or ask about more people"
         )
     if policy.few(n):
         raise Violation(f"the design rests on fewer than {policy.k} people")
@@ -262,8 +261,8 @@ def _hospitals(what: str, behind: Sequence[float], policy: Policy) -> None:
     for side, bound in (("", behind[2]), ("without it ", behind[3])):
         if 0 < bound < policy.hospitals:
             raise Violation(
-                f"{what} has people {side}in {bound:g} hospitals only; a sum needs {policy.hospitals}. Leave it out or "
-                f"merge its levels"
+                f"{what} has people {side}in {counted(bound, 'hospital')} only; a sum needs {policy.hospitals}. Leave "
+                f"it out or merge its levels"
             )
 
 
@@ -474,7 +473,9 @@ class Gate:
         if people and s.effective < self.policy.effective_here and s.value.any():
             raise Violation(f"{name} has an effective number of {s.effective:.1f} here: a few people carry it")
         if s.needs and s.needs not in self.policy.allow:
-            raise Violation(f"{name} needs the disclosure class {s.needs!r}")
+            raise Violation(f"{name} needs the disclosure class {s.needs!r}: {CLASSES[s.needs]}")
+        if 0 < people < (least := self.policy.k * CROWDS.get(s.needs, 0)):
+            raise Violation(f"{name} is of the class {s.needs!r}, and rests on fewer than {least} people here")
 
     def about(self, a: Ask) -> int:
         """How many people of the network an answer is about; 0 before its design was judged."""

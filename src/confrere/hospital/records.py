@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from confrere.data import people, sources
+from confrere.data import bags, people, sources
 from confrere.data.opposition import Left, patients
 from confrere.data.sources import Source
 from confrere.data.table import Table
@@ -73,6 +73,7 @@ def records(home: Home, study: Study, without: Sequence[str] = ()) -> Records:
         table = people.table(given, build.sourced(built), study, home.name)
         who = sources.texts(given, [source.person], home.name)[source.person] if source.person else ()
     table = _noted(home, table, build.looks_of(built), study.person or PERSON)
+    table = bags.attached(table, study, home.bags, home.name)
     members = tuple(n for n in home.members if n not in without)
     if members != (home.name,) and alone(build.asked_of(study, built, members)):
         raise StudyError(
@@ -128,6 +129,8 @@ def _hash(table: Table) -> str:
     digest = hashlib.sha256(pd.util.hash_pandas_object(table.frame, index=False).to_numpy().tobytes())
     for name in sorted(table.events):
         digest.update(pd.util.hash_pandas_object(table.events[name], index=False).to_numpy().tobytes())
+    for name in sorted(table.bags):
+        digest.update(table.bags[name].digest.encode())
     return digest.hexdigest()
 
 

@@ -201,7 +201,9 @@ class Run:
     def _own(self, i: int, a: Ask) -> Support | Sums | None:
         """What this hospital has to say to one ask, once its gate has let it; nothing if it stays here."""
         if a.kind == "support":
-            self._designs[i] = self.site.design(a, self._gate.policy.k, self._session.name in self._groups[a.group])
+            self._designs[i] = self.site.design(
+                a, self._gate.policy.enough, self._session.name in self._groups[a.group]
+            )
             self._supports[i] = support_of(self._designs[i], self._gate.policy)
             return self._supports[i]
         if a.kind == "keep":

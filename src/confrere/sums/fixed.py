@@ -53,14 +53,13 @@ def encode(values: ArrayLike, scale: int, parties: int, *, bits: int = 128) -> R
     _check_range(floats, magnitude, scale, (_bits(bits), parties))
     if bits == 32:
         return _paired(scaled)
+    if bits == WORD:  # the machine's own integers: large arrays come this way
+        return scaled.astype(np.int64).view(np.uint64)[:, None]
     ring = np.zeros((magnitude.size, bits // WORD), dtype=np.uint64)
-    if bits == WORD:
-        ring[:, 0] = magnitude
-    else:
-        # Sign and magnitude apart: floor of a negative float would borrow from bits it does not have.
-        high = np.floor(np.ldexp(magnitude, -WORD))
-        ring[:, 1] = high
-        ring[:, 0] = magnitude - np.ldexp(high, WORD)  # exact: both are multiples of the last bit
+    # Sign and magnitude apart: floor of a negative float would borrow from bits it does not have.
+    high = np.floor(np.ldexp(magnitude, -WORD))
+    ring[:, 1] = high
+    ring[:, 0] = magnitude - np.ldexp(high, WORD)  # exact: both are multiples of the last bit
     return _negated_where(ring, scaled < 0)
 
 
@@ -87,10 +86,11 @@ def decode(ring: Ring, scale: int, size: int | None = None, bits: int = 128) -> 
     check_ring(ring)
     if bits == 32:
         return np.ldexp(_apart(ring)[:size], -scale)
+    if ring.shape[1] == 1:  # the machine rounds so too
+        return np.ldexp(ring[:, 0].astype(np.int64).astype(np.float64), -scale)
     negative = _negative(ring)
     magnitude = _negated_where(ring, negative)
-    low = magnitude[:, 0]
-    high = magnitude[:, 1] if ring.shape[1] == 2 else np.zeros_like(low)
+    low, high = magnitude.T
     # The 64 leading bits in one word, and in its last bit whether anything was cut off: converting
     # that word rounds once, and rightly. (A shift by a whole word gives 0 in numpy, as wanted here.)
     shift = np.frexp(high.astype(np.float64))[1].astype(np.uint64)

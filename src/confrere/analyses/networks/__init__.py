@@ -1,0 +1,1 @@
+"""Networks trained over hospitals: only sums of their updates leave."""

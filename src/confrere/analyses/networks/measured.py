@@ -1,0 +1,232 @@
+"""How good a network is, on people held out: from counts of people by score, from sums of losses, from pairs.
+
+Of marks, levels, numbers and counts as for boosted trees (`learning.scored`). Of times to events Harrell's concordance
+of pairs within hospitals, as of Cox regression: its standard error is by the infinitesimal jackknife. What each
+hospital adapted to itself is measured by the mean loss over all of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from confrere.analyses import concordance
+from confrere.analyses.finding import Caution, Record
+from confrere.analyses.learning.attack import attacked
+from confrere.analyses.learning.scored import APPARENT, Scored, trained
+from confrere.analyses.networks.model import predicted
+from confrere.rounds import Array, Cells, Design, Flow, People, Sum, ask, local, register
+from confrere.study.ground import narrowed
+
+Z = float(stats.norm.ppf(0.975))
+SAMPLES = ("held out", "training")
+
+
+class Told(NamedTuple):
+    """What is told of a network."""
+
+    metrics: list[Record]
+    more: dict[str, list[Record]]  # further tables
+    events: int | None
+    cautions: tuple[Caution, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Plain:
+    """What `Scored` asks of a model, where scores were made already."""
+
+    objective: str
+
+    def score(self, values: Array) -> Array:
+        """The scores (n,), or (n, levels)."""
+        return values if self.objective == "multiclass" else values[:, 0]
+
+    def prediction(self, score: Array) -> Array:
+        """What scores mean."""
+        return np.exp(score) if self.objective == "poisson" else score
+
+
+class Ranked(NamedTuple):
+    """Comparable pairs: concordant, discordant, tied; and events."""
+
+    pairs: Sum  # (3,)
+    events: Sum  # ()
+
+
+class Spread(NamedTuple):
+    """Sum of squared influence on the concordance."""
+
+    square: Sum  # ()
+
+
+class Adapted(NamedTuple):
+    """Of the shared network and of those adapted to each hospital: people, sums of their loss and of its square; of
+    times to events, pairs as in `Ranked`."""
+
+    sums: Sum  # (2, 3)
+
+
+@register("_network")
+@dataclass(frozen=True)
+class Measured:
+    """A trained network among its own people. `of` is the analysis that trained it."""
+
+    of: Any
+    weights: Array
+    about: Any
+    sample: str = "held out"
+
+    def __hash__(self) -> int:
+        return hash((self.of, self.sample))
+
+    def __eq__(self, other: object) -> bool:
+        same = isinstance(other, Measured) and (self.of, self.sample) == (other.of, other.sample)
+        return same and np.array_equal(self.weights, other.weights)  # type: ignore[attr-defined]
+
+    @property
+    def share(self) -> float:
+        """The share of people who are held out."""
+        return float(self.of.share)
+
+    @property
+    def needs(self) -> str:
+        """The disclosure class of cells of scores."""
+        return str(self.of.design_needs)
+
+    def people(self, people: People) -> Design:
+        """Everybody's outcome and scores, and who trained: as `Scored` reads them."""
+        made: Design
+        made, train = self.of.chosen(people)
+        score = scored(self.of, people, made, self.weights, self.about)
+        y, numeric = made.data.value, self.of.goal in ("squared", "poisson")
+        kinds = 1 if numeric else max(2, self.of.sizes.outputs)
+        index = np.where(train, 0, 1) * kinds + (0 if numeric else y.astype(np.int64))
+        cells = {"outcome": Cells(index.astype(np.int64), (1, (2 if self.share else 1) * kinds))}
+        if self.of.goal == "squared":
+            score = self.about.mean[-1] + self.about.sd[-1] * score
+        return replace(
+            made, x=y[:, None] if numeric else np.empty((made.n, 0)), names=("the outcome",) if numeric else (),
+            flags={}, cells=cells, data=(y, score, train, None), needs=self.needs,
+        )  # fmt: skip
+
+    def ranking(self, people: People) -> Design:
+        """The people of one sample, their times and scores."""
+        made = sampled(self.of, people, self.sample == "training")
+        rows, ids = made.data
+        score = scored(self.of, people, made, self.weights, self.about)
+        return replace(made, data=(rows, ids, score))
+
+    @local(on="ranking")
+    def ranked(self, people: People) -> Ranked:
+        """Comparable pairs of people of this hospital, by whether the scores order them."""
+        rows, _, score = people.design.data
+        got = pairs(self.of, rows, score)
+        events = np.array(float((rows.event > 0).sum()))
+        half = np.array([p.sum() for p in got]) / 2
+        return Ranked(people.derived(half, dims=("kinds",)), people.derived(events, scale=0, known=True))
+
+    @local(on="ranking")
+    def spread(self, people: People, c: float, total: float) -> Spread:
+        """Sum over people of squared influence on the concordance."""
+        rows, _, score = people.design.data
+        got = pairs(self.of, rows, score)
+        influence = (got.concordant + got.tied / 2 - c * (got.concordant + got.discordant + got.tied)) / total
+        return Spread(people.derived(np.array((influence**2).sum())))
+
+
+def sampled(of: Any, people: People, training: bool) -> Design:
+    """The people of training, or who are held out; data are their rows and their ids where there are bags."""
+    made: Design
+    made, train = of.chosen(people)
+    if of.share:
+        made = narrowed(made, train if training else ~train, "of the other sample")
+    flags = {"event": made.data.event > 0} if made.data.event is not None else {}
+    ids = of.ids(people, made) if of.bags else ()
+    return replace(made, x=np.empty((made.n, 0)), names=(), flags=flags, cells={}, data=(made.data, ids))
+
+
+def scored(of: Any, people: People, made: Design, weights: Array, about: Any) -> Array:
+    """Scores (n, outputs) of the people of a design; of one with ids they are at hand."""
+    from confrere.analyses.networks.training import scores
+
+    rows, ids = made.data if isinstance(made.data, tuple) and len(made.data) == 2 else (made.data, None)
+    ids = (of.ids(people, made) if of.bags else ()) if ids is None else ids
+    return scores(of.built, weights, of.rows(people, rows, ids, about))
+
+
+def pairs(of: Any, rows: Any, score: Array) -> concordance.Pairs:
+    """Everybody's comparable pairs in this hospital."""
+    risk = score[:, 0] if of.goal == "cox" else predicted("discrete", score)
+    return concordance.pairs(rows.time, rows.event > 0, np.round(risk, 10), np.ones(len(risk)))
+
+
+def adaptable(of: Any, people: People, weights: Array, about: Any) -> Array:
+    """(3,) people, and sums of their loss and its square under these weights; of times to events, pairs."""
+    from confrere.analyses.networks.training import lost, scores
+
+    rows, ids = people.design.data
+    given = of.rows(people, rows, ids, about)
+    score = scores(of.built, weights, given)
+    if of.goal in ("cox", "discrete"):
+        return np.array([p.sum() for p in pairs(of, rows, score)]) / 2
+    each = lost(of.goal, score, given.y)
+    return np.array([len(each), each.sum(), (each**2).sum()])
+
+
+def measured(of: Any, weights: Array, about: Any) -> Flow[Told]:
+    """All that is told of a trained network."""
+    cautions: tuple[Caution, ...] = () if of.share else (APPARENT,)
+    metrics: list[Record] = []
+    events: int | None = None
+    more: dict[str, list[Record]] = {}
+    if not of.personal and of.goal in ("cox", "discrete"):
+        many = 0
+        for sample in SAMPLES[0 if of.share else 1 :]:
+            rows, found = yield from _concordance(Measured(of, weights, about, sample))
+            metrics += rows
+            many += found
+        events = many
+    elif not of.personal:
+        told = yield from trained(Scored(Measured(of, weights, about), Plain(of.goal)))  # type: ignore[arg-type]
+        attack = attacked(told)
+        metrics, events = told.tables.pop("metrics"), told.events
+        more = told.tables | ({"attack": attack.rows} if attack.rows else {})
+        cautions = (*told.cautions, *attack.cautions)
+    if of.personal or of.fine_tune:
+        metrics += yield from _adapted(of, weights, about)
+    return Told(metrics, more, events, cautions)
+
+
+def _concordance(of: Measured) -> Flow[tuple[list[Record], int]]:
+    """Harrell's C within hospitals; and how many events the people have."""
+    got = yield from ask(of.ranked)
+    concordant, _, level = got.pairs.value
+    total, events = float(got.pairs.value.sum()), round(float(got.events.value))
+    if total <= 0:
+        return [], events
+    c = float(concordant + level / 2) / total
+    spread = yield from ask(of.spread, c, total)
+    se = float(np.sqrt(spread.square.value))
+    row = {"metric": "concordance", "estimate": c, "conf_low": max(0.0, c - Z * se), "conf_high": min(1.0, c + Z * se)}
+    return [row | {"sample": of.sample}], events
+
+
+def _adapted(of: Any, weights: Array, about: Any) -> Flow[list[Record]]:
+    """The shared network and those adapted to each hospital, among the same people."""
+    got = yield from ask(of.adapted, weights, about)
+    sample, rows = SAMPLES[0 if of.share else 1], []
+    for which, (first, second, third) in zip(("shared", "adapted to each hospital"), got.sums.value, strict=True):
+        if (which == "shared" and of.personal) or first + second + third <= 0:
+            continue
+        if of.goal in ("cox", "discrete"):
+            c = float((first + third / 2) / (first + second + third))
+            row: Record = {"metric": "concordance", "estimate": c, "conf_low": None, "conf_high": None}
+        else:
+            mean = float(second / first)
+            se = float(np.sqrt(max(0.0, third / first - mean**2) / first))
+            row = {"metric": "loss", "estimate": mean, "conf_low": mean - Z * se, "conf_high": mean + Z * se}
+        rows.append(row | {"sample": f"{sample}, {which}"})
+    return rows

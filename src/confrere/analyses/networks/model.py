@@ -1,0 +1,184 @@
+"""A trained network as data: what predicts a hospital's own people, and is written as safetensors and JSON.
+
+Features are standardised by the means and SDs of the people of training, over the network; scores come out of the
+module as its loss has them. Of a number the outcome was standardised too, and predictions are turned back. The file
+`NAME.safetensors` holds the parameters by their names in 64-bit floats, `NAME.json` all else, with their SHA-256.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import special
+
+from confrere.analyses.finding import Finding
+from confrere.analyses.networks.catalogue import Sizes, built
+from confrere.errors import StudyError
+from confrere.rounds import Array
+from confrere.study.ground import Ground, model_of
+from confrere.study.schema import Column, Schema
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import nn
+
+FORMAT = "confrere-network/1"
+
+
+@dataclass(frozen=True, eq=False)
+class Net:
+    """A model.
+
+    outcome    what is predicted, and `levels` where these are 3 or more
+    formula    `outcome ~ features`, on `ground`
+    mean, sd   (p,) of the features, and of the outcome, last; 0 and 1 where that is no number
+    intervals  right ends, of `discrete`
+    personal   layers that stayed in the hospitals: here they are as they began, and nobody is predicted
+    weights    (parameters,) all, in the module's order
+    """
+
+    objective: str
+    outcome: str
+    levels: tuple[str, ...]
+    formula: str
+    module: str
+    settings: Mapping[str, Any]
+    sizes: Sizes
+    mean: tuple[float, ...]
+    sd: tuple[float, ...]
+    intervals: tuple[float, ...]
+    personal: tuple[str, ...]
+    bags: str
+    weights: Array = field(repr=False)
+    ground: Ground = Ground()
+
+    @property
+    def built(self) -> nn.Module:
+        """The module, with other weights than these."""
+        from confrere.analyses.networks.training import repeatable
+
+        with repeatable(0):
+            return built(self.module, self.sizes, self.settings).double()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that a prediction reads."""
+        model = model_of(self.formula, self.ground)
+        left = {name for part in (model.outcome.expressions() if model.outcome else ()) for name in part.sources()}
+        return tuple(name for name in model.columns if name not in left)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The features (p,)."""
+        return model_of(self.formula, self.ground).names
+
+    def standardised(self, x: Array) -> Array:
+        """Features (n, p) as the module reads them."""
+        return np.asarray((x - np.array(self.mean[:-1])) / np.array(self.sd[:-1]))
+
+    def score(self, x: Array, bag: Any = None) -> Array:
+        """Scores (n, outputs) of people with raw features x (n, p); `bag` gives the rows of the i-th."""
+        from confrere.analyses.networks.training import Rows, scores
+
+        if self.personal:
+            raise StudyError(f"the layers {', '.join(self.personal)} stayed in each hospital; the model is not whole")
+        return scores(self.built, self.weights, Rows(self.standardised(x), np.zeros(len(x)), bag))
+
+    def features(self, frame: pd.DataFrame) -> Array:
+        """The raw features (n, p) of a table, NaN where missing. DataError names a missing column."""
+        right = self.formula.partition("~")[2]
+        if right.strip() == "1":
+            return np.empty((len(frame), 0))
+        model = model_of(f"~ {right}", self.ground)
+        return model.evaluate(frame, {name: (mean, sd) for name, mean, sd in self.ground.pooled}).x
+
+    def prediction(self, score: Array) -> Array:
+        """What scores (n, outputs) mean: probabilities (n,) or (n, levels), the outcome, rates, hazard ratios to who
+        has the score 0, or the risk of an event by the end of the last interval."""
+        return predicted(self.objective, score, self.mean[-1], self.sd[-1])
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the model: equal where settings and parameters are the same to the bit."""
+        return hashlib.sha256(json.dumps(self.plain(), sort_keys=True).encode()).hexdigest()
+
+    def plain(self) -> dict[str, Any]:
+        """The model as plain data, but for the parameters, whose hash it has."""
+        keys = ("objective", "outcome", "levels", "formula", "module", "intervals", "personal", "bags", "mean", "sd")
+        about = {key: _listed(getattr(self, key)) for key in keys}
+        digest = hashlib.sha256(np.ascontiguousarray(self.weights, dtype="<f8").tobytes()).hexdigest()
+        columns = {name: said for name, said in self.ground.schema.to_dict().items() if name in self.formula}
+        return {
+            "format": FORMAT, **about, "settings": {k: _listed(v) for k, v in self.settings.items()},
+            "sizes": dict(self.sizes._asdict()), "columns": columns, "parameters": int(self.weights.size),
+            "pooled": [list(one) for one in self.ground.pooled], "weights_sha256": digest,
+        }  # fmt: skip
+
+    def tensors(self) -> bytes:
+        """The parameters by their names, as safetensors."""
+        from safetensors.numpy import save
+
+        found, at = {}, 0
+        for name, p in self.built.named_parameters():
+            found[name] = np.ascontiguousarray(self.weights[at : at + p.numel()].reshape(p.shape))
+            at += p.numel()
+        return bytes(save(found, metadata={"format": FORMAT}))
+
+    @classmethod
+    def of(cls, finding: Finding) -> Net:
+        """The model that a finding holds. StudyError where it holds none."""
+        if "weights" not in finding.arrays or finding.method != "network":
+            raise StudyError(f"{finding.method} has no network; the method 'network' has one")
+        a = finding.analysis
+        mean, sd = (tuple(np.asarray(finding.arrays[key]).tolist()) for key in ("mean", "sd"))
+        return cls(
+            a.goal, a.outcome, a.levels, a.formula, a.module, a.made, a.sizes, mean, sd, a.intervals, a.personal,
+            a.bags, np.asarray(finding.arrays["weights"]), a.ground,
+        )  # fmt: skip
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any], tensors: bytes) -> Net:
+        """The inverse of `plain` and `tensors`. StudyError where they are something else, or not of one model."""
+        from safetensors.numpy import load
+
+        if plain.get("format") != FORMAT:
+            raise StudyError(f"this is no network as Confrere writes it ({FORMAT})")
+        columns = {name: Column(name, levels=_maybe(said, "levels"), range=_maybe(said, "range"))
+                   for name, said in plain["columns"].items()}  # fmt: skip
+        ground = Ground(Schema(columns), pooled=tuple((str(n), float(m), float(s)) for n, m, s in plain["pooled"]))
+        sizes, parts = Sizes(**plain["sizes"]), load(tensors)
+        module = built(plain["module"], sizes, plain["settings"])
+        weights = np.concatenate([np.ravel(parts[name]) for name, _ in module.named_parameters()])
+        lists: dict[str, Any] = {key: tuple(plain[key]) for key in ("levels", "mean", "sd", "intervals", "personal")}
+        names: dict[str, Any] = {key: plain[key] for key in ("objective", "outcome", "formula", "module", "bags")}
+        settings = {k: tuple(v) if isinstance(v, list) else v for k, v in plain["settings"].items()}
+        made = cls(**names, **lists, settings=settings, sizes=sizes, weights=weights, ground=ground)
+        if made.plain()["weights_sha256"] != plain["weights_sha256"]:
+            raise StudyError("the parameters are not those of this model: their SHA-256 differs")
+        return made
+
+
+def predicted(objective: str, score: Array, mean: float = 0.0, sd: float = 1.0) -> Array:
+    """What scores (n, outputs) mean; `mean` and `sd` of the outcome turn back numbers."""
+    if objective == "binary":
+        return np.asarray(special.expit(score[:, 0]))
+    if objective == "multiclass":
+        return np.asarray(special.softmax(score, axis=1))
+    if objective == "squared":
+        return np.asarray(mean + sd * score[:, 0])
+    if objective == "discrete":
+        return np.asarray(1 - np.exp(-np.logaddexp(0, score).sum(axis=1)))
+    return np.asarray(np.exp(score[:, 0]))
+
+
+def _maybe(said: Mapping[str, Any], key: str) -> Any:
+    return tuple(said[key]) if key in said else None
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,306 @@
+"""Networks over hospitals: what leaves, what stays, what repeats, what noise does, and what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+pytest.importorskip("torch")
+
+from torch import nn
+
+from confrere.analyses.networks import catalogue, network, privacy, training
+from confrere.analyses.networks.catalogue import Kind, Sizes
+from confrere.analyses.networks.model import Net
+from confrere.analyses.networks.network import Network
+from confrere.console.local import Local
+from confrere.errors import ConfrereError, DataError, ModelError, RangeError, StudyError
+from confrere.hospital.gate import Gate, Policy, Violation
+from confrere.rounds import Ask, Design, Sum, drive
+from confrere.study import build
+from confrere.study.ground import Ground
+from confrere.testing import SCHEMA
+from confrere.testing.people import patients
+from federate import LOOSE, fit, flow_of, found, in_the_clear, masked
+
+GROUND = Ground(SCHEMA)
+KNOWN = replace(GROUND, person="pid")
+ALLOW = ("model_weights",)
+
+
+def people(n: int = 400, seed: int = 4) -> pd.DataFrame:
+    return patients(n, seed).assign(pid=[f"p{i}" for i in range(n)])
+
+
+def hospitals(n: int = 400, *sizes: int) -> list[pd.DataFrame]:
+    frame, ends = people(n), np.cumsum(sizes or (n // 2, n // 4, n // 4))
+    return [frame.iloc[low:high] for low, high in zip((0, *ends), ends, strict=False)]
+
+
+def make(outcome: str = "ill", features: str = "x1 + x2 + treated", **settings: Any) -> Network:
+    return Network(outcome, features, **({"ground": GROUND, "rounds": 4, "learning_rate": 0.5} | settings))
+
+
+def weights(analysis: Network, frames: list[pd.DataFrame] | None = None) -> np.ndarray:
+    return np.asarray(fit(analysis, frames or hospitals(), LOOSE).arrays["weights"])
+
+
+MLP = {"module": "mlp", "settings": {"hidden": (4,), "dropout": 0.2}}
+
+
+# What leaves and what repeats ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [{}, {"strategy": "scaffold", "batch": 32}, {"strategy": "fedadam", **MLP}])
+def test_masked_equals_clear_to_the_rings_resolution(kind: dict[str, Any]) -> None:
+    frames = hospitals()
+    run = found(masked(make(**kind), dict(zip("abc", frames, strict=True)), allow=ALLOW))
+    assert run.arrays["weights"] == pytest.approx(weights(make(**kind)), abs=1e-13)
+
+
+@pytest.mark.parametrize("kind", [{"batch": 16, **MLP}, {"batch": 16, "epochs": 2, "precision": "single", **MLP}])
+def test_a_seed_gives_the_same_run_and_another_seed_another(kind: dict[str, Any]) -> None:
+    one = weights(make(**kind))
+    assert np.array_equal(one, weights(make(**kind)))
+    assert not np.allclose(one, weights(make(**kind, seed=2)))
+
+
+def test_batches_depend_on_the_deal_and_one_full_step_does_not() -> None:
+    frame = people()
+    deals = [[frame.iloc[i::3] for i in range(3)], hospitals()]
+    one, other = (weights(make(steps=1), deal) for deal in deals)
+    assert one == pytest.approx(other, abs=1e-12)
+    one, other = (weights(make(epochs=5, batch=16), deal) for deal in deals)
+    assert np.abs(one - other).max() > 1e-4
+
+
+def test_a_large_model_leaves_in_pieces_and_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = weights(make(strategy="scaffold", **MLP))
+    monkeypatch.setattr(network, "PIECE", 6)
+    cut = make(strategy="scaffold", **MLP)
+    assert cut.pieces == 4
+    assert np.array_equal(weights(cut), whole)
+
+
+def test_rounds_that_run_again_leave_hospitals_as_they_were() -> None:
+    """So a run is taken up again: steps run once more, in their order, with the totals that were learned."""
+    analysis = make(strategy="scaffold", batch=32, personal=("out",), **MLP)
+    whole, kept = weights(analysis), []
+    rounds = 0
+    live = in_the_clear(hospitals(), LOOSE)
+
+    def dies(asks: Any) -> Any:
+        nonlocal rounds
+        rounds += 1
+        if rounds == 5:
+            raise KeyboardInterrupt
+        kept.append(live(asks))
+        return kept[-1]
+
+    with pytest.raises(KeyboardInterrupt):
+        drive(flow_of(analysis), dies)
+    fresh, known = in_the_clear(hospitals(), LOOSE), iter(kept)
+
+    def again(asks: Any) -> Any:
+        own = fresh(asks)  # which trains, and of which nothing is sent
+        return next(known, own)
+
+    assert np.array_equal(drive(flow_of(analysis), again).arrays["weights"], whole)
+
+
+def test_two_networks_of_a_study_keep_their_states_apart() -> None:
+    frames = dict(zip("abc", hospitals(), strict=True))
+    one, other = make(fine_tune=2, seed=1), make(fine_tune=2, seed=2, **MLP)
+    study = build.single(one, GROUND, ALLOW)
+    spec = replace(study.analyses[0], name="other", settings=build.single(other, GROUND, ALLOW).analyses[0].settings)
+    both = Local(frames, GROUND).run(replace(study, analyses=(*study.analyses, spec)))
+    for name, analysis in (("network", one), ("other", other)):
+        alone = masked(analysis, frames, allow=ALLOW)["network"].finding
+        assert both[name].finding.tables["metrics"] == alone.tables["metrics"]
+
+
+# The gate -----------------------------------------------------------------------------------------------------
+
+
+def test_the_study_must_allow_the_class() -> None:
+    with pytest.raises(ConfrereError, match="'model_weights': the weights of a network leave each round"):
+        masked(make(), dict(zip("abc", hospitals(), strict=True)))
+
+
+def test_a_hospital_with_fewer_than_4_k_people_takes_part_with_nobody() -> None:
+    frames = hospitals(400, 150, 120, 90, 40)
+    got = found(masked(make(), dict(zip("abcd", frames, strict=True)), allow=ALLOW))
+    assert (got.n, got.hospitals) == (360, 3)
+    assert [w.code for w in got.warnings if w.code == "hospitals-left-out"]
+    assert got.arrays["weights"] == pytest.approx(weights(make(), frames[:3]), abs=1e-12)
+
+
+def test_the_gate_stops_weights_that_rest_on_fewer() -> None:
+    gate = Gate(Policy(allow=frozenset(ALLOW)), 3)
+    a = Ask(make(), "update", ((0, 0), np.zeros(4), np.zeros(0), None))
+    gate._about[a.analysis, "design", ""] = 400
+    sums = network.Update(Sum(np.zeros((1, 4)), ("kinds", "parameters"), (1, 4), needs="model_weights"),
+                          Sum(np.zeros(1), ("loss",), (1,)))  # fmt: skip
+    gate.admit(a, sums, 44)
+    gate.admit(a, sums, 0)
+    with pytest.raises(Violation, match=r"rests on 43 people of this hospital; such rest on 44"):
+        gate.admit(a, sums, 43)
+    assert Policy().enough(Design(3, np.ones(3, dtype=bool))) == 11
+    assert Policy(k=20).enough(Design(3, np.ones(3, dtype=bool), needs="model_weights")) == 80
+
+
+def test_the_hospital_clips_and_what_was_not_clipped_does_not_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    wild = make(learning_rate=100.0, clip=0.5, rounds=1, epochs=5)
+    moved = weights(wild) - wild.begins
+    assert np.linalg.norm(moved) <= 0.5 + 1e-12
+    assert np.linalg.norm(moved) > 0.1
+    monkeypatch.setattr(training, "clipped", lambda change, most: change)
+    with pytest.raises(ConfrereError, match="larger than its step says"):
+        masked(wild, dict(zip("abc", hospitals(), strict=True)), allow=ALLOW)
+
+
+# Personal layers, adapting ------------------------------------------------------------------------------------
+
+
+def test_personal_layers_stay_and_are_measured_where_they_are() -> None:
+    analysis = make(personal=("out",), module="mlp", settings={"hidden": (4,)}, rounds=10)
+    got = fit(analysis, hospitals(), LOOSE)
+    mine = ~analysis.plan_mask
+    assert mine.sum() == 5
+    assert np.array_equal(got.arrays["weights"][mine], analysis.begins[mine])
+    assert not np.allclose(got.arrays["weights"][~mine], analysis.begins[~mine])
+    (row,) = got.tables["metrics"]
+    assert row["sample"] == "training, adapted to each hospital"
+    assert row["estimate"] < np.log(2)
+    with pytest.raises(StudyError, match="stayed in each hospital"):
+        Net.of(replace(got, analysis=analysis)).score(np.zeros((1, 3)))
+
+
+def test_adapting_helps_where_hospitals_differ() -> None:
+    frames = [f.assign(ill=(f["ill"] if i else 1 - f["ill"])) for i, f in enumerate(hospitals(1200))]
+    got = fit(make(fine_tune=40, rounds=20), frames, LOOSE)
+    shared, adapted = (r["estimate"] for r in got.tables["metrics"] if r["metric"] == "loss")
+    assert adapted < shared - 0.01
+
+
+# Noise --------------------------------------------------------------------------------------------------------
+
+
+def test_noise_of_hospitals_is_of_the_size_that_is_promised() -> None:
+    noise = privacy.gaussian(200_001, b"k" * 32, 7)
+    assert noise.mean() == pytest.approx(0, abs=0.01)
+    assert noise.std() == pytest.approx(1, abs=0.01)
+    assert np.array_equal(noise, privacy.gaussian(200_001, b"k" * 32, 7))
+    assert abs(np.corrcoef(noise, privacy.gaussian(200_001, b"k" * 32, 8))[0, 1]) < 0.01
+    quiet, loud = (make(rounds=1, steps=1, privacy=p, clip=0.1) for p in (1e-9, 2.0))
+    apart = weights(loud) - weights(quiet)
+    assert 0 < np.abs(apart).max() < 5 * 2.0 * 0.1 / 3
+
+
+def test_noise_is_the_same_when_it_is_asked_again_and_differs_between_hospitals() -> None:
+    frames = dict(zip("abc", hospitals(), strict=True))
+    one, other = (found(masked(make(privacy=1.0), frames, allow=ALLOW)) for _ in range(2))
+    assert np.array_equal(one.arrays["weights"], other.arrays["weights"])
+    assert one.facts["epsilon"] == pytest.approx(privacy.epsilon(1.0, 4, 1e-5))
+    assert one.tables["training"] == []
+
+
+def test_a_person_moves_a_private_step_by_no_more_than_the_clip() -> None:
+    clip, n = 0.01, 400
+    frame = people(n)
+    kind = {"privacy": 1e-9, "privacy_unit": "person", "sample": 1.0, "person_clip": clip, "rounds": 1, "steps": 1,
+            "learning_rate": 1.0}  # fmt: skip
+    other = frame.copy()
+    other.loc[0, ["x1", "x2", "treated"]] = other.loc[1, ["x1", "x2", "treated"]]  # moments move a little too
+    other.loc[0, "ill"] = 1 - other.loc[0, "ill"]
+    apart = [weights(make(**kind), [f.iloc[:200], f.iloc[200:]]) for f in (frame, other)]
+    assert 0 < np.linalg.norm(apart[0] - apart[1]) < 2 * clip / n * 1.5
+    got = fit(make(**{**kind, "privacy": 1.0, "sample": 0.2, "rounds": 3, "steps": 0}), hospitals(), LOOSE)
+    assert got.facts["epsilon"] == pytest.approx(privacy.epsilon(1.0, 15, 1e-5, 0.2))
+
+
+# Models -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {}, {"outcome": "y", "objective": "squared"}, {"outcome": "fate", "features": "x1 + stage"},
+        {"outcome": "Surv(time, event)", "intervals": (365.0, 1095.0)}, {"module": "mlp"},
+    ],
+)  # fmt: skip
+def test_a_model_is_read_as_it_was_written(kind: dict[str, Any]) -> None:
+    analysis = make(**kind)
+    net = Net.of(replace(fit(analysis, hospitals(), LOOSE), analysis=analysis))
+    again = Net.from_plain(net.plain(), net.tensors())
+    frame = people(50, 9)
+    assert again.sha256 == net.sha256
+    assert np.array_equal(again.score(again.features(frame)), net.score(net.features(frame)))
+    assert np.isfinite(net.prediction(net.score(net.features(frame)))).all()
+    spoiled = replace(net, weights=net.weights + 1e-9).tensors()
+    with pytest.raises(StudyError, match="SHA-256 differs"):
+        Net.from_plain(net.plain(), spoiled)
+    with pytest.raises(StudyError, match="no network"):
+        Net.from_plain({}, spoiled)
+
+
+def test_predictions_come_back_in_the_units_of_the_outcome() -> None:
+    analysis = make("y", "x1 + x2", objective="squared", rounds=200, steps=1)
+    net = Net.of(replace(fit(analysis, hospitals(), LOOSE), analysis=analysis))
+    frame = people()
+    residual = frame["y"] - net.prediction(net.score(net.features(frame)))
+    assert residual.std() == pytest.approx(1.0, abs=0.1)
+
+
+# What is refused ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ({"module": "resnet"}, "not installed"),
+        ({"settings": {"hidden": (3,)}}, "nothing that the module 'linear' has"),
+        ({"module": "mlp", "settings": {"hidden": (0,)}}, "from 1 to"),
+        ({"module": "mlp", "settings": {"hidden": 3}}, "must be like"),
+        ({"strategy": "fedavgm"}, "strategy is 'fedavgm'"),
+        ({"rounds": 0}, "rounds is 0"),
+        ({"intervals": (3.0, 2.0)}, "each above the one before"),
+        ({"intervals": (3.0,)}, "intervals belong to"),
+        ({"personal": ("head",)}, "no layer of"),
+        ({"personal": ("out",)}, "names every layer"),
+        ({"holdout": 0.2}, "name their column"),
+        ({"outcome": "Surv(time, event)", "objective": "binary"}, "does not fit"),
+        ({"outcome": "fate", "objective": "binary"}, "does not fit"),
+        ({"outcome": "Surv(time, event)", "objective": "discrete"}, "needs intervals"),
+        ({"module": "mean_pool"}, "reads bags"),
+        ({"bag_size": 3}, "bag_size go together"),
+        ({"strategy": "scaffold", "optimizer": "adam"}, "scaffold needs"),
+        ({"privacy": 1.0, "privacy_unit": "person", "batch": 4}, "instead of `batch`"),
+        ({"features": "x1 + strata(stage)"}, "takes no strata"),
+    ],
+)
+def test_settings_that_do_not_fit_are_named(kind: dict[str, Any], said: str) -> None:
+    with pytest.raises(StudyError, match=said):
+        fit(make(**kind), hospitals(), LOOSE)
+
+
+def test_data_that_do_not_fit_are_named() -> None:
+    with pytest.raises(DataError, match="must hold 0 and 1"):
+        fit(make("x1", "x2"), hospitals(), LOOSE)
+    with pytest.raises(DataError, match="must hold counts"):
+        fit(make("x1", "x2", objective="poisson"), hospitals(), LOOSE)
+    with pytest.raises(ModelError, match="'x2' does not vary"):
+        fit(make(), [f.assign(x2=3.0) for f in hospitals()], LOOSE)
+    with pytest.raises((ModelError, RangeError), match="smaller learning_rate"):
+        fit(make("visits", "x1", objective="poisson", learning_rate=1000.0, clip=1e6, epochs=30), hospitals(), LOOSE)
+
+
+def test_a_module_with_running_statistics_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    normed = Kind(lambda sizes, settings: nn.Sequential(nn.Linear(sizes.inputs, 2), nn.BatchNorm1d(2)))
+    monkeypatch.setattr(catalogue, "KINDS", {**catalogue.KINDS, "normed": normed})
+    with pytest.raises(StudyError, match="LayerNorm or GroupNorm"):
+        catalogue.built("normed", Sizes(3, 0, 1), {})

@@ -1,0 +1,240 @@
+"""`confrere images ...`: the image bank of a hospital: take up, check, consents, features, cases to discuss.
+
+Whoever may run this may read the hospital's folder. Everything stays in the hospital; the ledger says who did what.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from confrere.console.hospital import HERE, At
+from confrere.errors import DataError, StudyError
+
+if TYPE_CHECKING:
+    from confrere.hospital.home import Home
+    from confrere.images.bank import Added, Bank
+
+app = typer.Typer(no_args_is_help=True, help="A hospital's bank of clinical pictures. They stay here.")
+
+Image = Annotated[list[str], typer.Argument(help="Pictures, as `images list` names them.", metavar="IMAGE...")]
+By = Annotated[str, typer.Option("--by", metavar="WHO", help="Who says so; the ledger has it.")]
+Use = Annotated[str, typer.Option("--use", metavar="USE", help="discussing or training.")]
+Person = Annotated[
+    str, typer.Option("--person", metavar="PERSON", help="The patient, as the hospital's tables have them.")
+]
+COLUMNS = ("file", "person", "label", "discussing", "training")
+YES = ("1", "yes", "oui", "true")
+
+
+@app.command()
+def add(
+    files: Annotated[list[Path], typer.Argument(help="Pictures of one person; or one list of them (.csv).")],
+    by: By,
+    person: Person = "",
+    label: Annotated[str, typer.Option("--label", metavar="LABEL", help="What is on them, such as a diagnosis.")] = "",
+    consent: Annotated[
+        list[str], typer.Option("--consent", metavar="USE", help="A use the patient consented to; may be given twice.")
+    ] = [],  # noqa: B006 - Typer copies it
+    home: At = HERE,
+) -> None:
+    """Take pictures into the bank: their pixels and nothing else. Files stay where they are.
+
+    A list has the columns file, person, label, discussing, training (the last three may be missing; consent is yes).
+    """
+    bank = _bank(home)
+    if len(files) == 1 and files[0].suffix.lower() == ".csv":
+        wanted = _list(files[0])
+    else:
+        if not person:
+            raise StudyError("say whose pictures these are, --person, or give a list (.csv) with a column person")
+        wanted = [(file, person, label, tuple(consent)) for file in files]
+    counted: dict[str, int] = {}
+    for file, whose, what, uses in wanted:
+        got = bank.add(_read(file), whose, by, label=what, name=file.name)
+        for use in uses if got.image else ():
+            bank.consent(got.image, use, by)
+        counted[got.state] = counted.get(got.state, 0) + 1
+        _say(file.name, got, len(wanted))
+    typer.echo(", ".join(f"{n} {state}" for state, n in counted.items()))
+
+
+@app.command("list")
+def show_list(
+    use: Annotated[str, typer.Option("--use", metavar="USE", help="Only those that may be used so.")] = "",
+    person: Person = "",
+    home: At = HERE,
+) -> None:
+    """Name the pictures, what each may be used for, and which are held."""
+    for picture in _bank(home).pictures(use, person=person):
+        uses = ", ".join(picture.uses) or "no consent"
+        held = f"; held: {picture.why}" if picture.state == "held" else ""
+        typer.echo(f"{picture.image}  {picture.person}  {picture.label or '-'}  {uses}{held}")
+
+
+@app.command()
+def check(home: At = HERE) -> None:
+    """Look through the bank: what is held and why, what looks alike, what is damaged, what may be used for what."""
+    found = _bank(home).check()
+    uses = ", ".join(f"{n} for {use}" for use, n in found.by_use.items())
+    typer.echo(f"{_many(found.pictures, 'picture')} of {found.people} people; {uses}")
+    for picture in found.held:
+        typer.echo(f"held: {picture.image} ({picture.person}): {picture.why}. Look at it, then `images release`")
+    for name, why in found.quarantine:
+        typer.echo(f"quarantine: {name}: {why}")
+    for group in found.twins:
+        typer.echo(f"look alike: {', '.join(group)}")
+    for group in found.groups:
+        typer.echo(f"perhaps one person: {', '.join(group)}")
+    for image in found.damaged:
+        typer.echo(f"damaged: {image}; add the picture again")
+    if found.strays:
+        typer.echo(f"{_many(found.strays, 'file')} of no picture: add what was interrupted again")
+    if found.damaged:
+        raise DataError(f"{_many(len(found.damaged), 'picture')} of the bank cannot be used")
+
+
+@app.command()
+def consent(image: Image, use: Use, by: By, home: At = HERE) -> None:
+    """Note that patients agreed to one use of pictures."""
+    bank = _bank(home)
+    for one in image:
+        bank.consent(one, use, by)
+        typer.echo(f"{one} may be used for {use}")
+
+
+@app.command()
+def revoke(image: Image, use: Use, by: By, home: At = HERE) -> None:
+    """Take a consent back. The pictures are in no bags and on no page from now on."""
+    bank = _bank(home)
+    for one in image:
+        bank.revoke(one, use, by)
+        typer.echo(f"{one} may not be used for {use} any more")
+
+
+@app.command()
+def release(image: Image, by: By, home: At = HERE) -> None:
+    """Somebody has looked at held pictures: they may be used as their consents say."""
+    bank = _bank(home)
+    for one in image:
+        bank.release(one, by)
+        typer.echo(f"{one} is released")
+
+
+@app.command()
+def erase(image: Image, by: By, home: At = HERE) -> None:
+    """Remove pictures, their consents and their cases for good."""
+    bank = _bank(home)
+    for one in image:
+        bank.erase(one, by)
+        typer.echo(f"{one} is erased")
+
+
+@app.command()
+def extract(
+    out: Annotated[
+        Path, typer.Option("--out", metavar="NAME.bags", help="Folder of the bags; NAME.csv comes beside it.")
+    ],
+    encoder: Annotated[
+        str, typer.Option("--encoder", metavar="NAME", help="skin, or an encoder of slides or a file of your own.")
+    ] = "skin",
+    home: At = HERE,
+) -> None:
+    """Make bags of features of the pictures that may be used for training, and a table of their labels."""
+    from confrere.images.encoders import encoder as named
+    from confrere.images.skin import SKIN
+
+    got = _bank(home).bagged.extract(out, SKIN if encoder == SKIN.name else named(encoder))
+    typer.echo(
+        f"{out}: {got.images} pictures of {got.people} people, {got.size} numbers each; labels in {got.table.name}"
+    )
+
+
+@app.command()
+def similar(
+    image: Annotated[str, typer.Argument(help="The picture, as `images list` names it.")],
+    bags: Annotated[Path, typer.Option("--bags", metavar="NAME.bags", help="Bags that `images extract` made.")],
+    most: Annotated[int, typer.Option("--most", metavar="N", help="How many people, at most.")] = 10,
+    home: At = HERE,
+) -> None:
+    """Name the pictures of other people that are most like one, by the features in bags. It stays in this hospital."""
+    from confrere.images.similar import similar as nearest
+
+    for found in nearest(_bank(home), image, bags, most):
+        typer.echo(f"{found.image}  {found.person}  {found.label or '-'}  {found.distance:.3f}")
+
+
+@app.command()
+def discuss(
+    image: Annotated[str, typer.Argument(help="The picture, as `images list` names it.")],
+    title: Annotated[str, typer.Option("--title", metavar="TEXT", help="What to discuss; no patient's name.")],
+    by: By,
+    invite: Annotated[
+        list[str], typer.Option("--invite", metavar="WHO", help="Who may see it, as they sign in; may be given twice.")
+    ],
+    days: Annotated[int, typer.Option("--days", metavar="N", help="For how long, 90 at most.")] = 14,
+    home: At = HERE,
+) -> None:
+    """Open a case: those invited see the picture on the hospital's pages, and comment on it, until it expires."""
+    name = _home(home).cases.begin(image, title, by, tuple(invite), days)
+    typer.echo(f"{name}: for {', '.join(invite)}, {days} days")
+
+
+@app.command()
+def cases(
+    close: Annotated[str, typer.Option("--close", metavar="CASE", help="End this case now.")] = "",
+    by: By = "steward",
+    home: At = HERE,
+) -> None:
+    """Name the cases that are discussed, until when, and who may see them; or close one."""
+    here = _home(home).cases
+    if close:
+        here.close(close, by)
+        typer.echo(f"{close} is closed")
+    for case in here.heads():
+        typer.echo(f"{case.name}: {case.title}; until {case.expires[:10]}, for {', '.join(case.invited)}")
+
+
+def _list(file: Path) -> list[tuple[Path, str, str, tuple[str, ...]]]:
+    """Files with their person, label and uses, from a list."""
+    with file.open(newline="", encoding="utf-8-sig") as handle:
+        lines = list(csv.DictReader(handle))
+    if not lines or not {"file", "person"} <= set(lines[0]):
+        raise DataError(f"{file} needs the columns file and person; {', '.join(COLUMNS)} are read")
+    return [
+        (
+            file.parent / line["file"], line["person"], line.get("label") or "",
+            tuple(u for u in ("discussing", "training") if (line.get(u) or "").strip().lower() in YES),
+        )
+        for line in lines
+    ]  # fmt: skip
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise DataError(f"{file}: {error.strerror or 'cannot be read'}") from None
+
+
+def _say(name: str, got: Added, many: int) -> None:
+    """A line for each of a few files; of many, for those that somebody must look at."""
+    if many <= 10 or got.state in ("held", "quarantine"):
+        typer.echo(f"{name}: {got.image or got.state}{f' ({got.state}: {got.why})' if got.why else ''}")
+
+
+def _many(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
+
+
+def _home(home: Path) -> Home:
+    from confrere.hospital.home import Home
+
+    return Home(home)
+
+
+def _bank(home: Path) -> Bank:
+    return _home(home).images

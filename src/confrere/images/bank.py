@@ -1,0 +1,316 @@
+"""The image bank of a hospital: clinical pictures, what each may be used for, and nothing that a file says beside.
+
+    bank = Home(folder).images
+    got = bank.add(file.read_bytes(), "p17", "Dr Martin", label="nevus")   # got.state: in, held, known, quarantine
+    bank.consent(got.image, "training", "Dr Martin")
+    bank.revoke(got.image, "training", "Dr Martin")      # gone from training at once
+
+A picture is used only where somebody noted the patient's consent to that use, `discussing` or `training`; both are
+given and revoked by themselves, with date and name, and what was revoked is remembered. Without consent it is
+in the bank and nowhere else.
+
+A picture is *held* until a person has looked at it (`release`) where text seems to be burned into it, or where it looks
+like that of another patient: one of the two has a wrong name, or the two are one person, and a model would be tried on
+what it was trained on. What is no picture is in *quarantine*, by the hash of the file; the file stays where it was.
+The ledger knows pictures by a random name, never a patient.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from confrere.errors import DataError, Refused, StudyError
+from confrere.images import bank_pixels
+from confrere.images.bank_bags import Bagged
+from confrere.images.bank_pixels import NEAR, Clean, Unusable, apart, cleaned, tone_of
+from confrere.images.bank_store import Store, stamp
+from confrere.images.bank_text import burned_in
+
+USES: Final = ("discussing", "training")
+TEXT = "text seems to be burned into it"
+TWIN = "it looks like a picture of another person"
+Log = Callable[..., None]  # log(event, **facts)
+
+
+class Added(NamedTuple):
+    """What became of a file: `in` the bank, `held`, `known` (this person's already), or in `quarantine`."""
+
+    image: str  # its name in the bank, "" for quarantine
+    state: str
+    why: str = ""
+
+
+class Picture(NamedTuple):
+    """A picture of the bank, without its pixels."""
+
+    image: str
+    person: str
+    label: str
+    size: tuple[int, int]  # width, height
+    tone: float | None  # individual typology angle in degrees
+    added: str  # ISO time, UTC
+    state: str  # in, held
+    why: str
+    uses: tuple[str, ...]  # consented to at present
+
+
+class Consent(NamedTuple):
+    """One consent and its end, if it was revoked; times are ISO, UTC."""
+
+    use: str
+    given: str
+    by: str
+    revoked: str
+    revoked_by: str
+
+
+class Check(NamedTuple):
+    """What `check` finds."""
+
+    pictures: int
+    people: int
+    by_use: dict[str, int]  # pictures that may be used
+    held: tuple[Picture, ...]
+    quarantine: tuple[tuple[str, str], ...]  # name of the file, why
+    twins: tuple[tuple[str, ...], ...]  # pictures that look alike, in groups
+    groups: tuple[tuple[str, ...], ...]  # people whose pictures look alike: to be kept in one part of any split
+    damaged: tuple[str, ...]  # pictures whose file is gone or changed
+    strays: int  # files that no picture names
+
+
+class Bank:
+    """The image bank in the folder of a hospital. `log(event, **facts)` writes an entry of its ledger."""
+
+    def __init__(self, path: Path, log: Log) -> None:
+        self.store = Store(path)
+        self._log = log
+        self.bagged = Bagged(self.store, log)
+
+    # in
+
+    def add(self, raw: bytes, person: str, by: str, *, label: str = "", name: str = "") -> Added:
+        """Take up the pixels of a file `name` of a person. What cannot be used is noted, and never an error."""
+        _named(by)
+        if not person.strip():
+            raise DataError("a picture needs the person whose it is; name them")
+        try:
+            clean = cleaned(raw)
+        except Unusable as error:
+            return self._quarantine(raw, name, str(error), by)
+        text = burned_in(clean.pixels)
+        with self.store.open() as db:
+            found = db.execute("SELECT id FROM images WHERE sha256 = ? AND person = ?", (clean.sha256, person))
+            if known := found.fetchone():
+                self.store.put(clean.sha256, clean.png)  # mends a file that was lost
+                return Added(known["id"], "known", "the person has this very picture in the bank")
+            why = TEXT if text else TWIN if _twin(db, clean, person) else ""
+            image = f"im-{secrets.token_hex(6)}"
+            self._insert(db, image, clean, (person, label, by, why))
+        return Added(image, "held" if why else "in", why)
+
+    def _insert(self, db: sqlite3.Connection, image: str, clean: Clean, said: tuple[str, str, str, str]) -> None:
+        """The file first, then the ledger, then the row. `said`: person, label, by whom, why it is held."""
+        person, label, by, why = said
+        self.store.put(clean.sha256, clean.png)
+        state, (height, width) = "held" if why else "in", clean.pixels.shape[:2]
+        self._log("image added", image=image, by=by, state=state, why=why)
+        db.execute(
+            "INSERT INTO images VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (image, person, label, clean.sha256, f"{clean.dhash:032x}", width, height, tone_of(clean.pixels), stamp(),
+             by, state, why),
+        )  # fmt: skip
+
+    def _quarantine(self, raw: bytes, name: str, why: str, by: str) -> Added:
+        with self.store.open() as db:
+            digest = hashlib.sha256(raw).hexdigest()
+            self._log("image quarantined", by=by, why=why)
+            db.execute("INSERT OR REPLACE INTO quarantine VALUES (?, ?, ?, ?, ?)", (digest, name, why, stamp(), by))
+        return Added("", "quarantine", why)
+
+    def release(self, image: str, by: str) -> None:
+        """Somebody has looked at a held picture: it may be used as its consents say."""
+        _named(by)
+        with self.store.open() as db:
+            if _row(db, image)["state"] != "held":
+                raise StudyError(f"{image} is not held; there is nothing to release")
+            self._log("image released", image=image, by=by)
+            db.execute("UPDATE images SET state = 'in', why = '' WHERE id = ?", (image,))
+
+    def erase(self, image: str, by: str) -> None:
+        """Remove a picture, its consents and its cases for good; gone from training first."""
+        _named(by)
+        with self.bagged.aside(), self.store.open() as db:
+            sha256 = _row(db, image)["sha256"]
+            self._log("image erased", image=image, by=by)
+            db.execute("DELETE FROM images WHERE id = ?", (image,))
+            if not db.execute("SELECT 1 FROM images WHERE sha256 = ?", (sha256,)).fetchone():
+                self.store.place(sha256).unlink(missing_ok=True)
+
+    # what for
+
+    def consent(self, image: str, use: str, by: str) -> None:
+        """Note that the patient agreed to one use of one picture. The same again changes nothing."""
+        _named(by)
+        _use(use)
+        with self.store.open() as db:
+            _row(db, image)
+            if use not in _uses(db, image):
+                self._log("image consent", image=image, use=use, by=by)
+                db.execute(
+                    "INSERT INTO consents (image, use, given, by) VALUES (?, ?, ?, ?)", (image, use, stamp(), by)
+                )
+
+    def revoke(self, image: str, use: str, by: str) -> None:
+        """Take one consent back: the picture is in no bags and on no page from now on. StudyError if there is none.
+
+        Bags are set aside before the word is written and made anew after it: whenever the machine stops, they are
+        without the picture, or not to be found until the bank is opened again.
+        """
+        _named(by)
+        _use(use)
+        with self.bagged.aside(use == "training"), self.store.open() as db:
+            _row(db, image)
+            if use not in _uses(db, image):
+                raise StudyError(f"{image} has no consent for {use} to revoke; see `confrere images list`")
+            self._log("image revoked", image=image, use=use, by=by)
+            db.execute(
+                "UPDATE consents SET revoked = ?, revoked_by = ? WHERE image = ? AND use = ? AND revoked = ''",
+                (stamp(), by, image, use),
+            )
+
+    def consents(self, image: str) -> tuple[Consent, ...]:
+        """Every consent to a picture, also those revoked, in the order in which they were given."""
+        with self.store.open() as db:
+            _row(db, image)
+            found = db.execute("SELECT * FROM consents WHERE image = ? ORDER BY rowid", (image,)).fetchall()
+            return tuple(Consent(*tuple(row)[1:]) for row in found)
+
+    # out
+
+    def pictures(self, use: str = "", *, person: str = "") -> tuple[Picture, ...]:
+        """All pictures, of one person if named; with `use`, those that may be used so: consented to, and not held."""
+        with self.store.open() as db:
+            found = [
+                _picture(db, row) for row in db.execute("SELECT * FROM images ORDER BY person, added, id").fetchall()
+            ]
+        if use:
+            _use(use)
+            found = [p for p in found if p.state == "in" and use in p.uses]
+        return tuple(p for p in found if not person or p.person == person)
+
+    def pixels(self, image: str, use: str) -> bank_pixels.Pixels:
+        """The pixels of a picture for a use. Refused without the consent, and for one that is held."""
+        return bank_pixels.read(self.png(image, use))
+
+    def png(self, image: str, use: str) -> bytes:
+        """The same as PNG. DataError where the file is gone or changed."""
+        _use(use)
+        with self.store.open() as db:
+            return usable(self.store, db, image, use)
+
+    def check(self) -> Check:
+        """Look through the whole bank: files, what is held, what looks alike. Reads every picture."""
+        self.bagged.mend()
+        pictures = self.pictures()
+        with self.store.open() as db:
+            rows = {row["id"]: row for row in db.execute("SELECT id, person, sha256, dhash FROM images").fetchall()}
+            apart_ = tuple(
+                (row["name"], row["why"]) for row in db.execute("SELECT * FROM quarantine ORDER BY at, name")
+            )
+        hashes = {i: (row["sha256"], int(row["dhash"], 16)) for i, row in rows.items()}
+        twins = groups_of(list(rows), [(a, b) for a, b in _pairs(hashes)])
+        owners = {i: str(row["person"]) for i, row in rows.items()}
+        people = sorted(set(owners.values()))
+        linked = groups_of(people, [(owners[a], owners[b]) for a, b in _pairs(hashes) if owners[a] != owners[b]])
+        names = {f"{row['sha256']}.png" for row in rows.values()}
+        here = {file.name for file in self.store.pictures.glob("*")} if self.store.pictures.is_dir() else set()
+        return Check(
+            len(pictures), len(people), {u: sum(u in p.uses and p.state == "in" for p in pictures) for u in USES},
+            tuple(p for p in pictures if p.state == "held"), apart_, twins, linked,
+            tuple(i for i, row in rows.items() if not _sound(self.store.place(row["sha256"]), row["sha256"])),
+            len(here - names),
+        )  # fmt: skip
+
+
+def usable(store: Store, db: sqlite3.Connection, image: str, use: str) -> bytes:
+    """The PNG of a picture that may be used so. Refused otherwise; DataError where the file is gone or changed."""
+    row = _row(db, image)
+    if row["state"] != "in" or use not in _uses(db, image):
+        raise Refused(f"{image} may not be used for {use}: there is no consent to it, or the picture is held")
+    if not _sound(store.place(row["sha256"]), row["sha256"]):
+        raise DataError(f"the file of {image} is gone or changed; add the picture again, or restore the backup")
+    return store.place(row["sha256"]).read_bytes()
+
+
+def groups_of(names: Sequence[str], pairs: Sequence[tuple[str, str]]) -> tuple[tuple[str, ...], ...]:
+    """Groups of names that pairs connect, directly or by others; without those that are alone."""
+    root = {name: name for name in names}
+
+    def of(name: str) -> str:
+        while root[name] != name:
+            name = root[name]
+        return name
+
+    for one, other in pairs:
+        root[of(one)] = of(other)
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(of(name), []).append(name)
+    return tuple(tuple(group) for group in found.values() if len(group) > 1)
+
+
+def _pairs(hashes: dict[str, tuple[str, int]]) -> Iterator[tuple[str, str]]:
+    """Pictures that are the same, or look it."""
+    listed = list(hashes.items())
+    for i, (one, (sha, dhash)) in enumerate(listed):
+        for other, (sha_, dhash_) in listed[:i]:
+            if sha == sha_ or apart(dhash, dhash_) <= NEAR:
+                yield other, one
+
+
+def _twin(db: sqlite3.Connection, clean: Clean, person: str) -> bool:
+    """Whether another person has a picture that is the same, or looks it."""
+    others = db.execute("SELECT sha256, dhash FROM images WHERE person <> ?", (person,))
+    return any(r["sha256"] == clean.sha256 or apart(int(r["dhash"], 16), clean.dhash) <= NEAR for r in others)
+
+
+def _sound(file: Path, sha256: str) -> bool:
+    try:
+        return bank_pixels.fingerprint(bank_pixels.read(file.read_bytes())) == sha256
+    except (OSError, ValueError, SyntaxError):
+        return False
+
+
+def _row(db: sqlite3.Connection, image: str) -> sqlite3.Row:
+    row = db.execute("SELECT * FROM images WHERE id = ?", (image,)).fetchone()
+    if row is None:
+        raise StudyError(f"there is no picture {image!r} here; `confrere images list` names them")
+    return row  # type: ignore[no-any-return]
+
+
+def _uses(db: sqlite3.Connection, image: str) -> tuple[str, ...]:
+    found = db.execute("SELECT DISTINCT use FROM consents WHERE image = ? AND revoked = '' ORDER BY use", (image,))
+    return tuple(row["use"] for row in found)
+
+
+def _picture(db: sqlite3.Connection, row: sqlite3.Row) -> Picture:
+    size = row["width"], row["height"]
+    return Picture(
+        row["id"], row["person"], row["label"], size, row["tone"], row["added"], row["state"], row["why"],
+        _uses(db, row["id"]),
+    )  # fmt: skip
+
+
+def _use(use: str) -> None:
+    if use not in USES:
+        raise StudyError(f"{use!r} is no use of a picture; it is {' or '.join(USES)}")
+
+
+def _named(by: str) -> None:
+    if not by.strip() or not by.isprintable():
+        raise StudyError(f"{by!r} names nobody; say who does this, --by")

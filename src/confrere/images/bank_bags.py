@@ -1,0 +1,178 @@
+"""Bags that are made of the pictures of the bank, and stay true to its consents.
+
+`NAME.bags` (`confrere.data.bags`) holds what an encoder made of every picture that may be used for training, and beside
+the three files `images.csv` (person,image: one line per row of the features, in their order). `NAME.csv` beside it is a
+table for studies: `person`, `label`, `tone` (degrees), `skin` (group of the tone).
+
+Who takes a consent back is in no bag from then on. The folder is set aside before the word is written, and made anew
+without the rows after it. Stopped in between, it is not to be found, which is an error for a study and not a leak,
+until the bank is used again.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from confrere.data.bags import ENDING, Bags, write
+from confrere.errors import DataError, StudyError
+from confrere.images import bank_pixels
+from confrere.images.bank_pixels import tone_name
+from confrere.images.bank_store import Store, stamp
+from confrere.images.encoders import Encoder
+
+_MAY = (
+    "SELECT images.* FROM images WHERE state = 'in' AND EXISTS (SELECT 1 FROM consents WHERE image = images.id AND"
+    " use = 'training' AND revoked = '') ORDER BY person, added, id"
+)
+Rows = Mapping[str, Sequence[str]]  # {person: pictures, in the order of the rows}
+
+
+class Extracted(NamedTuple):
+    """What was extracted."""
+
+    folder: Path
+    table: Path
+    images: int
+    people: int
+    size: int  # numbers of a picture
+
+
+class Bagged:
+    """The bags that were made of a bank."""
+
+    def __init__(self, store: Store, log: Callable[..., None]) -> None:
+        self._store = store
+        self._log = log
+
+    def extract(self, folder: Path, encoder: Encoder) -> Extracted:
+        """Encode all pictures that may be used for training, into a new folder NAME.bags and the table NAME.csv.
+
+        A folder that the bank made before is replaced. StudyError for another that is there, and where there is none to
+        encode; DataError where a file is gone or changed.
+        """
+        folder = folder.absolute()
+        if folder.suffix != ENDING:
+            raise StudyError(f"{folder.name}: the name of bags ends in {ENDING}, such as images{ENDING}")
+        self.mend()
+        with self._store.open() as db:
+            may = db.execute(_MAY).fetchall()
+            ours = db.execute("SELECT 1 FROM bags WHERE folder = ?", (str(folder),)).fetchone()
+        if folder.exists() and not ours:
+            raise StudyError(f"{folder} is there already, and the bank did not make it; choose another name")
+        if not may:
+            raise StudyError("no picture has a consent for training; `confrere images consent` notes them")
+        rows: dict[str, list[sqlite3.Row]] = {}
+        for row in may:
+            rows.setdefault(row["person"], []).append(row)
+        fresh = folder.with_name(f".{folder.name}.{os.getpid()}.new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        about = {"encoder": encoder.name, "encoder_sha256": encoder.sha256, "made_of": "image bank"}
+        made = write(fresh, ((p, self._encoded(theirs, encoder)) for p, theirs in rows.items()), about)
+        _listed(fresh, {p: [r["id"] for r in theirs] for p, theirs in rows.items()})
+        with self._store.open() as db:  # a consent may have been taken back in the meantime
+            self._log("images extracted", bags=folder.name, images=len(may), people=len(rows), encoder=encoder.name)
+            db.execute("INSERT OR REPLACE INTO bags VALUES (?, ?)", (str(folder), stamp()))
+            shutil.rmtree(folder, ignore_errors=True)
+            fresh.rename(_aside(folder))
+        self.mend()
+        return Extracted(folder, folder.with_suffix(".csv"), len(may), len(rows), made.size)
+
+    def _encoded(self, rows: Sequence[sqlite3.Row], encoder: Encoder) -> Any:
+        """(m, d) of the pictures of one person."""
+        return np.concatenate([encoder.rows(self._pixels(row)[None]) for row in rows])
+
+    def _pixels(self, row: sqlite3.Row) -> bank_pixels.Pixels:
+        file = self._store.place(row["sha256"])
+        try:
+            pixels = bank_pixels.read(file.read_bytes())
+        except (OSError, ValueError, SyntaxError):
+            raise DataError(f"the file of {row['id']} is gone or damaged; add the picture again") from None
+        if bank_pixels.fingerprint(pixels) != row["sha256"]:
+            raise DataError(f"the file of {row['id']} has changed; add the picture again")
+        return pixels
+
+    @contextmanager
+    def aside(self, training: bool = True) -> Iterator[None]:
+        """Have no bags while something is done after which they may have to be others; then make them anew."""
+        self.mend()
+        for folder in self._folders() if training else ():
+            if folder.is_dir():
+                folder.rename(_aside(folder))
+        try:
+            yield
+        finally:
+            self.mend()
+
+    def mend(self) -> None:
+        """Make anew the bags that were set aside, of the pictures that may be used for training now."""
+        for folder in self._folders():
+            if (old := _aside(folder)).is_dir():
+                self._again(folder, old)
+
+    def _again(self, folder: Path, old: Path) -> None:
+        with self._store.open() as db:
+            may = {row["id"]: row for row in db.execute(_MAY).fetchall()}
+            before, listed = Bags.open(old), images_of(old)
+            keep = {p: [i for i, image in enumerate(theirs) if image in may] for p, theirs in listed.items()}
+            keep = {p: places for p, places in keep.items() if places}
+            fresh = folder.with_name(f".{folder.name}.{os.getpid()}.new")
+            shutil.rmtree(fresh, ignore_errors=True)
+            images = {p: [listed[p][i] for i in places] for p, places in keep.items()}
+            if keep:
+                half = np.load(old / "features.npy", mmap_mode="r", allow_pickle=False).dtype == np.float16
+                write(fresh, ((p, before.of(p)[places]) for p, places in keep.items()), before.about, half=half)
+                _listed(fresh, images)
+                _table(folder.with_suffix(".csv"), images, may)
+                fresh.rename(folder)
+            else:
+                folder.with_suffix(".csv").unlink(missing_ok=True)
+                db.execute("DELETE FROM bags WHERE folder = ?", (str(folder),))
+            shutil.rmtree(old)
+
+    def _folders(self) -> list[Path]:
+        with self._store.open() as db:
+            return [Path(row["folder"]) for row in db.execute("SELECT folder FROM bags ORDER BY folder").fetchall()]
+
+
+def _aside(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.aside")
+
+
+def _listed(folder: Path, images: Rows) -> None:
+    """Write which picture each row is."""
+    with (folder / "images.csv").open("w", newline="", encoding="utf-8") as file:
+        pairs = ((person, image) for person, theirs in images.items() for image in theirs)
+        csv.writer(file).writerows([("person", "image"), *pairs])
+
+
+def images_of(folder: Path) -> dict[str, list[str]]:
+    """Which pictures the rows of each person are."""
+    found: dict[str, list[str]] = {}
+    with (folder / "images.csv").open(newline="", encoding="utf-8") as file:
+        for line in csv.DictReader(file):
+            found.setdefault(line["person"], []).append(line["image"])
+    return found
+
+
+def _table(file: Path, images: Rows, may: Mapping[str, sqlite3.Row]) -> None:
+    """A line for each person: the label if all their pictures have one, the median tone where it is known."""
+    lines = []
+    for person, theirs in images.items():
+        labels = {may[i]["label"] for i in theirs} - {""}
+        tones = [may[i]["tone"] for i in theirs if may[i]["tone"] is not None]
+        tone = float(np.median(tones)) if tones else None
+        label = labels.pop() if len(labels) == 1 else ""
+        lines.append((person, label, "" if tone is None else f"{tone:.1f}", tone_name(tone)))
+    half = file.with_name(f".{file.name}.part")
+    with os.fdopen(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", newline="") as handle:
+        csv.writer(handle).writerows([("person", "label", "tone", "skin"), *lines])
+    os.replace(half, file)

@@ -1,0 +1,150 @@
+"""A picture as it enters the bank: its pixels and nothing else, fingerprints of how it looks, the tone of the skin.
+
+Whatever a file says beside its pixels (EXIF with its thumbnail, place and time, comments, profiles, what is appended)
+is gone, since the pixels are written anew. They are turned as EXIF says first; what is transparent is laid on black.
+
+dHash (difference hash: whether brightness rises from one place of a grid to the next, along rows and down columns)
+finds pictures that were scaled, compressed or brightened; 128 bits each, compared by how many differ. The tone is the
+individual typology angle, ITA = atan((L* - 50) / b*) in degrees, of the skin at the edge of the picture (Chardon et
+al., Int J Cosmet Sci 1991;13:191; on lesion pictures: Kinyanjui et al., MICCAI 2020). It depends on the light: a guide,
+no measurement.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from confrere.errors import DataError, StudyError
+
+Pixels = NDArray[np.uint8]
+
+SMALLEST, MOST = 32, 100_000_000  # pixels on a side; in all
+NEAR: Final = 10  # bits of 128 in which two hashes of one picture differ, at most
+TONES: Final = (  # from so many degrees on, the lightest first
+    (55.0, "very light"), (41.0, "light"), (28.0, "intermediate"), (10.0, "tan"), (-30.0, "brown"), (-91.0, "dark"),
+)  # fmt: skip
+_RGB_TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+_WHITE = np.array([0.9505, 1.0, 1.089])  # D65
+
+
+class Unusable(DataError):
+    """Why a file is no picture for the bank."""
+
+
+class Clean(NamedTuple):
+    """A picture without anything beside its pixels."""
+
+    pixels: Pixels  # (height, width, 3) sRGB
+    png: bytes
+    sha256: str  # of the pixels and their shape: the same picture in another file has the same
+    dhash: int
+
+
+def cleaned(raw: bytes) -> Clean:
+    """The pixels of a file. `Unusable` for what is no picture, is damaged, too small, too large or moves."""
+    try:
+        from PIL import Image, ImageOps, UnidentifiedImageError
+    except ImportError:
+        raise StudyError("pictures need Pillow: pip install 'confrere[images]'") from None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(raw)) as opened:
+                _check(opened.size, getattr(opened, "n_frames", 1))
+                turned = ImageOps.exif_transpose(opened)
+                flat = Image.new("RGBA", turned.size, (0, 0, 0, 255))
+                flat.alpha_composite(turned.convert("RGBA"))
+    except Unusable:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise Unusable(f"more than {MOST:,} pixels") from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, IndexError):
+        raise Unusable("no picture that can be read, or a damaged one") from None
+    pixels = np.array(flat.convert("RGB"), dtype=np.uint8)
+    if pixels.std() < 1:
+        raise Unusable("one colour alone")
+    return Clean(pixels, png_of(pixels), fingerprint(pixels), dhash(pixels))
+
+
+def _check(size: tuple[int, int], frames: int) -> None:
+    if min(size) < SMALLEST:
+        raise Unusable(f"{size[0]} x {size[1]} pixels; {SMALLEST} on each side are the fewest")
+    if size[0] * size[1] > MOST:
+        raise Unusable(f"more than {MOST:,} pixels")
+    if frames != 1:
+        raise Unusable(f"{frames} frames; give one picture a file")
+
+
+def png_of(pixels: Pixels) -> bytes:
+    """A PNG of pixels (height, width, 3): header, pixels and end, no other chunk."""
+    from PIL import Image
+
+    out = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(out, "PNG")
+    return out.getvalue()
+
+
+def read(png: bytes) -> Pixels:
+    """The pixels (height, width, 3) of a picture of the bank."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(png)) as opened:
+        return np.array(opened.convert("RGB"), dtype=np.uint8)
+
+
+def fingerprint(pixels: Pixels) -> str:
+    """sha256 of the shape and the pixels."""
+    return hashlib.sha256(repr(pixels.shape).encode() + np.ascontiguousarray(pixels).tobytes()).hexdigest()
+
+
+def dhash(pixels: Pixels) -> int:
+    """The difference hash of a picture, 128 bits: along rows, then down columns."""
+    from PIL import Image
+
+    grey, box = Image.fromarray(pixels).convert("L"), Image.Resampling.BOX
+    along = np.diff(np.asarray(grey.resize((9, 8), box), dtype=np.int16), axis=1)
+    down = np.diff(np.asarray(grey.resize((8, 9), box), dtype=np.int16), axis=0)
+    bits = np.concatenate([along.ravel(), down.ravel()]) > 0
+    return int.from_bytes(np.packbits(bits).tobytes(), "big")
+
+
+def apart(one: int, other: int) -> int:
+    """In how many of 128 bits two hashes differ."""
+    return (one ^ other).bit_count()
+
+
+def lab(pixels: Pixels) -> NDArray[np.float64]:
+    """CIE L*a*b* (..., 3) of sRGB pixels (..., 3), D65."""
+    value = pixels / 255.0
+    linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    ratio = linear @ _RGB_TO_XYZ.T / _WHITE
+    f = np.where(ratio > (6 / 29) ** 3, np.cbrt(ratio), ratio / (3 * (6 / 29) ** 2) + 4 / 29)
+    x, y, z = np.moveaxis(f, -1, 0)
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
+
+
+def tone_of(pixels: Pixels) -> float | None:
+    """The individual typology angle of the skin at the edge of a picture, in degrees; None where little is skin.
+
+    Of the outermost eighth on each side: pixels neither black (a frame, a hair) nor white (a reflection).
+    """
+    height, width = pixels.shape[:2]
+    inside = np.zeros((height, width), dtype=bool)
+    inside[height // 8 : height - height // 8, width // 8 : width - width // 8] = True
+    values = lab(pixels[~inside])
+    skin = values[(values[:, 0] > 20) & (values[:, 0] < 97) & (values[:, 2] > 0)]
+    if len(skin) < 0.2 * len(values):
+        return None
+    light, _, yellow = np.median(skin, axis=0)
+    return float(np.degrees(np.arctan2(light - 50, yellow)))
+
+
+def tone_name(angle: float | None) -> str:
+    """The group of an angle, as Chardon named them; "unknown" for none."""
+    return "unknown" if angle is None else next(name for least, name in TONES if angle > least)

@@ -1,0 +1,1 @@
+"""Slides and skin pictures: the bank, encoders, what leaves."""

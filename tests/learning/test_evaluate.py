@@ -126,6 +126,14 @@ COX = {"model": "x1", "link": "cox", "coefficients": {"x1": 0.3}, "times": 365.0
         ({"outcome": "Surv(time, event)", "risk": "x1", "times": (365.0, 730.0)}, StudyError, "give one horizon"),
         ({"outcome": "Surv(time, event)", "risk": "x1", "times": -1.0}, StudyError, "positive"),
         ({"risk": "x1 + x2"}, StudyError, "name one column"),
+        ({"risk": "x1", "by": "arm", "over": "stage"}, StudyError, "cannot both"),
+        ({"risk": "x1", "over": "x2"}, StudyError, "the periods have an order"),
+        ({"risk": "x1", "inputs": {"x2": [1.0]}}, StudyError, "name their column"),
+        ({"risk": "x1", "over": "stage", "inputs": {"x2": []}}, StudyError, "needs cuts"),
+        ({"risk": "x1", "over": "stage", "inputs": {"x2": [2.0, 1.0]}}, StudyError, "needs cuts"),
+        ({"risk": "x1", "over": "stage", "inputs": {"arm": [1.0]}}, StudyError, "needs cuts"),
+        ({"risk": "x1", "over": "stage", "inputs": {"stage": []}}, StudyError, "periods itself"),
+        ({"risk": "x1", "over": "stage", "inputs": {"ill": [0.5]}}, FormulaError, "is the outcome"),
     ],
 )
 def test_settings_that_cannot_be(settings: dict[str, Any], error: type[Exception], says: str) -> None:

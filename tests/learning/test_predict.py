@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 import confrere as cf
-from confrere.analyses.learning.forest import Forest
+from confrere.analyses.learning.forest import Forest, Tree
 from confrere.console.app import app
 from confrere.console.fit import Fit
 from confrere.console.output import delivered
@@ -58,7 +58,9 @@ def test_old_models_go_with_the_result_that_had_them(fitted: Fit, written: Path)
     renamed = replace(study, analyses=(replace(study.analyses[0], name="other"),))
     one = replace(fitted.results, study=renamed, findings={"other": fitted.finding})
     delivered(one, written / "out", "en")
-    assert sorted(p.name for p in (written / "out" / "models").iterdir()) == ["other.json", "other.xgboost.json"]
+    assert sorted(p.name for p in (written / "out" / "models").iterdir()) == [
+        "other.card.md", "other.json", "other.xgboost.json",
+    ]  # fmt: skip
 
 
 def test_predictions_in_python(fitted: Fit) -> None:
@@ -89,6 +91,22 @@ def test_a_hospital_orders_its_people(fitted: Fit, written: Path) -> None:
     assert again == pytest.approx(expected, rel=1e-6)
     assert found["reasons"].str.contains("x1").mean() > 0.5
     assert (found["reasons"].str.count(";") <= 2).all()
+
+
+def test_trees_of_different_depths_come_back_from_their_file() -> None:
+    """A tree is written as far as it has nodes: one of a single leaf beside one of depth 2."""
+    none, leaf = np.zeros(7), np.array([0.3, 0, 0, 0, 0, 0, 0])
+    single = Tree(np.full(7, -1), none, np.zeros(7, np.int64), leaf, none, np.array([9.0, 0, 0, 0, 0, 0, 0]))
+    split = Tree(
+        np.array([0, -1, 1, -1, -1, -1, -1]), np.array([0.5, 0, 2.0, 0, 0, 0, 0]), np.zeros(7, np.int64),
+        np.array([0, 1.0, 0, 0, 0, 2.0, 3.0]), none, np.array([9.0, 4, 5, 0, 0, 2, 3]),
+    )  # fmt: skip
+    forest = Forest("squared", ("a", "b"), (0.0,), (single, split))
+    again = Forest.from_plain(json.loads(json.dumps(forest.plain())))
+    people = [np.array([0.0, 1.0, 1.0]), np.array([0.0, 1.0, 5.0])]
+    assert again.score(people) == pytest.approx([1.3, 2.3, 3.3])
+    assert forest.score(people) == pytest.approx([1.3, 2.3, 3.3])
+    assert again.sha256 == forest.sha256
 
 
 def test_what_is_no_model_is_said(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ import numpy as np
 
 from confrere.analyses.finding import Citation, Finding, FlowFinding, attrition
 from confrere.analyses.learning import ladders
+from confrere.analyses.learning.attack import YEOM, attacked
 from confrere.analyses.learning.forest import Forest, Tree
 from confrere.analyses.learning.growing import Growing
 from confrere.analyses.learning.kernels import histograms, unpacked
@@ -366,14 +367,17 @@ class Boosting:
         scale = self._scale(n, begun.outcome.value)
         forest = yield from self._grown(verdict.k, cuts, scale)
         measured = yield from trained(Scored(self, forest))
-        tables = {**measured.tables, "importance": importance(forest), "attrition": attrition(verdict)}
+        attack = attacked(measured)
+        told = {"importance": importance(forest), **({"attack": attack.rows} if attack.rows else {})}
+        tables = {**measured.tables, **told, "attrition": attrition(verdict)}
         facts = {
             "model_sha256": forest.sha256, "trees": len(forest.trees), "objective": self.objective,
             "people_trained": n,
         }  # fmt: skip
         return Finding(
             "boosting", verdict.n, verdict.hospitals, tables, measured.events, facts, forest.arrays(),
-            warnings=measured.cautions, cite=(*CITE, DELONG) if self.objective == "binary" else CITE,
+            warnings=(*measured.cautions, *attack.cautions),
+            cite=(*CITE, *((DELONG,) if self.objective == "binary" else ()), *((YEOM,) if attack.rows else ())),
         )  # fmt: skip
 
     def _scale(self, n: int, outcome: Array) -> Scale:

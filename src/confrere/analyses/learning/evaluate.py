@@ -48,10 +48,13 @@ class Evaluate:
     With follow-up, `times` is the horizon, one number: risks by several would tell few people apart. `thresholds` are
     risks at which people would be treated; `by` is a column of whose levels everything is told as well; `bins` is how
     many groups of risk the calibration curve has at most. A study has one evaluation of the same hospitals.
+    For monitoring, `over` instead of `by` is a column of periods, whose declared levels are in order, and `inputs` are
+    columns whose distribution is compared: of numbers with cuts, as `{age = [50, 60, 70]}`, of levels with `[]`.
 
     Finding: tables `metrics` (`metric`, `estimate`, `std_error`, `conf_low`, `conf_high`, by `subgroup` and `level`),
-    `calibration`, `roc`, `decision`, `confusion` (with thresholds), `attrition`; facts `recalibration_intercept` and
-    `recalibration_slope` for a binary outcome. Exact on the cells of risk that the hospitals agree on.
+    `calibration`, `roc`, `decision`, `confusion` (with thresholds), `drift` (with over), `attrition`; facts
+    `recalibration_intercept` and `recalibration_slope` for a binary outcome. Exact on the cells of risk that the
+    hospitals agree on.
     Errors: DataError for a risk that is no probability, ModelError where nobody or everybody has the outcome.
     """
 
@@ -65,6 +68,8 @@ class Evaluate:
     cause: str = ""
     thresholds: tuple[float, ...] = ()
     by: str = ""
+    over: str = ""
+    inputs: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     bins: int = 10
     ground: Ground = Ground()
 
@@ -75,7 +80,7 @@ class Evaluate:
     )
 
     def __hash__(self) -> int:
-        return hash((self.outcome, self.risk, self.model, self.link, self.times, self.by, self.bins, self.ground))
+        return hash((self.outcome, self.risk, self.model, self.link, self.times, self.parted, self.bins, self.ground))
 
     def __post_init__(self) -> None:
         if isinstance(self.times, list | tuple):
@@ -85,6 +90,7 @@ class Evaluate:
                 )
             object.__setattr__(self, "times", self.times[0] if self.times else None)
         object.__setattr__(self, "thresholds", tuple(sorted(float(t) for t in self.thresholds)))
+        object.__setattr__(self, "inputs", {name: tuple(map(float, cuts)) for name, cuts in self.inputs.items()})
         if any(not 0 < t < 1 for t in self.thresholds):
             raise StudyError(f"thresholds are {list(self.thresholds)}; each must be a risk above 0 and below 1")
         if self.baseline is not None and not 0 < self.baseline < 1:
@@ -116,9 +122,32 @@ class Evaluate:
             self._check_model()
         elif len(self.terms.names) != 1 or not self.terms.intercept:
             raise StudyError(f"risk is {self.risk!r}; it must name one column of numbers")
+        self._check_over()
         read = set(model_of(f"{self.outcome} ~ 1", self.ground).columns)
-        if both := sorted(read & {*self.terms.columns, *self.columns}):
-            raise FormulaError(f"{both[0]!r} is the outcome: leave it out of the risk and of by")
+        if both := sorted(read & {*self.terms.columns, *self.reads}):
+            raise FormulaError(f"{both[0]!r} is the outcome: leave it out of the risk, of by, of over and of inputs")
+
+    def _check_over(self) -> None:
+        """Periods with an order, and inputs that are cut by the study."""
+        if self.by and self.over:
+            raise StudyError("by and over cannot both be given: subgroups and periods are two evaluations")
+        if self.over and len(self.ground.schema.levels(self.over) or ()) < 2:
+            raise StudyError(
+                f"over = {self.over!r}: the periods have an order; declare them: [data.columns.{self.over}] levels = "
+                f"[...], the first is what later ones are compared with"
+            )
+        if self.inputs and not self.over:
+            raise StudyError("inputs are compared between periods: name their column, over = ...")
+        for name, cuts in self.inputs.items():
+            if name == self.over:
+                raise StudyError(f"inputs: {name!r} is the column of periods itself; leave it out")
+            if bool(cuts) == (self.ground.schema.levels(name) is not None) or list(cuts) != sorted({*cuts}):
+                raise StudyError(
+                    f"inputs: {name!r} has cuts {list(cuts)}; a column of numbers needs cuts that go up, such as "
+                    f"[50, 60, 70], a column of declared levels has none: []"
+                )
+            if len(cuts) >= MOST_BINS:
+                raise StudyError(f"inputs: {name!r} has {len(cuts)} cuts; it may have {MOST_BINS - 1}")
 
     def _kind(self) -> str:
         outcome = model_of(f"{self.outcome} ~ 1", self.ground).outcome
@@ -160,8 +189,18 @@ class Evaluate:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The column of subgroups, if there is one."""
-        return (self.by,) if self.by else ()
+        """The column of subgroups or periods, if there is one."""
+        return (self.parted,) if self.parted else ()
+
+    @property
+    def parted(self) -> str:
+        """The column of subgroups, or of periods; "" for everybody alone."""
+        return self.by or self.over
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """How many cells each input has."""
+        return {n: len(self.ground.schema.levels(n) or (*cuts, 0.0)) for n, cuts in self.inputs.items()}
 
     @property
     def followed(self) -> bool:
@@ -190,8 +229,8 @@ class Evaluate:
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """The columns of subgroups."""
-        return self.columns
+        """The columns of subgroups or periods, and of inputs."""
+        return (*self.columns, *self.inputs)
 
     @property
     def valued(self) -> Mapping[str, tuple[float, ...]]:
@@ -206,12 +245,12 @@ class Evaluate:
     @property
     def subgroups(self) -> tuple[str, ...]:
         """Levels of the subgroups; one for everybody where there are none."""
-        return (self.ground.schema.levels(self.by) or DIGITS) if self.by else ("",)
+        return (self.ground.schema.levels(self.parted) or DIGITS) if self.parted else ("",)
 
     @property
     def rows(self) -> int:
         """Levels, and the others, whose levels are not told, where there are subgroups."""
-        return len(self.subgroups) + bool(self.by)
+        return len(self.subgroups) + bool(self.parted)
 
     def row(self, level: Ints, shown: tuple[int, ...]) -> Ints:
         """The level of everybody (n,), or the last place for those that are not told."""

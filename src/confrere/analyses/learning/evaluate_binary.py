@@ -22,8 +22,18 @@ from scipy import special
 
 from confrere.analyses.finding import Caution, Citation, Finding, Record, attrition
 from confrere.analyses.glm import Glm
+from confrere.analyses.learning.drift import YURDAKUL, Inputs, drifted
 from confrere.analyses.learning.evaluate import TRIPOD, Evaluate
-from confrere.analyses.learning.evaluate_risk import MOST, Predicted, even, ladder, marks_of, predicted, starts_of
+from confrere.analyses.learning.evaluate_risk import (
+    MOST,
+    ONE_CELL,
+    Predicted,
+    even,
+    ladder,
+    marks_of,
+    predicted,
+    starts_of,
+)
 from confrere.analyses.learning.scored import DELONG, Z, auc
 from confrere.analyses.rates import WILSON, share
 from confrere.errors import ModelError
@@ -119,8 +129,8 @@ class Risks:
 
     # sums only
 
-    def flow(self) -> Flow[tuple[Verdict, list[Part]]]:
-        """Everybody, then the subgroups that are told."""
+    def flow(self) -> Flow[tuple[Verdict, list[Part], Shown]]:
+        """Everybody, then the subgroups that are told, and which these are."""
         first = yield from support(self.people)
         sizes = yield from ask(self.sizes)
         told, count = first.grids["subgroups"] >= 0, sizes.people.value
@@ -131,15 +141,17 @@ class Risks:
         edges = ladder(first.budget, 2 * self.of.rows, self.of.thresholds)
         verdict = yield from support(self.cells, edges, marks_of(edges, self.of.thresholds), shown)
         got = yield from ask(self.measured, shown)
-        return first, list(self._parts(verdict.grids["risks"], np.array(edges), got, shown))
+        return first, list(self._parts(verdict.grids["risks"], np.array(edges), got, shown)), shown
 
     def _parts(self, grids: Ints, edges: Array, got: Measured, shown: Shown) -> Iterator[Part]:
         grid = next(row for row in grids if (row >= 0).all())
         own, wide = edges[starts_of(grid)[1:] - 1], int(grid.max()) + 1
+        if not own.size:
+            raise ModelError(ONE_CELL)
         people, risks = (s.value[:, :wide].reshape(2, self.of.rows, wide) for s in (got.people, got.risks))
         whole = got.losses.value.sum(axis=0)
         yield Part("", "", people.sum(axis=1), risks.sum(axis=1), own, whole.reshape(2, 2))
-        for j in shown if self.of.by else ():
+        for j in shown if self.of.parted else ():
             losses = got.losses.value[j].reshape(2, 2)
             yield Part(self.of.columns[0], self.of.subgroups[j], people[:, j], risks[:, j], own, losses)
 
@@ -216,14 +228,18 @@ def straight(evaluate: Evaluate, levels: tuple[int, ...] = ()) -> Flow[list[Stra
 
 def evaluated(evaluate: Evaluate) -> Flow[Finding]:
     """Everybody, then the subgroups."""
-    verdict, both = yield from Risks(evaluate).flow()
+    verdict, both, shown = yield from Risks(evaluate).flow()
+    inputs = yield from Inputs(evaluate).flow(shown)
     whole = both[0]
     lines = yield from straight(evaluate)
     if len(both) > 1:
         codes = tuple(evaluate.subgroups.index(part.level) for part in both[1:])
         lines += yield from straight(evaluate, codes)
+    rows = [r for part, line in zip(both, lines, strict=True) for r in metrics(part, line)]
+    moved = drifted(evaluate, {p.level: p.people.sum(axis=0) for p in both[1:]} if evaluate.over else {}, inputs, rows)
     tables = {
-        "metrics": [r for part, line in zip(both, lines, strict=True) for r in metrics(part, line)],
+        "metrics": rows,
+        "drift": moved.rows,
         "subgroups": [_said(p) | {"n": round(p.people.sum()), "events": round(p.people[1].sum())} for p in both],
         "calibration": [r for part in both for r in calibration(part, evaluate.bins)],
         "roc": [r for part in both for r in roc(part)],
@@ -239,8 +255,9 @@ def evaluated(evaluate: Evaluate) -> Flow[Finding]:
         "recalibration_slope": first.slope and first.slope["estimate"],
     }  # fmt: skip
     return Finding(
-        "evaluate", n, verdict.hospitals, {name: rows for name, rows in tables.items() if rows}, events, facts,
-        warnings=few(min(events, n - events)), cite=(TRIPOD, DELONG, MILLER, VICKERS, WILSON),
+        "evaluate", n, verdict.hospitals, {name: t for name, t in tables.items() if t}, events, facts,
+        warnings=(*few(min(events, n - events)), *moved.cautions),
+        cite=(TRIPOD, DELONG, MILLER, VICKERS, WILSON, *((YURDAKUL,) if moved.rows else ())),
     )  # fmt: skip
 
 

@@ -28,6 +28,7 @@ from confrere.analyses.incidence import Estimate, estimate, incidence
 from confrere.analyses.kaplan_meier import grid_note
 from confrere.analyses.ladder import cell_of, check_on_grid, ladder
 from confrere.analyses.learning import evaluate_risk
+from confrere.analyses.learning.drift import YURDAKUL, Inputs, drifted
 from confrere.analyses.learning.evaluate import TRIPOD, Evaluate
 from confrere.analyses.learning.evaluate_binary import VICKERS, few, ratio, told
 from confrere.analyses.learning.evaluate_censored import (
@@ -40,7 +41,7 @@ from confrere.analyses.learning.evaluate_censored import (
     concordance,
     slope,
 )  # fmt: skip
-from confrere.analyses.learning.evaluate_risk import MOST, Predicted, even, marks_of, predicted, starts_of
+from confrere.analyses.learning.evaluate_risk import MOST, ONE_CELL, Predicted, even, marks_of, predicted, starts_of
 from confrere.errors import ModelError
 from confrere.rounds import Array, Cells, Design, Flow, Ints, People, Sum, Verdict, ask, local, register, support
 from confrere.study.ground import Ground
@@ -184,8 +185,9 @@ class FollowedRisks:
 
     # sums only
 
-    def flow(self) -> Flow[tuple[Verdict, list[Bins], Array]]:
-        """Subgroups, cells and bins of risk, then the table. Gives everybody, the subgroups, and the cuts in logits."""
+    def flow(self) -> Flow[tuple[Verdict, list[Bins], Array, Shown]]:
+        """Subgroups, cells and bins of risk, then the table. Gives everybody, the subgroups, the cuts in logits, and
+        which levels are told."""
         first = yield from support(self.people)
         sizes = yield from ask(self.sizes)
         shown = self._shown(sizes.people.value, first.grids["subgroups"])
@@ -200,7 +202,7 @@ class FollowedRisks:
         times = tuple(e for e in ladder(self.ground, horizon, most) if e <= horizon * (1 + 1e-12))
         final = yield from support(self.table, tuple(cuts.tolist()), times, shown)
         got = yield from ask(self.exits)
-        return first, list(self._bins(got, final, np.array(times), shown)), cuts
+        return first, list(self._bins(got, final, np.array(times), shown)), cuts, shown
 
     def _shown(self, people: Array, told: Ints) -> Shown:
         """Levels that are told: with enough people of every kind that anybody is of."""
@@ -223,6 +225,8 @@ class FollowedRisks:
                 f"choose an earlier or a later time"
             )
         own = edges[starts_of(grid)[1:] - 1]
+        if not own.size:
+            raise ModelError(ONE_CELL)
         many = len(self.kinds) * self.of.rows * CELLS
         most = FINE_BINS if self.ground.fine else min(BINS, first.budget // (4 * many))
         starts = even(counts[:, : len(own) + 1].sum(axis=0), max(2, most))
@@ -285,12 +289,15 @@ def _of(column: str, level: str, cells: list[Cellwise], which: Ints, got: Exits,
 
 def evaluated(evaluate: Evaluate) -> Flow[Finding]:
     """One table; everything else is a function of it."""
-    verdict, parts, cuts = yield from FollowedRisks(evaluate).flow()
+    verdict, parts, cuts, shown = yield from FollowedRisks(evaluate).flow()
+    inputs = yield from Inputs(evaluate).flow(shown)
     whole, t = parts[0], evaluate.horizon
     if not whole.leaving.censored[:, -1].any():
         raise ModelError(f"nobody is followed beyond {t:g}: choose an earlier time")
+    measured = [r for part in parts for r in metrics(evaluate, part)]
+    moved = drifted(evaluate, {p.level: p.counts for p in parts[1:]} if evaluate.over else {}, inputs, measured)
     tables = {
-        "metrics": [r for part in parts for r in metrics(evaluate, part)],
+        "metrics": measured, "drift": moved.rows,
         "subgroups": [_said(p) | _sizes(p) for p in parts],
         "calibration": [r for part in parts for r in calibration(part, cuts, t, evaluate.bins)],
         "roc": [r for part in parts for r in roc(part, cuts, t)],
@@ -303,8 +310,8 @@ def evaluated(evaluate: Evaluate) -> Flow[Finding]:
     return Finding(
         "evaluate", n, verdict.hospitals, {name: rows for name, rows in tables.items() if rows}, events,
         {"horizon": t, "bins_of_risk": len(cuts) + 1},
-        notes=(grid_note(evaluate.ground),), warnings=few(events, followed=True),
-        cite=(TRIPOD, *gray, GRAF, VICKERS),
+        notes=(grid_note(evaluate.ground),), warnings=(*few(events, followed=True), *moved.cautions),
+        cite=(TRIPOD, *gray, GRAF, VICKERS, *((YURDAKUL,) if moved.rows else ())),
     )  # fmt: skip
 
 

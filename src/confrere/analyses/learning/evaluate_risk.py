@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 LOW, HIGH = -7.0, 5.0  # the ladder, in logits: from 0.0009 to 0.993
 STEPS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)  # in logits
 LEAST = 1e-6  # risks of 0 and 1 are moved here: their logits are infinite
+ONE_CELL = (
+    "all risks fell into one cell, so that nobody can be told apart: too few people of some subgroup, or too few who "
+    "leave in some way, have high or low risks. Leave out by or over, merge their levels, or ask more hospitals"
+)
 MOST = round((HIGH - LOW) / STEPS[0]) + 2  # cells of the finest ladder, thresholds aside
 
 
@@ -46,17 +50,17 @@ class Predicted(NamedTuple):
 
 def predicted(evaluate: Evaluate, people: People) -> Design:
     """The people with an outcome, a risk and levels; the design's data are `Predicted`."""
-    ground = replace(evaluate.ground, complete=tuple(dict.fromkeys((*evaluate.ground.complete, *evaluate.columns))))
+    ground = replace(evaluate.ground, complete=tuple(dict.fromkeys((*evaluate.ground.complete, *evaluate.reads))))
     made = design_of(people, evaluate.formula, ground)
     rows = made.data
     risk = _risk(evaluate, made)
     zero = np.zeros(made.n, dtype=np.int64)
-    level = _codes(evaluate, people, evaluate.columns[0])[made.rows] if evaluate.by else zero
+    level = _codes(evaluate, people, evaluate.columns[0])[made.rows] if evaluate.parted else zero
     outcome = _outcome(evaluate, rows.value if rows.time is None else rows.event)
     data = Predicted(risk, outcome, rows.time, level)
     x = np.column_stack([rows.x, risk]) if evaluate.model else risk[:, None]
     named = (*made.names, "risk") if evaluate.model else ("risk",)
-    columns = tuple(sorted({*made.columns, *evaluate.columns}))
+    columns = tuple(sorted({*made.columns, *evaluate.reads}))
     return replace(made, x=x, names=named, flags={"outcome": outcome == 1}, data=data, columns=columns)
 
 

@@ -121,11 +121,16 @@ class Forest:
         """The inverse of `plain`. StudyError where it is something else."""
         if plain.get("format") != "confrere-forest/1":
             raise StudyError("this is no model of boosted trees as Confrere writes it (confrere-forest/1)")
-        trees = tuple(
-            Tree._make(np.array(t[name], dtype=np.int64 if name in WHOLE else np.float64) for name in Tree._fields)
-            for t in plain["trees"]
-        )
+        wide = max((len(t["feature"]) for t in plain["trees"]), default=1)  # each is written as far as it has nodes
+        trees = tuple(Tree._make(_filled(t[name], name, wide) for name in Tree._fields) for t in plain["trees"])
         return cls(plain["objective"], tuple(plain["features"]), tuple(plain["base"]), trees)
+
+
+def _filled(values: Sequence[float], name: str, wide: int) -> Any:
+    """A field of a tree on a heap of `wide` nodes, of which those that are not written are none."""
+    full = np.full(wide, -1 if name == "feature" else 0, dtype=np.int64 if name in WHOLE else np.float64)
+    full[: len(values)] = values
+    return full
 
 
 def _size(tree: Tree) -> int:

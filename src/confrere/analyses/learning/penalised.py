@@ -237,6 +237,10 @@ class Penalised:
 
     def flow(self) -> Flow[Finding]:
         """The frame, folds, anchors along the path, the choice, and the exact fit at the chosen penalty."""
+        return told(self, (yield from self.fit()))
+
+    def fit(self) -> Flow[Fit]:
+        """What the finding is made of, in the frame of the fit: for methods that go on from it."""
         verdict = yield from support(self.design)
         stage, raw = yield from self._stage(verdict)
         folds = yield from folds_of(self, stage, raw, verdict)
@@ -253,7 +257,7 @@ class Penalised:
         at = 0 if crossed is None else crossed.chosen(self.choose)
         best = yield from climbed(self, stage.frame, path.fits[at], stage.penalty(values[at]), path.near[at].whole)
         last = yield from ask(self.curve, tuple(best.at.tolist()), stage.frame)
-        return told(self, Fit(stage, null, path, crossed, at, quadratic(best.at, last), verdict))
+        return Fit(stage, null, path, crossed, at, quadratic(best.at, last), verdict)
 
     def _null(self, stage: Stage, first: Quadratic) -> Flow[tuple[float, Quadratic]]:
         """The log-likelihood of the model of an intercept alone, and the fit of what is not penalised."""

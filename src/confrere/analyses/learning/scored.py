@@ -22,6 +22,7 @@ from confrere.analyses.learning.objectives import OBJECTIVES, expit, loss
 from confrere.rounds import Array, Cells, Design, Flow, Ints, People, Sum, ask, local, register, support
 
 EDGES = np.round(np.arange(-12, 12.001, 0.05), 2)
+LOSSES = 2.0 ** np.arange(-20, 20.01, 0.25)  # edges of cells of losses, 19 % wide, where scores have no cells
 SAMPLES = ("training", "held out")
 Z = float(stats.norm.ppf(0.975))
 DELONG = Citation(
@@ -30,13 +31,20 @@ DELONG = Citation(
 )  # fmt: skip
 
 
+APPARENT = Caution(
+    "apparent-performance",
+    "The metrics are of the very people on whom the model was trained, and too good. Name the person's column, and a "
+    "share of the people is held out.",
+)
+
+
 class Measured(NamedTuple):
     """Sums of people, losses and their squares, by sample; and people by cell of their score."""
 
     people: Sum  # (samples,)
     losses: Sum  # (samples, 2 losses, 2 powers)
     outcome: Sum  # (samples, 2 powers)
-    cells: Sum  # (outcomes x samples, cells)
+    cells: Sum  # (outcomes x samples, cells) of scores; (samples, cells) of losses where the outcome is not binary
 
 
 @register("_scored")
@@ -53,11 +61,16 @@ class Scored:
         y, values, train, _ = made.data
         score = self.forest.score(values)
         sample = (~train).astype(np.int64)
-        cells = dict(made.cells)
+        cells, needs = dict(made.cells), getattr(self.of, "needs", NEEDS)
         if self.forest.objective == "binary":
             at = np.searchsorted(EDGES, score, side="right")
             index = (sample * 2 + y.astype(np.int64)) * (len(EDGES) + 1) + at
-            cells["scores"] = Cells(index, (2 * self.samples, len(EDGES) + 1), rule="align", needs=NEEDS)
+            cells["scores"] = Cells(index, (2 * self.samples, len(EDGES) + 1), rule="align", needs=needs)
+        elif self.samples > 1:
+            each = losses(self.forest, score, y)[:, 0 if self.forest.objective == "multiclass" else 1]
+            at = np.searchsorted(LOSSES, each, side="right")
+            index = sample * (len(LOSSES) + 1) + at
+            cells["scores"] = Cells(index, (self.samples, len(LOSSES) + 1), rule="align", needs=needs)
         return replace(made, cells=cells, data=(y, score, sample))
 
     @property
@@ -75,7 +88,7 @@ class Scored:
         total = np.stack([powers[sample == s].sum(axis=0) for s in range(many)])
         raw = np.stack([y, y**2], axis=1)
         outcome = np.stack([raw[sample == s].sum(axis=0) for s in range(many)])
-        counted = people.cells("scores") if self.forest.objective == "binary" else people.derived(np.zeros((0, 0)))
+        counted = people.cells("scores") if "scores" in people.design.cells else people.derived(np.zeros((0, 0)))
         dims = ("samples", "losses", "powers")
         return Measured(
             people.derived(np.bincount(sample, minlength=many).astype(float), dims=dims[:1], scale=0, known=True),
@@ -109,6 +122,8 @@ class Told(NamedTuple):
     tables: dict[str, list[Record]]
     events: int | None  # people with a binary outcome, trained on or not
     cautions: tuple[Caution, ...]
+    cells: Array  # as in `Measured`, where people are held out; else none
+    grid: Ints  # (ladder cells,) the merged cell of each
 
 
 def trained(scored: Scored) -> Flow[Told]:
@@ -135,11 +150,10 @@ def trained(scored: Scored) -> Flow[Told]:
             metrics.append({"metric": "R2", "estimate": 1 - left, "conf_low": None, "conf_high": None} | sample)
     tables = {"metrics": metrics} | ({"roc": curve} if binary else {})
     events = round(float(found.outcome.value[:, 0].sum())) if binary else None
-    return Told(tables, events, () if scored.of.share else (Caution(
-        "apparent-performance",
-        "The metrics are of the very people on whom the model was trained, and too good. Name the person's column, and "
-        "a share of the people is held out.",
-    ),))  # fmt: skip
+    if scored.of.share:
+        return Told(tables, events, (), found.cells.value, verdict.grids["scores"][0])
+    nobody = np.zeros((0, 0)), np.zeros(0, dtype=np.int64)
+    return Told(tables, events, (APPARENT,), *nobody)
 
 
 def _mean(name: str, total: float, square: float, n: float) -> Record:

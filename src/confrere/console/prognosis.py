@@ -1,0 +1,98 @@
+"""`confrere demo prognosis`: a model learned in four hospitals, released with its card, used, and evaluated later.
+
+Women operated until 1989 are learned from; of those operated since, each hospital computes the risk by the released
+model, a federated evaluation says how good it is, and one hospital gets its list with reasons.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import typer
+
+from confrere.study.file import Study, parse
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LAST, YEARS = 1989, 5 * 365.25  # the last year that is learned from; days of five years
+OUTCOME, RISK = "relapse5", "risk"
+FILES = ("prognosis", "prognosis-later")
+
+
+class Cohorts(NamedTuple):
+    """The records of the hospitals: of who is learned from, and of who came later."""
+
+    learned: dict[str, pd.DataFrame]
+    later: dict[str, pd.DataFrame]
+
+
+def cohorts() -> Cohorts:
+    """The women of the demo breast with `relapse5`: 1 for a recurrence within five years, 0 for none, else missing."""
+    from confrere.console.demo import load
+
+    _, hospitals = load("breast")
+    known = {name: frame.assign(**{OUTCOME: outcome(frame)}) for name, frame in hospitals.items()}
+    learned = {name: frame[frame["year"] <= LAST].reset_index(drop=True) for name, frame in known.items()}
+    later = {name: frame[frame["year"] > LAST].reset_index(drop=True) for name, frame in known.items()}
+    return Cohorts(learned, later)
+
+
+def outcome(frame: pd.DataFrame) -> Any:
+    """Whether each woman (n,) had a recurrence within five years; missing for who left earlier without one."""
+    early = frame["rtime"] <= YEARS
+    return (early & (frame["recur"] == 1)).astype(float).where(~early | (frame["recur"] == 1))
+
+
+def studies() -> tuple[Study, Study]:
+    """The study that learns, and the one that evaluates."""
+    first, second = (parse(text_of(name), f"{name}.toml") for name in FILES)
+    return first, second
+
+
+def text_of(name: str) -> str:
+    """A study file of the demo."""
+    from importlib.resources import files
+
+    return (files("confrere") / "demos" / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def written(folder: Path) -> list[Path]:
+    """Write both studies, and of each hospital the two files of records; all paths, the study that learns first."""
+    folder.mkdir(parents=True, exist_ok=True)
+    made = cohorts()
+    texts = {"study.toml": text_of(FILES[0]), "later.toml": text_of(FILES[1])}
+    tables = {f"{name}.csv": frame for name, frame in made.learned.items()}
+    tables |= {f"{name}-later.csv": frame for name, frame in made.later.items()}
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    for name, frame in tables.items():
+        frame.to_csv(folder / name, index=False)
+    return [folder / name for name in (*texts, *tables)]
+
+
+def demonstrated(out: Path, lang: str, deadline: float | None) -> None:
+    """Learn and release; predict in every hospital; evaluate; write one hospital's list."""
+    from confrere.console.app import go
+    from confrere.console.local import Local
+    from confrere.console.predict import listed, read
+
+    made, (learning, evaluating) = cohorts(), studies()
+    go(Local(made.learned), learning, out, lang, deadline)
+    model = read(out / "models" / "trees.json")
+    lists = {name: listed(model, frame, "pid") for name, frame in made.later.items()}
+    risks = {name: found.set_index("pid")["prediction"] for name, found in lists.items()}
+    scored = {
+        name: frame.assign(**{RISK: frame["pid"].astype(str).map(risks[name])}) for name, frame in made.later.items()
+    }
+    typer.echo(f"\nEach hospital has computed the risk of its women operated since {LAST + 1}.\n")
+    go(Local(scored), evaluating, out / "later", lang, deadline)
+    hospital = max(lists, key=lambda name: len(lists[name]))
+    place = out / f"worklist-{hospital}.csv"
+    lists[hospital].to_csv(place, index=False)
+    typer.echo(f"\nThe list of {hospital}, which stays there, with reasons: {place}")
+    typer.echo(lists[hospital].head(5).round({"prediction": 2}).to_string(index=False))
+    sha256 = json.loads((out / "models" / "trees.json").read_text(encoding="utf-8"))["card"]["model"]["sha256"]
+    typer.echo(f"\nThe model's card: {out / 'models' / 'trees.card.md'} (SHA-256 {sha256[:16]})")

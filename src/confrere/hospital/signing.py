@@ -1,0 +1,78 @@
+"""A hospital's word for a model: its identity key signs the model's file, card and all, and others check it.
+
+What is signed is the file without its signatures, in one canonical form: whoever changes a coefficient or a line of the
+card is found out. A roster, which every hospital has signed, says whose key is whose.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from confrere.errors import KeysError, StudyError
+from confrere.hospital.home import Home
+from confrere.study.file import meant
+from confrere.sums.keys import Roster, verify
+
+USE = "model"
+
+
+def digest(plain: dict[str, Any]) -> bytes:
+    """SHA-256 (32 bytes) of a model's file without its signatures."""
+    bare = {key: value for key, value in plain.items() if key != "signatures"}
+    return hashlib.sha256(json.dumps(bare, sort_keys=True, ensure_ascii=True).encode()).digest()
+
+
+def sign_model(home: Home, path: Path) -> str:
+    """Add a hospital's signature to a model's file, and an entry to its ledger; the digest in hexadecimal digits.
+
+    StudyError where the file is no model with a card.
+    """
+    plain = _plain(path)
+    if "card" not in plain:
+        raise StudyError(f"{path} has no card, and nothing to put a name to; give models/NAME.json of a result")
+    made = digest(plain)
+    signature = home.identity.sign(USE, made).hex()
+    plain["signatures"] = plain.get("signatures", {}) | {home.name: signature}
+    beside = path.with_name(path.name + ".part")
+    beside.write_text(json.dumps(plain), encoding="utf-8")
+    os.replace(beside, path)
+    home.log("signed model", model=made.hex(), file=path.name)
+    return made.hex()
+
+
+def signers(path: Path, roster: Roster) -> tuple[str, ...]:
+    """The hospitals of a roster that have signed a model's file.
+
+    KeysError where a signature is not that of these bytes, or where there is none.
+    """
+    plain = _plain(path)
+    signatures = plain.get("signatures", {})
+    for name, signature in signatures.items():
+        if name not in roster.keys:
+            raise KeysError(f"{path} is signed by {name!r}, who is not in the roster; {meant(name, roster.names)}")
+        verify(roster.keys[name], _bytes(signature), USE, digest(plain))
+    if not signatures:
+        raise KeysError(f"{path}: no hospital has signed it; ask for one that a hospital of the roster has signed")
+    return tuple(sorted(signatures))
+
+
+def _bytes(signature: Any) -> bytes:
+    """The bytes of a signature; none that verify where it is no hexadecimal text."""
+    try:
+        return bytes.fromhex(signature)
+    except (TypeError, ValueError):
+        return b""
+
+
+def _plain(path: Path) -> dict[str, Any]:
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StudyError(f"{path} is no model that Confrere wrote ({error}); give models/NAME.json") from None
+    if not isinstance(plain, dict):
+        raise StudyError(f"{path} is no model that Confrere wrote; give models/NAME.json of a result")
+    return plain

@@ -1,0 +1,249 @@
+"""The card of a model: what whoever is offered it must know before they use it, or let it out of the airlock.
+
+Its heads are those of Mitchell et al., Model cards for model reporting (FAT* 2019;220-229), with the attacks that were
+tried on the model before its release. `card` is plain data, which stands in the model's file; `sheet` the same as a
+table of the report and of the airlock's page; `markdown` as a page beside the file. Pure: all is made of the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from math import prod
+from typing import Any, NamedTuple
+
+from confrere.report.cautions import said
+from confrere.report.notes import told
+from confrere.report.schema import Record, Result
+from confrere.report.tables import Column, Row, Table, threshold
+from confrere.report.words import Words
+
+FORMAT = "confrere-card/1"
+METRICS = ("metric", "sample", "subgroup", "level", "estimate", "conf_low", "conf_high")
+GAP = ("cross-validation", "training")
+Lines = list[tuple[str, str]]
+
+
+class Section(NamedTuple):
+    """A head, and lines of a label and a text."""
+
+    head: str
+    lines: Lines
+
+
+def is_model(analysis: Mapping[str, Any]) -> bool:
+    """Whether an analysis of a result made a model that is delivered."""
+    return "model_sha256" in analysis["facts"]
+
+
+def card(result: Result, analysis: Record) -> dict[str, Any]:
+    """The card of the model of one analysis, as plain data in English."""
+    study, tables = result["study"], analysis["tables"]
+    return {
+        "format": FORMAT,
+        "model": {
+            "name": analysis["name"], "method": analysis["method"], "settings": analysis["settings"],
+            "sha256": analysis["facts"]["model_sha256"], "made": result["created"], "confrere": result["confrere"],
+            "licence": study.get("licence", ""),
+        },
+        "purpose": {"study": study["id"], "hash": study["hash"], "title": study["title"], "purpose": study["purpose"]},
+        "population": {
+            "people": analysis["n"], "events": analysis["events"], "hospitals": analysis["hospitals"],
+            "k": threshold(study),
+            "trained": analysis["facts"].get("people_trained", analysis["n"]),
+            "left_out": [r for r in tables.get("attrition", []) if r["step"] == "left out"],
+            "columns": {name: study["columns"][name] for name in _columns(analysis) if name in study["columns"]},
+        },
+        "metrics": _metrics(analysis),
+        "subgroups": [r for r in tables.get("metrics", []) if r.get("subgroup")],
+        "attacks": {"membership": tables.get("attack", []), "reconstruction": _numbers(result, analysis)},
+        "disclosure": study["disclosure"],
+        "limits": {"warnings": analysis["warnings"], "notes": analysis["notes"]},
+        "release": {k: result["release"][k] for k in ("state", "by", "at")} if "release" in result else {},
+    }  # fmt: skip
+
+
+def _columns(analysis: Record) -> list[str]:
+    """The names that settings mention, of which the study's columns are picked."""
+    given = analysis["settings"]
+    words = [given.get(key, "") for key in ("formula", "outcome")]
+    text = " ".join(str(w) for w in [*words, *given.get("features", ())])
+    return list(dict.fromkeys("".join(c if c.isalnum() or c in "_." else " " for c in text).split()))
+
+
+def _metrics(analysis: Record) -> list[Record]:
+    """Metrics with their limits: of held-out people, by cross-validation, or of the fit itself."""
+    tables, facts = analysis["tables"], analysis["facts"]
+    found = [{k: r[k] for k in METRICS if k in r} for r in tables.get("metrics", []) if not r.get("subgroup")]
+    for row in tables.get("cv", []):
+        if row["lambda"] == facts.get("lambda"):
+            reach = 1.959963984540054 * row["std_error"]
+            limits = {"conf_low": row["mean"] - reach, "conf_high": row["mean"] + reach}
+            found.append({"metric": "deviance", "sample": "cross-validation", "estimate": row["mean"], **limits})
+    if analysis["method"] == "penalised" and found and not analysis["settings"].get("weights"):
+        people = analysis["events"] if facts["family"] == "cox" else analysis["n"]
+        found.append({"metric": "deviance", "sample": "training", "estimate": facts["deviance"] / people})
+    if "concordance" in facts:
+        c, reach = facts["concordance"], 1.959963984540054 * facts["concordance_se"]
+        limits = {"conf_low": max(0.0, c - reach), "conf_high": min(1.0, c + reach)}
+        found.append({"metric": "concordance", "sample": "training", "estimate": c, **limits})
+    return found
+
+
+def _numbers(result: Result, analysis: Record) -> dict[str, Any]:
+    """How many numbers left for the analysis, beside the values that hospitals hold: who has fewer equations than
+    unknowns cannot solve for all of them."""
+    asked = [a for a in result["left"] if a["analysis"] in (analysis["method"], "scored") and a["kind"] == "ask"]
+    values = analysis["n"] * max(1, len(_read(analysis)))
+    numbers = sum(prod(a["shape"]) * a["rounds"] for a in asked)
+    exempt = "histograms" in result["study"]["disclosure"] and analysis["method"] == "boosting"
+    return {"numbers_left": numbers, "values_held": values, "few_people": exempt}
+
+
+def _read(analysis: Record) -> list[str]:
+    """The columns that were read, as far as settings tell."""
+    given = analysis["settings"]
+    if "features" in given:
+        return [*given["features"], given["outcome"]]
+    return sorted({r["term"].partition("[")[0] for r in analysis["tables"].get("coefficients", [])})
+
+
+# As it is read -----------------------------------------------------------------------------------------------
+
+
+def sections(made: Mapping[str, Any], words: Words) -> list[Section]:
+    """The card in the language of its reader."""
+    model, purpose = made["model"], made["purpose"]
+    about = [
+        (words("Model"), f"{model['name']}{words.colon}{words.method(model['method'])}"),
+        (words("Licence"), model["licence"] or words("Not stated. Ask whoever made the study before you use it.")),
+        ("SHA-256", model["sha256"]), (words("Made"), f"{model['made'][:10]}, Confrere {model['confrere']}"),
+    ]  # fmt: skip
+    use = [
+        (words("Question"), purpose["title"]), (words("Purpose"), purpose["purpose"]),
+        (words("Use"), words("To order people by a prediction, beside a clinician's judgement. No decision follows "
+                             "from it alone, and no feature is shown to be a cause.")),
+        (words("Study"), f"{purpose['study']}, {purpose['hash']}"),
+    ]  # fmt: skip
+    return [
+        Section(words("Model"), about), Section(words("Purpose"), use),
+        Section(words("Population"), _population(made["population"], words)),
+        Section(words("Performance"), list(_performance(made, words))),
+        Section(words("Attacks on the model"), list(_attacks(made, words))),
+        Section(words("Limits"), list(_limits(made, words))),
+    ]  # fmt: skip
+
+
+def _population(people: Mapping[str, Any], words: Words) -> Lines:
+    forms = words.numbers
+    lines = [
+        (words("People"), forms.count(people["people"])), (words("Trained on"), forms.count(people["trained"])),
+        (words("Hospitals"), forms.count(people["hospitals"])),
+    ]  # fmt: skip
+    if people["events"] is not None:
+        lines.append((words("Events"), forms.count(people["events"])))
+    for row in people["left_out"]:
+        lines.append((words("Left out"), f"{row['reason']}{words.colon}{_withheld(row['n'], people['k'], words)}"))
+    for name, column in people["columns"].items():
+        lines.append((name, _declared(column)))
+    return lines
+
+
+def _withheld(n: int | None, k: int, words: Words) -> str:
+    return words("fewer than {k}", k=k) if n is None else words.numbers.count(n)
+
+
+def _declared(column: Mapping[str, Any]) -> str:
+    """Levels or range of a column, and its unit."""
+    said = ", ".join(column.get("levels", ())) or " – ".join(f"{v:g}" for v in column.get("range", ()))
+    return f"{said} {column.get('unit', '')}".strip() or "–"
+
+
+def _performance(made: Mapping[str, Any], words: Words) -> Iterator[tuple[str, str]]:
+    for row in made["metrics"]:
+        sample = f", {words.label(row['sample'])}" if row.get("sample") else ""
+        yield f"{words.title(row['metric'])}{sample}", _interval(row, words)
+    if not made["metrics"]:
+        yield words("Metrics"), words("None was measured. Evaluate the model on other people before you use it.")
+    for row in made["subgroups"]:
+        yield f"{words.title(row['metric'])}, {row['subgroup']} {row['level']}", _interval(row, words)
+    if not made["subgroups"]:
+        yield (
+            words("Subgroups"),
+            words("Not measured here. An evaluation with by = COLUMN tells of each of its levels."),
+        )
+
+
+def _interval(row: Mapping[str, Any], words: Words) -> str:
+    forms = words.numbers
+    if row["estimate"] is None:
+        return "–"
+    limits = forms.interval(*(forms.fixed(row.get(end), 3) for end in ("conf_low", "conf_high")))
+    shown = forms.fixed(row["estimate"], 3)
+    return shown if row.get("conf_low") is None else f"{shown} ({words.interval()} {limits})"
+
+
+def _attacks(made: Mapping[str, Any], words: Words) -> Iterator[tuple[str, str]]:
+    attacks = made["attacks"]
+    for row in attacks["membership"]:
+        yield words("Membership"), words(
+            "Whoever has a whole record, and guesses by the model's error whether it was trained on, has an AUC of "
+            "{auc}. 0.5 is a coin.", auc=_interval(row, words),
+        )  # fmt: skip
+    gap = {row["sample"]: row["estimate"] for row in made["metrics"] if row["metric"] == "deviance"}
+    if not attacks["membership"] and len(gap) == len(GAP):
+        yield words("Membership"), words(
+            "No attack was tried. The deviance of people held out is {apart} % above that of people of training: the "
+            "closer they are, the less a guess by the model's error can be right.",
+            apart=words.numbers.fixed(100 * (gap["cross-validation"] / gap["training"] - 1), 1),
+        )  # fmt: skip
+    elif not attacks["membership"]:
+        yield words("Membership"), words("Not measured: nobody was held out whom a guess could be tried on.")
+    found = attacks["reconstruction"]
+    counted = {key: words.numbers.count(found[key]) for key in ("numbers_left", "values_held")}
+    yield (
+        words("Reconstruction"),
+        words("{numbers_left} numbers left, as sums over all hospitals, about {values_held} values.", **counted),
+    )
+    yield words("Reconstruction"), (
+        words("Sums over bins of small nodes rest on few people: whoever saw all of them, as the coordinator does, may "
+              "learn the outcome of some. The released trees rest on enough people in every leaf.")
+        if found["few_people"] else
+        words("Each number rests on enough people, and hospitals answer a quarter as many as there are values at most: "
+              "too few to solve for them.")
+    )  # fmt: skip
+
+
+def _limits(made: Mapping[str, Any], words: Words) -> Iterator[tuple[str, str]]:
+    for warning in made["limits"]["warnings"]:
+        given = {"text": warning, "code": ""} if isinstance(warning, str) else warning
+        yield words("Warning"), said(given["code"], given["text"], words).text
+    for note in made["limits"]["notes"]:
+        yield words("Note"), told(note, words, made["population"]["k"]).text
+    yield (
+        words("Other people"),
+        words(
+            "The metrics are of people like those who were measured. Elsewhere, or later, evaluate it anew: prognosis, "
+            "treatment and coding change."
+        ),
+    )
+
+
+def sheet(result: Result, analysis: Record, words: Words) -> Table:
+    """The card as a table: heads, and under them lines of a label and a text."""
+    rows, records = [], []
+    for head, lines in sections(card(result, analysis), words):
+        rows.append(Row((head, ""), "heading"))
+        rows += [Row((label, text), "level") for label, text in lines]
+        records += [{"section": head, "item": label, "text": text} for label, text in lines]
+    columns = (Column(words("Item"), False), Column(words("Says"), False))
+    return Table("model_card", words("Model card"), columns, tuple(rows), records)
+
+
+def markdown(result: Result, analysis: Record, words: Words) -> str:
+    """The card as a page."""
+    title = f"# {words('Model card')}{words.colon}{analysis['name']}\n"
+    parts = [
+        f"\n## {head}\n\n" + "".join(f"- **{label}**{words.colon}{text}\n" for label, text in lines)
+        for head, lines in sections(card(result, analysis), words)
+    ]
+    return title + "".join(parts)

@@ -35,7 +35,7 @@ def test_the_default_gate_refuses_an_arm_of_one_hospital() -> None:
     """By arm, sums would be the sponsor's own."""
     parts = trial()
     for outcome in ("y", "good"):
-        with pytest.raises(Violation, match="'treatment a' has people in 1 hospitals only"):
+        with pytest.raises(Violation, match="'treatment a' has people in 1 hospital only"):
             fit(replace(ATT, outcome=outcome), list(parts.values()), GATE)
     with pytest.raises(Refused, match="treatment a"):
         masked(ATT, parts)
@@ -44,7 +44,7 @@ def test_the_default_gate_refuses_an_arm_of_one_hospital() -> None:
 def test_times_to_events_need_the_word_and_one_baseline() -> None:
     parts = trial()
     effect = replace(ATT, outcome="Surv(time, died)", baseline="shared")
-    with pytest.raises(Violation, match="'outcome' has people in 1 hospitals only"):  # of the propensity
+    with pytest.raises(Violation, match="'outcome' has people in 1 hospital only"):  # of the propensity
         fit(effect, list(parts.values()), GATE)
     (row,) = fit(effect, list(parts.values()), WORD).tables["effects"]
     assert row["measure"] == "hazard ratio"

@@ -159,6 +159,24 @@ STRATEGIES_CASE = {
     "grace": [1 - exp(-_E2 / _WAIT), 1 - exp(-2 / 15)],
 }  # fmt: skip
 
+# --- sequential trials ------------------------------------------------------------------------
+# Periods end at 1 and 2, trials are followed for 1; both levels of c have the same numbers. Of each level eight are in
+# the first trial: two are treated (start at 1/2), of whom one has the event after 1/2; of the others one has it after
+# 1/2 and five reach 1. These are the second trial: two are treated (start at 3/2), one of them has the event after 1/2;
+# of the three untreated one has it after 1/2. Weights: 8/2 and 8/6, then 5/2 and 5/3. Treated: events 4 + 5/2 = 13/2 in
+# 4 * 3/2 + 5/2 * 3/2 = 39/4: hazard 2/3. Untreated: 4/3 + 5/3 = 3 in 4/3 * 11/2 + 5/3 * 5/2 = 23/2: 6/23.
+SEQUENTIAL = {
+    "data": {
+        "c": [0] * 8 + [1] * 8,
+        "start": [0.5, 0.5, None, 1.5, 1.5, None, None, None] * 2,
+        "time": [1.5, 4, 1.5, 2.5, 4, 2.5, 4, 4] * 2,
+        "event": [1, 0, 1, 1, 0, 1, 0, 0] * 2,
+    },
+    "risks": [1 - exp(-6 / 23), 1 - exp(-2 / 3)],
+    "ratio": 23 / 9,
+    "arms": [(12, 18, 4), (8, 8, 4)],  # people, person-trials, events
+}
+
 # --- cost -------------------------------------------------------------------------------------
 # Years until 4, parts until 2 and 4. The untreated die at 1, are censored at 2, die at 3, reach 4. At 2, one of three
 # is censored: K = 2/3 later, weights 3/2. Costs 2 4 4 4 and 0 . 3 5: 14/4 + 3/2 * 8/4 = 13/2. Years 1 2 2 2 and 0 . 1
@@ -209,6 +227,25 @@ BOOSTING = {
     "base": (3.0,),
     "scores": [1.5, 1.5, 1.5, 4.5, 4.5, 4.5],
 }
+
+# --- network ----------------------------------------------------------------------------------
+# One feature, of mean 0 and SD 1 over six people; y = 0 0 0 1 1 1 is 1 where it is 1. Parameters begin at 0, so that
+# every prediction is 1/2. Of the first hospital (x, y) are (-1, 0) twice and (1, 1) twice: the gradient of the mean
+# loss by the slope is the mean of (1/2 - y) x = -1/2, by the intercept 0. Of the second (-1, 0) and (1, 1): the same.
+# So after a step of rate 1 the slope is 1/2. With clip 1/4 each moves 1/4; with 4 and 2 people 4/6 + 2/6 of that. The
+# third hospital has nobody.
+# Breslow's partial likelihood of times 1 2 2 3, events 1 1 1 0, scores 0: log 4 + 2 log 3, over 4 people.
+# Time 3 (event), 5 (censored), 9 (event), 5 (event) in intervals to 2, 5, 8: the first lives through one and dies in
+# the second; of who is censored at 5 two count; the third lives through all; the fourth dies in the second.
+NETWORK = {
+    "data": ([[-1, 0], [-1, 0], [1, 1], [1, 1]], [[-1, 0], [1, 1]], []),
+    "slope": 1 / 2,
+    "clipped": 1 / 4,
+    "partial": (log(4) + 2 * log(3)) / 4,
+    "lived": [
+        [[1, 1, 0], [0, 1, 0]], [[1, 1, 0], [0, 0, 0]], [[1, 1, 1], [0, 0, 0]], [[1, 1, 0], [0, 1, 0]],
+    ],
+}  # fmt: skip
 
 # --- penalised --------------------------------------------------------------------------------
 # a and b are +-1 and orthogonal, of mean 0 and SD 1, and y = 3 + 2 a + b / 2 + (half of +-1, orthogonal to both).
@@ -710,6 +747,22 @@ OVERLAP = {
     "n": {"": 40, "a": 12, "b": 25, "c": 30, "ab": 30, "ac": 20, "bc": 4, "abc": 20},
     "told": {"": 40, "ab": 30, "c": 30, "abc": 20},
     "totals": [82, 79, 74],
+}
+
+# --- similar_cases ----------------------------------------------------------------------------
+# The question is (0, 0). In a hospital of people at (i, 0), i from 1 to 14, the 11 nearest are 1 to 11: of the label
+# a where i is 3 or less or 11, else b: 4 and 7. In one of people at (0, 2 i), 1 to 12, who are a if i is even: i to
+# 11, a 5 and b 6. The third has 10 people, fewer than 11: nobody. Together 22: a 9, b 13. In units of (1, 4), each by
+# itself, nothing changes, for in each all are stretched alike. Wilson, 9 of 22 with z = 2:
+# (11 +- 2 sqrt(9 * 13 / 22 + 1)) / 26.
+SIMILAR = {
+    "hospitals": [
+        [(i, 0, "a" if i <= 3 or i == 11 else "b") for i in range(1, 15)],
+        [(0, 2 * i, "a" if i % 2 == 0 else "b") for i in range(1, 13)],
+        [(0, 0, "a")] * 10,
+    ],
+    "votes": {"a": 9, "b": 13},
+    "wilson": ((11 - 2 * sqrt(9 * 13 / 22 + 1)) / 26, (11 + 2 * sqrt(9 * 13 / 22 + 1)) / 26),
 }
 
 # --- pathways ---------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from confrere.errors import FormulaError, StudyError
 from confrere.study.circe import Definition
 from confrere.study.features import Error
 from confrere.study.ground import DAYS
+from confrere.study.kinds import converted
 
 if TYPE_CHECKING:
     from confrere.study.file import Spec, Study
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 
 TABLE = "target_trial"
 ASSIGNMENT = "at random at time zero; people and physicians know the strategy"
+TREATED = ("treatment", "started", "treated_from")  # the settings that say who is treated, or from when on
+ADHERING = "clone_censor_weight"  # the method that censors whoever leaves a strategy
+ESTIMANDS = {"effect": "ATE", "sequential_trials": "ATE", ADHERING: "ATE", "difference_in_differences": "ATT"}
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ def read(content: Mapping[str, Any], error: Error) -> TargetTrial | None:
 def _value(key: str, value: Any, kind: Any, error: Error) -> Any:
     """A value of its type, without blanks at the ends of texts. StudyError: another type, nothing said."""
     try:
-        made = msgspec.convert(value, kind, strict=True)
+        made = converted(value, kind)
     except msgspec.ValidationError as wrong:
         choices = [c for c in getattr(kind, "__args__", ()) if isinstance(c, str)]
         said = (
@@ -117,13 +121,23 @@ def _value(key: str, value: Any, kind: Any, error: Error) -> Any:
 
 
 def effects(study: Study) -> list[Spec]:
-    """The analyses that emulate the trial: those that name a treatment and confounders."""
-    return [spec for spec in study.analyses if {"treatment", "confounders"} <= spec.settings.keys()]
+    """The analyses that emulate the trial."""
+    return [spec for spec in study.analyses if emulates(spec.settings)]
+
+
+def emulates(settings: Mapping[str, Any]) -> bool:
+    """Whether settings name a treatment and confounders, or people before and after a treatment."""
+    return "treated_from" in settings or (bool(treated(settings)) and "confounders" in settings)
+
+
+def treated(settings: Mapping[str, Any]) -> str:
+    """The column that says who is treated, or from when on; "" for none."""
+    return next((str(settings[name]) for name in TREATED if name in settings), "")
 
 
 def estimand_of(spec: Spec) -> str:
     """For whom an analysis says its effect is; "" where it has no such setting."""
-    return str(spec.settings.get("estimand", "ATE" if spec.method == "effect" else ""))
+    return str(spec.settings.get("estimand", ESTIMANDS.get(spec.method, "")))
 
 
 def check(study: Study, error: Error) -> None:
@@ -140,6 +154,11 @@ def check(study: Study, error: Error) -> None:
             f'is {first}; write estimand = "{trial.estimand}" there, or ask for the other one here'
         )  # fmt: skip
     for spec in emulating:
+        if spec.method == ADHERING and trial.contrast != "per protocol":
+            raise error(
+                TABLE, "contrast", f"is {trial.contrast}, but '{spec.name}' censors whoever leaves a strategy: write "
+                f'contrast = "per protocol", or take method = "sequential_trials"'
+            )  # fmt: skip
         _check_times(study, trial, spec, error)
         if study.omop:
             _check_windows(study, study.omop, spec, error)
@@ -152,7 +171,8 @@ def check(study: Study, error: Error) -> None:
 
 def _check_times(study: Study, trial: TargetTrial, spec: Spec, error: Error) -> None:
     """No analysis looks further than people are followed."""
-    asked = [*spec.settings.get("times", ()), spec.settings.get("tau")]
+    times = spec.settings.get("times", ())
+    asked = [*(times if isinstance(times, list | tuple) else [times]), spec.settings.get("tau")]
     late = [t for t in asked if isinstance(t, int | float) and t > trial.follow_up]
     if late:
         raise error(

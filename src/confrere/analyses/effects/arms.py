@@ -31,6 +31,7 @@ from confrere.analyses.outcomes import Frame
 from confrere.analyses.scaling import RAW
 from confrere.errors import DataError, ModelError
 from confrere.rounds import Array, Bools, Design, Ints, People, Sum, local, register
+from confrere.study.counted import persons
 from confrere.study.ground import Ground, design_of, model_of
 
 
@@ -287,7 +288,7 @@ def treated_of(frame: Any, treatment: str, ground: Ground) -> Bools:
     value = np.zeros(0) if value is None else value
     if bad := int(((value != 0) & (value != 1)).sum()):
         raise DataError(
-            f"treatment {treatment!r} is neither 0 nor 1 for {bad} people; declare its two levels, or recode it"
+            f"treatment {treatment!r} is neither 0 nor 1 for {persons(bad)}; declare its two levels, or recode it"
         )
     return np.asarray(value == 1)
 

@@ -42,11 +42,12 @@ class Effect:
     `estimand` says for whom: `ATE`, `ATT`, `ATO` (overlap weights), `ATM` (matching weights). `family` is that of the
     outcome: `gaussian`, `binomial`, `poisson`; unless given, binomial where all are 0 or 1, else gaussian.
 
-    `propensity` is `logistic`, or the penalty of a ridge on it. `outcome_model` is the right side of the outcome model,
-    the treatment among its terms; unless given, treatment and confounders. `stabilised` and `truncate`: see
-    `Weighting`. `trim` are two bounds: people with a propensity beyond them are left out, and the propensity is fitted
-    again. `hospital_effects` gives every hospital an intercept of its own in the propensity, which never leaves it.
-    `folds` of 2 or more cross-fit the models of `aipw` (`ATE`, `ATT`), by a keyed hash of the person.
+    `propensity` is `logistic`, `lasso` (its penalty by cross-validation), or the penalty of a ridge. `outcome_model` is
+    the right side of the outcome model, the treatment among its terms; unless given, treatment and confounders.
+    `stabilised` and `truncate`: see `Weighting`. `trim` are two bounds: people with a propensity beyond them are left
+    out, and the propensity is fitted again. `hospital_effects` gives every hospital an intercept of its own in the
+    propensity, which never leaves it. `folds` of 2 or more cross-fit the models of `aipw` (`ATE`, `ATT`), by a keyed
+    hash of the person.
 
     Where the outcome is `Surv(time, event)`, `iptw` gives the hazard ratio (`baseline` and `ties` as in `cox`; of the
     `cause`, where causes compete), and from the weighted curves risks at `times`, and the restricted mean until `tau`;
@@ -246,8 +247,14 @@ def _check_columns(effect: Effect, treating: Model) -> None:
 
 def _check_choices(effect: Effect) -> None:
     """Settings that do not go together."""
-    if isinstance(effect.propensity, str) and effect.propensity != "logistic":
-        raise StudyError(f"propensity is {effect.propensity!r}; it is 'logistic', or a number: the penalty of a ridge")
+    if isinstance(effect.propensity, str) and effect.propensity not in ("logistic", "lasso"):
+        raise StudyError(
+            f"propensity is {effect.propensity!r}; it is 'logistic', 'lasso', or a number: the penalty of a ridge"
+        )
+    if effect.propensity == "lasso" and effect.hospital_effects:
+        raise StudyError("a lasso has one intercept for all: leave hospital_effects out, or take propensity 'logistic'")
+    if effect.propensity == "lasso" and not effect.ground.person:
+        raise StudyError("propensity 'lasso' deals people to folds: name their column, person = ... under [data]")
     if not 0 <= effect.ridge < float("inf"):
         raise StudyError(f"propensity is {effect.propensity}; as the penalty of a ridge it is 0 or positive")
     if effect.trim and not (len(effect.trim) == 2 and 0 <= effect.trim[0] < effect.trim[1] <= 1):
@@ -267,7 +274,8 @@ def _check_choices(effect: Effect) -> None:
         raise StudyError(f"estimand {effect.estimand} weighs people by their propensity; gformula has ATE and ATT")
     if effect.heterogeneity and not effect.weighs:
         raise StudyError("gformula has one model for all hospitals: leave heterogeneity out, or take iptw or aipw")
-    weighing = (effect.truncate, effect.trim, effect.stabilised, effect.ridge, effect.hospital_effects)
+    shrunk = effect.ridge or effect.propensity == "lasso"
+    weighing = (effect.truncate, effect.trim, effect.stabilised, shrunk, effect.hospital_effects)
     if not effect.weighs and any(weighing):
         raise StudyError(
             "gformula has no propensity: leave out truncate, trim, stabilised, propensity and hospital_effects"

@@ -108,6 +108,11 @@ def weigh(effect: Effect) -> Flow[Weighed]:
 
 def propensity(effect: Effect, among: Among) -> Flow[Learned]:
     """The flow of the propensity among some people."""
+    if effect.propensity == "lasso":
+        from confrere.analyses.effects import lasso
+
+        made = lasso.Lasso(effect.treating, "binomial", debias="", ground=effect.about, among=among)
+        return (yield from lasso.learned(made))
     if effect.hospital_effects:
         return (yield from OwnIntercepts(effect.treating, effect.ridge, among, effect.about).flow())
     glm = Nuisance(effect.treating, "binomial", ridge=effect.ridge, ground=effect.about, among=among)

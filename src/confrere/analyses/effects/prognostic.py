@@ -34,6 +34,7 @@ from confrere.analyses.outcomes import Cases, Frame, Start, spread, standardised
 from confrere.analyses.scaling import RAW
 from confrere.errors import DataError, FormulaError, ModelError, StudyError
 from confrere.rounds import Array, Bools, Design, Flow, People, Sum, Verdict, ask, local, register, support, together
+from confrere.study.counted import persons
 from confrere.study.ground import Ground, design_of, model_of, narrowed
 
 SCHULER = Citation(
@@ -146,7 +147,9 @@ def _mark(people: People, column: str, ground: Ground, rows: Bools) -> Array:
     value = model_of(f"{column} ~ 1", ground).evaluate(people.table.frame).value
     value = np.zeros(0) if value is None else value[rows]
     if bad := int(((value != 0) & (value != 1)).sum()):
-        raise DataError(f"column {column!r} is neither 0 nor 1 for {bad} people; declare its two levels, or recode it")
+        raise DataError(
+            f"column {column!r} is neither 0 nor 1 for {persons(bad)}; declare its two levels, or recode it"
+        )
     return np.asarray(value)
 
 

@@ -24,8 +24,10 @@ import numpy as np
 
 from confrere.analyses.effects import nuisance, starting
 from confrere.analyses.effects.clone_censor_weight import CloneCensorWeight
+from confrere.analyses.effects.even_hazards import spent
+from confrere.analyses.effects.even_tables import Slopes
 from confrere.analyses.effects.exponentials import growth
-from confrere.analyses.effects.influence import Lean, Rows
+from confrere.analyses.effects.influence import Lean
 from confrere.analyses.effects.nuisance import Fitted, local_of
 from confrere.analyses.effects.panel import numbers
 from confrere.analyses.effects.starting import Clock, Rates, Started
@@ -65,13 +67,6 @@ class Weighing(NamedTuple):
 
     starting: Rates
     started: Fitted
-
-
-class Slopes(NamedTuple):
-    """Derivatives (k, 2, cells) of values by weighted events and times at risk, flat; public. Of a variance."""
-
-    events: Rows
-    risk: Rows
 
 
 class Counts(NamedTuple):
@@ -153,7 +148,7 @@ class Strategies:
     def counted(self, people: People, grid: Grid) -> Counts:
         """Events and starts by cell, and the time until they start."""
         data: Followed = people.design.data
-        waiting = spent(grid, np.minimum(np.minimum(data.start, data.time), self.of.grace)).sum(axis=0)
+        waiting = spent(grid.edges, np.minimum(np.minimum(data.start, data.time), self.of.grace)).sum(axis=0)
         return Counts(
             people.cells("events"), people.cells("started"),
             people.derived(waiting, dims=("cells",), bounds=(self._most(people),)),
@@ -260,11 +255,11 @@ class Strategies:
         events = np.zeros((len(data.time), len(after)))
         cell = np.searchsorted(np.array(grid.edges[1:]), data.time[data.event], side="left")
         events[data.event, cell] = 1.0
-        time = spent(grid, data.time)
+        time = spent(grid.edges, data.time)
         late = np.where(self._stays(data, 1), self._last(people, by, 1), 0.0)[:, None]
         one = np.where(after, late, 1.0)
         rate, before = self._growth(people, grid, by)
-        waiting = np.exp(before) * _grown(rate, spent(grid, np.minimum(data.start, data.time)))[0]
+        waiting = np.exp(before) * _grown(rate, spent(grid.edges, np.minimum(data.start, data.time)))[0]
         mine = np.where(data.early, 0.0, self._last(people, by, 0))
         return Clones((events * mine[:, None], events * one), (waiting, time * one))
 
@@ -306,7 +301,7 @@ class Strategies:
         (events, _), (risk, _) = slope
         at = _places(grid, by.starting.clock)
         rate, before = self._growth(people, grid, by)
-        time = spent(grid, np.minimum(data.start, data.time))
+        time = spent(grid.edges, np.minimum(data.start, data.time))
         own = np.exp(before) * _grown(rate, time)[1] * rate * risk
         whole = clones.risk[0] * risk
         later = whole.sum(axis=1, keepdims=True) - np.cumsum(whole, axis=1)
@@ -360,12 +355,6 @@ def followed(people: People, of: CloneCensorWeight) -> Design:
     names = (*made.names, f"starts by {of.grace:g}")
     columns = tuple(sorted({*made.columns, of.started}))
     return replace(made, data=data, x=x, names=names, flags={"event": event}, weights=None, columns=columns)
-
-
-def spent(grid: Grid, until: Array) -> Array:
-    """The time (n, cells) in each cell, of a time from time zero until `until` (n,)."""
-    left, right = np.array(grid.edges[:-1]), np.array(grid.edges[1:])
-    return np.asarray(np.clip(until[:, None], left, right) - left)
 
 
 def _places(grid: Grid, clock: Clock) -> Ints:

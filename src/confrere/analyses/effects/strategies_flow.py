@@ -10,14 +10,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from confrere.analyses.effects import measures
 from confrere.analyses.effects.clone_censor_weight import CloneCensorWeight
-from confrere.analyses.effects.even_hazards import Arms, Value
+from confrere.analyses.effects.even_hazards import Arms
+from confrere.analyses.effects.even_tables import Read, curve_of, slopes_of, wanted
 from confrere.analyses.effects.influence import Lean, lean_of
 from confrere.analyses.effects.means import few
 from confrere.analyses.effects.nuisance import Learned, learned
 from confrere.analyses.effects.starting import Clock, Rates
-from confrere.analyses.effects.strategies import Counts, Grid, Slopes, Strategies, Weighing, having_started
+from confrere.analyses.effects.strategies import Counts, Grid, Strategies, Weighing, having_started
 from confrere.analyses.finding import Caution, Citation, Finding, Record, attrition, coefficients, count
 from confrere.analyses.ladder import ladder
 from confrere.analyses.newton import Curve, Objective, Peak, Slope, maximise
@@ -46,18 +46,6 @@ MARINGE = Citation(
 )
 
 
-class Values(NamedTuple):
-    """What is read off the arms, and the covariance (k, k) of these: risks by time and arm, means by arm, log ratio."""
-
-    values: list[Value]
-    vcov: Array
-
-    def difference(self, one: int) -> tuple[float, float]:
-        """The value at place `one` + 1 less that at `one`, and its standard error."""
-        v = self.vcov[one : one + 2, one : one + 2]
-        return self.values[one + 1].value - self.values[one].value, float(np.sqrt(v[0, 0] + v[1, 1] - 2 * v[0, 1]))
-
-
 class Found(NamedTuple):
     """All that a finding is made of."""
 
@@ -68,7 +56,7 @@ class Found(NamedTuple):
     starting: tuple[Peak, Standard]
     started: Learned
     arms: Arms
-    read: Values
+    read: Read
 
 
 def estimated(of: CloneCensorWeight) -> Flow[Finding]:
@@ -91,15 +79,13 @@ def estimated(of: CloneCensorWeight) -> Flow[Finding]:
     by = Weighing(rates, started.model)
     totals = yield from ask(steps.totals, grid, by)
     arms = Arms(totals.events.value, totals.risk.value, np.array(grid.edges))
-    values = _values(of, arms)
-    slopes = Slopes(
-        tuple(tuple(v.events.ravel().tolist()) for v in values), tuple(tuple(v.risk.ravel().tolist()) for v in values)
-    )
+    values = wanted(arms, of.times, of.until)
+    slopes = slopes_of(values)
     got = yield from ask(steps.derivatives, grid, by, slopes)
     inverse = np.linalg.inv(peak.information)
     lean = Lean(tuple(tuple(row) for row in (got.starting.value @ inverse).tolist()), (0.0,) * len(values))
     squares = yield from ask(steps.squares, grid, by, slopes, (lean, lean_of(started, got.started.value)))
-    read = Values(values, squares.second.value)
+    read = Read(values, squares.second.value, of.times, of.until, STRATEGIES)
     return _finding(of, Found(verdict, grid, counts, totals.weights.value, (peak, z), started, arms, read))
 
 
@@ -161,31 +147,14 @@ def _starting(steps: Strategies, clock: Clock, z: Standard, names: tuple[str, ..
     return (yield from maximise(np.zeros(len(named)), Objective(slope, curve, named)))
 
 
-def _values(of: CloneCensorWeight, arms: Arms) -> list[Value]:
-    """Risks by time and arm, means by arm, and the log hazard ratio."""
-    risks = [arms.risk_at(a, t) for t in of.times for a in (0, 1)]
-    return [*risks, *(arms.mean_until(a, of.until) for a in (0, 1)), arms.log_hazard_ratio()]
-
-
 # The finding --------------------------------------------------------------------------------------------------
 
 
 def _finding(of: CloneCensorWeight, f: Found) -> Finding:
     """Effects, risks, means, curves, arms, models."""
-    read = f.read
-    se = np.sqrt(np.diag(read.vcov))
     tables: dict[str, list[Record]] = {
-        "effects": _effects(of, read),
-        "arms": _arms(f),
-        "risks": [
-            {"group": STRATEGIES[i % 2], "time": float(of.times[i // 2]), **_limits(read.values[i].value, se[i])}
-            for i in range(2 * len(of.times))
-        ],
-        "rmst": [
-            {"group": STRATEGIES[a], "tau": of.until, **_limits(read.values[i].value, se[i])}
-            for a, i in enumerate(range(2 * len(of.times), 2 * len(of.times) + 2))
-        ],
-        "strategy_curve": _curve(f),
+        "effects": f.read.effects(), "arms": _arms(f), "risks": f.read.risks(), "rmst": f.read.means(),
+        "strategy_curve": curve_of(f.arms, STRATEGIES),
         "starting": _coefficients(of, f),
         "started": f.started.coefficients,
         "attrition": attrition(f.verdict),
@@ -198,29 +167,8 @@ def _finding(of: CloneCensorWeight, f: Found) -> Finding:
     )
     return Finding(
         "clone_censor_weight", f.verdict.n, f.verdict.hospitals, tables, events=round(counted), facts=facts,
-        arrays={"vcov": read.vcov}, notes=notes, warnings=_cautions(f), cite=(HERNAN, CAIN, MARINGE),
+        arrays={"vcov": f.read.vcov}, notes=notes, warnings=_cautions(f), cite=(HERNAN, CAIN, MARINGE),
     )  # fmt: skip
-
-
-def _limits(value: float, se: float) -> Record:
-    (made,) = coefficients([""], np.array([value]), np.array([se]))
-    return {key: made[key] for key in ("estimate", "std_error", "conf_low", "conf_high")}
-
-
-def _effects(of: CloneCensorWeight, read: Values) -> list[Record]:
-    """The hazard ratio, differences and ratios of risks at times, the difference of means."""
-    last = len(read.values) - 1
-    made = [measures.record("hazard ratio", read.values[last].value, float(np.sqrt(read.vcov[last, last])))]
-    for i, t in enumerate(of.times):
-        both = slice(2 * i, 2 * i + 2)
-        risk = np.array([v.value for v in read.values[both]])
-        which = ["risk difference", *(["risk ratio"] if risk.min() > 0 else [])]
-        made += [_at(r, t) for r in measures.effects(which, risk, read.vcov[both, both])]
-    return [*made, _at(measures.record("RMST difference", *read.difference(2 * len(of.times))), of.until)]
-
-
-def _at(record: Record, time: float) -> Record:
-    return {"measure": record.pop("measure"), "time": float(time), **record}
 
 
 def _arms(f: Found) -> list[Record]:
@@ -234,16 +182,6 @@ def _arms(f: Found) -> list[Record]:
     return [
         {"arm": arm, "n": round(people[a]), "effective_n": float(worth[a]), **count("events", float(events[a]), k)}
         for a, arm in enumerate(STRATEGIES)
-    ]
-
-
-def _curve(f: Found) -> list[Record]:
-    """The probability of no event at the end of each cell."""
-    return [
-        {"group": arm, "time": float(t), "estimate": f.arms.survival(a, float(t))}
-        for a, arm in enumerate(STRATEGIES)
-        for j, t in enumerate(f.grid.edges[1:])
-        if (f.arms.risk[a][: j + 1] > 0).all()
     ]
 
 

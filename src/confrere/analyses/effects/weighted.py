@@ -27,6 +27,7 @@ from confrere.analyses.effects.nuisance import Among, Fitted, Local, derivative,
 from confrere.analyses.effects.weighting import Weights
 from confrere.errors import DataError
 from confrere.rounds import Array, Bools, Design, Flow, People, Sum
+from confrere.study.counted import persons
 from confrere.study.ground import Ground, design_of
 
 TOGETHER = 8  # targets at a time: no table of people and all targets
@@ -84,8 +85,8 @@ def weighed(people: People, by: By, ground: Ground) -> Design:
     arm, x = made.x[:, 0], made.x[:, 1:]
     if bad := int(((arm != 0) & (arm != 1)).sum()):
         raise DataError(
-            f"treatment {by.effect.treatment!r} is neither 0 nor 1 for {bad} people; declare its two levels, or recode "
-            f"it"
+            f"treatment {by.effect.treatment!r} is neither 0 nor 1 for {persons(bad)}; declare its two levels, or "
+            f"recode it"
         )
     treated = arm == 1
     local = local_of(x, arm, by.model)

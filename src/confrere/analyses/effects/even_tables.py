@@ -1,0 +1,89 @@
+"""What is read off two arms whose hazards are even within cells, and the tables of a finding that it makes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from confrere.analyses.effects import measures
+from confrere.analyses.effects.even_hazards import Arms, Value
+from confrere.analyses.effects.influence import Rows
+from confrere.analyses.finding import Record, coefficients
+from confrere.rounds import Array
+
+
+class Slopes(NamedTuple):
+    """Derivatives (k, 2, cells) of values by weighted events and times at risk, flat; public. Of a variance."""
+
+    events: Rows
+    risk: Rows
+
+
+def wanted(arms: Arms, times: Sequence[float], until: float) -> list[Value]:
+    """Risks by time and arm, means until a time by arm, and the log hazard ratio."""
+    risks = [arms.risk_at(a, t) for t in times for a in (0, 1)]
+    return [*risks, *(arms.mean_until(a, until) for a in (0, 1)), arms.log_hazard_ratio()]
+
+
+def slopes_of(values: Sequence[Value]) -> Slopes:
+    """The derivatives of values, as an argument of steps."""
+    return Slopes(
+        tuple(tuple(v.events.ravel().tolist()) for v in values), tuple(tuple(v.risk.ravel().tolist()) for v in values)
+    )
+
+
+class Read(NamedTuple):
+    """What is `wanted` of two arms by their names, and the covariance (k, k) of it."""
+
+    values: list[Value]
+    vcov: Array
+    times: tuple[float, ...]
+    until: float
+    names: tuple[str, str]
+
+    def effects(self) -> list[Record]:
+        """The hazard ratio, differences and ratios of risks at times, the difference of means."""
+        last = len(self.values) - 1
+        made = [measures.record("hazard ratio", self.values[last].value, float(np.sqrt(self.vcov[last, last])))]
+        for i, t in enumerate(self.times):
+            both = slice(2 * i, 2 * i + 2)
+            risk = np.array([v.value for v in self.values[both]])
+            which = ["risk difference", *(["risk ratio"] if risk.min() > 0 else [])]
+            made += [_at(r, t) for r in measures.effects(which, risk, self.vcov[both, both])]
+        return [*made, _at(measures.record("RMST difference", *self._difference(2 * len(self.times))), self.until)]
+
+    def risks(self) -> list[Record]:
+        """Risks by time and arm."""
+        places = range(2 * len(self.times))
+        return [{"group": self.names[i % 2], "time": float(self.times[i // 2]), **self._limits(i)} for i in places]
+
+    def means(self) -> list[Record]:
+        """Mean times free of the event by arm."""
+        first = 2 * len(self.times)
+        return [{"group": self.names[a], "tau": self.until, **self._limits(first + a)} for a in (0, 1)]
+
+    def _difference(self, one: int) -> tuple[float, float]:
+        """The value at place `one` + 1 less that at `one`, and its standard error."""
+        v = self.vcov[one : one + 2, one : one + 2]
+        return self.values[one + 1].value - self.values[one].value, float(np.sqrt(v[0, 0] + v[1, 1] - 2 * v[0, 1]))
+
+    def _limits(self, place: int) -> Record:
+        value, se = self.values[place].value, float(np.sqrt(self.vcov[place, place]))
+        (made,) = coefficients([""], np.array([value]), np.array([se]))
+        return {key: made[key] for key in ("estimate", "std_error", "conf_low", "conf_high")}
+
+
+def curve_of(arms: Arms, names: Sequence[str]) -> list[Record]:
+    """The probability of no event at the end of each cell, by arm."""
+    return [
+        {"group": arm, "time": float(t), "estimate": arms.survival(a, float(t))}
+        for a, arm in enumerate(names)
+        for j, t in enumerate(arms.edges[1:])
+        if (arms.risk[a][: j + 1] > 0).all()
+    ]
+
+
+def _at(record: Record, time: float) -> Record:
+    return {"measure": record.pop("measure"), "time": float(time), **record}

@@ -1,0 +1,230 @@
+"""Sequential trials: everybody enters the trial of every period at which they are eligible and untreated so far.
+
+Where a treatment may start at any time, one time zero for all wastes most starts, and to count the others from their
+start on makes immortal time. So a trial begins at the end of every period: whoever is followed beyond it, free of the
+event and untreated before the period, is in it, as treated if their treatment starts within the period, else as
+untreated. Treatments stay as they were assigned (intention to treat): whoever starts later was untreated in the trials
+before. Person-trials are weighed by the inverse propensity of their trial, with what is known at its period, and the
+trials are pooled. A person may be in many trials, and is one person in variances and to the gate (`trials`).
+
+Sources: Hernan, Alonso, Logan, et al., Epidemiology 2008;19:766; Danaei, Garcia Rodriguez, Cantero, Logan & Hernan,
+Stat Methods Med Res 2013;22:70; Keogh, Gran, Seaman, Davies & Vansteelandt, Stat Med 2023;42:2191 (whose weights and
+marginal risks these are).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from confrere.analyses.effects.weighting import Estimand, Weighting
+from confrere.analyses.finding import Finding
+from confrere.errors import FormulaError, StudyError
+from confrere.rounds import Array, Bools, Flow, Ints, register
+from confrere.study.formulas import Model
+from confrere.study.ground import LEFT, Ground, complete, finite, model_of
+
+
+@register("sequential_trials")
+@dataclass(frozen=True)
+class SequentialTrials:
+    """The effect of starting a treatment in a period, against not starting in it, over trials that begin one by one.
+
+    `outcome` is `Surv(time, event)`, from the entry of each person. `started` is the column of the time from entry at
+    which the treatment starts; an empty field means never. `periods` are the ends of the periods, ascending: the first
+    begins at entry, and a trial begins at the end of each. `confounders`, the right side of a formula, are known when
+    its first trial begins; `updated` names columns that later trials have anew: a list of the column, and of what
+    stands for it in each further period. Who lacks one of these enters that trial no more, nor later ones.
+
+    `estimand` is `ATE` (of all person-trials), `ATT` (of the treated), `ATO` or `ATM`; `truncate` as in `effect`. Risks
+    are compared at `times` from the start of a trial, mean times free of the event until `tau` (the last of `times`
+    unless given), hazards until the last of all, where follow-up of every trial ends.
+
+    Finding: tables `effects` (`hazard ratio`, `risk difference` and `risk ratio` at times, `RMST difference`), `risks`,
+    `rmst`, `trial_curve`, `arms`, `trials`, `propensity`, `attrition`. Standard errors are of people, not of
+    person-trials, and account for the propensity.
+    Errors: ModelError where nobody, or everybody, starts in a period, or few have the event; DataError in a hospital
+    for a start before entry.
+    """
+
+    outcome: str
+    started: str
+    periods: tuple[float, ...]
+    confounders: str
+    updated: tuple[tuple[str, ...], ...] = ()
+    estimand: Estimand = "ATE"
+    truncate: tuple[float, ...] = ()
+    times: tuple[float, ...] = ()
+    tau: float | None = None
+    ground: Ground = Ground()
+
+    def check(self) -> None:
+        """The settings, against the columns that the study declares: StudyError, FormulaError."""
+        self.weighting  # noqa: B018  (its bounds are checked as it is made)
+        self._check_times()
+        self._check_updated()
+        for formula in self.formulas:
+            model = model_of(formula, self.ground)
+            if model.outcome is None or model.outcome.kind != "surv" or model.outcome.entry is not None:
+                raise FormulaError(f"outcome = {self.outcome!r}: follow-up begins at entry; write Surv(time, event)")
+            if len(model.outcome.causes) > 2:
+                raise FormulaError(f"outcome = {self.outcome!r}: causes compete; compare one with the other levels")
+            if not model.names or not model.intercept or model.strata or model.offsets:
+                raise FormulaError(
+                    f"confounders = {self.confounders!r}: terms are needed, and no 0 +, strata(), offset()"
+                )
+            if self.started in model.columns:
+                raise FormulaError(
+                    f"{self.started!r} is the start of the treatment and in {formula!r} too: leave it out"
+                )
+        of_start = model_of(f"{self.started} ~ 1", self.ground)
+        if of_start.columns != (self.started,) or self.ground.schema.levels(self.started):
+            raise FormulaError(f"started = {self.started!r} is not a column of times; make a column of it")
+
+    def _check_times(self) -> None:
+        """Periods that ascend, and times at which to compare."""
+        edges = (0.0, *self.periods)
+        if not self.periods or any(not a < b < float("inf") for a, b in zip(edges, self.periods, strict=False)):
+            raise StudyError(f"periods are {list(self.periods)}; give their ends, positive numbers that ascend")
+        ends = (*self.times, *(() if self.tau is None else (self.tau,)))
+        if not ends or not all(0 < t < float("inf") for t in ends):
+            raise StudyError(f"times are {list(self.times)} and tau is {self.tau}; name positive times, or tau")
+
+    def _check_updated(self) -> None:
+        """A column that is among the confounders, and one for each further period."""
+        known = model_of(f"~ {self.confounders}", self.ground).columns
+        for name, *later in self.updated:
+            if name not in known:
+                raise FormulaError(f"updated: {name!r} is not among the columns of confounders = {self.confounders!r}")
+            if len(later) != len(self.periods) - 1:
+                raise StudyError(
+                    f"updated: {len(later)} columns stand for {name!r}; name one for each period after the first, "
+                    f"{len(self.periods) - 1}"
+                )
+
+    # public
+
+    @property
+    def formulas(self) -> tuple[str, ...]:
+        """Outcome and confounders in each trial."""
+        return tuple(f"{self.outcome} ~ {self._terms(k)}" for k in range(len(self.periods)))
+
+    def _terms(self, trial: int) -> str:
+        """The confounders in a trial, by the columns that it has."""
+        text = self.confounders
+        for name, *later in self.updated:
+            column = (name, *later)[trial]
+            text = re.sub(rf"(?<![\w.]){re.escape(name)}(?![\w.(])", column, text)
+        return text
+
+    @property
+    def formula(self) -> str:
+        """Outcome and confounders in the first trial."""
+        return self.formulas[0]
+
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """The columns in which everybody is complete: of `started`, and of later periods, an empty field says much."""
+        return model_of(self.formula, self.ground).columns
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """All columns."""
+        columns = (name for formula in self.formulas for name in model_of(formula, self.ground).columns)
+        return tuple(sorted({*columns, self.started}))
+
+    @property
+    def valued(self) -> dict[str, tuple[float, ...]]:
+        """Starts that dummy people have, in every period and most of them none; times beyond the last."""
+        outcome = model_of(self.formula, self.ground).outcome
+        time = outcome.time.sources() if outcome is not None and outcome.time is not None else ()
+        end = self.periods[-1] + self.horizon
+        ends = {name: tuple(end * i / 20 for i in range(1, 30)) for name in time if len(time) == 1}
+        return {**ends, self.started: (*self.periods, *(float("nan"),) * len(self.periods))}
+
+    @property
+    def weighting(self) -> Weighting:
+        """How propensities become weights."""
+        return Weighting(self.estimand, self.truncate)
+
+    @property
+    def until(self) -> float:
+        """The end of the mean times."""
+        return max(self.times) if self.tau is None else float(self.tau)
+
+    @property
+    def horizon(self) -> float:
+        """The end of follow-up of every trial, from its beginning."""
+        return float(max((*self.times, self.until)))
+
+    @property
+    def about(self) -> Ground:
+        """The ground of every part: all are about the people who have all columns, and on one ladder of times."""
+        columns = {*self.ground.complete, *self.requires}
+        whom = tuple(sorted(columns, key=lambda name: (name != LEFT, name)))
+        return replace(self.ground.marked(*self.times, self.until), complete=whom)
+
+    # whom it tells of, held against other analyses of a study
+
+    @property
+    def selecting(self) -> tuple[str, ...]:
+        """The words for whom it tells about: each pattern with those after it; their differences are the patterns.
+
+        Patterns are of the trials that people are in, whether they are treated in the last of them, in how many they
+        are followed to the end, and the event.
+        """
+        ends = f"periods {list(map(float, self.periods))!r}, until {self.horizon!r}, updated {self.updated!r}"
+        count = 4 * (len(self.periods) + 1) ** 2
+        return tuple(f"pattern >= {j} of {self.outcome}, {self.started}, {ends}" for j in range(1, count))
+
+    def selected(self, frame: Any) -> Iterator[tuple[str, tuple[str, ...], Bools]]:
+        """Whom `selecting` selects (N,), and the columns by which; a field that is empty is no time and no event."""
+        time, event = self._followed(frame)
+        last, treated = self.enrolment(frame, time)
+        size = len(self.periods) + 1
+        beyond = time[:, None] - np.array(self.periods) > self.horizon
+        reached = (beyond & (np.arange(size - 1) < last[:, None])).sum(axis=1)
+        pattern = ((last * 2 + treated) * size + reached) * 2 + (event & (reached < last))
+        for j, text in enumerate(self.selecting, 1):
+            # the last is told of everybody, as the others: an empty field of `started` is an answer
+            yield text, self.reads if j < len(self.selecting) else (), pattern >= j
+
+    def _followed(self, frame: Any) -> tuple[Array, Bools]:
+        """Time and event (N,) of everybody."""
+        rows = model_of(f"{self.outcome} ~ 1", self.ground).evaluate(frame)
+        if rows.time is None or rows.event is None:
+            raise FormulaError(f"outcome = {self.outcome!r}: write Surv(time, event)")
+        return rows.time, np.asarray(rows.event > 0)
+
+    def enrolment(self, frame: Any, time: Array) -> tuple[Ints, Bools]:
+        """In how many trials, from the first on, people (N,) with these times are; whether treated in the last one."""
+        from confrere.analyses.effects.panel import numbers
+
+        start, ends = numbers(frame, self.started), np.array(self.periods)
+        begins = np.append(-np.inf, ends[:-1])
+        inside = (time[:, None] > ends) & ~(start[:, None] <= begins)
+        for k, formula in enumerate(self.formulas[1:], 1):
+            inside[:, k] &= finite(self._model(f"~ {formula.partition('~')[2]}").evaluate(frame), None)
+        last = np.logical_and.accumulate(inside, axis=1).sum(axis=1)
+        return last, np.asarray((last > 0) & (start <= ends[np.maximum(last, 1) - 1]))
+
+    def _model(self, formula: str) -> Model:
+        return model_of(formula, self.ground)
+
+    def whom(self, frame: Any) -> Bools:
+        """Whom it is about (N,): the complete who are in a trial."""
+        time, _ = self._followed(frame)
+        return complete(frame, self.about.complete) & (time > self.periods[0])
+
+    # sums only
+
+    def flow(self) -> Flow[Finding]:
+        """The grid of times, the propensity, weighted events and time at risk, their variance."""
+        from confrere.analyses.effects.trials_flow import estimated
+
+        self.check()
+        return (yield from estimated(self))

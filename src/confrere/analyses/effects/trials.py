@@ -1,0 +1,302 @@
+"""Sequential trials inside a hospital: everybody's trials, their propensities, weighted events and times at risk.
+
+Everybody is in the first trials up to the last one (`Enrolled.last`), untreated in all but that. Sums are over
+person-trials; a person is one row of the design, and enters a sum with all their weights in it, so that the gate counts
+people. How many people are in each trial and who starts in it is told, so that every such group has nobody or enough
+people. In each trial by itself nobody or enough of its untreated leave, or have the event, in a cell of time; so of the
+treated, who are treated in one trial each, in all trials together. All of it is on one grid.
+
+The propensity is logistic over person-trials, with an intercept for each trial: log odds a_k + z'b. A person's score is
+the sum of those of their trials, whence variances of people (Liang & Zeger, Biometrika 1986;73:13).
+
+Sources: Hernan et al., Epidemiology 2008;19:766; Danaei et al., Stat Methods Med Res 2013;22:70.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from confrere.analyses.effects.even_hazards import spent
+from confrere.analyses.effects.even_tables import Slopes
+from confrere.analyses.effects.influence import Lean
+from confrere.analyses.effects.sequential_trials import SequentialTrials
+from confrere.analyses.effects.strategies import Squares
+from confrere.analyses.families import LINKS, Mean
+from confrere.analyses.ladder import cell_of
+from confrere.analyses.newton import Curve, Slope
+from confrere.analyses.scaling import Scales, Standard, products_of, scales
+from confrere.errors import DataError
+from confrere.rounds import Array, Bools, Cells, Design, Ints, People, Sum, local, register
+from confrere.study.ground import design_of, model_of, narrowed
+
+REPEATS = 110  # slopes at most, as of other models
+NONE = "not followed beyond the first period"
+QUARTER = 0.25  # what a score weighs people by, beside their information: as of other logistic models
+Edges = tuple[float, ...]
+
+
+class Enrolled(NamedTuple):
+    """A hospital's people: terms by trial (n, trials, p), time and event from entry, the number of trials, treated."""
+
+    x: Array
+    time: Array
+    event: Bools
+    last: Ints
+    treated: Bools
+
+
+class PersonTrials(NamedTuple):
+    """One row per person and trial (m,): whose, which, terms (m, p), treated, time in it and event."""
+
+    who: Ints
+    trial: Ints
+    x: Array
+    treated: Bools
+    time: Array
+    event: Bools
+
+
+class Treating(NamedTuple):
+    """The propensity: log odds of the trials that coefficients add to; coefficients of trials, then terms; public."""
+
+    base: tuple[float, ...]
+    standard: Standard
+    beta: tuple[float, ...]
+
+    def of(self, rows: PersonTrials) -> Mean:
+        """Propensities (m,)."""
+        trials = len(self.base)
+        alpha = np.array(self.base) + np.array(self.beta[:trials])
+        return LINKS["logit"].mean(alpha[rows.trial] + self.standard.times(rows.x, self.beta[trials:]))
+
+
+class Counts(NamedTuple):
+    """People by the number of their trials, those treated in the last one beside; events by cell of time."""
+
+    enrolled: Sum  # (1, 2 trials), of each number the untreated first
+    treated: Sum  # (1, cells) events of the treated
+    untreated: Sum  # (1, cells) those of the untreated of all trials
+
+
+class Totals(NamedTuple):
+    """By arm and cell: weighted events, weighted time; by arm: people's weights, their squares."""
+
+    events: Sum  # (2, cells)
+    risk: Sum  # (2, cells)
+    weights: Sum  # (2, 2)
+
+
+class Derivatives(NamedTuple):
+    """Of values, by the coefficients of the propensity."""
+
+    by: Sum  # (k, q)
+
+
+@register("_trials")
+@dataclass(frozen=True)
+class Trials:
+    """The steps of sequential trials."""
+
+    of: SequentialTrials
+
+    # inside each hospital
+
+    def design(self, people: People) -> Design:
+        """Terms, who starts, and the event."""
+        return enrolled(people, self.of)
+
+    def table(self, people: People, edges: Edges) -> Design:
+        """In how many trials everybody is, and when they leave them and how."""
+        made = enrolled(people, self.of)
+        data: Enrolled = made.data
+        cells = {"enrolled": Cells((data.last - 1) * 2 + data.treated, (1, 2 * len(self.of.periods)))}
+        for name, k in self._parts():
+            own = data.treated if k < 0 else (data.last > k) & ~(data.treated & (data.last == k + 1))
+            begins = np.array(self.of.periods)[data.last - 1 if k < 0 else np.full(made.n, k)]
+            after = data.time - begins
+            had = own & data.event & (after <= self.of.horizon)
+            cells[f"events {name}"] = self._cells(had, after, edges)
+            cells[f"left {name}"] = self._cells(own, after, edges)
+        return replace(made, x=np.empty((made.n, 0)), names=(), flags={}, cells=cells)
+
+    def _parts(self) -> list[tuple[str, int]]:
+        """The treated of all trials, and the untreated of each: their names, and the places of the trials."""
+        return [("of the treated", -1), *((f"in the trial at {p:g}", k) for k, p in enumerate(self.of.periods))]
+
+    def _cells(self, who: Bools, after: Array, edges: Edges) -> Cells:
+        index = np.where(who, np.minimum(cell_of(after, edges), len(edges) - 1), -1)
+        marks = tuple(int(i) + 1 for i in np.flatnonzero(np.isin(edges, self.of.about.marks)))
+        return Cells(index, (1, len(edges)), rule="align", family="time", marks=marks, days=self.of.about.days)
+
+    @local(on="design")
+    def moments(self, people: People) -> Scales:
+        """Raw moments for standardising, of everybody's mean over their trials."""
+        made = scales(people)
+        p = people.design.data.x.shape[2]
+        return Scales(made.total, *(replace(s, value=s.value[:p], bounds=(p,)) for s in made[1:]))
+
+    @local(on="table")
+    def counted(self, people: People) -> Counts:
+        """People by trials, and events by cell."""
+        parts = [people.cells(f"events {name}") for name, _ in self._parts()]
+        others = replace(parts[1], value=np.sum([s.value for s in parts[1:]], axis=0))
+        return Counts(people.cells("enrolled"), parts[0], others)
+
+    @local(on="table", repeats=REPEATS)
+    def slope(self, people: People, by: Treating) -> Slope:
+        """Log-likelihood and score of the propensity."""
+        return self._slope(people, by)
+
+    @local(on="table", repeats=3)
+    def curve(self, people: People, by: Treating) -> Curve:
+        """The same, and the information."""
+        rows = self._rows(people)
+        m = by.of(rows)
+        k, z = len(by.base), by.standard.of(rows.x)
+        q = k + z.shape[1]
+        information = np.zeros((q, q))
+        information[:k, :k] = np.diag(np.bincount(rows.trial, m.slope, minlength=k))
+        for j in range(k):
+            information[j, k:] = m.slope[rows.trial == j] @ z[rows.trial == j]
+        information[k:, :k] = information[:k, k:].T
+        information[k:, k:] = products_of(z, m.slope)
+        return Curve(
+            *self._slope(people, by), people.derived(information, self._whole(people, m.slope), symmetric=True)
+        )
+
+    def _slope(self, people: People, by: Treating) -> Slope:
+        rows = self._rows(people)
+        m = by.of(rows)
+        score = rows.treated - m.mu
+        loglik = np.log(np.where(rows.treated, m.mu, m.other)).sum()
+        trials = np.bincount(rows.trial, score, minlength=len(by.base))
+        w = self._whole(people, m.slope + QUARTER)
+        return Slope(
+            people.derived(np.asarray(loglik), w),
+            people.derived(np.concatenate([trials, by.standard.sums(rows.x, score)]), w),
+        )
+
+    @local(on="table")
+    def totals(self, people: People, edges: Edges, by: Treating) -> Totals:
+        """Weighted events and times at risk by arm and cell."""
+        rows, w = self._rows(people), self._weights(people, by)[0]
+        size = len(edges) - 1
+        at = rows.treated * size + self._cell(people, edges)
+        events = np.bincount(at[rows.event], w[rows.event], minlength=2 * size).reshape(2, size).astype(float)
+        time, arms = self._spent(people, edges), [~rows.treated, rows.treated]
+        risk = np.array([w[arm] @ time[arm] for arm in arms])
+        own = [self._whole(people, w * arm) for arm in arms]
+        whole, dims = self._whole(people, w), {"dims": ("arms", "cells"), "bounds": (2, self._most(people))}
+        return Totals(
+            people.derived(events, whole, **dims), people.derived(risk, whole, **dims),
+            people.derived(np.array([(o.sum(), o @ o) for o in own]), whole, dims=("arms", "sums")),
+        )  # fmt: skip
+
+    @local(on="table")
+    def derivatives(self, people: People, edges: Edges, by: Treating, slopes: Slopes) -> Derivatives:
+        """Derivatives of values by the coefficients of the propensity."""
+        rows, (w, slope) = self._rows(people), self._weights(people, by)
+        made = []
+        for part in self._parts_of(people, edges, slopes):
+            du = part * slope
+            trials = np.bincount(rows.trial, du, minlength=len(by.base))
+            made.append(np.concatenate([trials, by.standard.sums(rows.x, du)]))
+        most = (2 * len(self.of.times) + 3, len(by.beta))
+        return Derivatives(
+            people.derived(np.array(made), self._whole(people, w), dims=("values", "terms"), bounds=most)
+        )
+
+    @local(on="table")
+    def squares(self, people: People, edges: Edges, by: Treating, slopes: Slopes, lean: Lean) -> Squares:
+        """Products of everybody's influences."""
+        rows, (w, _) = self._rows(people), self._weights(people, by)
+        score, k, z = rows.treated - by.of(rows).mu, len(by.base), by.standard.of(rows.x)
+        phi = []
+        for part, row in zip(self._parts_of(people, edges, slopes), lean.by, strict=True):
+            through = score * (np.array(row[:k])[rows.trial] + z @ np.array(row[k:]))
+            phi.append(self._whole(people, w * part + through))
+        second = np.array(phi) @ np.array(phi).T
+        return Squares(people.derived(second, self._whole(people, w), dims=("values", "values"), symmetric=True))
+
+    # what person-trials are
+
+    def _most(self, people: People) -> int:
+        """Cells at most: those of the ladder."""
+        return people.design.cells["left of the treated"].shape[1]
+
+    def _rows(self, people: People) -> PersonTrials:
+        """The person-trials of a hospital; made once."""
+        return people.design.once("person-trials", lambda: person_trials(people.design.data, self.of))
+
+    def _whole(self, people: People, values: Array) -> Array:
+        """Sums (n,) over each person's trials of values (m,)."""
+        return np.bincount(self._rows(people).who, values, minlength=people.design.n).astype(float)
+
+    def _cell(self, people: People, edges: Edges) -> Ints:
+        """The cell in which each person-trial ends (m,)."""
+        return np.maximum(np.searchsorted(np.array(edges[1:]), self._rows(people).time, side="left"), 0)
+
+    def _spent(self, people: People, edges: Edges) -> Array:
+        """Time (m, cells) in each cell; made once."""
+        return people.design.once(f"spent in {edges!r}", lambda: spent(edges, self._rows(people).time))
+
+    def _weights(self, people: People, by: Treating) -> tuple[Array, Array]:
+        """Weights (m,) and their slopes by the log odds."""
+        rows = self._rows(people)
+        made = people.design.once(f"weights by {by!r}", lambda: self.of.weighting.of(by.of(rows), rows.treated, 0.5))
+        return made.w, made.slope
+
+    def _parts_of(self, people: People, edges: Edges, slopes: Slopes) -> list[Array]:
+        """What each person-trial of weight 1 moves each value by (m,)."""
+        rows, time, cell = self._rows(people), self._spent(people, edges), self._cell(people, edges)
+        arm, size, made = rows.treated.astype(int), len(edges) - 1, []
+        for events, risk in zip(slopes.events, slopes.risk, strict=True):
+            by_event, by_time = np.array(events).reshape(2, size), np.array(risk).reshape(2, size)
+            each = time @ by_time.T
+            made.append(rows.event * by_event[arm, cell] + each[np.arange(len(arm)), arm])
+        return made
+
+
+def enrolled(people: People, of: SequentialTrials) -> Design:
+    """Who is in a trial; its data are `Enrolled`. Raises DataError for starts before entry."""
+    from confrere.analyses.effects.panel import numbers
+
+    frame = people.table.frame
+    made = design_of(people, of.formula, of.about)
+    time = np.zeros(len(frame))
+    time[made.rows] = made.data.time
+    start = numbers(frame, of.started)[made.rows]
+    if bad := int((start < 0).sum()):
+        raise DataError(
+            f"column {of.started!r}: {bad} people start before their entry; leave them out of the study: who is "
+            f"treated already cannot be assigned to start, or not to"
+        )
+    last, treated = of.enrolment(frame, time)
+    trials = [made.data.x]
+    for k, formula in enumerate(of.formulas[1:], 1):
+        x = model_of(formula, of.about).evaluate(frame).x
+        trials.append(np.where((last > k)[:, None], x, 0.0)[made.rows])  # of those in the trial everything is known
+    data = Enrolled(np.stack(trials, axis=1), made.data.time, made.data.event > 0, last[made.rows], treated[made.rows])
+    made = replace(made, data=data, columns=of.reads)
+    made = narrowed(made, data.last > 0, NONE)
+    data = made.data
+    mean = data.x.sum(axis=1) / np.maximum(data.last, 1)[:, None] if len(trials) > 1 else data.x[:, 0]
+    inside = np.arange(len(trials)) < data.last[:, None]
+    had = data.event & (inside & (data.time[:, None] - np.array(of.periods) <= of.horizon)).any(axis=1)
+    return replace(
+        made, x=np.column_stack([mean, data.treated]).astype(float), names=(*made.names, "starts in a period"),
+        flags={"event": had}, weights=None,
+    )  # fmt: skip
+
+
+def person_trials(data: Enrolled, of: SequentialTrials) -> PersonTrials:
+    """Everybody in each of their trials, followed from its beginning until the horizon."""
+    who, trial = np.nonzero(np.arange(len(of.periods)) < data.last[:, None])
+    after = data.time[who] - np.array(of.periods)[trial]
+    return PersonTrials(
+        who, trial, data.x[who, trial], data.treated[who] & (trial == data.last[who] - 1),
+        np.minimum(after, of.horizon), data.event[who] & (after <= of.horizon),
+    )  # fmt: skip

@@ -1,0 +1,218 @@
+"""The rounds of sequential trials, and their finding (`sequential_trials`).
+
+The grid of times; who is in which trial and starts in it; the propensity of all trials; weighted events and times at
+risk of the arms, which make all values (`even_hazards`); their derivatives by the propensity; products of influences.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from confrere.analyses.effects.even_hazards import Arms
+from confrere.analyses.effects.even_tables import Read, curve_of, slopes_of, wanted
+from confrere.analyses.effects.influence import Lean
+from confrere.analyses.effects.means import ARMS, few
+from confrere.analyses.effects.sequential_trials import SequentialTrials
+from confrere.analyses.effects.trials import Counts, Treating, Trials
+from confrere.analyses.finding import Caution, Citation, Finding, Record, attrition, coefficients, count
+from confrere.analyses.ladder import ladder
+from confrere.analyses.newton import Curve, Objective, Peak, Slope, maximise
+from confrere.analyses.scaling import Standard, standard
+from confrere.errors import ModelError
+from confrere.rounds import Array, Flow, Verdict, ask, support
+from confrere.study.ground import model_of
+
+PER_CELL = 36  # numbers of the budget for each cell of the ladder, and for each trial as many as
+PER_TRIAL = 8
+WORTH = 0.5  # of the information: below it, weights are said to be extreme
+HERNAN = Citation(
+    "Hernan MA, Alonso A, Logan R, et al. Observational studies analyzed like randomized experiments: an application "
+    "to postmenopausal hormone therapy and coronary heart disease. Epidemiology 2008;19:766-779",
+    "10.1097/EDE.0b013e3181875e61",
+)
+DANAEI = Citation(
+    "Danaei G, Garcia Rodriguez LA, Cantero OF, Logan R, Hernan MA. Observational data for comparative effectiveness "
+    "research: an emulation of randomised trials of statins and primary prevention of coronary heart disease. Stat "
+    "Methods Med Res 2013;22:70-96",
+    "10.1177/0962280211403603",
+)
+KEOGH = Citation(
+    "Keogh RH, Gran JM, Seaman SR, Davies G, Vansteelandt S. Causal inference in survival analysis using longitudinal "
+    "observational data: sequential trials and marginal structural models. Stat Med 2023;42:2191-2225",
+    "10.1002/sim.9718",
+)
+
+
+class Enrolment(NamedTuple):
+    """People in each trial (K,), and those of them who are treated in it (K,)."""
+
+    people: Array
+    treated: Array
+
+
+class Found(NamedTuple):
+    """All that a finding is made of."""
+
+    verdict: Verdict
+    enrolment: Enrolment
+    counts: Counts
+    weights: Array  # (2, 2)
+    fitted: tuple[Peak, Standard]
+    arms: Arms
+    read: Read
+
+
+def estimated(of: SequentialTrials) -> Flow[Finding]:
+    """The flow of sequential trials."""
+    steps = Trials(of)
+    first = yield from support(steps.design)
+    edges = _edges(of, first.budget)
+    verdict = yield from support(steps.table, edges)
+    grid = _grid(edges, verdict)
+    names = model_of(of.formula, of.ground).names
+    z = standard((yield from ask(steps.moments)), names)
+    counts = yield from ask(steps.counted)
+    enrolment = _enrolment(of, counts)
+    share = enrolment.treated / enrolment.people
+    base = tuple(np.log(share / (1 - share)).tolist())
+    peak = yield from _fit(of, steps, Treating(base, z, (0.0,) * (len(base) + len(names))))
+    by = Treating(base, z, tuple(peak.beta.tolist()))
+    totals = yield from ask(steps.totals, grid, by)
+    arms = Arms(totals.events.value, totals.risk.value, np.array(grid))
+    values = wanted(arms, of.times, of.until)
+    slopes = slopes_of(values)
+    got = yield from ask(steps.derivatives, grid, by, slopes)
+    by_person = got.by.value @ np.linalg.inv(peak.information)
+    lean = Lean(tuple(tuple(row) for row in by_person.tolist()), (0.0,) * len(values))
+    squares = yield from ask(steps.squares, grid, by, slopes, lean)
+    read = Read(values, squares.second.value, of.times, of.until, ARMS)
+    return _finding(of, Found(verdict, enrolment, counts, totals.weights.value, (peak, z), arms, read))
+
+
+def _edges(of: SequentialTrials, budget: int) -> tuple[float, ...]:
+    """Right edges of the ladder of times from the beginning of a trial until its end."""
+    made = ladder(of.about, of.horizon, max(6, budget // (PER_CELL + PER_TRIAL * len(of.periods))))
+    return tuple(e for e in made if e <= of.horizon)
+
+
+def _grid(edges: tuple[float, ...], verdict: Verdict) -> tuple[float, ...]:
+    """Edges of the merged cells, 0 first. ModelError where too few people of a trial have the event or leave."""
+    for name, merged in verdict.grids.items():
+        if name != "enrolled" and (merged < 0).any():
+            what, _, whom = name.partition(" ")
+            raise ModelError(
+                f"too few people {whom} {'have the event' if what == 'events' else 'are followed'}: take fewer or "
+                f"longer periods, a later last time, or ask about more people"
+            )
+    merged = verdict.grids["left of the treated"][0]
+    last = [*np.flatnonzero(np.diff(merged)), len(edges) - 1]  # the last cell of the ladder in each merged cell
+    return (0.0, *(edges[int(i)] for i in last))
+
+
+def _enrolment(of: SequentialTrials, counts: Counts) -> Enrolment:
+    """Who is in each trial. ModelError where nobody, or everybody, starts in a period, and where there is no event."""
+    ends, treated = counts.enrolled.value[0].reshape(-1, 2).sum(axis=1), counts.enrolled.value[0][1::2]
+    people = np.cumsum(ends[::-1])[::-1]
+    for p, n, a in zip(of.periods, people, treated, strict=True):
+        if not 0 < a < n:
+            who = "nobody" if a <= 0 else "everybody who is in the trial"
+            raise ModelError(
+                f"{who} starts in the period that ends at {p:g}: there is nothing to compare. Take fewer or longer "
+                f"periods, and check the column of starts"
+            )
+    if not (counts.treated.value.sum() and counts.untreated.value.sum()):
+        raise ModelError("an arm has no event: check its column, or name a later time", about="no-events")
+    return Enrolment(people, treated)
+
+
+def _fit(of: SequentialTrials, steps: Trials, start: Treating) -> Flow[Peak]:
+    """The fit of the propensity."""
+
+    def slope(beta: tuple[float, ...]) -> Flow[Slope]:
+        return ask(steps.slope, start._replace(beta=beta))
+
+    def curve(beta: tuple[float, ...]) -> Flow[Curve]:
+        return ask(steps.curve, start._replace(beta=beta))
+
+    named = (*(f"trial at {p:g}" for p in of.periods), *model_of(of.formula, of.ground).names)
+    try:
+        return (yield from maximise(np.zeros(len(named)), Objective(slope, curve, named)))
+    except ModelError as error:
+        raise ModelError(f"the propensity ({of.confounders}): {error}", about=error.about) from None
+
+
+# The finding --------------------------------------------------------------------------------------------------
+
+
+def _finding(of: SequentialTrials, f: Found) -> Finding:
+    """Effects, risks, means, curves, arms, trials, propensity."""
+    tables: dict[str, list[Record]] = {
+        "effects": f.read.effects(), "arms": _arms(f), "trials": _trials(of, f), "risks": f.read.risks(),
+        "rmst": f.read.means(), "trial_curve": curve_of(f.arms, ARMS), "propensity": _coefficients(of, f),
+        "attrition": attrition(f.verdict),
+    }  # fmt: skip
+    cells = len(f.arms.edges) - 1
+    facts = {"estimand": of.estimand, "trials": len(of.periods), "horizon": of.horizon, "cells": cells,
+             "person_trials": round(float(f.enrolment.people.sum()))}  # fmt: skip
+    notes = (
+        f"Hazards are taken to be even within {cells} cells of time from the beginning of a trial; times at risk "
+        f"within a cell are exact. Whoever starts after the period of a trial stays untreated in it (intention to "
+        f"treat).",
+    )
+    return Finding(
+        "sequential_trials", f.verdict.n, f.verdict.hospitals, tables, facts=facts, arrays={"vcov": f.read.vcov},
+        notes=notes, warnings=_cautions(f), cite=(HERNAN, DANAEI, KEOGH),
+    )  # fmt: skip
+
+
+def _people(f: Found) -> Array:
+    """People in the arms (2,): who is untreated in some trial, and who is treated in one."""
+    alone = float(f.counts.enrolled.value[0][1])  # in the first trial only, and treated in it
+    return np.array([f.verdict.n - alone, float(f.enrolment.treated.sum())])
+
+
+def _events(f: Found) -> Array:
+    """Person-trials of the arms (2,) in which the event happens."""
+    return np.array([f.counts.untreated.value.sum(), f.counts.treated.value.sum()])
+
+
+def _arms(f: Found) -> list[Record]:
+    """By arm: people, person-trials, what weights are worth in people, person-trials with the event."""
+    people, treated = _people(f), float(f.enrolment.treated.sum())
+    trials = f.enrolment.people.sum() - treated, treated
+    worth, events = f.weights[:, 0] ** 2 / f.weights[:, 1], _events(f)
+    return [
+        {"arm": arm, "n": round(people[a]), "person_trials": round(float(trials[a])), "effective_n": float(worth[a]),
+         **count("events", float(events[a]), f.verdict.k)}
+        for a, arm in enumerate(ARMS)
+    ]  # fmt: skip
+
+
+def _trials(of: SequentialTrials, f: Found) -> list[Record]:
+    """By trial: its beginning, people in it, and those treated."""
+    rows = zip(of.periods, f.enrolment.people, f.enrolment.treated, strict=True)
+    return [{"time": float(p), "n": round(float(n)), "treated": round(float(a))} for p, n, a in rows]
+
+
+def _coefficients(of: SequentialTrials, f: Found) -> list[Record]:
+    """The terms of the propensity, as odds ratios of starting in a period; standard errors are the model's."""
+    peak, z = f.fitted
+    names = model_of(of.formula, of.ground).names
+    sd, terms = np.array(z.sd), slice(len(peak.beta) - len(names), None)
+    se = np.sqrt(np.diag(np.linalg.inv(peak.information)))[terms]
+    return coefficients(names, peak.beta[terms] / sd, se / sd, exponent="odds_ratio")
+
+
+def _cautions(f: Found) -> tuple[Caution, ...]:
+    """Few events in an arm, and arms that a few people carry."""
+    said = few(_events(f), "the event")
+    share = f.weights[:, 0] ** 2 / f.weights[:, 1] / _people(f)
+    if share.min() < WORTH:
+        text = (
+            f"The weights leave {share.min():.0%} of the information of the {ARMS[share.argmin()]}: a few people count "
+            f"for many. Set truncate, take the estimand ATT or ATO, or longer periods."
+        )
+        said += (Caution("extreme-weights", text),)
+    return said

@@ -1,0 +1,185 @@
+"""Sequential trials against R on one row per person and trial, a case by hand, and a truth."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from by_hand import SEQUENTIAL
+
+from confrere.analyses.effects.sequential_trials import SequentialTrials
+from confrere.analyses.finding import Finding
+from confrere.errors import DataError, FormulaError, ModelError, StudyError
+from confrere.hospital.gate import Policy, Violation
+from confrere.study.ground import Ground
+from confrere.testing import GATE, LOOSE, fit
+
+ORACLE = json.loads((Path(__file__).parent / "sequential.json").read_text())
+SURV = "Surv(time, event)"
+
+
+def found(frame: pd.DataFrame, policy: Policy = LOOSE, **settings: Any) -> Finding:
+    """The finding of three hospitals, the settings checked first."""
+    given = {"periods": (90.0, 180.0), "confounders": "x + z", "times": (360.0,)} | settings
+    study = SequentialTrials(SURV, "start", **given)
+    study.check()
+    return fit(study, [frame.iloc[i::3] for i in range(3)], policy)
+
+
+def read(finding: Finding) -> np.ndarray:
+    """Risks, means, log hazard ratio."""
+    tables = finding.tables
+    return np.array([r["estimate"] for r in (*tables["risks"], *tables["rmst"], tables["effects"][0])])
+
+
+def agrees(got: Finding, want: dict[str, Any]) -> None:
+    """Values to 1e-8; the covariance to 1e-6, where R takes differences by case weights."""
+    assert got.n == want["n"]
+    assert [(r["n"], r["treated"]) for r in got.tables["trials"]] == list(
+        zip(want["rows"], want["treated"], strict=True)
+    )
+    np.testing.assert_allclose(read(got), want["read"], rtol=1e-8)
+    vcov = np.array(want["vcov"])
+    size = np.sqrt(np.outer(np.diag(vcov), np.diag(vcov)))
+    np.testing.assert_allclose(got.arrays["vcov"] / size, vcov / size, atol=1e-6)
+    np.testing.assert_allclose([r["estimate"] for r in got.tables["propensity"]], want["propensity"][-2:], rtol=1e-7)
+
+
+def test_heart_transplants_equal_r() -> None:
+    want = ORACLE["heart"]
+    frame = pd.DataFrame(want["people"]).astype(float).rename(columns={"x1": "x"})
+    got = found(frame, periods=(20.0, 40.0, 60.0), times=(180.0, 360.0), ground=Ground(step=30.0))
+    agrees(got, want)
+    # Cox's model in continuous time, and its variance that takes the weights as known, which is too large
+    row = got.tables["effects"][0]
+    assert row["estimate"] == pytest.approx(want["cox"][0], abs=0.01)
+    assert 0.7 * want["cox"][1] < row["std_error"] < want["cox"][1]
+
+
+def test_confounders_measured_anew_equal_r() -> None:
+    """In the treated; who lacks the second measurement is in the first trial alone."""
+    want = ORACLE["updated"]
+    frame = pd.DataFrame(want["people"]).astype(float)
+    got = found(
+        frame, periods=(60.0, 120.0, 180.0), confounders="x1 + z", updated=(("x1", "x2", "x3"),), estimand="ATT",
+        times=(180.0, 360.0), tau=300.0, ground=Ground(step=60.0),
+    )  # fmt: skip
+    agrees(got, want)
+
+
+def test_a_case_by_hand() -> None:
+    frame = pd.DataFrame(SEQUENTIAL["data"], dtype=float)
+    study = SequentialTrials(SURV, "start", (1.0, 2.0), "c", times=(1.0,), ground=Ground(unit="years", step=1.0))
+    got = fit(study, [frame[0::2], frame[1::2]], LOOSE)
+    assert [r["estimate"] for r in got.tables["risks"]] == pytest.approx(SEQUENTIAL["risks"])
+    assert got.tables["effects"][0]["ratio"] == pytest.approx(SEQUENTIAL["ratio"])
+    assert [(r["n"], r["person_trials"], r["events"]) for r in got.tables["arms"]] == SEQUENTIAL["arms"]
+
+
+def drawn(n: int, seed: int, effect: float) -> pd.DataFrame:
+    """People of whom some start; the log hazard ratio of having started is `effect`."""
+    rng = np.random.default_rng(seed)
+    x, z = np.clip(rng.normal(size=n), -2, 2), (rng.random(n) < 0.4).astype(float)
+    start = rng.exponential(500 * np.exp(-0.5 * x + 0.4 * z))
+    rate, e = np.exp(-7 + 0.6 * x + 0.3 * z), rng.exponential(size=n)
+    time = np.where(e < rate * start, e / rate, start + (e - rate * start) / (rate * np.exp(effect)))
+    end = rng.uniform(400, 2500, n)
+    event = (time <= end).astype(float)
+    time = np.minimum(time, end)
+    return pd.DataFrame({"x": x, "z": z, "time": time, "event": event, "start": np.where(start <= time, start, np.nan)})
+
+
+def test_a_treatment_that_does_nothing_has_no_effect() -> None:
+    """Those who start later must have lived until then; in the trials they have no advantage."""
+    frame = drawn(6000, 5, 0.0)
+    started = frame["start"].notna()
+    assert frame.loc[started, "time"].mean() > 1.05 * frame.loc[~started, "time"].mean()
+    got = found(frame, GATE, times=(360.0, 720.0))
+    for row in got.tables["effects"]:
+        assert abs(row["statistic"]) < 2.6, row
+    assert found(drawn(6000, 5, -0.7), GATE).tables["effects"][0]["conf_high"] < 0
+
+
+@pytest.mark.slow
+def test_limits_hold_the_truth_as_often_as_they_say() -> None:
+    """300 networks in which the treatment does nothing: limits of 95 % hold that."""
+    held = []
+    for seed in range(300):
+        rows = {r["measure"]: r for r in found(drawn(800, seed, 0.0), ground=Ground(step=60.0)).tables["effects"]}
+        held.append([abs(rows[m]["statistic"]) < 1.96 for m in ("hazard ratio", "risk difference", "RMST difference")])
+    share = np.mean(held, axis=0)
+    assert share.min() > 0.917  # 95 % less 2.6 standard errors
+    assert share.max() < 0.983
+
+
+def test_person_trials_lend_nobody_to_a_group() -> None:
+    """Nine start in the second period, and are in two trials each: 18 person-trials, of too few people."""
+    frame = drawn(900, 1, -0.5)
+    second = np.flatnonzero((frame["start"] > 90) & (frame["start"] <= 180) & (frame["time"] > 180))
+    few = frame.assign(start=np.where(np.isin(np.arange(900), second[9:]), np.nan, frame["start"]))
+    with pytest.raises(Violation, match="enrolled"):
+        found(few, GATE)
+
+
+def test_who_is_in_which_trial_is_told_apart() -> None:
+    """The sets by which analyses are held against each other follow enrolment, follow-up and event."""
+    study = SequentialTrials(SURV, "start", (90.0, 180.0), "x + z", times=(360.0,))
+    frame = drawn(900, 1, -0.5)
+    sets = [who for _, _, who in study.selected(frame)]
+    assert len(sets) == len(study.selecting)
+    assert all((later <= one).all() for one, later in pairwise(sets))
+    pattern = np.sum(sets, axis=0)
+    last, treated = study.enrolment(frame, frame["time"].to_numpy())
+    for known in (last, treated, frame["time"] > 90 + 360, (frame["time"] > 180 + 360) & (last > 1)):
+        assert all(pd.Series(np.asarray(known))[pattern == p].nunique() <= 1 for p in set(pattern))
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind", "words"),
+    [
+        ({"periods": ()}, StudyError, "ascend"),
+        ({"periods": (180.0, 90.0)}, StudyError, "ascend"),
+        ({"times": ()}, StudyError, "name positive times"),
+        ({"estimand": "ATT", "truncate": (0.5,)}, StudyError, "truncate"),
+        ({"confounders": "x + start"}, FormulaError, "leave it out"),
+        ({"confounders": "0 + x"}, FormulaError, "terms are needed"),
+        ({"updated": (("y", "y2"),)}, FormulaError, "'y' is not among"),
+        ({"updated": (("x", "x2", "x3"),)}, StudyError, "after the first, 1"),
+        ({"outcome": "event"}, FormulaError, "Surv\\(time, event\\)"),
+        ({"started": "log(start)"}, FormulaError, "not a column of times"),
+    ],
+)
+def test_wrong_settings_are_named(settings: dict[str, Any], kind: type[Exception], words: str) -> None:
+    given = {"outcome": SURV, "started": "start", "periods": (90.0, 180.0), "confounders": "x + z", "times": (360.0,)}
+    with pytest.raises(kind, match=words):
+        SequentialTrials(**given | settings).check()
+
+
+def test_what_cannot_be_compared_is_said() -> None:
+    frame = drawn(300, 1, 0.0)
+    said = found(frame.assign(event=np.where(np.cumsum(frame["event"]) <= 30, frame["event"], 0.0))).warnings
+    assert any(c.code == "few-events" for c in said)
+    with pytest.raises(ModelError, match="nobody starts in the period that ends at 90"):
+        found(frame.assign(start=np.nan))
+    with pytest.raises(ModelError, match="has no event"):
+        found(frame.assign(event=0.0))
+    with pytest.raises(DataError, match="before their entry"):
+        found(frame.assign(start=-1.0))
+    with pytest.raises(DataError, match="'start'"):
+        found(frame.drop(columns="start"))
+
+
+def test_weights_that_a_few_people_carry_are_said() -> None:
+    """Whoever has a large x nearly always starts."""
+    frame = drawn(3000, 2, 0.0)
+    rng = np.random.default_rng(3)
+    start = np.where(rng.random(3000) < 1 / (1 + np.exp(-2.5 * frame["x"])), rng.uniform(0, 180, 3000), np.nan)
+    got = found(frame.assign(start=np.where(start <= frame["time"], start, np.nan)))
+    assert "extreme-weights" in {c.code for c in got.warnings}
+    bounded = found(frame.assign(start=np.where(start <= frame["time"], start, np.nan)), truncate=(0.1, 0.9))
+    assert bounded.tables["arms"][0]["effective_n"] > got.tables["arms"][0]["effective_n"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +22,8 @@ from confrere.console import (
     ledger,
     opposition,
     researcher,
+    skin,
+    slides,
     synthetic,
     worklist,
 )
@@ -80,6 +83,8 @@ hospital_app.command()(import_csv.import_csv)
 hospital_app.command()(check_data.check_data)
 app.add_typer(hospital_app, name="hospital")
 app.add_typer(cohort.app, name="cohort")
+app.add_typer(slides.app, name="slides")
+app.add_typer(skin.app, name="images")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(coordinator.app, name="coordinator")
 app.add_typer(coordinator.authority, name="authority")
@@ -97,7 +102,9 @@ def root(version: Version = False) -> None:
 
 @app.command()
 def demo(
-    name: Annotated[str, typer.Argument(help="breast, lung, myeloma or omop.", metavar="[NAME]")] = "breast",
+    name: Annotated[
+        str, typer.Argument(help="breast, lung, myeloma, omop, prognosis, pathology or skin.", metavar="[NAME]")
+    ] = "breast",
     out: Out = Path("confrere-demo"),
     lang: Lang = "en",
     deadline: Deadline = None,
@@ -112,15 +119,22 @@ def demo(
 
     breast: hormonal therapy and recurrence in 2,982 women. lung: survival with advanced lung cancer, many small
     institutions. myeloma: progression, with death as a competing risk. omop: who could enter a trial, on OMOP records
-    of synthetic people.
+    of synthetic people. prognosis: a model of recurrence learned, released with its card, evaluated among women of
+    later years, and used in a hospital. pathology: slides, a network of their tiles, and where it looked, on made
+    slides. skin: image banks, a classifier of lesions and similar cases, on made pictures;
+    skin=FOLDER on those of HAM10000.
     """
-    from confrere.console.demo import OMOP, homeless, load
+    from confrere.console.demo import ALONE, OMOP, STAGED, homeless, load
     from confrere.console.local import Local
 
-    if name == OMOP:
+    name, _, folder = name.partition("=")
+    if folder and name != "skin":
+        raise StudyError(f"the demo '{name}' takes no folder; skin=FOLDER does")
+    if name in ALONE:
         if federated or home:
-            raise StudyError(f"the demo '{OMOP}' runs in this process alone; leave out --federated and --home")
-        _synthetic(out, lang, deadline)
+            raise StudyError(f"the demo '{name}' runs in this process alone; leave out --federated and --home")
+        shown = _synthetic if name == OMOP else import_module(STAGED[name]).demonstrated
+        shown(out, lang, deadline, *([Path(folder)] if folder else []))
         return
     study, hospitals = load(name)
     if left := homeless(name):
@@ -134,12 +148,14 @@ def demo(
 
         federate(name, hospitals, out, lang, deadline, home)
         return
-    _go(Local(hospitals), study, out, lang, deadline)
+    go(Local(hospitals), study, out, lang, deadline)
 
 
 @app.command()
 def records(
-    name: Annotated[str, typer.Argument(help="breast, lung, myeloma or omop.", metavar="NAME")],
+    name: Annotated[
+        str, typer.Argument(help="breast, lung, myeloma, omop, prognosis, pathology or skin.", metavar="NAME")
+    ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the files.")] = Path("records"),
 ) -> None:
     """Write a demo's study and the records of its hospitals as files, to try everything on."""
@@ -168,7 +184,7 @@ def run(
     from confrere.study.file import read
 
     hospitals = {name: Source(path, encoding=encoding) for name, path in named(hospital, "FILE").items()}
-    _go(Local(hospitals), read(study), out, lang, deadline)
+    go(Local(hospitals), read(study), out, lang, deadline)
 
 
 @app.command()
@@ -193,20 +209,21 @@ def shown(study: Study) -> None:
 @app.command()
 def explain(
     code: Annotated[str, typer.Argument(help="A warning's code, or an error's name; without it, all.")] = "",
-    lang: Annotated[str, typer.Option("--lang", metavar="LANG", help="Language of warnings: en or fr.")] = "en",
+    lang: Annotated[str, typer.Option("--lang", "--language", help="en or fr; else that of the terminal.")] = "",
 ) -> None:
-    """Say what a warning or an error means and what to do about it. Works offline."""
+    """Say what a warning or an error means, why, and what to do about it. Works offline."""
     from rich.markdown import Markdown
 
-    from confrere.console.explain import PAGES, explained, sections
+    from confrere.console.explain import PAGES, explained, sections, spoken
     from confrere.console.output import check_language, terminal
 
+    lang = lang or spoken()
     check_language(lang)
     if code:
         terminal().print(Markdown(explained(code, lang)))
         return
-    for page in PAGES:
-        typer.echo(f"{page.removesuffix('.md')}: {', '.join(sections(page))}")
+    for page in PAGES[lang]:
+        typer.echo(f"{page.partition('.')[0]}: {', '.join(sections(page))}")
 
 
 def _synthetic(out: Path, lang: str, deadline: float | None) -> None:
@@ -219,11 +236,11 @@ def _synthetic(out: Path, lang: str, deadline: float | None) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         study, *hospitals = synthetic(Path(folder))
-        _go(Local({one.name: one for one in hospitals}), read(study), out, lang, deadline)
+        go(Local({one.name: one for one in hospitals}), read(study), out, lang, deadline)
 
 
-def _go(hospitals: Any, study: Any, out: Path, lang: str, deadline: float | None) -> None:
-    """Run, write, show."""
+def go(hospitals: Any, study: Any, out: Path, lang: str, deadline: float | None) -> Any:
+    """Run, write, show; the results."""
     from confrere.console.output import Progress, checked, delivered
     from confrere.rounds import name_of
 
@@ -236,6 +253,7 @@ def _go(hospitals: Any, study: Any, out: Path, lang: str, deadline: float | None
 
         results = hospitals.run(study, deadline=deadline, progress=said)
     delivered(results, out, lang)
+    return results
 
 
 def main() -> None:

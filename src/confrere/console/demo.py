@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.resources import files as resources
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -29,14 +30,22 @@ DEMOS = {
 }
 
 OMOP = "omop"  # synthetic people, as folders of OMOP tables
+STAGED = {
+    "prognosis": "confrere.console.prognosis", "skin": "confrere.console.skin_demo",
+    "pathology": "confrere.console.pathology",
+}  # fmt: skip
+# of several parts: a module with `demonstrated` and `written`
+ALONE = (OMOP, *STAGED)  # not one study of one table
 
 
 def load(name: str) -> tuple[Study, dict[str, pd.DataFrame]]:
     """The study of a demo of one table and the records of its hospitals; who belongs to none is in none."""
     if name == OMOP:
         raise StudyError(f"the demo '{OMOP}' has OMOP folders, not one table; confrere records {OMOP} writes them")
+    if name in STAGED:
+        raise StudyError(f"the demo '{name}' has several parts; confrere records {name} writes them")
     if name not in DEMOS:
-        raise StudyError(f"no demo is called '{name}'; {meant(name, [*DEMOS, OMOP])}")
+        raise StudyError(f"no demo is called '{name}'; {meant(name, [*DEMOS, *ALONE])}")
     study = parse(text_of(name), f"{name}.toml")
     frame = _records(name)
     column = DEMOS[name].hospital
@@ -56,6 +65,8 @@ def written(name: str, folder: Path) -> list[Path]:
     """Write a demo's study and the records of its hospitals into a folder; the study file, and one path for each."""
     if name == OMOP:
         return synthetic(folder)
+    if name in STAGED:
+        return list(import_module(STAGED[name]).written(folder))
     _, hospitals = load(name)
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / "study.toml", *(folder / f"{hospital}.csv" for hospital in hospitals)]

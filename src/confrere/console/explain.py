@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from importlib.resources import files
 from pathlib import Path
@@ -9,21 +10,23 @@ from pathlib import Path
 from confrere.errors import StudyError
 from confrere.study.file import meant
 
-PAGES = ("warnings.md", "errors.md")
+PAGES = {"en": ("warnings.md", "errors.md"), "fr": ("warnings.fr.md", "errors.fr.md")}
 HEADING = re.compile(r"^#{2,3} (.+)$", re.MULTILINE)
 
 
 def explained(code: str, lang: str = "en") -> str:
-    """The section of a code, as Markdown. StudyError for one that is not known, with the one that may be meant.
-
-    In French (`fr`) there are the warnings; errors, whose messages are in English, are explained in English.
-    """
-    pages = (*PAGES, "warnings.fr.md") if lang == "fr" else PAGES
-    known = {anchor: text for page in pages for anchor, text in sections(page).items()}
+    """The section of a code, as Markdown. StudyError for one that is not known, with the one that may be meant."""
+    known = {anchor: text for page in PAGES[lang] for anchor, text in sections(page).items()}
     wanted = code.strip().rpartition("#")[2].lower()
     if wanted not in known:
         raise StudyError(f"no warning or error is called {code!r}; {meant(wanted, known, 0.75)}")
     return known[wanted]
+
+
+def spoken() -> str:
+    """The language of the terminal, as the environment says it: "fr" or "en"."""
+    said = next((value for name in ("LC_ALL", "LC_MESSAGES", "LANG") if (value := os.environ.get(name))), "")
+    return "fr" if said.lower().startswith("fr") else "en"
 
 
 def sections(page: str) -> dict[str, str]:

@@ -19,6 +19,11 @@ ProfileFile = Annotated[
 ]
 
 
+ModelFile = Annotated[
+    Path, typer.Argument(help="A model with its card: models/NAME.json of a result.", metavar="MODEL")
+]
+
+
 RECORDS = ("check-data", "import-csv", "import-fhir")  # commands about records alone, which need no federation
 
 
@@ -96,6 +101,33 @@ def sign(
     here = Home(home)
     here.sign(roster)
     typer.echo(f"{here.name} has signed {roster}.")
+
+
+@app.command("sign-model")
+def sign_model(
+    model: Annotated[
+        Path, typer.Argument(help="A model with its card: models/NAME.json of a result.", metavar="MODEL")
+    ],
+    home: At = HERE,
+) -> None:
+    """Add this hospital's signature to a model and its card; whoever changes either is found out."""
+    from confrere.hospital.home import Home
+    from confrere.hospital.signing import sign_model as signed
+
+    here = Home(home)
+    typer.echo(f"{here.name} has signed {model}; SHA-256 of what it signed: {signed(here, model)}")
+
+
+@app.command("check-model")
+def check_model(
+    model: ModelFile,
+    home: At = HERE,
+) -> None:
+    """Check the signatures on a model and its card by the pinned roster, and say which hospitals signed."""
+    from confrere.hospital.home import Home
+    from confrere.hospital.signing import signers
+
+    typer.echo(f"{model} is signed by {', '.join(signers(model, Home(home).roster))}, and unchanged.")
 
 
 @app.command()

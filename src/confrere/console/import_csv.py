@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from confrere.study.counted import counted
+
 if TYPE_CHECKING:
     from confrere.data.mapping_import import Imported
 
@@ -18,12 +20,14 @@ def import_csv(
     """Make OMOP tables of CSV files. What cannot be read goes into quarantine.ndjson; exit code 2."""
     from confrere.console.output import Progress
     from confrere.data.mapping_import import imported
+    from confrere.data.quarantine import reasons
 
     with Progress("reading the files") as progress:
         done = imported(mapping, out, lambda records: progress.say(f"{records:,} records"))
     for line in told(done):
         typer.echo(line)
     if done.quarantine:
+        typer.echo("\n".join(reasons(done.quarantine)), err=True)
         typer.echo(f"Mend the records in {done.quarantine} and import again; until then they are missing.", err=True)
         raise typer.Exit(2)
 
@@ -34,7 +38,9 @@ def told(done: Imported) -> list[str]:
     for t in done.files:
         bad = f" + {t.quarantined:,} in quarantine" if t.quarantined else ""
         zero = f", {t.unmapped:,} without a concept" if t.unmapped else ""
-        lines.append(f"{t.file}: {t.read:,} records = {t.rows:,} rows of {t.table}{bad}{zero}")
+        lines.append(f"{t.file}: {counted(t.read, 'record')} = {counted(t.rows, 'row')} of {t.table}{bad}{zero}")
     if done.periods is not None:
-        lines.append(f"observation_period: {done.periods:,} rows, from a person's first record to the last one")
+        lines.append(
+            f"observation_period: {counted(done.periods, 'row')}, from a person's first record to the last one"
+        )
     return lines

@@ -9,6 +9,7 @@ import typer
 
 from confrere.console.hospital import HERE, At
 from confrere.errors import StudyError
+from confrere.study.counted import counted, persons
 
 if TYPE_CHECKING:
     from confrere.data.fhir_import import Imported
@@ -34,7 +35,8 @@ def import_fhir(
     """
     from confrere.console.output import Progress
     from confrere.data.fhir_import import imported
-    from confrere.data.fhir_tables import SYSTEMS
+    from confrere.data.fhir_tables import SYSTEMS, UNMAPPED
+    from confrere.data.quarantine import reasons
 
     pairs = [one.rpartition("=") for one in system]
     if wrong := [url + equals + name for url, equals, name in pairs if not (url and name)]:
@@ -47,7 +49,10 @@ def import_fhir(
     for line in told(done):
         typer.echo(line)
     fine = _opposed(done, home)
+    if any(done.unmapped.values()):
+        typer.echo(f"codes without a standard concept, the most frequent first: {out / UNMAPPED}")
     if done.quarantine:
+        typer.echo("\n".join(reasons(done.quarantine)), err=True)
         typer.echo(
             f"Mend the lines in {done.quarantine} and import again; until then their records are missing.", err=True
         )
@@ -57,7 +62,7 @@ def import_fhir(
 
 def told(done: Imported) -> list[str]:
     """What became of an export, in lines."""
-    lines = [f"{done.lines:,} lines"]
+    lines = [counted(done.lines, "line")]
     for kind, tally in done.kinds.items():
         parts = [f"{tally.taken:,} taken", *(f"{n:,} left ({why})" for why, n in sorted(tally.left.items()))]
         parts += [f"{tally.repeated:,} repeated"] * bool(tally.repeated)
@@ -67,9 +72,9 @@ def told(done: Imported) -> list[str]:
     for table, rows in sorted(done.rows.items()):
         zero = done.unmapped.get(table, 0)
         share = f", {zero:,} ({zero / rows:.1%}) without a standard concept" if rows and table in done.unmapped else ""
-        lines.append(f"{table}: {rows:,} rows{share}")
+        lines.append(f"{table}: {counted(rows, 'row')}{share}")
     if done.undated:
-        lines.append(f"{done.undated:,} people are said to be dead, without a day: they have no row in death")
+        lines.append(f"dead on a day that nobody said: {persons(done.undated)}, no row in death")
     return lines
 
 

@@ -25,7 +25,7 @@ from confrere.analyses.target_trial import cautioned
 from confrere.console.arguments import in_python, recorded
 from confrere.console.fit import Results
 from confrere.coordinator.federation import Federation, Link
-from confrere.data import people, sources
+from confrere.data import bags, people, sources
 from confrere.data.table import Table
 from confrere.errors import ConfrereError, DataError, Refused, StudyError, UserError
 from confrere.hospital.gate import Gate, Policy, Violation
@@ -34,6 +34,7 @@ from confrere.hospital.session import start_sessions
 from confrere.rounds import Round, Site, drive, name_of, supported
 from confrere.study import build
 from confrere.study.cohorts import reads
+from confrere.study.counted import counted
 from confrere.study.file import Study, meant
 from confrere.study.file import read as read_study
 from confrere.study.ground import Ground
@@ -61,8 +62,8 @@ class Local:
     ) -> None:  # fmt: skip
         if len(sources) < 3:
             raise StudyError(
-                f"{len(sources)} hospitals were given; a sum needs three at least, or one could subtract itself. "
-                f"Add hospitals"
+                f"{counted(len(sources), 'hospital')} {'was' if len(sources) == 1 else 'were'} given; a sum needs "
+                f"three at least, or one could subtract itself. Add hospitals"
             )
         for name in sources:
             if not name or not name.isprintable() or "," in name:
@@ -72,6 +73,7 @@ class Local:
         self.person = person
         self.key = key
         self.omop = made
+        self.bags: Mapping[str, Mapping[str, Any]] = {}  # of hospitals whose records are no file: {name: folder, Bags}
 
     def run(
         self, study: Any, *, allow: Sequence[str] = (), k: int = 11, deadline: float | None = None,
@@ -117,7 +119,7 @@ class Local:
         start = time.monotonic()
         built = build.analyses(study)
         columns = build.columns_of(built)
-        tables = {name: _read(source, study, built, name) for name, source in self.sources.items()}
+        tables = {name: self._read(source, study, built, name) for name, source in self.sources.items()}
         runs = self._hospitals(study, tables, len(columns))
         federation = Federation(_links(runs), build.groups_of(study, list(runs)))
         rounds, asked = 0, cast(Round, ())
@@ -143,6 +145,12 @@ class Local:
             {n: f for n, f in named.items() if isinstance(f, UserError)}, federation.left, rounds, federation.bytes,
             time.monotonic() - start,
         )  # fmt: skip
+
+    def _read(self, source: Any, study: Study, built: Sequence[Any], name: str) -> Table:
+        """A hospital's people, with the bags that were given, or that stand beside its file."""
+        path = source.path if isinstance(source, sources.Source) else source
+        bound = {**bags.beside(path, study.bags), **self.bags.get(name, {})}
+        return bags.attached(_read(source, study, built, name), study, bound, name)
 
     def _asked(self, study: Study, name: str) -> int:
         """How many hospitals an analysis asks."""
@@ -187,14 +195,16 @@ _LADDER = {"time_unit": "unit", "time_step": "step", "horizon": "horizon"}
 
 def local(
     sources: Mapping[str, Any], *, levels: Mapping[str, Sequence[Any]] | None = None, person: str | None = None,
-    records: Mapping[str, Any] | None = None, **ladder: Unpack[Ladder],
+    records: Mapping[str, Any] | None = None, bags: Mapping[str, Mapping[str, Any]] | None = None,
+    **ladder: Unpack[Ladder],
 ) -> Local:  # fmt: skip
     """A federation in this process. `sources` maps each hospital's name to a file, a folder or a DataFrame.
 
     `levels` declares the values of text columns, in order, the first being the reference; `time_unit`, `time_step` and
     `horizon` the ladder of times; `person` the column that names the person. Where sources are OMOP records, `records`
     says what people are made of, in the tables of a study file: concepts, cohorts, features, outcomes, and the names of
-    the target and the comparator.
+    the target and the comparator. `bags` gives each hospital its bags of images by name, a folder or
+    `confrere.data.bags.Bags`; those beside a file are found.
     """
     with in_python("cf.local"):
         schema = Schema({name: Column(name, tuple(str(v) for v in values)) for name, values in (levels or {}).items()})
@@ -204,7 +214,9 @@ def local(
             )
         ground = Ground(schema, **{_LADDER[key]: cast(Any, value) for key, value in ladder.items()})
         made = recorded(records)
-    return Local(sources, ground, person, made=made)
+    hospitals = Local(sources, ground, person, made=made)
+    hospitals.bags = dict(bags or {})
+    return hospitals
 
 
 def _read(source: Any, study: Study, built: Sequence[Any], name: str) -> Table:

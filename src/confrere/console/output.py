@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from confrere.console.fit import Results
+    from confrere.report.numerals import Language
 
 
 def check_language(lang: str) -> None:
@@ -98,7 +99,8 @@ def delivered(results: Results, out: Path, lang: str) -> None:
     from confrere.report import write
 
     try:
-        written = write(as_dict(results), out, lang="fr" if lang == "fr" else "en", models=models(results))
+        tongue: Language = "fr" if lang == "fr" else "en"
+        written = write(as_dict(results), out, lang=tongue, models=models(results, tongue))
     except OSError as error:
         raise StudyError(f"--out {out}: {error.strerror}; make room there, or choose another folder") from None
     console = terminal()

@@ -10,9 +10,16 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from confrere.analyses.finding import Finding
 from confrere.analyses.learning.forest import Forest, to_xgboost
+from confrere.analyses.learning.terms import Terms
+from confrere.analyses.networks.model import Net
 from confrere.console.fit import Results
 from confrere.coordinator.federation import Left
+from confrere.errors import StudyError
+from confrere.report.model_card import card, markdown
+from confrere.report.numerals import Language
+from confrere.report.words import Words
 from confrere.study.circe_words import LANGUAGES, described
 from confrere.study.file import Study
 from confrere.study.omop import KEYS
@@ -30,7 +37,7 @@ def as_dict(results: Results) -> dict[str, Any]:
         "study": {
             "id": study.id, "title": study.title, "purpose": study.purpose, "hash": study.hash,
             "time_unit": study.time_unit, "disclosure": list(study.allow), "k": study.k,
-            "columns": study.schema.to_dict(),
+            "columns": study.schema.to_dict(), **({"licence": study.licence} if study.licence else {}),
             **({key: study.omop.plain[key] for key in KEYS if key in study.omop.plain} if study.omop else {}),
             **({"target_trial": target_trial(study)} if study.target_trial else {}),
         },
@@ -44,7 +51,7 @@ def as_dict(results: Results) -> dict[str, Any]:
                 "events": found.events, "hospitals": found.hospitals, "notes": list(found.notes),
                 "warnings": [{"code": w.code, "text": w.text, "page": w.page} for w in found.warnings],
                 "cite": [{"text": c.text, "doi": c.doi or None} for c in found.cite],
-                "facts": plain(found.facts), "tables": plain(found.tables),
+                "facts": plain(found.facts) | _hashed(found, study), "tables": plain(found.tables),
             }
             for name, found in results.findings.items()
         ],
@@ -67,14 +74,40 @@ def target_trial(study: Study) -> dict[str, Any]:
     return found
 
 
-def models(results: Results) -> dict[str, bytes]:
-    """The models that a run learned, as files by name: `NAME.json`, and `NAME.xgboost.json`, which XGBoost loads."""
+def model_of(found: Finding, study: Study) -> Forest | Net | Terms | None:
+    """The model that a finding is delivered with: of methods that learn one, and, where the study states a licence, of
+    Cox and logistic regression; None of any other."""
+    if "trees" in found.arrays:
+        return Forest.of(found)
+    if found.method == "network":
+        return Net.of(found)
+    wanted = found.method == "penalised" or (found.method in ("cox", "logistic") and study.licence)
+    try:
+        return Terms.of(found) if wanted else None
+    except StudyError:
+        return None
+
+
+def _hashed(found: Finding, study: Study) -> dict[str, str]:
+    model = model_of(found, study)
+    return {} if model is None else {"model_sha256": model.sha256}
+
+
+def models(results: Results, lang: Language = "en") -> dict[str, bytes]:
+    """The models that a run learned, as files by name: `NAME.json` with its card, `NAME.card.md`, the card as a page,
+    of trees `NAME.xgboost.json`, which XGBoost loads, and of networks their parameters, `NAME.safetensors`."""
     made: dict[str, bytes] = {}
-    for name, found in results.findings.items():
-        if "model_sha256" in found.facts:
-            forest = Forest.of(found)
-            made[f"{name}.json"] = json.dumps(forest.plain()).encode()
-            made[f"{name}.xgboost.json"] = json.dumps(to_xgboost(forest)).encode()
+    result = as_dict(results) if results.findings else {"analyses": []}
+    for analysis in result["analyses"]:
+        name = analysis["name"]
+        model = model_of(results.findings[name], results.study)
+        if model is not None:
+            made[f"{name}.json"] = json.dumps(model.plain() | {"card": card(result, analysis)}).encode()
+            made[f"{name}.card.md"] = markdown(result, analysis, Words(lang)).encode()
+        if isinstance(model, Net):
+            made[f"{name}.safetensors"] = model.tensors()
+        if isinstance(model, Forest):
+            made[f"{name}.xgboost.json"] = json.dumps(to_xgboost(model)).encode()
     return made
 
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import io
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from confrere.analyses.finding import Caution, Finding, Record
-from confrere.hospital.gate import CLASSES, Policy
+from confrere.analyses.finding import Finding, Record
+from confrere.hospital.classes import CLASSES
+from confrere.hospital.gate import Policy
+from confrere.report.notes import told
+from confrere.report.words import Words
+from confrere.study.counted import counted, persons
 
 if TYPE_CHECKING:
     from confrere.console.fit import Fit, Results
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     from confrere.study.file import Study
 
 Line = str | Text | Table
+T = TypeVar("T")
 RATIOS = {
     "hazard_ratio": ("hazard ratio", "hr"),
     "odds_ratio": ("odds ratio", "or"),
@@ -29,7 +34,7 @@ RATIOS = {
 }
 SHOWN = (
     "coefficients", "survival", "median", "test", "at_times", "effects", "funnel", "rates", "ratios", "prevalence",
-    "standardised", "totals", "pathways", "clusters", "components", "metrics", "debiased",
+    "standardised", "totals", "pathways", "votes", "clusters", "components", "metrics", "debiased",
     "interaction", "icer", "net_benefit",
 )  # fmt: skip
 WORDS = {
@@ -68,11 +73,12 @@ def findings(results: Results) -> Iterator[Line]:
     yield Text(study.title, style="bold")
     yield escape(_people(results))
     yield (
-        f"{results.rounds} rounds; {results.bytes / 1000:,.0f} kB left each hospital, all of it masked; "
+        f"{counted(results.rounds, 'round')}; {results.bytes / 1000:,.0f} kB left each hospital, all of it masked; "
         f"{results.seconds:.1f} s"
     )
     for name, finding in results.findings.items():
         yield from tables(name, finding, study.time_unit)
+    yield from _notes(results.findings, results.study.k)
     yield from _warnings(results.findings)
     yield from _checks(results)
 
@@ -89,6 +95,7 @@ def fit(found: Fit) -> Iterator[Line]:
     """One fit: its tables, who took part, and its warnings."""
     yield from tables(found.name, found.finding, found.results.study.time_unit)
     yield Text(_taking(found.hospitals, len(found.results.hospitals)), style="dim")
+    yield from _notes({found.name: found.finding}, found.results.study.k)
     yield from _warnings({found.name: found.finding})
 
 
@@ -106,16 +113,27 @@ def text(lines: Iterable[Line]) -> str:
     return captured.get().strip("\n")
 
 
+def _notes(found: Mapping[str, Finding], k: int) -> Iterator[Line]:
+    """Every note once: how numbers were made, and how they are to be read."""
+    for start, note, where in _once({name: finding.notes for name, finding in found.items()}):
+        yield Text(f"{start}{where}{told(note, Words(), k).text}", style="dim")
+
+
 def _warnings(found: Mapping[str, Finding]) -> Iterator[Line]:
-    """Every warning once, with the analyses that it is about where there are several."""
-    about: dict[Caution, list[str]] = {}
-    for name, finding in found.items():
-        for caution in finding.warnings:
-            about.setdefault(caution, []).append(name)
-    for i, (caution, names) in enumerate(about.items()):
-        where = f"{', '.join(names)}: " if len(found) > 1 else ""
-        yield Text(f"{'' if i else chr(10)}{where}{caution.text}", style="yellow")
+    """Every warning once."""
+    for start, caution, where in _once({name: finding.warnings for name, finding in found.items()}):
+        yield Text(f"{start}{where}{caution.text}", style="yellow")
         yield more(caution.page)
+
+
+def _once(said: Mapping[str, Sequence[T]]) -> Iterator[tuple[str, T, str]]:
+    """What analyses say, each once: a new line before the first, and whose it is where there are several analyses."""
+    about: dict[T, list[str]] = {}
+    for name, things in said.items():
+        for thing in things:
+            about.setdefault(thing, []).append(name)
+    for i, (thing, names) in enumerate(about.items()):
+        yield "" if i else "\n", thing, f"{', '.join(names)}: " if len(said) > 1 and len(names) < len(said) else ""
 
 
 def _checks(results: Results) -> Iterator[Line]:
@@ -124,8 +142,8 @@ def _checks(results: Results) -> Iterator[Line]:
     open_ = [check for check in release["checks"] if check["verdict"] != "pass"]
     who = f"{release['state']} by {', '.join(release['by'])}" if release["by"] else release["state"]
     count = len(release["checks"])
-    plural = "check" if count == 1 else "checks"
-    said = f"{len(open_)} of {count} output {plural} did not pass" if open_ else f"{count} output {plural} passed"
+    checks = counted(count, "output check")
+    said = f"{len(open_)} of {checks} did not pass" if open_ else f"{checks} passed"
     yield Text(f"\n{said} ({who})", style="yellow" if open_ else "dim")
     for check in open_:
         where = f"{check['analysis']}, " if check["analysis"] else ""
@@ -133,7 +151,7 @@ def _checks(results: Results) -> Iterator[Line]:
 
 
 def _taking(hospitals: int, asked: int) -> str:
-    return f"{hospitals} hospitals" if hospitals == asked else f"{hospitals} of {asked} hospitals"
+    return counted(hospitals, "hospital") if hospitals == asked else f"{hospitals} of {counted(asked, 'hospital')}"
 
 
 def _people(results: Results) -> str:
@@ -143,12 +161,12 @@ def _people(results: Results) -> str:
     total = len(results.hospitals)
     if not results.findings:
         return f"{total} hospitals were asked, and no analysis has a result"
-    return f"{people:,} people in {_taking(taking, total)}"
+    return f"{persons(people)} in {_taking(taking, total)}"
 
 
 def tables(name: str, finding: Finding, unit: str) -> Iterator[Line]:
     """The tables of a finding that are worth a look at once, each after its title."""
-    events = "" if finding.events is None else f", {finding.events:,} events"
+    events = "" if finding.events is None else f", {counted(finding.events, 'event')}"
     method = "" if name == finding.method else f"{finding.method}, "
     of = f"of cohort {finding.facts['cohort']}, " if "cohort" in finding.facts else ""
     title = f"\n{name} ({method}{of}n = {finding.n:,}{events})"
@@ -236,7 +254,7 @@ def _plain(records: list[Record], coarse: bool) -> Table:
             cells = [f"≈ {x}" if _is_estimated(c, r) else x for c, x in zip(columns, cells, strict=True)]
         table.add_row(*(escape(cell) for cell in cells))
     if len(records) > LONGEST:
-        table.caption = f"{len(records) - LONGEST} more rows in tables/"
+        table.caption = f"{counted(len(records) - LONGEST, 'more row')} in tables/"
     return table
 
 
@@ -338,7 +356,7 @@ def _terms(study: Study, found: Manifest) -> Iterator[Line]:
     )
     yield (
         f"If everything is asked as often as it may be, {found.numbers:,} numbers leave each hospital in "
-        f"{found.rounds:,} rounds."
+        f"{counted(found.rounds, 'round')}."
     )
     yield f"The gate ends a run before it has answered more than {share:g} numbers per person and column."
     kind = "Columns" if study.omop is None else "OMOP tables"

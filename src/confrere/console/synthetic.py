@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from confrere.console.output import Progress
+from confrere.study.counted import counted, persons
 
 PROCESSES = 4  # at most: each needs about 450 MB
 
@@ -47,5 +48,5 @@ def synthesize(
             Plan(hospitals, people, seed, site_shift, effect), out, min(os.cpu_count() or 1, PROCESSES), said
         )
     for one in made:
-        typer.echo(f"{one.folder}: {one.rows['person']:,} people, {sum(one.rows.values()):,} rows")
+        typer.echo(f"{one.folder}: {persons(one.rows['person'])}, {counted(sum(one.rows.values()), 'row')}")
     typer.echo(f"{out / TRUTH}: the effect, its confounders, and how the hospitals differ")

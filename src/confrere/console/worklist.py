@@ -13,6 +13,7 @@ import typer
 
 from confrere.console.hospital import HERE, At
 from confrere.errors import StudyError
+from confrere.study.counted import counted
 from confrere.study.recruitment import STATUSES
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ TYPED = tuple(status.replace(" ", "-") for status in STATUSES)  # as a terminal 
 
 FRENCH = {
     "no worklists": "aucune liste",
-    "{people} patients, until {until}": "{people} patients, jusqu’au {until}",
+    "{people}, until {until}": "{people}, jusqu’au {until}",
     "for {who}": "pour {who}",
     "nobody may see it yet": "personne ne peut encore la voir",
     "Purpose: {purpose}": "Finalité : {purpose}",
@@ -49,8 +50,8 @@ FRENCH = {
     "enrolled": "inclus",
     "reason": "motif",
     "no longer on the list": "n’est plus sur la liste",
-    "{people} patients no longer on it, status kept": "{people} patients n’y sont plus, statut conservé",
-    "{people} left off: they oppose being contacted": "{people} écartés : ils s’opposent à être contactés",
+    "no longer on it, status kept: {people}": "plus sur la liste, statut conservé : {people}",
+    "left off, since they oppose being contacted: {people}": "écartés, car opposés à être contactés : {people}",
     "people": "personnes",
     "screened": "présélectionnés",
     "entry event": "événement d’entrée",
@@ -66,13 +67,21 @@ FRENCH = {
     "step": "étape",
     "criterion": "critère",
     "Every status is as the ledger has it.": "Chaque statut est tel que le registre le connaît.",
-    "{count} statuses are not as the ledger has them.": "{count} statuts ne sont pas tels que le registre les connaît.",
+    "not as the ledger has them: {count} statuses": "différents du registre : {count} statuts",
     "{file}: the screening log. It stays in this hospital.": "{file} : le journal de présélection. Il reste ici.",
-    "{file}: {rows} patients. It stays in this hospital.": "{file} : {rows} patients. Il reste dans cet hôpital.",
+    "{file}: {people}. It stays in this hospital.": "{file} : {people}. Il reste dans cet hôpital.",
     "{who} may see {name}.": "{who} peut voir {name}.",
     "{who} may not see {name} any more.": "{who} ne peut plus voir {name}.",
     "The status is noted.": "Le statut est noté.",
 }
+
+
+STEPS = {"seen": "vus", "contacted": "contactés", "consented": "ont consenti"}  # of people, where a status is of one
+
+
+def patients(n: int) -> str:
+    """So many patients, in English and in French."""
+    return counted(n, "patient")
 
 
 class Words:
@@ -90,7 +99,7 @@ class Words:
 
     def step(self, text: str) -> str:
         """A step of a funnel; one that a study words itself as it stands."""
-        return FRENCH.get(text, text) if self._french else text
+        return STEPS.get(text, FRENCH.get(text, text)) if self._french else text
 
 
 @app.command("list")
@@ -100,13 +109,14 @@ def show_lists(lang: Lang = "en", home: At = HERE) -> None:
     heads = _lists(home).heads()
     for head in heads:
         typer.echo(f"{head.name}: {head.title}")
-        until = words("{people} patients, until {until}", people=head.people, until=f"{head.expires:%Y-%m-%d}")
+        until = words("{people}, until {until}", people=patients(head.people), until=f"{head.expires:%Y-%m-%d}")
         who = ", ".join(head.clinicians)
         typer.echo(f"    {until}; {words('for {who}', who=who) if who else words('nobody may see it yet')}")
         if head.gone:
-            typer.echo("    " + words("{people} patients no longer on it, status kept", people=head.gone))
+            typer.echo("    " + words("no longer on it, status kept: {people}", people=patients(head.gone)))
         if head.contact:
-            typer.echo("    " + words("{people} left off: they oppose being contacted", people=head.opposed))
+            off = patients(head.opposed or 0)
+            typer.echo("    " + words("left off, since they oppose being contacted: {people}", people=off))
         _purposes(head, words, "    ")
     if not heads:
         typer.echo(words("no worklists"))
@@ -151,7 +161,7 @@ def export(
     if not with_patients:
         raise StudyError("the file names patients and must stay in this hospital; say so, --with-patients")
     rows = _lists(home).export(name, clinician, out)
-    typer.echo(words("{file}: {rows} patients. It stays in this hospital.", file=out, rows=rows))
+    typer.echo(words("{file}: {people}. It stays in this hospital.", file=out, people=patients(rows)))
 
 
 @app.command()
@@ -208,10 +218,10 @@ def log(
     for reason_, n in found.reasons:
         table.add_row(words("not eligible"), escape(reason_), str(n))
     terminal().print(table)
-    typer.echo(words("{people} patients no longer on it, status kept", people=found.gone))
+    typer.echo(words("no longer on it, status kept: {people}", people=patients(found.gone)))
     if found.opposed is not None:
-        typer.echo(words("{people} left off: they oppose being contacted", people=found.opposed))
-    wrong = "{count} statuses are not as the ledger has them."
+        typer.echo(words("left off, since they oppose being contacted: {people}", people=patients(found.opposed)))
+    wrong = "not as the ledger has them: {count} statuses"
     typer.echo(words(wrong if found.changed else "Every status is as the ledger has it.", count=found.changed))
 
 

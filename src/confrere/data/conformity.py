@@ -225,7 +225,7 @@ def _table(cdm: Cdm, name: str, people: Any, today: date) -> tuple[Table, list[P
         for i, q in enumerate(asked)
         if told[f"q{i}"]
     ]
-    if told["keyed"] > told["keys"]:
+    if n and told["keyed"] > told["keys"]:
         remedy = "give every row its own key; rows that stand twice count twice"
         found.append(Problem(ERROR, name, key, "the key is repeated", told["keyed"] - told["keys"], n, remedy))
     if share := int(told.get("unmapped") or 0) / n if n else 0:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from confrere.data.bags import Bags
 from confrere.data.table import Table
 from confrere.study.circe import Definition
 from confrere.study.expressions import Expression, literal
@@ -90,6 +91,13 @@ def dummy(
         if wish.gaps:
             made[name] = pd.Series(made[name]).mask(rng.random(n) < GAPS)
     return Table(pd.DataFrame(made), n, {}, {}, "dummy people", reasons=ground.reasons)
+
+
+def bagged(table: Table, sizes: Mapping[str, int], person: str, seed: int) -> Table:
+    """The dummy people of a table with dummy bags of images: one to three rows each, of so many numbers."""
+    rng, ids = np.random.default_rng(seed), [str(one) for one in table.frame[person]] if sizes else []
+    bags = {name: {one: rng.normal(size=(int(rng.integers(1, 4)), d)) for one in ids} for name, d in sizes.items()}
+    return replace(table, bags={name: Bags.made(rows, sizes[name]) for name, rows in bags.items()})
 
 
 def _numbers(wish: Wish, declared: tuple[float, float] | None, ground: Ground, recipe: Recipe) -> Numbers:

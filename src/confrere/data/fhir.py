@@ -20,6 +20,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
+from math import isfinite
 from typing import Any, NamedTuple
 
 from confrere.errors import DataError
@@ -101,7 +102,7 @@ def rows(resource: Resource, medications: Medications) -> Rows | Left:
             return Left(why)
         return tuple(READERS[kind](resource, medications))
     except (AttributeError, KeyError, TypeError, IndexError, ValueError, OverflowError) as error:
-        raise DataError(f"no {kind} of FHIR R4 ({type(error).__name__}); export it again") from None
+        raise DataError(f"{_FORM.format(kind=kind)} ({type(error).__name__})") from None
 
 
 LEFT: Mapping[str, tuple[str, ...]] = {  # statuses of what is not a fact
@@ -112,6 +113,7 @@ LEFT: Mapping[str, tuple[str, ...]] = {  # statuses of what is not a fact
     "Procedure": ("preparation", "not-done", "entered-in-error"),
 }
 INTENTS = ("proposal", "plan", "option")
+_FORM = "no {kind} of FHIR R4: an element is a text where an object stands, or the reverse; correct the export"
 
 
 def _left(kind: str, resource: Resource) -> str:
@@ -177,14 +179,15 @@ def _request(resource: Resource, medications: Medications) -> Iterator[Event]:
     quantity, refills = (supply.get("quantity") or {}).get("value"), supply.get("numberOfRepeatsAllowed")
     yield _event(resource, _drug(resource, medications), start)._replace(
         end=start + timedelta(days - 1) if days else start, days=days,
-        quantity=None if quantity is None else float(quantity), refills=None if refills is None else int(refills),
+        quantity=_number(quantity, "dispenseRequest.quantity.value"),
+        refills=None if refills is None else int(refills),
     )  # fmt: skip
 
 
 def _administration(resource: Resource, medications: Medications) -> Iterator[Event]:
     start, end = _when(resource, "effective", ())
     dose = ((resource.get("dosage") or {}).get("dose") or {}).get("value")
-    quantity = None if dose is None else float(dose)
+    quantity = _number(dose, "dosage.dose.value")
     yield _event(resource, _drug(resource, medications), start, "context")._replace(end=end or start, quantity=quantity)
 
 
@@ -208,7 +211,7 @@ def medication(resource: Resource) -> tuple[str, Code]:
     try:
         return _id(resource), _code(resource, "code")
     except (AttributeError, KeyError, TypeError) as error:
-        raise DataError(f"no Medication of FHIR R4 ({type(error).__name__}); export it again") from None
+        raise DataError(f"{_FORM.format(kind='Medication')} ({type(error).__name__})") from None
 
 
 # Parts --------------------------------------------------------------------------------------------------------
@@ -273,24 +276,35 @@ def _valued(event: Event, part: Resource) -> Event:
     """An event with the value of an Observation, or of a component of it."""
     ranges = part.get("referenceRange") or [{}]
     low, high = ((ranges[0].get(end) or {}).get("value") for end in ("low", "high"))
-    event = event._replace(low=None if low is None else float(low), high=None if high is None else float(high))
+    event = event._replace(low=_number(low, "referenceRange.low"), high=_number(high, "referenceRange.high"))
     if quantity := part.get("valueQuantity"):
         unit = [(str(quantity.get("system") or ""), str(quantity["code"]))] if quantity.get("code") else []
         named = str(quantity.get("unit") or "")
-        number = quantity.get("value")
         return event._replace(
-            number=None if number is None else float(number), operator=str(quantity.get("comparator") or ""),
+            number=_number(quantity.get("value"), "valueQuantity.value"),
+            operator=str(quantity.get("comparator") or ""),
             unit=Code(tuple(unit), named) if unit or named else None,
         )  # fmt: skip
     if "valueCodeableConcept" in part:
         return event._replace(value=_concept(part["valueCodeableConcept"]))
     for key in ("valueInteger", "valueDecimal"):
         if key in part:
-            return event._replace(number=float(part[key]))
+            return event._replace(number=_number(part[key], key))
     other = next((part[key] for key in sorted(part) if key.startswith("value")), None)
     if isinstance(other, bool):
         return event._replace(text=str(other).lower())
     return event._replace(text=other if isinstance(other, str) else None)
+
+
+def _number(given: Any, element: str) -> float | None:
+    """The number of an element, None where it is absent. DataError for any other value."""
+    try:
+        number = None if given is None else float(given)
+    except ValueError:
+        raise DataError(f"{element} is no number; correct the export") from None
+    if number is not None and not isfinite(number):
+        raise DataError(f"{element} is not finite; correct the export")
+    return number
 
 
 def _days(duration: Any) -> int | None:
@@ -298,7 +312,7 @@ def _days(duration: Any) -> int | None:
     size = {"d": 1, "wk": 7, "mo": 30, "a": 365}.get(str(given.get("code") or given.get("unit") or ""))
     if size is None or given.get("value") is None:
         return None
-    days = round(float(given["value"]) * size)
+    days = round((_number(given["value"], "expectedSupplyDuration.value") or 0.0) * size)
     if not 1 <= days <= MOST_DAYS:
         raise DataError(f"expectedSupplyDuration is not between 1 and {MOST_DAYS} days; mend it")
     return days

@@ -246,6 +246,8 @@ def _typed(cell: str, kind: str, decimal: str) -> Any:
         if not WHOLE.fullmatch(cell) or abs(int(cell.split(".")[0])) >= 2**63:
             raise DataError("it is no whole number")
         return int(cell.split(".")[0])
+    if decimal == "," and "." in cell:  # 1.500 would be one and a half, or fifteen hundred
+        raise DataError('it has a point, and decimal = "," is said')
     try:
         found = float(cell.replace(",", ".") if decimal == "," else cell)
     except ValueError:

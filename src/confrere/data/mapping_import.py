@@ -59,6 +59,7 @@ def imported(file: Path, out: Path, progress: Callable[[int], None] = lambda rec
         with _Book(out, progress) as book:
             tallies = [book.read(path, part, rows, heads[path]) for part, rows in made for path in part.files]
         _vocabulary(db, plan, out)
+        _source(db, out)
         periods = None if any(part.table == "observation_period" for part in plan.parts) else _periods(db, out)
     return Imported(tuple(tallies), periods, book.quarantine.path)
 
@@ -94,6 +95,22 @@ def _vocabulary(db: Any, plan: Plan, out: Path) -> None:
     for name in KNOWN_VOCABULARY if plan.vocabulary else ():
         if db.execute("select count(*) from duckdb_tables() where table_name = ?", [name]).fetchone()[0]:
             db.table(name).write_parquet(str(out / f"{name}.parquet"), compression="zstd")
+
+
+def _source(db: Any, out: Path) -> None:
+    """`cdm_source`, unless the mapping makes it: what these tables are, and of today."""
+    path = out / "cdm_source.parquet"
+    if path.exists():
+        return
+    laid = db.execute("select count(*) from duckdb_tables() where table_name = 'vocabulary'").fetchone()[0]
+    version = "(select max(vocabulary_version) from vocabulary where vocabulary_id = 'None')" if laid else "null"
+    name = f"'{out.resolve().name.replace(chr(39), chr(39) * 2)}'"
+    db.sql(
+        f"""select {name} as cdm_source_name, {name} as cdm_source_abbreviation, {name} as cdm_holder,
+            'CSV files, by a mapping' as source_description, current_date as source_release_date,
+            current_date as cdm_release_date, '5.4' as cdm_version, 756265::bigint as cdm_version_concept_id,
+            {version} as vocabulary_version"""
+    ).write_parquet(str(path), compression="zstd")
 
 
 def _periods(db: Any, out: Path) -> int:

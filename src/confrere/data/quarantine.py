@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import IO
 
@@ -33,3 +34,15 @@ class Quarantine:
         """Nothing more comes."""
         if self._file is not None:
             self._file.close()
+
+
+def reasons(path: Path, most: int = 5) -> list[str]:
+    """Why records were kept, the commonest reasons first, each with how many and the place of the first."""
+    first: dict[str, str] = {}
+    number = Counter[str]()
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            kept = json.loads(line)
+            first.setdefault(kept["reason"], kept["place"])
+            number[kept["reason"]] += 1
+    return [f"{n:,} x {reason} (first: {first[reason]})" for reason, n in number.most_common(most)]

@@ -32,6 +32,7 @@ from confrere.data.table import Table
 from confrere.data.unreadable import safely
 from confrere.data.without import MISSING, Without, text
 from confrere.errors import DataError
+from confrere.study.counted import counted
 from confrere.study.schema import Column, Schema
 
 if TYPE_CHECKING:
@@ -441,13 +442,13 @@ class _Query:
             return
         odd = self.rows.filter(self._troubles(name)["text"])
         kinds = {"date": self.text(name).re_search(_DATE), "comma": self.text(name).re_search(_COMMA)}
-        counted = odd.aggregate(**{kind: is_.sum() for kind, is_ in kinds.items()}).to_pyarrow().to_pydict()
-        if counted["date"][0] == bad:
-            raise self._error(name, f"holds dates in {_rows(bad)}; give numbers, such as days since diagnosis")
-        if counted["comma"][0] == bad:
-            raise self._error(name, f'has a decimal comma in {_rows(bad)}; give decimal = ","')
+        odds = odd.aggregate(**{kind: is_.sum() for kind, is_ in kinds.items()}).to_pyarrow().to_pydict()
+        if odds["date"][0] == bad:
+            raise self._error(name, f"holds dates in {counted(bad, 'row')}; give numbers, such as days since diagnosis")
+        if odds["comma"][0] == bad:
+            raise self._error(name, f'has a decimal comma in {counted(bad, "row")}; give decimal = ","')
         remedy = f"correct them, leave them empty, or declare its levels: [data.columns.{name}] levels = [...]"
-        raise self._error(name, f"holds text in {_rows(bad)}; {remedy}")
+        raise self._error(name, f"holds text in {counted(bad, 'row')}; {remedy}")
 
     def _undeclared(self, column: Column, bad: int) -> DataError:
         text = self.text(column.name).name("level")
@@ -458,7 +459,7 @@ class _Query:
         shown = ", ".join(f"'{name}'" for name in names[:5]) + (", ..." if len(names) > 5 else "")
         return self._error(
             column.name,
-            f"has {_rows(bad)} with levels that the study does not declare: {shown}{hint}. Declared are "
+            f"has {counted(bad, 'row')} with levels that the study does not declare: {shown}{hint}. Declared are "
             f"{', '.join(column.levels or ())}. Correct the data, or ask the researcher to declare them",
         )
 
@@ -484,10 +485,6 @@ class _Query:
         if self.person is not None:
             columns[self.person] = arrow[self.person].to_pandas().astype("str")
         return pd.DataFrame({name: columns[name] for name in self.rows.columns if name in columns}, copy=False)
-
-
-def _rows(n: int) -> str:
-    return "1 row" if n == 1 else f"{n} rows"
 
 
 def _clamp(frame: pd.DataFrame, column: Column) -> int:

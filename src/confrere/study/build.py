@@ -175,6 +175,7 @@ def single(analysis: Any, ground: Ground, allow: Sequence[str] = (), k: int = 11
         person=ground.person or None, time_unit=ground.unit, time_step=ground.step, horizon=ground.horizon,
         schema=omop.declared(ground.schema) if omop else ground.schema, omop=omop,
         allow=tuple(sorted({*allow, *(["fine_times"] if ground.fine else [])})), k=k,
+        bags=tuple(filter(None, [getattr(analysis, "bags", "")])),
     )  # fmt: skip
 
 

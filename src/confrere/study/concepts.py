@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 from confrere.errors import StudyError
+from confrere.study.kinds import converted
 
 MOST = 2_000  # concepts and codes of a set, as written
 KEYS = ("include", "exclude", "descendants", "mapped")
@@ -66,7 +67,7 @@ class ConceptSet:
 
 def concept_set(name: str, table: Any) -> ConceptSet:
     """The set of a table [concepts.NAME]. StudyError names the key, the value and the remedy."""
-    from confrere.study.file import converted, meant
+    from confrere.study.file import meant
 
     if not isinstance(table, dict):
         raise StudyError(f'write a table, such as [concepts.{name}] with include = ["ATC:M01A"]')

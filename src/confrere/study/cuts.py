@@ -168,7 +168,7 @@ class Cuts:
         frame = people.table.frame
         index, stride = np.zeros(len(frame), dtype=np.int64), 1
         patterns, members = np.arange(size_of(self.analyses)), dict[str, Bools]()
-        for digit in _digits(self.analyses, frame):
+        for digit in _digits(self.analyses, people.table):
             index += stride * digit.place
             members |= {text: inside[patterns // stride % digit.size] for text, inside in digit.sets.items()}
             stride *= digit.size
@@ -215,20 +215,26 @@ def size_of(analyses: Sequence[Any]) -> int:
     return int(math.prod(steps)) << len(halves.union(*map(_target, analyses)))
 
 
-def _digits(analyses: Sequence[Any], frame: Any) -> Iterator[_Digit]:
-    seen: set[str] = set()
+def seen(analysis: Any, table: Any) -> Any:
+    """What an analysis chooses people by: the whole table where it reads bags of images, else its rows."""
+    return table if getattr(analysis, "bags", "") else table.frame
+
+
+def _digits(analyses: Sequence[Any], table: Any) -> Iterator[_Digit]:
+    done: set[str] = set()
+    frame = table.frame
     if any(map(_target, analyses)):
         yield _Digit(complete(frame, (LEFT,)).astype(np.int64), 2, {LEFT: np.array([False, True])})
     for analysis in analyses:
         if hasattr(analysis, "selecting"):  # every step is within the one before
-            steps = [who for _, _, who in analysis.selected(frame)]
+            steps = [who for _, _, who in analysis.selected(seen(analysis, table))]
             inside = {text: np.arange(len(steps) + 1) > j for j, text in enumerate(analysis.selecting)}
             yield _Digit(np.sum(steps, axis=0, dtype=np.int64), len(steps) + 1, inside)
         for model in _models(analysis):
             rows = TableRows(frame, model.schema, standing(model, frame))
             for part in (part for cut in cuts_of(model) for part in cut.parts):
-                if part.text not in seen:
-                    seen.add(part.text)
+                if part.text not in done:
+                    done.add(part.text)
                     yield _Digit((compute(part, rows) == 1).astype(np.int64), 2, {part.text: np.array([False, True])})
 
 
@@ -243,7 +249,7 @@ class Whom:
         """For every two, who is in one of them alone: 0 or enough."""
         frame = people.table.frame
         n = len(frame)
-        sets = [np.asarray(a.whom(frame), dtype=bool) for a in self.analyses if hasattr(a, "whom")]
+        sets = [np.asarray(a.whom(seen(a, people.table)), dtype=bool) for a in self.analyses if hasattr(a, "whom")]
         others = [a for a in self.analyses if not hasattr(a, "whom")]
         left = {LEFT in a.ground.complete for a in others if hasattr(a, "ground")}
         sets += [complete(frame, (LEFT,) if target else ()) for target in sorted(left)]

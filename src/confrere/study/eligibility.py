@@ -28,6 +28,7 @@ import msgspec
 from confrere.errors import StudyError
 from confrere.study.circe import Definition, definition
 from confrere.study.concepts import ConceptSet, circe_concept, inline
+from confrere.study.kinds import converted
 
 KEYS = ("entry", "observed", "events", "criteria", "from", "until", "exit", "censor", "join")
 DOMAINS = {
@@ -335,8 +336,6 @@ def _only(where: str, said: Collection[str], keys: Collection[str], main: str) -
 
 
 def _typed(where: str, said: Mapping[str, Any], key: str, kind: Any, default: Any, rule: str) -> Any:
-    from confrere.study.file import converted
-
     try:
         return converted(said.get(key, default), kind)
     except msgspec.ValidationError:
@@ -385,8 +384,6 @@ def _window(where: str, said: Plain) -> Plain:
 
 def _range(where: str, given: Any) -> Plain:
     """[low, high], both in it, a comparison such as ">= 7", or one number."""
-    from confrere.study.file import converted
-
     try:
         if isinstance(given, str):
             if not (parts := _COMPARED.fullmatch(given)):

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from confrere.errors import DataError, FormulaError
+from confrere.study.counted import persons
 
 Array = NDArray[np.float64]
 
@@ -290,7 +291,7 @@ def compute(expression: Expression, rows: Rows) -> Array:
     values = np.where(missing, np.nan, values)
     if bad := int(np.count_nonzero(~missing & ~np.isfinite(values))):
         raise DataError(
-            f"'{expression.text}' does not exist (division by zero, or too large a number) for {bad} people; "
+            f"'{expression.text}' does not exist (division by zero, or too large a number) for {persons(bad)}; "
             f"declare a plausible range for {_columns(expression)}, or change the expression"
         )
     return values
@@ -346,7 +347,7 @@ def _called(node: ast.Call, expression: Expression, rows: Rows) -> Array:
     outside = ~function.domain(values) & ~np.isnan(values)
     if bad := int(np.count_nonzero(outside)):
         raise DataError(
-            f"'{expression.part(node).text}' does not exist for {bad} people: {name} {function.rule} "
+            f"'{expression.part(node).text}' does not exist for {persons(bad)}: {name} {function.rule} "
             f"(column {_columns(expression)}). Remedy: {function.remedy}"
         )
     return function.call(values)

@@ -21,6 +21,7 @@ import msgspec
 
 from confrere.errors import StudyError
 from confrere.study.concepts import ConceptSet, inline
+from confrere.study.kinds import converted
 from confrere.study.schema import Column
 
 Error = Callable[[str, str, str], StudyError]  # table, key, message: with the line of the study file
@@ -264,7 +265,7 @@ class _Reader:
         if key not in self.said:
             return default
         try:
-            return msgspec.convert(self.said[key], kind, strict=True)
+            return converted(self.said[key], kind)
         except msgspec.ValidationError as error:
             raise self.error(key, f"has the wrong type: {error}") from None
 

@@ -26,6 +26,7 @@ import msgspec
 from confrere.errors import StudyError
 from confrere.study import omop, target_trial
 from confrere.study.ground import DAYS, Ground
+from confrere.study.kinds import converted
 from confrere.study.schema import Schema
 
 LARGEST = 1_000_000  # bytes of a study file
@@ -36,8 +37,8 @@ SMALLEST_GROUP = 3
 
 _KEYS: Mapping[str, tuple[str, ...]] = {
     "": ("study", "data", "disclosure", "groups", "analysis", target_trial.TABLE, *omop.TABLES),
-    "study": ("id", "title", "purpose", "legal_basis", "people", "ends"),
-    "data": ("table", "person", "time_unit", "time_step", "horizon", "missing", "columns", *omop.KEYS),
+    "study": ("id", "title", "purpose", "legal_basis", "people", "ends", "licence"),
+    "data": ("table", "person", "bags", "time_unit", "time_step", "horizon", "missing", "columns", *omop.KEYS),
     "data.columns": ("levels", "range", "unit"),
     "disclosure": ("allow", "alone", "k"),
     target_trial.TABLE: target_trial.KEYS,
@@ -69,8 +70,10 @@ class Study:
     legal_basis  what the law asks a study to stand on: in France an MR-004 number or an authorisation of the CNIL
     people     who will read the findings
     ends       the last day on which hospitals answer
+    licence    on what terms others may use the models that it fits; "" where it releases none but those it learns
     omop       the table of people that hospitals make of their OMOP records; None where they have one table
     target_trial  the trial that its analyses of effects emulate; None where it says none
+    bags       what its analyses may read of images, by the names under which hospitals have bound them
     """
 
     id: str
@@ -90,17 +93,21 @@ class Study:
     legal_basis: str = ""
     people: tuple[str, ...] = ()
     ends: date | None = None
+    licence: str = ""
     omop: omop.Omop | None = None
     target_trial: target_trial.TargetTrial | None = None
+    bags: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Canonical plain content: what the hash is over. Blanks, comments and order of keys do not count."""
         data = {key: getattr(self, key) for key in ("table", "person", "time_unit", "time_step", "horizon")}
         stated = {"legal_basis": self.legal_basis, "people": list(self.people), "ends": str(self.ends or "")}
+        stated |= {"licence": self.licence}
         about = {"id": self.id, "title": self.title, "purpose": self.purpose}
         return {
             "study": about | {key: value for key, value in stated.items() if value},
-            "data": {**data, "missing": self.missing, "columns": self.schema.to_dict()},
+            "data": {**data, "missing": self.missing, "columns": self.schema.to_dict()}
+            | ({"bags": sorted(self.bags)} if self.bags else {}),
             "disclosure": {"allow": sorted(self.allow), "k": self.k}
             | ({"alone": sorted(self.alone)} if self.alone else {}),
             "analysis": [
@@ -182,7 +189,7 @@ class _Reader:
 
     def study(self, content: dict[str, Any]) -> Study:
         self.keys("", content)
-        about, data = self.table(content, "study"), self.table(content, "data")
+        about, data = self.table(content, "study"), self.table(content, "data", required=False)
         disclosure = self.table(content, "disclosure", required=False)
         identity = self.value("study", about, "id", str)
         if not _SAFE.fullmatch(identity):
@@ -204,12 +211,23 @@ class _Reader:
             legal_basis=self.value("study", about, "legal_basis", str, ""),
             people=self.value("study", about, "people", tuple[str, ...], ()),
             ends=self.value("study", about, "ends", date | None, None),
-            target_trial=target_trial.read(content, self.error),
+            licence=self.value("study", about, "licence", str, ""),
+            target_trial=target_trial.read(content, self.error), bags=self.bags(data, people is not None),
         )  # fmt: skip
         target_trial.check(made, self.error)
         return made
 
     # --- the parts ---
+
+    def bags(self, data: dict[str, Any], named: bool) -> tuple[str, ...]:
+        """The bags that are named; `named` says that people have ids without a word."""
+        bags = self.value("data", data, "bags", tuple[str, ...], ())
+        for name in bags:
+            if not _SAFE.fullmatch(name):
+                raise self.error("data", "bags", f"'{name}' must be letters, digits, - and _ (at most 64)")
+        if bags and not (named or data.get("person")):
+            raise self.error("data", "bags", 'bags are joined to people by their id: name its column, person = "..."')
+        return tuple(sorted(set(bags)))
 
     def time(self, data: dict[str, Any], allow: tuple[str, ...]) -> tuple[str, float | None, float | None]:
         unit = self.one_of("data", data, "time_unit", tuple(DAYS), "days")
@@ -353,14 +371,6 @@ def meant(word: str, choices: Collection[str], nearness: float = 0.6) -> str:
     """'did you mean ...?', or the list of choices. `nearness` is 1 for the same word, 0 for no common letter."""
     near = get_close_matches(word, list(choices), 1, nearness)
     return f"did you mean '{near[0]}'?" if near else f"there is {', '.join(choices) or 'none'}"
-
-
-def converted(value: Any, kind: Any) -> Any:
-    """`value` as the type `kind` (whole numbers pass for float, lists for tuples); no text becomes a number.
-
-    Raises msgspec.ValidationError, which says what was expected.
-    """
-    return msgspec.convert(value, kind, strict=True)
 
 
 def settings(spec: Spec, fields: Mapping[str, Any], required: Collection[str] = ()) -> dict[str, Any]:

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from confrere.errors import DataError, FormulaError
+from confrere.study.counted import persons
 from confrere.study.expressions import POOLED, Expression, Token, check, compute, lex, parse
 from confrere.study.factors import Basis, Category, Factor, Number, factor
 from confrere.study.rows import TableRows, nearest
@@ -456,7 +457,7 @@ def _event(outcome: Outcome, rows: TableRows) -> Array | None:
     if bad := int(np.count_nonzero(~np.isnan(event) & (event != 0) & (event != 1))):
         text = outcome.event.text
         raise DataError(
-            f"the event '{text}' is neither 0 nor 1 for {bad} people; compare it, such as Surv(time, {text} == 2), "
+            f"the event '{text}' is neither 0 nor 1 for {persons(bad)}; compare it, such as Surv(time, {text} == 2), "
             "or declare its levels for competing risks (the first is censoring)"
         )
     return event

@@ -17,9 +17,11 @@ def written(study: Study) -> str:
     """The study file (TOML): `file.parse` makes the same study of it, of the same hash."""
     data = {key: getattr(study, key) for key in ("table", "person", "time_unit", "time_step", "horizon")}
     data |= {key: study.omop.plain.get(key) for key in KEYS} if study.omop else {}
+    data |= {"bags": list(study.bags) or None}
     if data["time_unit"] == "days":
         del data["time_unit"]
-    about = {key: getattr(study, key) or None for key in ("id", "title", "purpose", "legal_basis", "people", "ends")}
+    stated = ("id", "title", "purpose", "legal_basis", "people", "ends", "licence")
+    about = {key: getattr(study, key) or None for key in stated}
     parts = [_table("[study]", about), _table("[data]", data)]
     parts += [_table(f"[data.columns.{_word(name)}]", said) for name, said in study.schema.to_dict().items()]
     for kind in TABLES:

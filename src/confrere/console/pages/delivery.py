@@ -49,7 +49,7 @@ def report(folder: Folder, standing: Standing, data: bytes, lang: Language) -> P
     place = folder.path / "report" / f"{lang}-{state}"
     if not (place / "result.json").is_file():  # written last
         found = fetched(folder.study, data, standing.record)
-        write(as_dict(found), place, lang=lang, models=models(found))
+        write(as_dict(found), place, lang=lang, models=models(found, lang))
     return place
 
 

@@ -56,31 +56,38 @@ def local(explorer: Explorer, title: str) -> APIRouter:
     @made.get("/feasibility", dependencies=[require("researcher")])
     def shown(request: Request) -> Response:
         """The criteria as the study has them, or as the fields of the address say, and the counts."""
-        fields = request.query_params
-        known = _counted(request, explorer, fields)
+        fields, tongue, change = request.query_params, tongue_of(request), "hx-request" in request.headers
+        known = _counted(explorer, fields, tongue)
         sheets = [s for s in (known["sheet"], known["costs"]) if s is not None]
-        part = "feasibility_counts.html" if "hx-request" in request.headers else "feasibility.html"
+        drawn = [] if change else pictures(known["finding"], tongue)
+        part = "feasibility_counts.html" if change else "feasibility.html"
         return downloaded(request, *sheets) or page(
-            request, part, title=title, criteria=_criteria(explorer, fields, tongue_of(request)), **known
-        )
+            request, part, title=title, criteria=_criteria(explorer, fields, tongue), query=request.url.query,
+            pictures=drawn, **known,
+        )  # fmt: skip
+
+    @made.get("/feasibility/pictures", dependencies=[require("researcher")])
+    def pictured(request: Request) -> Response:
+        """The pictures of the same fields: drawing takes longer than counting, and waits until somebody looks."""
+        tongue = tongue_of(request)
+        found = _counted(explorer, request.query_params, tongue)["finding"]
+        return page(request, "feasibility_pictures.html", pictures=pictures(found, tongue))
 
     return made
 
 
-def _counted(request: Request, explorer: Explorer, fields: ImmutableMultiDict[str, str]) -> dict[str, Any]:
+def _counted(explorer: Explorer, fields: ImmutableMultiDict[str, str], tongue: Tongue) -> dict[str, Any]:
     """The counts with the criteria of a form; or what is to be mended in it."""
-    tongue = tongue_of(request)
     try:
         rules = [changed(rule, _own(j, fields)) for j, rule in enumerate(explorer.rules) if _on(j, fields)]
         if not rules:
             raise StudyError(tongue(NONE_LEFT))
         finding = explorer.count(rules)
     except StudyError as error:
-        return {"fault": str(error), "sheet": None, "costs": None, "pictures": []}
+        return {"fault": str(error), "finding": None, "sheet": None, "costs": None}
     return {
-        "fault": "", "sheet": _funnel(finding, tongue), "costs": _costs(finding, tongue),
+        "fault": "", "finding": finding, "sheet": _funnel(finding, tongue), "costs": _costs(finding, tongue),
         "base": explorer.asked if fields else None, "now": finding.tables["funnel"][-1]["n"],
-        "pictures": pictures(finding, tongue),
     }  # fmt: skip
 
 
@@ -204,8 +211,10 @@ def _ends(record: Mapping[str, Any], tongue: Tongue) -> str:
     return low if low == high else tongue.numbers.interval(low, high)
 
 
-def pictures(finding: Finding, tongue: Tongue) -> Sequence[dict[str, Any]]:
-    """The figures of the report that follow a change."""
+def pictures(finding: Finding | None, tongue: Tongue) -> Sequence[dict[str, Any]]:
+    """The figures of the report that follow a change; none where there is nothing to draw."""
+    if finding is None:
+        return []
     about = {"method": "feasibility", "tables": finding.tables, "facts": finding.facts, "settings": {}}
     words = Words(tongue.lang)
     return [

@@ -9,6 +9,8 @@ hospital_left.py        what left so far
 hospital_oppositions.py who opposed; receipts
 hospital_ledger.py      the ledger: read, verified, exported
 hospital_worklists.py   lists of patients for clinicians
+hospital_slides.py      slides: what became of each; where a model looked
+hospital_cases.py       pictures that are discussed
 hospital_connection.py  is this hospital well connected
 
 Who acts is who signed in, by the provider's name for them; no form says it. Ids of patients stand in no address.
@@ -22,11 +24,13 @@ from typing import Annotated, NamedTuple
 from fastapi import APIRouter, FastAPI, Request, Response
 
 from confrere.console.pages import (
+    hospital_cases,
     hospital_connection,
     hospital_ledger,
     hospital_left,
     hospital_oppositions,
     hospital_rules,
+    hospital_slides,
     hospital_studies,
     hospital_worklists,
 )
@@ -49,6 +53,14 @@ MENU = (
         N_("Worklists"), "/worklists", ("steward", "clinician"),
         N_("Lists of this hospital's patients for its clinicians. They stay here."),
     ),
+    Entry(
+        N_("Slides"), "/slides", ("steward", "clinician"),
+        N_("What became of every slide, and where a model looked. They stay here."),
+    ),
+    Entry(
+        N_("Cases"), "/cases", ("steward", "clinician"),
+        N_("Pictures that are discussed here, for those invited and for a limited time."),
+    ),
     Entry(N_("Ledger"), "/ledger", STEWARD, N_("Everything that happened, in a signed chain that you can verify.")),
     Entry(
         N_("Connection"), "/connection", ("steward", "operator"),
@@ -57,7 +69,8 @@ MENU = (
 )  # fmt: skip
 _ROUTERS = (
     hospital_studies.router, hospital_rules.router, hospital_left.router, hospital_oppositions.router,
-    hospital_ledger.router, hospital_worklists.router, hospital_connection.router,
+    hospital_ledger.router, hospital_worklists.router, hospital_slides.router, hospital_connection.router,
+    hospital_cases.router,
 )  # fmt: skip
 front = APIRouter()
 

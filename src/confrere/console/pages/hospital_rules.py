@@ -70,6 +70,10 @@ RULES: Final[dict[str, tuple[str, str]]] = {  # of `hospital.rules.Rules`: what 
         N_("Days after which the rows of a worklist are erased."),
         N_("It holds for lists that are made afterwards."),
     ),
+    "questions": (
+        N_("How many questions of similar cases are answered, of all studies together."),
+        N_("Every question tells a little about who is near to it. What was approved counts, also if it was revoked."),
+    ),
 }
 
 

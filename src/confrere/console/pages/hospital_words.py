@@ -21,6 +21,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "expired": N_("study expired"), "approval needed": N_("new approval needed"), "started": N_("run started"),
     "asked": N_("round asked"), "answered": N_("round answered"), "unable": N_("unable to answer"),
     "done": N_("run done"), "policy": N_("rules changed"), "pinned": N_("roster pinned"),
+    "signed model": N_("model signed"),
     "opposition recorded": N_("opposition recorded"), "oppositions imported": N_("oppositions imported"),
     "consent needed": N_("consent needed"), "consent not needed": N_("consent no longer needed"),
     "receipt given": N_("receipt given to a patient"), "worklist kept": N_("worklist kept"),
@@ -28,7 +29,13 @@ EVENTS: Final[Mapping[str, str]] = {
     "worklist status": N_("status on a worklist"), "worklist granted": N_("worklist granted"),
     "worklist withdrawn": N_("worklist withdrawn"), "worklist erased": N_("worklist erased"),
     "worklist rows erased": N_("rows of worklists erased"), "screening log shown": N_("screening log shown"),
-    "backed up": N_("backup made"),
+    "image added": N_("picture added"), "image quarantined": N_("picture put into quarantine"),
+    "image released": N_("picture released"), "image erased": N_("picture erased"),
+    "image consent": N_("consent to a picture noted"), "image revoked": N_("consent to a picture revoked"),
+    "images extracted": N_("features of pictures extracted"), "case opened": N_("case opened"),
+    "case shown": N_("case shown"), "case comment": N_("comment on a case"), "case withdrawn": N_("case withdrawn"),
+    "case closed": N_("case closed"), "case erased": N_("case erased"),
+    "slide shown": N_("slide shown"), "backed up": N_("backup made"),
     "restored": N_("restored from a backup"), "erased": N_("run erased"), "sign-in": N_("sign-in"),
     "sign-out": N_("sign-out"), "sign-in refused": N_("sign-in refused"), "locked out": N_("address locked out"),
 }  # fmt: skip
@@ -61,9 +68,9 @@ FUNNEL: Final[Mapping[str, str]] = {  # of a screening log, beside its criteria
     "not ruled out": N_("not ruled out"), "meet all criteria": N_("meet all criteria"),
     "recent entry event": N_("recent entry event"), "not cut off by censoring": N_("not cut off by censoring"),
     "few criteria unknown": N_("few criteria unknown"),
-    "on the list": N_("on the list"), "seen": N_("seen"), "read": N_("read and decided"),
-    "found eligible": N_("found eligible"), "contacted": N_("contacted"), "answered": N_("answered"),
-    "consented": N_("consented"), "enrolled": N_("enrolled"),
+    "on the list": N_("on the list"), "seen": N_("seen by a clinician"), "read": N_("read and decided"),
+    "found eligible": N_("found eligible"), "contacted": N_("were contacted"), "answered": N_("answered"),
+    "consented": N_("have consented"), "enrolled": N_("are enrolled"),
 }  # fmt: skip
 
 SAID: Final[Mapping[str, str]] = {"opposed": N_("opposed"), "consented": N_("consented"), "withdrawn": N_("withdrawn")}
@@ -90,6 +97,14 @@ REASONS: Final = (  # of `hospital.rules`, whose words are English; a reason tha
     (
         r"`columns` of the table (?P<table>.+?) does not name (?P<names>.+)",
         N_("`columns` of the table {table} does not name {names}"),
+    ),
+    (
+        r"it asks (?P<many>\d+) questions of similar cases, (?P<before>\d+) were approved before, and `questions` "
+        r"allows (?P<most>\d+) in all",
+        N_(
+            "it asks {many} questions of similar cases, {before} were approved before, and `questions` allows {most} "
+            "in all"
+        ),
     ),
     (
         r"it may take (?P<rounds>\d+) rounds; `rounds` allows (?P<most>\d+)",

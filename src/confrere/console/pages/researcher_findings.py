@@ -24,7 +24,7 @@ ALIKE: Final = N_("These two runs have no analysis of the same name and method."
 CHECKS: Final = {
     "cells": N_("small cells"), "complementary": N_("counts that follow from others"), "tails": N_("tails of curves"),
     "extremes": N_("extreme values"), "saturated": N_("saturated models"), "freedom": N_("degrees of freedom"),
-    "differences": N_("differences between analyses"),
+    "differences": N_("differences between analyses"), "membership": N_("membership of a model's people"),
 }  # fmt: skip
 
 

@@ -86,6 +86,11 @@ class Start(NamedTuple):
 
 
 STARTS: Final = {
+    "network": Start(
+        'outcome = "outcome"\nfeatures = "age + weight + systolic"\nmodule = "mlp"\nsettings = { hidden = [16] }\n'
+        "rounds = 20",
+        f'{_PEOPLE}\n[disclosure]\nallow = ["model_weights"]    # each steward says yes to it, in words\n',
+    ),
     "boosting": Start(
         'outcome = "outcome"\nfeatures = ["age", "weight", "systolic"]\ntrees = 20\ndepth = 3',
         f'{_PEOPLE}\n[disclosure]\nallow = ["histograms"]    # each steward says yes to it, in words\n',
@@ -93,6 +98,11 @@ STARTS: Final = {
     "clone_censor_weight": Start(
         'outcome = "Surv(time, event)"\nstarted = "start"        # time from time zero; empty: never\n'
         'grace = 180\nconfounders = "age + weight"\ntimes = [365, 1095]'
+    ),
+    "sequential_trials": Start(
+        'outcome = "Surv(time, event)"\nstarted = "start"        # time from entry; empty: never\n'
+        'periods = [90, 180, 270]           # ends of the periods; a trial begins at each\n'
+        'confounders = "age + weight"\ntimes = [365]'
     ),
     "cohort": Start('cohort = "trial"', _RECORDS + _TRIAL),
     "competing_risks": Start(_SURVIVAL, f'{TABLE}\n[data.columns.event]\nlevels = ["none", "relapse", "death"]\n'),
@@ -154,6 +164,10 @@ STARTS: Final = {
     ),
     "responders": Start(
         'treatment = "treatment"\noutcome = "outcome"\nconfounders = "age + weight"\nmodifiers = "age"', _PEOPLE
+    ),
+    "similar_cases": Start(
+        'outcome = "group"\nfeatures = ["age", "weight"]\nquestion = [60, 80]       # the case to compare with, public',
+        f'{TABLE}\n[data.columns.group]\nlevels = ["nevus", "melanoma"]\n',
     ),
     "worklist": Start('title = "Who may be eligible"\ncriteria = ["age >= 65", "treatment == 1"]', _PEOPLE),
 }  # fmt: skip

@@ -36,6 +36,7 @@ KINDS = {  # the files of tests/attacks, and what their attacks are
     "test_margins": "sparse tables, people divided in several ways",
     "test_mixture": "mixtures of larger studies, smoothly",
     "test_moves": "clusters from round to round",
+    "test_similar": "questions of similar cases that move by little",
     "test_opposition": "runs before and after an opposition",
     "test_rules_coordinator": "desks: messages, order, stops, supports tried out",
     "test_rules_insider": "folders: files changed or taken away",

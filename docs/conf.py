@@ -42,7 +42,7 @@ html_copy_source = html_show_sourcelink = html_show_sphinx = False
 DOCS = Path(__file__).parent
 FILES = {"contributing": "CONTRIBUTING.md", "changes": "CHANGELOG.md"}  # pages that are files at the top
 CONTENTS = {  # the side bar: appended to the first page, where a code host need not show it
-    "Start": ("researcher", "tutorial", "results", "missing"),
+    "Start": ("researcher", "tutorial", "results", "models", "missing"),
     "Records and trials": (
         "cohorts",
         "features",
@@ -61,6 +61,8 @@ CONTENTS = {  # the side bar: appended to the first page, where a code host need
         "pages-hospital",
         "pages-researcher",
         "scale",
+        "skin",
+        "slides",
         "steward",
         "rules",
         "ledger",
@@ -79,6 +81,7 @@ CONTENTS = {  # the side bar: appended to the first page, where a code host need
         "Oppositions <opposition.fr>",
         "Analyse d’impact <dpia.fr>",
         "Avertissements <warnings.fr>",
+        "Erreurs <errors.fr>",
     ),
     "Reference": (
         "reference/commands",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from confrere.analyses.effects.interaction import Interaction
     from confrere.analyses.effects.prognostic import Prognostic
     from confrere.analyses.effects.responders import Responders
+    from confrere.analyses.effects.sequential_trials import SequentialTrials
     from confrere.analyses.feasibility import Feasibility
     from confrere.analyses.glm import Glm
     from confrere.analyses.kaplan_meier import KaplanMeier
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from confrere.analyses.logistic import Logistic
     from confrere.analyses.logrank import LogRank
     from confrere.analyses.mixture import Mixture
+    from confrere.analyses.networks.network import Network
     from confrere.analyses.occurrence import Occurrence
     from confrere.analyses.overlap import Overlap
     from confrere.analyses.pathways import Pathways
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from confrere.analyses.person_time import PersonTime
     from confrere.analyses.poisson import Poisson
     from confrere.analyses.recruitment import Enrolment, Recruitment
+    from confrere.analyses.similar_cases import SimilarCases
     from confrere.analyses.worklist import Screening
     from confrere.console.client import Remote, connect
     from confrere.console.fit import Fit, Results
@@ -56,6 +59,7 @@ __version__ = "0.1.0"
 _WHERE = {
     "Boosting": "analyses.learning.boosting", "Evaluate": "analyses.learning.evaluate",
     "CloneCensorWeight": "analyses.effects.clone_censor_weight",
+    "SequentialTrials": "analyses.effects.sequential_trials",
     "DifferenceInDifferences": "analyses.effects.difference_in_differences",
     "Cohort": "analyses.cohort", "Column": "study.schema", "CompetingRisks": "analyses.competing_risks",
     "Cox": "analyses.cox", "Describe": "analyses.describe", "Effect": "analyses.effects.effect",
@@ -66,7 +70,8 @@ _WHERE = {
     "Impute": "study.imputation", "KaplanMeier": "analyses.kaplan_meier", "Linear": "analyses.linear",
     "Local": "console.local", "LogRank": "analyses.logrank", "Logistic": "analyses.logistic",
     "Poisson": "analyses.poisson", "Remote": "console.client", "Results": "console.fit", "Schema": "study.schema",
-    "Screening": "analyses.worklist", "Study": "study.file", "connect": "console.client", "local": "console.local",
+    "Screening": "analyses.worklist", "SimilarCases": "analyses.similar_cases", "Study": "study.file",
+    "connect": "console.client", "local": "console.local", "Network": "analyses.networks.network",
     "Occurrence": "analyses.occurrence", "Overlap": "analyses.overlap", "Pathways": "analyses.pathways",
     "PersonTime": "analyses.person_time", "read": "study.file", "KMeans": "analyses.kmeans",
     "Mixture": "analyses.mixture", "PCA": "analyses.pca", "Penalised": "analyses.learning.penalised",
@@ -86,7 +91,8 @@ def __dir__() -> list[str]:
 __all__ = [
     "PCA", "Boosting", "CloneCensorWeight", "Cohort", "Column", "CompetingRisks", "Cost", "Cox", "Describe",
     "DifferenceInDifferences", "Effect", "Enrolment", "Evaluate", "Feasibility", "Fit", "Glm", "Ground", "Impute",
-    "Interaction", "KMeans", "KaplanMeier", "Linear", "Local", "LogRank", "Logistic", "Mixture", "Occurrence",
-    "Overlap", "Pathways", "Penalised", "PersonTime", "Poisson", "Prognostic", "Recruitment", "Remote", "Responders",
-    "Results", "Schema", "Screening", "Study", "connect", "local", "read",
+    "Interaction", "KMeans", "KaplanMeier", "Linear", "Local", "LogRank", "Logistic", "Mixture", "Network",
+    "Occurrence", "Overlap", "Pathways", "Penalised", "PersonTime", "Poisson", "Prognostic", "Recruitment", "Remote",
+    "Responders", "Results", "Schema", "Screening", "SequentialTrials", "SimilarCases", "Study", "connect", "local",
+    "read",
 ]  # fmt: skip

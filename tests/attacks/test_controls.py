@@ -13,7 +13,8 @@ from attacks import controls
 from attacks.detectors import counts, identified, jacobian, leverage, resting_on_few, rows
 from attacks.people import dealt, patients, pooled
 from attacks.view import record, refused
-from confrere.hospital.gate import CLASSES, Policy
+from confrere.hospital.classes import CLASSES
+from confrere.hospital.gate import Policy
 
 BLIND = Policy(k=1, pairs=0, effective=0, effective_here=0, share=1e9, parameters=1e9, allow=frozenset(CLASSES))
 

@@ -70,6 +70,12 @@ def report(tables: Tables, folder: Path) -> Report:
         return checked(cdm, TODAY)
 
 
+def test_a_table_without_rows_is_counted_as_it_is(tmp_path: Path) -> None:
+    found = report(sound() | {"death": sound()["death"].iloc[:0]}, tmp_path)
+    assert [(t.name, t.rows) for t in found.tables if t.name == "death"] == [("death", 0)]
+    assert serious(found) == []
+
+
 def serious(found: Report) -> list[Problem]:
     """All but notes, and but the vocabulary's two tables that are not in these."""
     return [p for p in found.problems if p.severity != "note" and not p.table.startswith("concept_")]

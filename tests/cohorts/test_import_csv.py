@@ -150,6 +150,7 @@ BAD = [
     ("people", "P1;F;17.05.1950", "person_id stands twice"),
     ("labs", "P1;CRP;1;%;2020-01-02 09:15", "column 'test' (measurement_concept_id): the code is not among the codes"),
     ("labs", "P1;HBA;high;%;2020-01-02 09:15", "column 'result' (value_as_number): it is no number"),
+    ("labs", "P1;HBA;5.4;%;2020-01-02 09:15", 'it has a point, and decimal = "," is said'),
     ("labs", "P1;HBA;inf;%;2020-01-02 09:15", "it is no number"),
 ]
 
@@ -259,3 +260,11 @@ def test_the_command_tells_what_became_of_every_record(tmp_path: Path) -> None:
     assert said in done.output
     assert "observation_period: 2 rows" in done.output
     assert "Mend the records in" in done.output
+    assert "1 x column 'day' (condition_start_date): " in done.output  # the commonest reasons, and where to look
+    assert "(first: diagnoses.csv:5)" in done.output
+
+
+def test_the_tables_say_what_they_are_unless_the_mapping_does(made: Made) -> None:
+    (source,) = made.rows("cdm_source")
+    assert (source["cdm_source_name"], source["cdm_version"]) == ("cdm", "5.4")
+    assert source["vocabulary_version"] == made.rows("vocabulary")[0]["vocabulary_version"]

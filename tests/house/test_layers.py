@@ -21,11 +21,13 @@ MAY: dict[str, set[str]] = {
     "sums": {"errors", "rounds"},
     "study": {"errors", "rounds"},
     "data": {"errors", "study"},
+    "images": {"errors", "study", "data"},
     "analyses": {"errors", "rounds", "study"},
-    "hospital": {"errors", "journal", "kits", "metrics"} | BELOW,
+    "hospital": {"errors", "journal", "kits", "metrics", "images"} | BELOW,
     "coordinator": {"errors", "journal", "kits", "metrics"} | BELOW,
     "report": {"errors", "study", "analyses"},
-    "console": {"errors", "hospital", "coordinator", "report", "kits", "metrics", "__version__"} | BELOW - {"sums"},
+    "console": {"errors", "hospital", "coordinator", "report", "kits", "metrics", "images", "__version__"}
+    | BELOW - {"sums"},
     "testing": {"errors", "hospital", "console", "journal"} | BELOW - {"sums", "wire"},  # for tests of methods
     "__main__": {"console"},
     "__init__": {"analyses", "console", "study"},  # names on first use

@@ -212,6 +212,7 @@ def test_hospitals_that_are_named_wrong(shell: Shell) -> None:
         (["delft.csv", "b=gouda.csv", "c=rotterdam.csv"], "must be NAME=FILE, such as --hospital curie=curie.csv"),
         (["a,b=delft.csv", "b=gouda.csv", "c=rotterdam.csv"], "'a,b' cannot name a hospital"),
         (["a=delft.csv", "b=gouda.csv"], "2 hospitals were given; a sum needs three at least"),
+        (["a=delft.csv"], "1 hospital was given; a sum needs three at least"),
         (["a=delft.xlsx", "b=gouda.csv", "c=rotterdam.csv"], "there is no such file; did you mean 'delft.csv'?"),
         (["a=.", "b=gouda.csv", "c=rotterdam.csv"], "the folder holds no .parquet file"),
         (["a=study.toml", "b=gouda.csv", "c=rotterdam.csv"], "unknown kind of file '.toml'; known are .csv"),

@@ -44,6 +44,25 @@ def self_contained(page: str) -> None:
     assert "<svg" in page
 
 
+def test_a_model_is_learned_released_used_and_evaluated(tmp_path: Path) -> None:
+    """The demo prognosis: a report with a card, the model, the evaluation of later women, a list with reasons."""
+    ran = program("demo", "prognosis", "--out", "out", cwd=tmp_path)
+    assert ran.code == 0, ran.err
+    out = tmp_path / "out"
+    learned = {a["name"]: a for a in written(out)["analyses"]}
+    (later,) = written(out / "later")["analyses"]
+    held = next(r for r in learned["trees"]["tables"]["metrics"] if r["sample"] == "held out")
+    found = next(r for r in later["tables"]["metrics"] if r["metric"] == "AUC")
+    assert 0.65 < found["estimate"] < held["estimate"] + 0.05 < 0.85
+    model = json.loads((out / "models" / "trees.json").read_text(encoding="utf-8"))
+    assert model["card"]["model"]["sha256"] == learned["trees"]["facts"]["model_sha256"]
+    assert model["card"]["attacks"]["membership"][0]["estimate"] < 0.6
+    lines = (out / "worklist-rotterdam.csv").read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "pid,prediction,reasons"
+    assert "nodes +" in lines[1]
+    assert "Model card" in (out / "report.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("name", ["breast", "lung", "myeloma"])
 def test_a_demo_prints_its_findings_and_writes_its_report(name: str, tmp_path: Path) -> None:
     ran = program("demo", name, "--out", "out", cwd=tmp_path)

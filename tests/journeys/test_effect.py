@@ -6,6 +6,7 @@ import json
 import re
 from html import unescape
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -135,6 +136,51 @@ def test_from_records_to_protocol_and_checklist(shell: Shell) -> None:
     assert trial["criteria"]["fr"]["celecoxib"].splitlines()[0].strip() in text
     drawn = {path.stem for path in (out / "figures").glob("*.svg")}
     assert {"bleeding_flow", "bleeding_overlap", "bleeding_balance"} <= drawn
+
+
+STARTING = """
+[study]
+id = "starting"
+purpose = "public-interest research"
+[target_trial]
+eligibility = "whoever has not started"
+strategies = ["do not start", "start within three months"]
+time_zero = "the end of each period"
+follow_up = 720
+outcome = "death"
+estimand = "ATE"
+contrast = "intention to treat"
+assumptions = ["no common cause beside the confounders"]
+[[analysis]]
+name = "trials"
+method = "sequential_trials"
+outcome = "Surv(time, died)"
+started = "start"
+periods = [90, 180]
+confounders = "age"
+times = [360]
+"""
+
+
+def test_a_trial_for_every_period_is_reported(shell: Shell) -> None:
+    rng, n, named = np.random.default_rng(2), 3000, []
+    age, start = rng.normal(60, 8, n).round(), rng.exponential(300, n)
+    died, end = rng.exponential(900, n), rng.uniform(300, 1500, n)
+    time = np.minimum(died, end).round(1)
+    frame = pd.DataFrame({"age": age, "time": time, "died": (died <= end).astype(int), "start": start.round(1)})
+    frame["start"] = frame["start"].where(frame["start"] <= frame["time"])
+    for i in range(3):
+        frame.iloc[i::3].to_csv(shell.folder / f"h{i}.csv", index=False)
+        named += ["--hospital", f"h{i}=h{i}.csv"]
+    (shell.folder / "study.toml").write_text(STARTING)
+    said = shell("run", "study.toml", *named, "--out", "out", "--lang", "fr")
+    assert said.code == 0, said.err
+    (found,) = json.loads((shell.folder / "out" / "result.json").read_text())["analyses"]
+    assert abs(found["tables"]["effects"][0]["statistic"]) < 2.6  # the treatment does nothing
+    text = unescape(re.sub(r"<[^>]+>", " ", (shell.folder / "out" / "report.html").read_text()))
+    assert "do not start ou start within three months, à partir de quand\u00a0: colonne start" in text
+    assert "Essais séquentiels" in text
+    assert "Personnes-essais" in text
 
 
 def test_a_study_that_is_no_emulation_does_not_run(shell: Shell) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from journeys.command import Shell
 
 
@@ -20,6 +22,14 @@ def test_an_error_is_explained_by_its_name_or_by_the_place_that_is_printed(shell
 def test_a_warning_is_explained_in_french(shell: Shell) -> None:
     assert "Moins de dix événements" in shell("explain", "few-events", "--lang", "fr").out
     assert shell("explain", "few-events", "--lang", "de").code == 2
+
+
+def test_the_language_is_that_of_the_terminal(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "Que faire." in shell("explain", "separation", "--language", "fr").out
+    monkeypatch.setenv("LC_ALL", "fr_FR.UTF-8")
+    assert "Que faire." in shell("explain", "separation").out
+    assert "What to do." in shell("explain", "separation", "--language", "en").out
+    assert "errors: " in shell("explain").out
 
 
 def test_all_codes_are_listed(shell: Shell) -> None:

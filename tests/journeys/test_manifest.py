@@ -68,6 +68,7 @@ TABLES: Settings = [
     {"method": "describe", "variables": ["age", "pgr"], "by": "grade", "quantiles": [0.1, 0.9]},
     {"method": "describe", "variables": ["treated", "age"]},
     {"method": "worklist", "title": "Seen", "criteria": ["age > 60 or nodes > 9", "size == '>50'", "er > 10"]},
+    {"method": "similar_cases", "outcome": "size", "question": [60.0, 5.0], "features": ["age", "nodes"]},
 ]
 CIRCE = '{"PrimaryCriteria": {"CriteriaList": [{"Death": {}}]}, "InclusionRules": [{"name": "old"}, {"name": "ill"}]}'
 COHORTS: Settings = [{"method": "cohort", "definition": CIRCE}]
@@ -83,6 +84,8 @@ EFFECTS: Settings = [
      "controls": CONTROLS, "diagnostics": {"smd": 0.1, "ease": 0.5}},
     {"method": "effect", "treatment": "hormon", "outcome": "recur", "confounders": "age + nodes", "estimand": "ATO",
      "hospital_effects": True},
+    {"method": "effect", "treatment": "treated", "outcome": "er", "confounders": "age + nodes + grade",
+     "propensity": "lasso"},
     {"method": "effect", "treatment": "treated", "outcome": "Surv(rtime, recur)", "confounders": "age + nodes",
      "times": [365.0, 1826.0], "stabilised": True},
     {"method": "effect", "treatment": "treated", "outcome": "Surv(rtime, recur)", "confounders": "age",
@@ -109,6 +112,8 @@ LATER: Settings = [
      "treated_from": "began"},
     {"method": "clone_censor_weight", "outcome": "Surv(rtime, recur)", "started": "start", "grace": 360.0,
      "confounders": "age + nodes", "times": [1826.0]},
+    {"method": "sequential_trials", "outcome": "Surv(rtime, recur)", "started": "start", "periods": [180.0, 360.0],
+     "confounders": "age + nodes", "updated": [["nodes", "er"]], "estimand": "ATT", "times": [1826.0]},
 ]  # fmt: skip
 RECRUITING: Settings = [
     {"method": "recruitment", "title": "Seen", "cohort": "trial", "unknown": 1, "within": 90, "as_of": "2026-10-31",
@@ -134,6 +139,16 @@ TREES: Settings = [
     {"method": "boosting", "outcome": "fate", "features": ["age", "rtime"], "objective": "multiclass", "trees": 2,
      "depth": 2},
     {"method": "boosting", "outcome": "nodes", "features": ["age", "treated"], "objective": "poisson", "trees": 2},
+]  # fmt: skip
+NETWORKS: Settings = [
+    {"method": "network", "outcome": "recur", "features": "age + nodes", "rounds": 2, "strategy": "scaffold"},
+    {"method": "network", "outcome": "fate", "features": "age + C(size)", "rounds": 2, "module": "mlp",
+     "settings": {"hidden": [4]}, "personal": ["out"], "fine_tune": 1},
+    {"method": "network", "outcome": "nodes", "features": "age + treated", "objective": "poisson", "rounds": 2,
+     "privacy": 1.0},
+    {"method": "network", "outcome": "Surv(rtime, recur)", "features": "age", "rounds": 2},
+    {"method": "network", "outcome": "Surv(rtime, recur)", "features": "age", "rounds": 2, "fine_tune": 1,
+     "intervals": [365, 1095, 2190]},
 ]  # fmt: skip
 PENALISED: Settings = [
     {"method": "penalised", "formula": "er ~ age + nodes + C(size) + treated", "alpha": 0.5},
@@ -165,13 +180,15 @@ EVALUATING: Settings = [
      "coefficients": {"nodes": 0.08}, "baseline": 0.6, "by": "treated"},
     {"method": "evaluate", "outcome": "Surv(rtime, fate)", "model": "nodes", "link": "cox", "times": 1826,
      "coefficients": {"nodes": 0.08}, "baseline": 0.7, "cause": "relapse"},
+    {"method": "evaluate", "outcome": "recur", "model": "age + nodes", "over": "size", "inputs": {"age": [50, 60]},
+     "coefficients": {"Intercept": -1.0, "age": 0.01, "nodes": 0.1}},
 ]  # fmt: skip
 METHODS: dict[str, Settings] = {
     **{f"evaluating {i}": [one] for i, one in enumerate(EVALUATING)},  # a study has one
     "recruiting": RECRUITING, "later": LATER,
     "effects": EFFECTS, "costs": COSTS, "interactions": INTERACTING, "responders": RESPONDING, "described": DESCRIBED,
     "survival": SURVIVAL, "causes": CAUSES, "outcomes": OUTCOMES, "tables": TABLES, "cohorts": COHORTS,
-    "trees": TREES, "penalised": PENALISED, "feasible": FEASIBLE, "phenotypes": PHENOTYPES,
+    "networks": NETWORKS, "trees": TREES, "penalised": PENALISED, "feasible": FEASIBLE, "phenotypes": PHENOTYPES,
 }  # fmt: skip
 
 
@@ -179,8 +196,18 @@ def study(analyses: Settings, data: str = "", allow: str = "") -> Study:
     """A study of these analyses, named a0, a1, ..."""
     if any(settings["method"] == "boosting" for settings in analyses):
         allow = '"histograms"'
-    naming = ("worklist", "recruitment", "enrolment", "boosting", "penalised")  # methods that know people by name
+    if any(settings["method"] == "network" for settings in analyses):
+        allow = '"model_weights"'
+    naming = (
+        "worklist",
+        "recruitment",
+        "enrolment",
+        "boosting",
+        "penalised",
+        "network",
+    )  # methods that know people by name
     listing = any(settings["method"] in naming or {"folds", "worklist"} & settings.keys() for settings in analyses)
+    listing |= any(settings.get("propensity") == "lasso" for settings in analyses)
     blocks = [HEAD.format(data=data + ('\nperson = "pid"' if listing else ""), allow=allow)]
     if any(settings["method"] in {s["method"] for s in (*DESCRIBED, *FEASIBLE)} for settings in analyses):
         blocks += [f"[cohorts.{name}]\ncirce = '''{text}'''\n" for name, text in NAMED.items()]

@@ -137,6 +137,8 @@ def test_a_change_is_counted_as_the_whole_definition_would_be(
         page.keyboard.press("Tab")
         page.wait_for_function(STARTS, arg=f"{eligible(older(file), sources)} ")
         assert "As the study has it" in lead.inner_text()
+        page.locator("#counts [hx-get]").scroll_into_view_if_needed()  # figures are drawn once somebody looks
+        page.locator("#counts figure svg").first.wait_for()
         page.get_by_label("Apply this criterion: no peptic ulcer or bleeding before").uncheck()
         page.wait_for_function(STARTS, arg=f"{eligible(older(file, without=1), sources)} ")
         checked(page, "feasibility-changed")

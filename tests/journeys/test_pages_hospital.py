@@ -252,7 +252,7 @@ def test_the_screening_log_is_printed_by_clinician_and_steward(site: Site, visit
     page = visit(pages.CLINICIAN)
     page.goto(f"{site.url}/worklists/{site.worklist}")
     page.get_by_role("link", name="Screening log").click()
-    assert page.get_by_role("heading", name="Screening log: Old and large").is_visible()
+    assert page.get_by_role("heading", name="Screening log of Old and large").is_visible()
     assert page.get_by_text("oppose being contacted").count() == 0
     assert page.get_by_text("Every status is as the ledger has it.").is_visible()
     checked(page)

@@ -452,10 +452,11 @@ def test_a_model_comes_with_what_was_released(site: Site) -> None:
         assert ada.get(f"{at}/files/models/risk.json").status_code == 503
         released(site, run)
         listed = re.findall(rf'href="({at}/files/models/[^"]+)" download', ada.get(at).text)
-        assert [path.rpartition("/")[2] for path in listed] == ["risk.json", "risk.xgboost.json"]
-        plain, boosted = (ada.get(path) for path in listed)
+        assert [path.rpartition("/")[2] for path in listed] == ["risk.json", "risk.card.md", "risk.xgboost.json"]
+        plain, card, boosted = (ada.get(path) for path in listed)
         (analysis,) = ada.get(f"{at}/files/result.json").json()["analyses"]
     assert plain.headers["content-disposition"] == 'attachment; filename="risk.json"'
+    assert plain.json()["card"]["model"]["sha256"] in card.text
     assert Forest.from_plain(plain.json()).sha256 == analysis["facts"]["model_sha256"]
     assert len(boosted.json()["learner"]["gradient_booster"]["model"]["trees"]) == analysis["facts"]["trees"]
 

@@ -46,6 +46,15 @@ def scored(n: int, seed: int) -> pd.DataFrame:
     return frame.assign(risk=1 / (1 + np.exp(-eta)), **late)
 
 
+class Nearest(Case):
+    """Every hospital has nearest cases of its own: the twin has all rows, and seeks them in each hospital's."""
+
+    @property
+    def twin(self) -> Any:
+        """The analysis of all rows, within hospitals."""
+        return replace(self.analysis, within="hospital")
+
+
 MARKS = tuple(f"m{j}" for j in range(6))
 CONTROLS = (*(Control(m) for m in MARKS[:-1]), Control(MARKS[-1], 1.5))
 
@@ -101,6 +110,13 @@ def starting(n: int, seed: int) -> pd.DataFrame:
     frame, rng = patients(n, seed), np.random.default_rng(seed + 500)
     start = np.ceil(rng.exponential(500 * np.exp(-0.3 * frame["x1"]), n))
     return frame.assign(began=np.where(start <= frame["time"], start, np.nan))
+
+
+def measured(n: int, seed: int) -> pd.DataFrame:
+    """The same, with `x2` measured anew later on in most of them."""
+    frame, rng = starting(n, seed), np.random.default_rng(seed + 600)
+    later = 0.5 * frame["x2"] + rng.normal(0, 1, n)
+    return frame.assign(later=later.mask(rng.random(n) < 0.1))
 
 
 SIDES = ("x1 >= 0", "cost >= 1", "visits >= 1", "w >= 1.5", "time >= 300")
@@ -267,6 +283,10 @@ CASES = (
                                            ground=GROUND), "not yet treated, odds", ("x1",), people=panel),
     Case(find("clone_censor_weight")(SURV, "began", 360.0, "x1 + x2", (1080.0,), ground=GROUND), "a year's grace",
          ("x1", "x2"), people=starting),
+    Case(find("sequential_trials")(SURV, "began", (180.0, 360.0), "x1 + x2", (("x2", "later"),), times=(720.0,),
+                                   ground=GROUND), "two trials, one measured anew", ("x1",), people=measured),
+    Case(find("sequential_trials")(SURV, "began", (360.0,), "x1 + x2", estimand="ATO", tau=720.0, ground=GROUND),
+         "one trial, overlap", ("x1", "x2"), people=starting),
     Case(find("cost")("treated", SURV, ("c0", "c1"), SPANS, (2e4, 5e4), confounders="x1 + x2", eligible=(100.0, 120.0),
                       ground=GROUND), "weighed, years of life", ("x1", "x2"), people=spending),
     Case(find("cost")("arm", SURV, ("c0", "c1"), SPANS, (2e4,), ("q0", "q1"), discount=(0.0, 0.0), ground=GROUND),
@@ -309,6 +329,12 @@ CASES = (
          ("_birth",), people=staying),
     Case(find("person_time")("outcome", "one", "target", ages=(0, 50), sexes=True, ground=DAYS), "strata",
          ("_birth", STAYS["target"].end), people=staying),
+    # a step of full batches: what a network learns otherwise depends on who is in which hospital
+    _case("network", "one step", "ill", "x1 + x2", rounds=4, steps=1, learning_rate=0.5, terms=("x1",),
+          allow=("model_weights",)),
+    Case(find("network")("y", "x1 + stage", "squared", module="mlp", settings={"hidden": [4]}, strategy="fedyogi",
+                         rounds=3, steps=1, ground=KNOWN), "a perceptron", ("x1",), people=named,
+         allow=("model_weights",)),
     Case(find("boosting")("ill", ("x1", "x2", "stage", "treated", "gap"), trees=4, depth=3, rows=0.8, columns=0.7,
                           monotone={"x1": 1}, ground=KNOWN), "levels, gaps, samples", ("x1", "gap"), people=gaps,
          allow=("histograms",)),
@@ -332,12 +358,16 @@ CASES = (
     _case("evaluate", "binary, subgroups", "ill", "risk", by="stage", thresholds=(0.3, 0.5), terms=("risk",),
           people=scored),
     _case("evaluate", "a published model", "ill", model="x1 + C(stage)", coefficients=LOGISTIC, terms=("x1",)),
+    _case("evaluate", "periods", "ill", "risk", over="stage", inputs={"x1": (-0.5, 0.5), "arm": ()}, terms=("risk",),
+          people=scored),
     _case("evaluate", "followed", "Surv(time, event)", "by1", times=1095.0, thresholds=(0.5,),
           by="arm", terms=("by1",), people=scored),
     _case("evaluate", "followed, exact times", "Surv(time, event)", model="x1 + treated", link="cox", times=1095.0,
           coefficients={"x1": 0.4, "treated": -0.5}, baseline=0.5, terms=("x1",), ground=FINE),
     _case("evaluate", "a cause", "Surv(time, fate)", "by0", times=1095.0, cause="relapse", terms=("by0",),
           people=scored),
+    Nearest(find("similar_cases")("stage", (0.2, 5.0), ("x1", "x2"), neighbours=30, ground=GROUND), "labels",
+            ("x1", "x2")),
     _imputed("imputed, shared", "cox", f"{SURV} ~ x1 + x2", ("x1", "x2"), Impute(2), baseline="shared",
              ground=replace(KNOWN, step=365.0)),
 )

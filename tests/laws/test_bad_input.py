@@ -13,7 +13,7 @@ from confrere.testing import LOOSE, Case, apart, fit, found, masked
 from confrere.testing.laws import refusal, says
 from laws.cases import CASES, staying
 
-INDIFFERENT = ("describe", "worklist", "boosting")  # to columns that do not vary, or that say the same
+INDIFFERENT = ("describe", "worklist", "boosting", "similar_cases")  # to columns that do not vary, or that say the same
 each = pytest.mark.parametrize("case", CASES, ids=[c.label for c in CASES])
 
 
@@ -32,7 +32,7 @@ def test_a_constant_column(case: Case, term: str) -> None:
     """Regressions name it; a description says that it does not vary, criteria may be met by all, trees do without."""
     frames = case.evenly(300, **{term: 1.5})
     if case.name in INDIFFERENT or getattr(case.analysis, "coefficients", None):  # which a study gives, and nobody fits
-        assert fit(case.analysis, frames, LOOSE).n == 300
+        assert fit(case.analysis, frames, LOOSE).n == getattr(case.analysis, "neighbours", 100) * 3
         return
     with pytest.raises(UserError) as error:
         fit(case.analysis, frames, LOOSE)
@@ -44,7 +44,7 @@ def test_collinear_columns(case: Case, term: str) -> None:
     other = case.terms[1]
     frames = case.evenly(300, **{other: lambda f: 2 * f[term] + 1})
     if case.name in INDIFFERENT:
-        assert fit(case.analysis, frames, LOOSE).n == 300
+        assert fit(case.analysis, frames, LOOSE).n == getattr(case.analysis, "neighbours", 100) * 3
         return
     with pytest.raises(ModelError, match="collinear") as error:
         fit(case.analysis, frames, LOOSE)
@@ -67,6 +67,7 @@ def test_nobody_has_an_event(case: Case) -> None:
             "interaction",
             "responders",
             "clone_censor_weight",
+            "sequential_trials",
             "penalised",
             "evaluate",
         )

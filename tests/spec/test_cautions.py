@@ -67,7 +67,6 @@ def test_every_code_is_said_in_french() -> None:
     assert set(sections("warnings.fr.md")) == set(sections("warnings.md"))
     for code in raised():
         assert "*Que faire.*" in explained(code, "fr")
-    assert explained("separation", "fr") == explained("separation")
 
 
 def test_every_caution_has_its_sentence_in_french_reports() -> None:
@@ -79,7 +78,17 @@ def test_every_caution_has_its_sentence_in_french_reports() -> None:
 
 def test_every_error_and_every_situation_has_a_section_and_every_section_one() -> None:
     classes = {n.lower() for n, e in vars(errors).items() if isinstance(e, type) and issubclass(e, ConfrereError)}
-    assert set(sections("errors.md")) == classes | situations()
+    assert set(sections("errors.md")) == set(sections("errors.fr.md")) == classes | situations()
+
+
+@pytest.mark.parametrize(
+    ("lang", "parts"), [("en", ("*Why.*", "*What to do.*")), ("fr", ("*Pourquoi.*", "*Que faire.*"))]
+)
+def test_a_section_on_an_error_says_what_why_and_what_to_do(lang: str, parts: tuple[str, str]) -> None:
+    for code in sections("errors.md"):
+        text = explained(code, lang)
+        at = [text.index(part) for part in ("\n**", *parts)]
+        assert all(a < b for a, b in pairwise(at)), code
 
 
 def test_an_error_says_where_more_stands() -> None:

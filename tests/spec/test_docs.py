@@ -64,6 +64,8 @@ VARIANTS = {
     "penalised": {"formula": "nodes ~ age + er", "folds": 5},
     "penalised risks": {"formula": "recur ~ age + nodes", "family": "binomial", "folds": 5},
     "penalised hazards": {"formula": "Surv(rtime, recur) ~ age + nodes", "family": "cox", "folds": 5},
+    "network": {"outcome": "recur", "features": "age + nodes", "rounds": 2, "fine_tune": 1},
+    "network of times": {"outcome": "Surv(rtime, recur)", "features": "age + nodes", "rounds": 2},
     "boosting": {"outcome": "recur", "features": ["age", "nodes"], "trees": 2, "depth": 2},
     "cox": {"robust": True, "formula": "Surv(rtime, recur) ~ hormon + age"},
     "cox shared": {"baseline": "shared", "formula": "Surv(rtime, recur) ~ hormon + age"},
@@ -228,7 +230,7 @@ def tables_of(variant: str) -> dict[str, list[dict[str, object]]]:
     study, hospitals = load("breast")
     given = dict(VARIANTS[variant])
     spec = dataclasses.replace(study.analyses[0], name="a", method=variant.split()[0], settings=given)
-    made = dataclasses.replace(study, allow=("histograms",), analyses=(spec,))
+    made = dataclasses.replace(study, allow=("histograms", "model_weights"), analyses=(spec,))
     return dict(Local(hospitals).run(made)["a"].tables)
 
 
@@ -280,7 +282,7 @@ def test_every_key_of_the_study_file_is_documented() -> None:
 
 
 def test_every_disclosure_class_is_documented_in_both_languages() -> None:
-    from confrere.hospital.gate import CLASSES
+    from confrere.hospital.classes import CLASSES
 
     for page in ("steward.md", "steward.fr.md"):
         for name in CLASSES:

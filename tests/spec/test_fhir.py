@@ -280,7 +280,8 @@ BAD: list[tuple[Resource | str, str]] = [
     ({**DIABETES, "onsetDateTime": "2019-13-01"}, "onsetDateTime is no date"),
     ({**DIABETES, "onsetDateTime": "0019-12-01"}, "not of the years"),
     ({k: v for k, v in SUGAR.items() if k != "status"}, "status is missing"),
-    ({**SUGAR, "valueQuantity": {"value": "seven"}}, "no Observation of FHIR R4"),
+    ({**SUGAR, "valueQuantity": {"value": "seven"}}, "valueQuantity.value is no number"),
+    ({**SUGAR, "valueQuantity": {"value": "NaN"}}, "valueQuantity.value is not finite"),
     ({**SUGAR, "component": [7]}, "no Observation of FHIR R4"),
     ({**GIVEN, "medicationReference": {"reference": "Medication/none"}}, "the Medication of medicationReference"),
     (
@@ -495,7 +496,9 @@ def test_the_command_says_what_became_of_every_line(export: Path, tmp_path: Path
     lines = (
         "17 lines", "  Observation: 4 = 3 taken + 1 left (status cancelled)",
         "  no resource: 1 = 0 taken + 1 in quarantine",
-        "condition_occurrence: 3 rows, 1 (33.3%) without a standard concept", "1 people are said to be dead",
+        "condition_occurrence: 3 rows, 1 (33.3%) without a standard concept",
+        "dead on a day that nobody said: 1 person",
+        "unmapped.csv", "1 x no JSON object with a resourceType; export it again (first: more.ndjson:1)",
         "Mend the lines in",
     )  # fmt: skip
     for line in lines:

@@ -36,7 +36,7 @@ from confrere.console.pages.languages import Tongue, french
 from confrere.console.pages.sessions import Person
 from confrere.console.pages.starts import STARTS
 from confrere.data.opposition import STATUSES as WORDS
-from confrere.hospital.gate import CLASSES
+from confrere.hospital.classes import CLASSES
 from confrere.hospital.home import Home
 from confrere.hospital.left import left
 from confrere.hospital.manifest import manifest

@@ -64,7 +64,6 @@ def test_of_a_plug_in_the_settings_it_must_have_are_left_to_be_written(monkeypat
         (FIRST.replace('"logistic"', '"logistik"'), 9, "did you mean 'logistic'?"),
         (FIRST.replace("recur ~", "open('/etc/passwd') ~"), 10, "not an allowed function"),
         ("a =\n", 1, "not valid TOML"),
-        (FIRST.replace('[data]\ntable = "breast"', ""), None, "[data] is missing"),
         ("", None, "[study] is missing"),
         ("\x00", 1, "not valid TOML"),
         ("#" * (LARGEST + 1), None, "too large"),

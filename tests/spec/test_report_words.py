@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,17 @@ from confrere.report.axes import Clock, clock, ratio_ticks, ticks, time_ticks
 from confrere.report.cautions import CAUTIONS, PHRASES, said
 from confrere.report.figures import ESTIMATED
 from confrere.report.forest import lines
-from confrere.report.labels import LABELS, METHODS
+from confrere.report.labels import LABELS
+from confrere.report.labels_methods import METHODS
 from confrere.report.notes import SENTENCES, told
 from confrere.report.numerals import FIRM, MINUS, NONE, Numerals
+from confrere.report.page import parts
 from confrere.report.prose import CLASSES, headline
 from confrere.report.raw import raw
 from confrere.report.tables import tables
 from confrere.report.terms import is_intercept, read, references, single_factor
 from confrere.report.words import Words, french
+from confrere.rounds import find, installed
 from report_sample import coefficient, point, sample, words_of
 
 EN, FR = Words("en"), Words("fr")
@@ -107,6 +111,33 @@ def test_numbers_as_printed(shown: str, expected: str) -> None:
 )
 def test_an_estimate_with_its_interval(values: tuple[Any, Any, Any], ratio: bool, expected: str) -> None:
     assert Numerals().estimate(*values, ratio=ratio) == expected
+
+
+def test_every_setting_of_a_method_has_a_name_in_both_languages() -> None:
+    methods = [m for m in installed() if find(m).__module__.startswith("confrere.")]
+    settings = {f.name for m in methods for f in dataclasses.fields(find(m))} - {"ground"}
+    assert settings - LABELS.keys() == set()
+
+
+def test_facts_are_said_in_the_language_and_settings_as_they_were_written(result: dict[str, Any]) -> None:
+    result["analyses"][1]["facts"] = {"effect": "years of life", "bins_of_risk": 4}
+    result["analyses"][1]["settings"] = {"outcome": "age"}
+    (part,) = [p for p in parts(result, FR) if p.analysis is result["analyses"][1]]
+    assert part.facts == [("Effet", "années de vie"), ("Classes de risque", "4")]
+    assert part.settings == [("critère de jugement", "age")]
+
+
+def test_arms_of_two_treatments_are_said_in_french(result: dict[str, Any]) -> None:
+    analysis = result["analyses"][1]
+    row = {"n": 20, "effective_n": 20.0, "estimate": 0.5, "std_error": 0.1, "conf_low": 0.3, "conf_high": 0.7}
+    effect = {"contrast": "chemo given hormon", "measure": "risk difference", "estimate": 0.1, "p_value": 0.2}
+    analysis["tables"] = {
+        "effects": [effect],
+        "arms": [{"arm": arm, **row} for arm in ("neither", "chemo alone", "both")],
+    }
+    shown = {t.name: t for t in tables(analysis, result["study"], FR)}
+    assert [r.cells[0] for r in shown["arms"].rows] == ["Aucun des deux", "chemo seul", "Les deux"]
+    assert shown["effects"].rows[0].cells[1] == "chemo sachant hormon"
 
 
 # ---------------------------------------------------------------- axes and terms

@@ -98,7 +98,7 @@ def test_the_hash_is_over_content_not_spelling() -> None:
         ("k = 15", "k = true", "line 15: .*wrong type"),
         ('name = "recurrence"', 'nme = "recurrence"', r"nme: did you mean 'name'"),
         ('method = "cox"\n', "", r"method is missing under \[analysis\]"),
-        ('method = "cox"', "method = 3", "method: has the wrong type: Expected `str`, got `int`"),
+        ('method = "cox"', "method = 3", "method: has the wrong type: must be a text, not a whole number"),
         ('"curves"', '"Recurrence"', "'Recurrence' stands there twice"),
         ('"curves"', '"../curves"', "must be letters, digits"),
         ('"curves"', '""', "is empty"),
@@ -157,6 +157,8 @@ FIELDS: dict[str, Any] = {
     "ties": Literal["efron", "breslow"],
     "penalty": float,
     "at": tuple[float, ...],
+    "pair": tuple[float, float],
+    "maybe": float | None,
 }
 
 
@@ -171,13 +173,30 @@ def test_settings_are_converted() -> None:
     assert isinstance(found["penalty"], float)
 
 
+def test_one_value_where_a_list_is_wanted_is_a_list_of_one() -> None:
+    assert settings(of("at = 365").analyses[0], FIELDS)["at"] == (365.0,)
+    text = TEXT.replace('allow = ["fine_times"]', 'allow = "fine_times"')
+    assert text != TEXT
+    assert parse(text).allow == ("fine_times",)
+
+
+def test_a_study_without_a_table_of_data_reads_the_one_of_its_name() -> None:
+    bare = """[study]\nid = "lung"\npurpose = "care"\n[[analysis]]\nname = "a"\nmethod = "cox"\n"""
+    assert parse(bare).table == "lung"
+    assert parse(bare).hash == parse(bare + "[data]\n").hash
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ('tie = "efron"', r"analysis 'recurrence' \(cox\): 'tie' is no setting of cox; did you mean 'ties'"),
         ('ties = "efrom"', "'efrom' is not known; did you mean 'efron'"),
-        ('penalty = "1"', "penalty: Expected `float`, got `str`"),
-        ('at = ["a"]', "at: Expected `float`"),
+        ('penalty = "1"', "penalty: must be a number, not a text in quotes"),
+        ('at = [1, "a"]', r"at: must be a number, not a text in quotes \(entry 2\)"),
+        ('at = "a"', "at: must be a number, not a text in quotes$"),
+        ("pair = 1", "pair: must be a list, not a whole number"),
+        ("pair = [1]", "pair: must be a list of 2, not of 1"),
+        ("maybe = true", "maybe: must be a number, not true or false"),
     ],
 )
 def test_settings_that_are_wrong(text: str, message: str) -> None:

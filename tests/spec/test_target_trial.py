@@ -101,6 +101,7 @@ def test_the_hash_is_that_of_before_where_a_study_has_no_trial() -> None:
         (EFFECT, '[[analysis]]\nname = "one"\nmethod = "describe"\nvariables = ["age"]\n', "no analysis emulates it"),
         ('estimand = "ATO"\ncontrast', 'estimand = "ATT"\ncontrast', "is ATT, that of 'one'"),
         ('outcome = "recur"\n', 'outcome = "Surv(t, recur)"\ntimes = [5000]\n', "asks for the time 5000"),
+        ('outcome = "recur"\n', 'outcome = "Surv(t, recur)"\ntimes = 5000\n', "asks for the time 5000"),
         ('outcome = "recur"\n', 'outcome = "Surv(t, recur)"\ntau = 4000\n', "asks for the time 4000"),
     ],
 )
@@ -156,6 +157,51 @@ def test_what_is_asked_and_what_is_answered_may_differ() -> None:
     study = parse(OMOP + second)
     assert codes(study) == ["other-estimand"]
     assert "'two' (ATE)" in next(cautions(study)).text
+
+
+STARTS = """
+[[analysis]]
+name = "one"
+method = "METHOD"
+outcome = "Surv(t, recur)"
+started = "began"
+SETTINGS
+confounders = "age + nodes"
+times = [1000]
+"""
+TRIALS = STARTS.replace("METHOD", "sequential_trials").replace("SETTINGS", "periods = [90, 180]")
+GRACE = STARTS.replace("METHOD", "clone_censor_weight").replace("SETTINGS", "grace = 90")
+YEARS = """
+[[analysis]]
+name = "one"
+method = "difference_in_differences"
+outcomes = ["before", "after"]
+periods = [2019, 2020]
+treated_from = "began"
+"""
+
+
+def emulated(analysis: str, estimand: str, contrast: str = "intention to treat") -> Study:
+    """The study of a trial by an analysis."""
+    trial = TRIAL.replace('"ATO"', f'"{estimand}"').replace("intention to treat", contrast)
+    return parse(PLAIN.replace(EFFECT, analysis).replace(TRIAL, trial))
+
+
+@pytest.mark.parametrize(("analysis", "estimand"), [(TRIALS, "ATE"), (YEARS, "ATT")])
+def test_trials_of_treatments_that_start_later(analysis: str, estimand: str) -> None:
+    """Started later or not, they are of assignment; each method has an estimand of its own."""
+    assert codes(emulated(analysis, estimand)) == ["unchecked-time-zero"]
+    assert codes(emulated(analysis, estimand, "per protocol")) == ["unchecked-time-zero", "per-protocol"]
+    with pytest.raises(StudyError, match=f"first analysis of an effect, is {estimand}"):
+        emulated(analysis, "ATM")
+
+
+def test_strategies_with_a_grace_period_are_per_protocol() -> None:
+    assert codes(emulated(GRACE, "ATE", "per protocol")) == ["unchecked-time-zero"]
+    with pytest.raises(StudyError, match="censors whoever leaves a strategy"):
+        emulated(GRACE, "ATE")
+    with pytest.raises(StudyError, match="asks for the time 5000"):
+        emulated(GRACE.replace("1000", "5000"), "ATE", "per protocol")
 
 
 def test_results_of_the_emulating_analyses_carry_the_cautions() -> None:

@@ -26,13 +26,9 @@ def few_events(events: int, terms: int, what: str = "events") -> tuple[Caution, 
     """Fewer than ten events per term."""
     if events >= PER_TERM * terms:
         return ()
-    return (
-        Caution(
-            "few-events",
-            f"{events} {what} for {terms} terms: fewer than {PER_TERM} per term, estimates may be unstable and too far "
-            f"from 0.",
-        ),
-    )
+    least = f"fewer than {PER_TERM} per term, estimates may be unstable and too far from 0."
+    said = f"{events} {what} for one term: {least}" if terms == 1 else f"{events} {what} for {terms} terms: {least}"
+    return (Caution("few-events", said),)
 
 
 def separated(names: Sequence[str], estimate: Array, se: Array, unit: Array) -> tuple[Caution, ...]:

@@ -21,6 +21,7 @@ from scipy import special
 
 from confrere.errors import DataError, StudyError
 from confrere.rounds import Array
+from confrere.study.counted import persons
 
 LEAST = 1e-300  # keeps quotients of a mean, or of one minus a mean, finite
 
@@ -186,10 +187,12 @@ class Binomial(Family):
 
     def check(self, y: Array, weighted: bool) -> None:
         if weighted and (bad := int(((y < 0) | (y > 1)).sum())):
-            raise DataError(f"the outcome is outside 0 to 1 for {bad} people; a binomial outcome is 0 or 1, or a share")
+            raise DataError(
+                f"the outcome is outside 0 to 1 for {persons(bad)}; a binomial outcome is 0 or 1, or a share"
+            )
         if not weighted and (bad := int(((y != 0) & (y != 1)).sum())):
             raise DataError(
-                f"the outcome is neither 0 nor 1 for {bad} people; compare it, such as I(stage == 2) ~ ..., or give "
+                f"the outcome is neither 0 nor 1 for {persons(bad)}; compare it, such as I(stage == 2) ~ ..., or give "
                 f"weights that say of how many it is a share"
             )
 
@@ -230,7 +233,7 @@ class Poisson(Family):
     def check(self, y: Array, weighted: bool) -> None:
         if bad := int((y < 0).sum()):
             raise DataError(
-                f"the outcome is negative for {bad} people; counts are 0 or more. Correct or leave them out"
+                f"the outcome is negative for {persons(bad)}; counts are 0 or more. Correct or leave them out"
             )
 
     def inside(self, m: Mean) -> bool:
@@ -263,7 +266,7 @@ class Gamma(Family):
     def check(self, y: Array, weighted: bool) -> None:
         if bad := int((y <= 0).sum()):
             raise DataError(
-                f"the outcome is 0 or negative for {bad} people; a gamma outcome is above 0. Leave them out"
+                f"the outcome is 0 or negative for {persons(bad)}; a gamma outcome is above 0. Leave them out"
             )
 
     def inside(self, m: Mean) -> bool:

@@ -122,7 +122,7 @@ def _checked(method: str, types: tuple[str, ...], wanted: Wanted) -> Wanted:
 # Terms --------------------------------------------------------------------------------------------------------
 
 
-def _evaluated(analysis: Any, table: pd.DataFrame, *, strata: bool = False) -> Evaluated:
+def evaluated(analysis: Any, table: pd.DataFrame, *, strata: bool = False) -> Evaluated:
     """The right side of the formula on new people; the outcome, and strata unless wanted, are not asked for."""
     model, ground = model_of(analysis.formula, analysis.ground), analysis.ground
     right = replace(model, outcome=None, strata=model.strata if strata else ())
@@ -169,7 +169,7 @@ def _framed(table: pd.DataFrame, estimate: Array, se: Array, low: Array, high: A
 def _regression(finding: Finding, analysis: Any, table: pd.DataFrame, wanted: Wanted) -> pd.DataFrame:
     glm = getattr(analysis, "glm", analysis)
     family, link = family_of(*(("gaussian", "identity") if isinstance(glm, Linear) else (glm.family, glm.link)))
-    got = _evaluated(analysis, table)
+    got = evaluated(analysis, table)
     intercept = model_of(analysis.formula, analysis.ground).intercept
     x = np.hstack([np.ones((len(got.x), 1)), got.x]) if intercept else got.x
     eta = x @ finding.arrays["estimate"] + (0.0 if got.offset is None else got.offset)
@@ -192,7 +192,7 @@ def _risk(finding: Finding, cox: Cox, table: pd.DataFrame, wanted: Wanted) -> pd
     """The log hazard ratio ("lp"), or the hazard ratio ("risk"), to the mean of the people or to `reference`."""
     centre = finding.arrays.get("centre")
     if wanted.reference is not None:
-        person = _evaluated(cox, table_of(wanted.reference)).x
+        person = evaluated(cox, table_of(wanted.reference)).x
         if len(person) != 1 or not np.isfinite(person).all():
             raise DataError(f"reference has {len(person)} rows; it must be one person with a value for every term")
         centre = person[0]
@@ -201,7 +201,7 @@ def _risk(finding: Finding, cox: Cox, table: pd.DataFrame, wanted: Wanted) -> pd
             "fits to imputed tables have no mean person to compare with: name one, reference={...}",
             about="no-prediction",
         )
-    x = _evaluated(cox, table).x - centre
+    x = evaluated(cox, table).x - centre
     lp, se = x @ finding.arrays["estimate"], _se(x, _vcov(finding))
     reach = stats.norm.ppf((1 + wanted.level) / 2) * se
     if wanted.type == "lp":
@@ -218,7 +218,7 @@ def _survival(finding: Finding, cox: Cox, table: pd.DataFrame, wanted: Wanted) -
             "baseline = \"shared\", or predict 'lp' or 'risk'",
             about="no-baseline",
         )
-    got = _evaluated(cox, table, strata=True)
+    got = evaluated(cox, table, strata=True)
     stratum = np.zeros(len(table), dtype=np.int64) if got.strata is None else got.strata
     at = _read_baseline(finding.arrays["baseline"], wanted.times, fine=cox.ground.fine)[np.maximum(stratum, 0)]
     at[stratum < 0] = np.nan

@@ -11,6 +11,7 @@ those of human output checkers in research data centres.
     saturated      a model with as many parameters as groups, which gives back their counts
     freedom        fewer than 10 residual degrees of freedom
     diagnostics    a threshold that the study set for the design itself is missed: the result stays unseen
+    membership     a learned model tells whom it was trained on
     differences    two analyses of the study whose numbers of people differ by 1 to k-1
 
 A check passes, fails, or asks for a review: what only somebody who knows the data can judge. Reasons name places and
@@ -27,6 +28,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from confrere.analyses.finding import Finding, Record
+from confrere.analyses.learning.attack import TOO_GOOD, YEOM, tells
 from confrere.coordinator.refit import fitted_counts
 from confrere.coordinator.withheld import Line, follows
 
@@ -45,6 +47,7 @@ LEGEND: Final = (
 SOURCES: Final = {
     "cells": HANDBOOK, "complementary": HANDBOOK, "tails": ACRO, "extremes": HANDBOOK, "saturated": HANDBOOK,
     "freedom": ACRO, "diagnostics": LEGEND, "differences": HANDBOOK,
+    "membership": YEOM.text,
 }  # fmt: skip
 FREEDOM: Final = 10  # residual degrees of freedom; ACRO's safe_dof_threshold
 ABSURD: Final = 10.0  # |statistic| over this times the root of n: the term all but determines the outcome
@@ -99,7 +102,7 @@ def checks(findings: Mapping[str, Finding], rule: Rule) -> tuple[Check, ...]:
 
 
 def _of(name: str, finding: Finding, rule: Rule) -> Iterator[Check]:
-    """The six checks of one finding, and a seventh of those whose study set thresholds for the design."""
+    """The six checks of one finding; another where the study set thresholds for its design, or a model was attacked."""
     last = rule.k - 1
     yield _told(
         name, "cells", rule, _cells(finding, rule), f"No count of 1 to {last} people.", f"Counts of 1 to {last} people"
@@ -117,6 +120,8 @@ def _of(name: str, finding: Finding, rule: Rule) -> Iterator[Check]:
     yield _freedom(name, finding)
     if rows := finding.tables.get("diagnostics"):
         yield _diagnostics(name, rows)
+    if rows := finding.tables.get("attack"):
+        yield _membership(name, rows)
 
 
 def _told(name: str, check: str, rule: Rule, places: Iterable[Place], good: str, bad: str) -> Check:
@@ -152,6 +157,15 @@ def _diagnostics(name: str, rows: Sequence[Record]) -> Check:
     missed = [str(row["diagnostic"]) for row in rows if not row["passed"]]
     said = f"Beyond the study's thresholds: {', '.join(missed)}." if missed else "Within the study's thresholds."
     return Check(name, "diagnostics", "fail" if missed else "pass", said, SOURCES["diagnostics"])
+
+
+def _membership(name: str, rows: Sequence[Record]) -> Check:
+    """Whether an attacker with a whole record could tell that it was trained on."""
+    worst = max(float(row["estimate"]) for row in rows)
+    said = (
+        f"An attack on membership has an AUC of {worst:.2f}; 0.5 is a coin, {TOO_GOOD:g} the most that passes, if sure."
+    )
+    return Check(name, "membership", "fail" if any(map(tells, rows)) else "pass", said, SOURCES["membership"])
 
 
 # Counts -------------------------------------------------------------------------------------------------------

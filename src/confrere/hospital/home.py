@@ -8,6 +8,7 @@ runs/HASH/             journal, attempts and seed of a run
 ledger.sqlite          every ask, answer, refusal, decision and change of policy, in a chain
 oppositions.sqlite     which patients opposed, to what; answered.sqlite: whom earlier answers were about
 worklists.sqlite       lists of patients for this hospital's clinicians
+images.sqlite, images/ clinical pictures, what each may be used for, and the cases that are discussed
 engine/                certificates and settings of the transport
 """
 
@@ -34,7 +35,7 @@ from confrere.data.opposition import Register
 from confrere.data.sources import Source
 from confrere.errors import DataError, KeysError, LedgerError, Paused, Refused, StudyError
 from confrere.hospital.chain import ROTATED
-from confrere.hospital.check import reasons
+from confrere.hospital.check import asks, reasons
 from confrere.hospital.differencing import Answered
 from confrere.hospital.ledger import Ledger
 from confrere.hospital.manifest import Manifest, manifest
@@ -42,6 +43,8 @@ from confrere.hospital.records import Records, records
 from confrere.hospital.rules import Rules, written
 from confrere.hospital.studies import Approval, Studies
 from confrere.hospital.worklists import Worklists
+from confrere.images.bank import Bank
+from confrere.images.bank_cases import Cases
 from confrere.rounds import installed
 from confrere.study.file import Study, meant
 from confrere.study.life import ANSWERED, LIFE
@@ -51,13 +54,16 @@ from confrere.sums.files import read_roster, write_private, write_roster, write_
 _KEYS: Mapping[str, tuple[str, ...]] = {
     "hospital": ("name",),
     "tables": (),
+    "data": ("bags",),
     "policy": (),
     "metrics": ("port",),
+    "slides": ("clinicians",),
     "identity": (),
 }
 KEPT = (
     "hospital.toml", "identity.key", "roster.json", "federation.json", "studies", "runs", "ledger.sqlite",
     "oppositions.sqlite", "answered.sqlite", "worklists.sqlite", "members.key", "imports", "engine",
+    "images.sqlite", "images",
 )  # fmt: skip
 _TABLE = ("path", "table", "encoding", "person", *LIMITS)
 _OPPOSED = ("asked", "opposition recorded", "oppositions imported", "consent needed")
@@ -182,6 +188,16 @@ class Home:
         return Source(path if is_url(path) else str(self.path / path), **given)  # an absolute path stays as it is
 
     @property
+    def bags(self) -> dict[str, Path]:
+        """[data.bags] of hospital.toml: what studies call the bags of images that are here, and where they are."""
+        return {name: self.path / folder for name, folder in self._config.get("data", {}).get("bags", {}).items()}
+
+    @property
+    def slide_readers(self) -> tuple[str, ...]:
+        """[slides] clinicians of hospital.toml: who may see slides and heat maps; nobody unless named."""
+        return tuple(self._config.get("slides", {}).get("clinicians", ()))
+
+    @property
     def identity_settings(self) -> dict[str, Any]:
         """[identity] of hospital.toml: who signs in to the pages, and how."""
         return dict(self._config.get("identity", {}))
@@ -234,6 +250,16 @@ class Home:
         opposed = self.oppositions.left_out
         return Worklists(self.path / "worklists.sqlite", self.log, self.rules.worklist_days, opposed)
 
+    @cached_property
+    def images(self) -> Bank:
+        """The pictures of this hospital's patients, and what each may be used for. LedgerError where they are gone."""
+        return Bank(self._kept("images.sqlite", ("image added",)).parent, self.log)
+
+    @cached_property
+    def cases(self) -> Cases:
+        """The pictures that are discussed in this hospital, and who may see them."""
+        return Cases(self.images.store, self.log)
+
     @property
     def members(self) -> tuple[str, ...]:
         """The hospitals of the pinned roster; this one alone before there is one."""
@@ -264,7 +290,8 @@ class Home:
         roster = self.roster.hash.hex() if (self.path / "roster.json").is_file() else ""
         approval = Approval.of(study, listed, roster, self.rules.digest)
         self.studies.move(study.hash, "approve", "steward", by, approval=approval, strikes=0)
-        self.log("approved", study=study.hash, id=study.id, by=by, manifest=listed.digest, roster=roster)
+        asked = {"questions": many} if (many := asks(study)) else {}
+        self.log("approved", study=study.hash, id=study.id, by=by, manifest=listed.digest, roster=roster, **asked)
         return study
 
     def decide(self, study: str, action: str, by: str = "steward", why: str = "") -> None:
@@ -414,5 +441,11 @@ def _read(file: Path) -> dict[str, Any]:
         known = isinstance(given, dict) and "path" in given and set(given) <= set(_TABLE)
         if not (isinstance(given, str) or known):
             raise StudyError(f"{file}: [tables] {name} must be a path, or a table with {', '.join(_TABLE)}")
+    bags = config.get("data", {}).get("bags", {})
+    if not isinstance(bags, dict) or not all(isinstance(folder, str) for folder in bags.values()):
+        raise StudyError(f'{file}: [data.bags] must give each name a folder, such as slides = "slides.bags"')
+    clinicians = config.get("slides", {}).get("clinicians", [])
+    if not isinstance(clinicians, list) or not all(isinstance(who, str) for who in clinicians):
+        raise StudyError(f'{file}: [slides] clinicians must be a list of names, such as ["dr.curie"]')
     config.setdefault("policy", {})
     return config

@@ -21,9 +21,10 @@ import numpy as np
 from confrere.analyses.equations import Equation, Observed
 from confrere.analyses.ladder import doublings
 from confrere.data import people
-from confrere.data.dummy import RECIPES, Recipe, Wish, dummy, stays, wishes, wishes_for, wishes_of
+from confrere.data.dummy import RECIPES, Recipe, Wish, bagged, dummy, stays, wishes, wishes_for, wishes_of
 from confrere.errors import UserError
-from confrere.hospital.gate import CLASSES, Policy, judge_clear, support_of
+from confrere.hospital.classes import CLASSES
+from confrere.hospital.gate import Policy, judge_clear, support_of
 from confrere.rounds import (
     Answers,
     Ask,
@@ -240,6 +241,8 @@ class _List:
         wished |= {c: w._replace(span=longest) for c, w in wished.items() if w.role == "time" and not w.span}
         eras = build.definitions(analyses, "eras")
         tables = [stays(dummy(columns, schema, wished, ground, seed=i, recipe=recipe), eras) for i in range(HOSPITALS)]
+        sizes_of = {a.bags: int(a.bag_size) for a in analyses if getattr(a, "bags", "")}
+        tables = [bagged(table, sizes_of, self.study.person or "", i) for i, table in enumerate(tables)]
         sizes: list[int] = []  # counts in the supports of a round, in order
         answer = clear(tables, lambda designs: _granted(designs, sizes))
 

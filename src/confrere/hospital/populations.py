@@ -39,7 +39,7 @@ from confrere.data.table import Table
 from confrere.errors import DataError
 from confrere.rounds import Analysis, Bools
 from confrere.study.cohorts import needed, reads
-from confrere.study.cuts import cuts_of, selects, standing
+from confrere.study.cuts import cuts_of, seen, selects, standing
 from confrere.study.file import Spec, Study
 from confrere.study.formulas import Model
 from confrere.study.ground import LEFT, complete, model_of
@@ -207,7 +207,7 @@ def _bounds(study: Study, model: Model, table: Table) -> Iterator[tuple[str, Boo
 
 def _steps(analysis: Any, table: Table) -> dict[str, Bools]:
     """Whom each step of a funnel counts, by the words that select them: "" for everybody; {} where there is none."""
-    steps = list(analysis.selected(table.frame)) if hasattr(analysis, "selected") else []
+    steps = list(analysis.selected(seen(analysis, table))) if hasattr(analysis, "selected") else []
     if not steps:
         return {}
     *ruled, (text, columns, met) = steps

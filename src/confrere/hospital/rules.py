@@ -12,6 +12,7 @@
     scope = "network"           "own": cells of this hospital alone rest on 0 or at least k people too
     require = []                what a study must state: legal_basis, people, ends
     worklist_days = 90          after which the rows of a worklist are erased
+    questions = 20              of similar cases that are answered, of all studies together
 
 A researcher can raise k in a study, never lower anything here. What changes here is an entry of the ledger.
 """
@@ -29,9 +30,11 @@ from typing import Any, Final
 import msgspec
 
 from confrere.errors import StudyError
-from confrere.hospital.gate import CLASSES, Policy
+from confrere.hospital.classes import CLASSES
+from confrere.hospital.gate import Policy
 from confrere.hospital.manifest import Manifest
-from confrere.study.file import K, Study, converted, meant
+from confrere.study.file import K, Study, meant
+from confrere.study.kinds import converted
 
 STATED: Final = ("legal_basis", "people", "ends")
 DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -55,6 +58,7 @@ class Rules:
     scope: str = "network"
     require: tuple[str, ...] = ()
     worklist_days: int = 90
+    questions: int = 20
 
     @classmethod
     def of(cls, given: Mapping[str, Any], where: str) -> Rules:
@@ -82,8 +86,8 @@ class Rules:
             yield f"require: {strange[0]!r} is nothing that a study states; {meant(strange[0], STATED)}"
         if not 0 < self.parameters <= 1:
             yield f"parameters = {self.parameters:g} must be above 0 and at most 1 per person"
-        if self.rounds < 1 or self.megabytes <= 0 or self.worklist_days < 1:
-            yield "rounds, megabytes and worklist_days must be above 0"
+        if self.rounds < 1 or self.megabytes <= 0 or self.worklist_days < 1 or self.questions < 0:
+            yield "rounds, megabytes and worklist_days must be above 0, and questions 0 or more"
         if self.scope not in ("network", "own"):
             yield f"scope = {self.scope!r} must be 'network' or 'own'"
         if self.hours and _hours(self.hours) is None:
@@ -165,7 +169,7 @@ _KINDS: Final[Mapping[str, Any]] = {
     "k": int, "methods": tuple[str, ...], "columns": dict[str, tuple[str, ...]], "allow": tuple[str, ...],
     "alone": tuple[str, ...],
     "parameters": float, "rounds": int, "megabytes": float, "hours": str, "scope": str, "require": tuple[str, ...],
-    "worklist_days": int,
+    "worklist_days": int, "questions": int,
 }  # fmt: skip
 
 

@@ -15,7 +15,8 @@ from confrere.report.words import Words
 
 CAUTIONS: dict[str, tuple[str, ...]] = {
     "few-events": (
-        "{events} {what} for {terms} terms: fewer than {least} per term, estimates may be unstable and too far from 0.",
+        "{events} {what} for {terms} terms: {least}",
+        "{events} {what} for one term: {least}",
         "In an arm fewer than {least} people have {what}: estimates may be unstable, limits too narrow.",
     ),
     "near-separation": (
@@ -90,6 +91,10 @@ CAUTIONS: dict[str, tuple[str, ...]] = {
             "The weights leave {share} of the information of those {arm}: a few people count for many. Choose another "
             "grace period, or people who might do either."
         ),
+        (
+            "The weights leave {share} of the information of the {arm}: a few people count for many. Set truncate, "
+            "take the estimand ATT or ATO, or longer periods."
+        ),
     ),
     "diagnostics-failed": (
         "The study's diagnostics do not pass: {failed}. The estimate is not to be used as it stands.",
@@ -123,6 +128,16 @@ CAUTIONS: dict[str, tuple[str, ...]] = {
             "The metrics are of the very people on whom the model was trained, and too good. Name the person's column, "
             "and a share of the people is held out."
         ),
+    ),
+    "membership-attack": (
+        (
+            "The model tells whom it was trained on: an attacker who has a whole record guesses with an AUC of {auc}, "
+            "where 0.5 is a coin. Do not release it: train fewer or shallower trees, with a larger penalty, and stop "
+            "early."
+        ),
+    ),
+    "model-drift": (
+        ("Since {name} there is {names}. Evaluate the model among the people of today, and recalibrate or replace it."),
     ),
     "few-to-validate": (
         ("{n} people have the rarer outcome: with fewer than 100 a validation is imprecise, calibration above all."),
@@ -173,6 +188,8 @@ PHRASES = (
     "{diagnostic} is {value} (threshold {threshold})",
     "not told",
     "{name} from day {day}",
+    "fewer than {least} per term, estimates may be unstable and too far from 0.",
+    "drift of {what} in {name}",
     "neither treatment",
     "both treatments",
     "{name} alone",

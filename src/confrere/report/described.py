@@ -69,17 +69,17 @@ def described(analysis: Mapping[str, Any], study: Mapping[str, Any], words: Word
 
 
 def _compared(tables: Mapping[str, list[Record]], words: Words) -> Iterator[Described]:
-    """Whether the arms of an effect can be compared, and are alike."""
+    """What a treatment is worth; then whether its arms can be compared, and are alike."""
+    if curve := acceptability_plot.acceptable(tables.get("acceptability", [])):
+        title = words("Acceptability: how likely the treatment is worth its cost")
+        told = acceptability_plot.said(curve, words)
+        yield Described("acceptability", title, told, curve, tables["acceptability"])
     if hist := propensity_plot.mirror(tables.get("overlap", [])):
         title = words("Propensity of treatment in the arms, before weighting")
         yield Described("overlap", title, propensity_plot.said(hist, words), hist, tables["overlap"])
     if apart := love_plot.love(tables.get("balance", []), words):
         title = words("Differences of the arms before and after weighting")
         yield Described("balance", title, love_plot.said(apart, words), apart, tables["balance"])
-    if curve := acceptability_plot.acceptable(tables.get("acceptability", [])):
-        title = words("Acceptability: how likely the treatment is worth its cost")
-        told = acceptability_plot.said(curve, words)
-        yield Described("acceptability", title, told, curve, tables["acceptability"])
 
 
 def _learned(tables: Mapping[str, list[Record]], words: Words) -> Iterator[Described]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from confrere.report.effect_forest import measure_of
+from confrere.report.notes import pattern
 from confrere.report.schema import Record
 from confrere.report.tables import Builder, Column, Row, Setting, Table, percents
 from confrere.report.terms import read
+from confrere.report.words import Words
 
 ALIKE = 0.1
 RMST = "RMST difference"  # in units of time
@@ -25,11 +27,19 @@ def effects(name: str, records: list[Record], setting: Setting) -> Table:
         per, unit = (setting.clock.per, _unit(setting)) if r["measure"] == RMST else (1.0, "")
         value, low, high = (None if r.get(f) is None else r[f] / per for f in (kind.field, kind.low, kind.high))
         shown = forms.estimate(value, low, high, kind.ratio)
-        cells = [words.title(r["measure"]) + unit, *(str(r.get(field) or "") for field in named)]
+        cells = [words.title(r["measure"]) + unit, *(_whom(str(r.get(field) or ""), words) for field in named)]
         cells += [setting.clock.shown(r["time"], forms) if r.get("time") is not None else ""] if timed else []
         rows.append(Row((*cells, shown, forms.p_value(r.get("p_value")))))
     foot = (words("Differences are of the treated less the others, ratios the treated over the others."),)
     return Table(name, words("Effects of the treatment"), tuple(columns), tuple(rows), records, foot)
+
+
+def _whom(text: str, words: Words) -> str:
+    """An arm, or what is compared, in the language of the page."""
+    for sentence in ("{name} alone", "{name} given {other}", "{name} at the margins"):
+        if found := pattern(sentence).fullmatch(text):
+            return words(sentence, **found.groupdict())
+    return words.title(text)
 
 
 def _timed(setting: Setting) -> str:
@@ -53,7 +63,7 @@ def arms(name: str, records: list[Record], setting: Setting) -> Table:
         mean = forms.estimate(r.get("estimate"), r.get("conf_low"), r.get("conf_high"), False)
         shown = {"events": forms.count(r.get("events")), "estimate": mean}
         effective = forms.fixed(r.get("effective_n"), 0)
-        rows.append(Row((words.title(r["arm"]), forms.count(r["n"]), effective, *(shown[field] for field in has))))
+        rows.append(Row((_whom(r["arm"], words), forms.count(r["n"]), effective, *(shown[field] for field in has))))
     foot = (words("Effective number: as many people with equal weights would tell as much."),)
     return Table(name, words("Arms"), tuple(columns), tuple(rows), records, foot)
 

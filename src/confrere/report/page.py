@@ -19,7 +19,9 @@ from confrere.report.cluster_cards import cards
 from confrere.report.effect_forest import is_effect
 from confrere.report.figures import Drawing, Figure, draw, figures, fitted_model, of_effects
 from confrere.report.files import csv_bytes, stems
-from confrere.report.labels import METHODS
+from confrere.report.labels import LABELS
+from confrere.report.labels_methods import METHODS
+from confrere.report.model_card import is_model, sheet
 from confrere.report.notes import Told, told
 from confrere.report.numerals import Language
 from confrere.report.protocol import protocol
@@ -72,6 +74,7 @@ def parts(result: Result, words: Words) -> list[Part]:
         (a, figure) for a in analyses for figure in (*(all_effects if a is first else ()), *figures(a, study, words))
     ]
     set_up = [(a, table) for a in analyses for table in tables(a, study, words)]
+    set_up += [(a, sheet(result, a, words)) for a in analyses if is_model(a)]
     drawn_stems = stems((a["name"], figure.name) for a, figure in drawn)
     sheet_stems = stems((a["name"], table.name) for a, table in set_up)
     named = [(a, f._replace(stem=s)) for (a, f), s in zip(drawn, drawn_stems, strict=True)]
@@ -112,7 +115,7 @@ def _part(
         headline=prose.headline(analysis, study, words),
         cards=cards(analysis, words),
         settings=[(words.label(key), _value(value, words)) for key, value in analysis["settings"].items()],
-        facts=[(words.title(key), _value(value, words)) for key, value in analysis["facts"].items()],
+        facts=[(words.title(key), _fact(value, words)) for key, value in analysis["facts"].items()],
         figures=drawn,
         tables=sheets,
         notes=[told(note, words, threshold(study)) for note in analysis["notes"]],
@@ -121,8 +124,13 @@ def _part(
     )
 
 
+def _fact(value: Any, words: Words) -> str:
+    """A fact as printed: a word of ours in the language of the page."""
+    return words.label(value) if isinstance(value, str) and value in LABELS else _value(value, words)
+
+
 def _value(value: Any, words: Words) -> str:
-    """A setting or a fact as printed."""
+    """A setting, or a fact of its own words, as printed."""
     return told(value, words).text if isinstance(value, str) and value else words.numbers.any(value)
 
 

@@ -354,6 +354,10 @@ def _doubts(result: Result, words: Words) -> list[Said]:
         "{name}: {events} events for {terms} terms. Under 10 events per term, estimates tend to be too large "
         "and intervals too narrow."
     )
+    for_one = (
+        "{name}: {events} events for one term. Under 10 events per term, estimates tend to be too large "
+        "and intervals too narrow."
+    )
     said = []
     for analysis in result["analyses"]:
         tables = analysis["tables"]
@@ -368,7 +372,12 @@ def _doubts(result: Result, words: Words) -> list[Said]:
             said.append(Said(words("Proportional hazards"), words(doubtful, name=analysis["name"], terms=shown)))
         events = analysis["events"]
         if terms and events is not None and events < EVENTS_PER_TERM * len(terms):
-            text = words(few, name=analysis["name"], events=words.numbers.count(events), terms=len(terms))
+            text = words(
+                for_one if len(terms) == 1 else few,
+                name=analysis["name"],
+                events=words.numbers.count(events),
+                terms=len(terms),
+            )
             said.append(Said(words("Few events"), text))
     return said
 

@@ -14,6 +14,7 @@ from confrere.report.effect_forest import is_effect
 from confrere.report.schema import Result
 from confrere.report.tables import threshold
 from confrere.report.words import Words
+from confrere.study.target_trial import emulates, treated
 
 
 class Place(NamedTuple):
@@ -40,7 +41,7 @@ def target_trial(result: Result) -> Mapping[str, Any] | None:
 
 def effects(result: Result) -> list[dict[str, Any]]:
     """The analyses that emulate the target trial."""
-    return [a for a in result["analyses"] if is_effect(a) or {"treatment", "confounders"} <= a["settings"].keys()]
+    return [a for a in result["analyses"] if is_effect(a) or emulates(a["settings"])]
 
 
 def protocol(result: Result, words: Words) -> list[Entry]:
@@ -96,11 +97,14 @@ def _setting(trial: Mapping[str, Any], words: Words) -> Iterator[Entry]:
 
 def _variables(result: Result, trial: Mapping[str, Any], words: Words) -> Iterator[Entry]:
     settings = [a["settings"] for a in effects(result)]
-    treated = " / ".join(dict.fromkeys(str(s.get("treatment")) for s in settings))
-    outcomes = "; ".join(dict.fromkeys(str(s.get("outcome")) for s in settings if s.get("outcome")))
-    confounders = list(dict.fromkeys(str(s.get("confounders")) for s in settings))
-    arms = words("{first} (0) or {second} (1): column {column}", first=trial["strategies"][0],
-                 second=trial["strategies"][1], column=treated)  # fmt: skip
+    column = " / ".join(dict.fromkeys(treated(s) for s in settings if treated(s)))
+    outcomes = "; ".join(dict.fromkeys(_read(s.get("outcome", s.get("outcomes"))) for s in settings))
+    confounders = list(dict.fromkeys(str(s["confounders"]) for s in settings if s.get("confounders")))
+    since = column and not any("treatment" in s for s in settings)
+    said = (
+        "{first} or {second}, from when: column {column}" if since else "{first} (0) or {second} (1): column {column}"
+    )
+    arms = words(said, first=trial["strategies"][0], second=trial["strategies"][1], column=column)
     yield Entry("7.4.1", words("Exposure"), [arms])
     told = words("{outcome}: {columns}", outcome=trial["outcome"], columns=outcomes)
     features, events = _defined(trial, words)
@@ -108,6 +112,11 @@ def _variables(result: Result, trial: Mapping[str, Any], words: Words) -> Iterat
     ends = [words("It ends with: {ends}.", ends=trial["ends"])] if trial.get("ends") else []
     yield Entry("7.4.3", words("Follow-up"), [follow_up(result, words), *ends])
     yield Entry("7.4.4", words("Covariates"), [*confounders, *features])
+
+
+def _read(outcome: Any) -> str:
+    """An outcome, or several, as a study names them."""
+    return ", ".join(map(str, outcome)) if isinstance(outcome, list | tuple) else str(outcome or "")
 
 
 def _defined(trial: Mapping[str, Any], words: Words) -> tuple[list[str], list[str]]:

@@ -37,7 +37,19 @@ K = 11  # the rule for published cells, where the study does not say its own
 DRAWN = (  # a figure has their numbers under it
     "curve", "incidence", "risk", "roc", "overlap", "pathways", "acceptability", "decision",
 )  # fmt: skip
-SAID = {"measure", "by", "state", "diagnostic", "metric", "sample", "arm", "quadrant", "scale"}  # of known words
+SAID = {
+    "measure",
+    "by",
+    "state",
+    "diagnostic",
+    "metric",
+    "sample",
+    "arm",
+    "quadrant",
+    "scale",
+    "what",
+    "attack",
+}  # of known words
 LONGEST, RESIDUE = 40, 1e-12  # records of a table in the report; what arithmetic leaves of nothing
 
 

@@ -13,7 +13,8 @@ from functools import cache
 from importlib.resources import files
 
 from confrere.errors import StudyError
-from confrere.report.labels import LABELS, METHODS
+from confrere.report.labels import LABELS
+from confrere.report.labels_methods import METHODS
 from confrere.report.numerals import FIRM, Language, Numerals
 
 

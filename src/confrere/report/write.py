@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from confrere.errors import ConfrereError
 from confrere.report.files import csv_bytes
+from confrere.report.model_card import is_model
 from confrere.report.numerals import Language
 from confrere.report.page import drawings, parts, set_page
 from confrere.report.schema import Result, check
@@ -69,8 +70,14 @@ def contents(result: Result, lang: Language = "en") -> dict[str, bytes]:
 
 def learned(result: Result) -> list[str]:
     """The files of the models that the result tells of, by their paths in the folder."""
-    names = [a["name"] for a in result["analyses"] if "model_sha256" in a["facts"]]
-    return [f"models/{name}.{kind}" for name in names for kind in ("json", "xgboost.json")]
+    found = [a for a in result["analyses"] if is_model(a)]
+    return [f"models/{a['name']}.{kind}" for a in found for kind in kinds(a["method"])]
+
+
+def kinds(method: str) -> tuple[str, ...]:
+    """The endings of the files of a model: itself with its card, the card as a page; trees as XGBoost reads them."""
+    further = {"boosting": ("xgboost.json",), "network": ("safetensors",)}
+    return ("json", "card.md", *further.get(method, ()))
 
 
 def _former(out: Path) -> set[str]:

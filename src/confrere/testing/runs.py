@@ -16,7 +16,8 @@ from confrere.console.fit import Results
 from confrere.console.local import Local
 from confrere.data.table import Table
 from confrere.errors import UserError
-from confrere.hospital.gate import CLASSES, Policy, judge_clear
+from confrere.hospital.classes import CLASSES
+from confrere.hospital.gate import Policy, judge_clear
 from confrere.rounds import Answer, Flow, clear, drive, supported
 from confrere.study import build
 from confrere.study.schema import Schema

@@ -446,7 +446,8 @@ def test_a_case_is_seen_by_those_invited_and_the_ledger_has_each_look(bank: Bank
     cases.withdraw(name, "durand")
     with pytest.raises(Refused):
         cases.say(name, "durand", "And yet")
-    assert [e for e, _ in told.entries][-4:] == ["case opened", "case comment", "case shown", "case withdrawn"]
+    looked = ["case opened", "case comment", "case shown", "case shown", "case withdrawn"]  # the page, and the picture
+    assert [e for e, _ in told.entries][-5:] == looked
     assert cases.mine("durand") == ()
     assert [c.name for c in cases.mine("martin")] == [name]
 

@@ -332,7 +332,7 @@ def test_a_disk_that_fills_up_is_no_traceback(shell: Shell, monkeypatch: pytest.
 
 def test_demos_that_there_are_not(shell: Shell) -> None:
     assert shell("demo", "lnug").err == "confrere: no demo is called 'lnug'; did you mean 'lung'?\n" + MORE
-    all_of_them = "there is breast, lung, myeloma, omop"
+    all_of_them = "there is breast, lung, myeloma, omop, prognosis, skin, pathology"
     assert shell("demo", "heart").err == f"confrere: no demo is called 'heart'; {all_of_them}\n" + MORE
 
 

@@ -338,7 +338,7 @@ class Home:
     def backup(self, file: Path) -> None:
         """What this hospital could not make again, in one file for its owner alone: keys, roster, approvals, runs.
 
-        The records themselves are not in it. KeysError where the file is there already.
+        The records themselves are not in it; the pictures of the bank are. KeysError where the file is there already.
         """
         if file.exists():
             raise StudyError(f"{file} is there already; a backup overwrites nothing")

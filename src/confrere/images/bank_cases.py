@@ -106,6 +106,7 @@ class Cases:
         """The picture of a case. Refused as `show`."""
         with self._open() as db:
             image = self._may(db, name, who)
+            self._log("case shown", case=name, who=who, what="picture")
             return usable(self._store, db, image, "discussing")
 
     def say(self, name: str, who: str, text: str) -> None:

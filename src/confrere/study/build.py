@@ -33,6 +33,12 @@ def _once(study: Study, built: Sequence[Any]) -> None:
         elsewhere = one.group and other.group and not {*one.group} & {*other.group}
         if one.method == other.method and hasattr(a, "once") and not elsewhere:
             raise StudyError(f"[[analysis]] {one.name} and {other.name}: {b.once}")
+        drawn = [(x.share, x.share and x.seed) for x in (a, b) if hasattr(x, "share") and hasattr(x, "seed")]
+        if one.method == other.method and not elsewhere and len(set(drawn)) > 1:
+            raise StudyError(
+                f"[[analysis]] {one.name} and {other.name} hold out other people: their sums could differ by a few. "
+                f"Give both the same holdout and seed"
+            )
 
 
 def _own(cls: type[Any], ground: Ground) -> Ground:

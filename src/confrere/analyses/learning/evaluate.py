@@ -286,10 +286,11 @@ class Evaluate:
 
     @property
     def dividing(self) -> tuple[str, ...]:
-        """Formulas with a comparison that divides people too: who is followed beyond the horizon."""
+        """Formulas with a comparison that divides people too: who is followed beyond the horizon, cuts of inputs."""
+        cuts = tuple(f"~ I({name} >= {cut!r})" for name, each in self.inputs.items() for cut in each)
         outcome = model_of(f"{self.outcome} ~ 1", self.ground).outcome
         time = outcome.time if outcome else None
-        return (f"~ I({time.text} > {self.horizon!r})",) if self.followed and time else ()
+        return (*cuts, f"~ I({time.text} > {self.horizon!r})") if self.followed and time else cuts
 
     # sums only
 

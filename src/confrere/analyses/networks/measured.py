@@ -145,7 +145,8 @@ def sampled(of: Any, people: People, training: bool) -> Design:
         made = narrowed(made, train if training else ~train, "of the other sample")
     flags = {"event": made.data.event > 0} if made.data.event is not None else {}
     ids = of.ids(people, made) if of.bags else ()
-    return replace(made, x=np.empty((made.n, 0)), names=(), flags=flags, cells={}, data=(made.data, ids))
+    bare = replace(made, x=np.empty((made.n, 0)), names=(), flags=flags, cells={}, data=(made.data, ids))
+    return replace(bare, needs=of.design_needs)  # the hospitals of training, no other
 
 
 def scored(of: Any, people: People, made: Design, weights: Array, about: Any) -> Array:

@@ -18,7 +18,7 @@ discrete time Gensheimer & Narasimhan, PeerJ 2019;7:e6257; personal layers Ariva
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -259,6 +259,25 @@ class Network:
 
     # inside each hospital
 
+    def parted(self, people: People) -> Design:
+        """Who trains and who is measured on, by outcome: neither part of the people is of a few."""
+        made, train = self.chosen(people)
+        event = made.data.event if made.data.event is not None else made.data.value
+        kind = event.astype(np.int64) if self.goal == "multiclass" else (event > 0).astype(np.int64)
+        kinds = max(2, len(self.levels))
+        kind = kind if self.goal not in ("squared", "poisson") else np.zeros_like(kind)
+        cells = {"samples": Cells(np.where(train, 0, 1) * kinds + kind, (1, 2 * kinds))}
+        return replace(made, x=np.empty((made.n, 0)), names=(), flags={}, cells=cells, needs=NEEDS)
+
+    @property
+    def whom(self) -> Callable[[Any], Bools]:
+        """Who (N,) has a bag, for the guards: no missing column tells it. There only where the network reads bags."""
+        if not self.bags:
+            raise AttributeError("whom")
+        return lambda table: np.array(
+            [table.bags[self.bags].many(p) > 0 for p in table.frame[self._person]], dtype=bool
+        )
+
     def chosen(self, people: People) -> tuple[Design, Bools]:
         """Who is complete and has a bag; which of them (n,) train."""
         made = design_of(people, self.formula, self.ground)
@@ -403,6 +422,8 @@ class Network:
 
     def flow(self) -> FlowFinding:
         """Standardise; train; adapt; measure."""
+        if self.share:
+            yield from support(self.parted)
         verdict = yield from support(self.design)
         about = yield from self._about(verdict)
         server, losses = yield from self._trained(about)

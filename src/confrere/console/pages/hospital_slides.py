@@ -76,6 +76,7 @@ def one(request: Request, person: Clinician, here: Here, name: str, short: str) 
 def picture(person: Clinician, here: Here, name: str, short: str) -> Response:
     """The heat map of a slide, for who may see it; not kept by browsers."""
     path = map_of(*_slide(here.home, person, name, short))
+    here.home.log("slide shown", bags=name, slide=short, who=person.id, what="map")
     if not path.is_file():
         raise HTTPException(404, NOT_YOURS)
     return FileResponse(path, media_type="image/png", headers={"Cache-Control": "no-store"})

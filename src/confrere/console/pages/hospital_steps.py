@@ -170,6 +170,7 @@ STEPS: Final = (
     N_("People by merged cell of the first ladders."),
     N_("People by merged cell of the second ladders."),
     N_("The people of training: their features and outcome."),
+    N_("Who trains and who is measured on, by outcome: neither part of the people is of a few."),
     N_("How many people train, and sums of their features and outcome."),
     N_("What this hospital's training would change in the weights, clipped, times its share of the people."),
     N_("Adapt the network to this hospital; the adapted one stays here."),

@@ -69,7 +69,10 @@ def smooth_studies() -> list[Any]:
         # 0.17 at most of 960 people, in 20 minutes of a busy machine: so many rounds are differentiated for everybody
         for world in WORLDS[:1] if "stability" in case.note else WORLDS:
             quick = (world == WORLDS[0] or case.label in ("linear", "logistic")) and case.name != "mixture"
-            heavy = case.note in ("shared", "augmented curves", "a lasso propensity") or "imputed" in case.note
+            heavy = (
+                case.note in ("shared", "augmented curves", "hazards", "periods", "a lasso propensity")
+                or "imputed" in case.note
+            )
             heavy |= "stability" in case.note or case.name in ("responders", "interaction", "penalised")
             marks = [] if quick and not heavy else [pytest.mark.slow]
             if (case.label, world) in LEAKS:

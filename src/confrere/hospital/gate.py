@@ -64,7 +64,7 @@ class Policy:
 
     def enough(self, design: Design) -> int:
         """People with whom a hospital takes part; with fewer it takes part with nobody, and nobody learns of it."""
-        return self.k * max(CROWDS.get(c, 1) for c in (design.needs, *self.allow))  # all of a study have the same
+        return self.k * CROWDS.get(design.needs, 1)
 
     def few(self, count: Array | float) -> Bools:
         """Where a count is of 1 to k-1 people, and the steward has not said that such may leave."""

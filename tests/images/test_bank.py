@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -275,6 +277,19 @@ def test_what_is_wrong_is_said(wrong: Any, said: str, bank: Bank) -> None:
 
 
 # bags ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_stopped_extraction_left_is_removed(bank: Bank, tmp_path: Path) -> None:
+    filled(bank)
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    folder = tmp_path / "out" / "images.bags"
+    left, other = (folder.with_name(f".images.bags.{process}.new") for process in (gone.pid, os.getppid()))
+    for half in (left, other):
+        half.mkdir(parents=True)
+    bank.bagged.extract(folder, SKIN)
+    assert not left.exists()
+    assert other.exists()  # that of a process that runs is its own
 
 
 def test_what_is_revoked_is_in_no_bag_and_no_table_at_once(bank: Bank, tmp_path: Path) -> None:

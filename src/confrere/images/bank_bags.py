@@ -73,8 +73,7 @@ class Bagged:
         rows: dict[str, list[sqlite3.Row]] = {}
         for row in may:
             rows.setdefault(row["person"], []).append(row)
-        fresh = folder.with_name(f".{folder.name}.{os.getpid()}.new")
-        shutil.rmtree(fresh, ignore_errors=True)
+        fresh = _fresh(folder)
         about = {"encoder": encoder.name, "encoder_sha256": encoder.sha256, "made_of": "image bank"}
         made = write(fresh, ((p, self._encoded(theirs, encoder)) for p, theirs in rows.items()), about)
         _listed(fresh, {p: [r["id"] for r in theirs] for p, theirs in rows.items()})
@@ -115,6 +114,7 @@ class Bagged:
     def mend(self) -> None:
         """Make anew the bags that were set aside, of the pictures that may be used for training now."""
         for folder in self._folders():
+            _swept(folder)
             if (old := _aside(folder)).is_dir():
                 self._again(folder, old)
 
@@ -124,8 +124,7 @@ class Bagged:
             before, listed = Bags.open(old), images_of(old)
             keep = {p: [i for i, image in enumerate(theirs) if image in may] for p, theirs in listed.items()}
             keep = {p: places for p, places in keep.items() if places}
-            fresh = folder.with_name(f".{folder.name}.{os.getpid()}.new")
-            shutil.rmtree(fresh, ignore_errors=True)
+            fresh = _fresh(folder)
             images = {p: [listed[p][i] for i in places] for p, places in keep.items()}
             if keep:
                 half = np.load(old / "features.npy", mmap_mode="r", allow_pickle=False).dtype == np.float16
@@ -145,6 +144,32 @@ class Bagged:
 
 def _aside(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.aside")
+
+
+def _fresh(folder: Path) -> Path:
+    """Where this process makes bags anew: nothing is there."""
+    _swept(folder)
+    ours = folder.with_name(f".{folder.name}.{os.getpid()}.new")
+    shutil.rmtree(ours, ignore_errors=True)
+    return ours
+
+
+def _swept(folder: Path) -> None:
+    """Remove what processes that were stopped left half made: pictures in it may have been taken back since."""
+    for left in folder.parent.glob(f".{folder.name}.*.new"):
+        process = left.name.split(".")[-2]
+        if process.isdigit() and not _runs(int(process)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _listed(folder: Path, images: Rows) -> None:

@@ -47,6 +47,8 @@ def slides(request: Request, person: Either, here: Here) -> Response:
     """Every folder of slides: numbers for the steward, the slides for a clinician who may see them."""
     _, mine = tongue_of(request), _may(here.home, person)
     found = _ledgers(here.home)
+    for name in found if mine else ():
+        here.home.log("slide shown", bags=name, who=person.id, what="list")
     sheets = [_sheet(name, entries, _) for name, (_folder, entries) in found.items()] if mine else []
     counts = (
         [_counts(name, entries, _) for name, (_folder, entries) in found.items()] if "steward" in person.roles else []
@@ -76,9 +78,9 @@ def one(request: Request, person: Clinician, here: Here, name: str, short: str) 
 def picture(person: Clinician, here: Here, name: str, short: str) -> Response:
     """The heat map of a slide, for who may see it; not kept by browsers."""
     path = map_of(*_slide(here.home, person, name, short))
-    here.home.log("slide shown", bags=name, slide=short, who=person.id, what="map")
     if not path.is_file():
         raise HTTPException(404, NOT_YOURS)
+    here.home.log("slide shown", bags=name, slide=short, who=person.id, what="map")
     return FileResponse(path, media_type="image/png", headers={"Cache-Control": "no-store"})
 
 

@@ -11,7 +11,7 @@ import pytest
 import confrere as cf
 from confrere.data.bags import Bags, attached, beside, opened, write
 from confrere.data.table import Table
-from confrere.errors import DataError, StudyError
+from confrere.errors import DataError, Refused, StudyError
 from confrere.hospital.home import Home
 from confrere.study.file import parse
 from confrere.study.write import written
@@ -176,3 +176,7 @@ def test_a_study_is_trained_on_bags_beside_tables_and_on_bags_given(tmp_path: Pa
     assert np.array_equal(again.finding.arrays["weights"], found.finding.arrays["weights"])
     with pytest.raises(DataError, match="not bound"):
         cf.local(frames, person="pid").run(tmp_path / "study.toml")
+    others = '[[analysis]]\nname = "all"\nmethod = "describe"\nvariables = ["y"]\n'
+    (tmp_path / "study.toml").write_text(STUDY + more + others)
+    with pytest.raises(Refused, match="people of analyses"):  # three people have no bag: they would be told apart
+        cf.local(folders).run(tmp_path / "study.toml")

@@ -139,6 +139,29 @@ def test_a_hospital_with_fewer_than_4_k_people_takes_part_with_nobody() -> None:
     assert got.arrays["weights"] == pytest.approx(weights(make(), frames[:3]), abs=1e-12)
 
 
+def in_one_study(*analyses: Network) -> Any:
+    """A study of several networks."""
+    study = build.single(analyses[0], KNOWN, ALLOW)
+    specs = [
+        replace(build.single(one, KNOWN, ALLOW).analyses[0], name=f"network {i}") for i, one in enumerate(analyses)
+    ]
+    return replace(study, analyses=tuple(specs))
+
+
+def test_a_sample_of_few_people_is_refused_before_anything_leaves() -> None:
+    hospitals_of = dict(zip("abc", hospitals(1200), strict=True))
+    with pytest.raises(ConfrereError, match=r"network \(parted\): cells 'samples': some rest on fewer than 11"):
+        Local(hospitals_of, KNOWN).run(in_one_study(make(holdout=0.003, ground=KNOWN)))
+
+
+@pytest.mark.parametrize("other", [{"holdout": 0.3}, {"holdout": 0.2, "seed": 2}, {"holdout": 0.0}])
+def test_networks_of_a_study_hold_out_the_same_people(other: dict[str, Any]) -> None:
+    one = make(holdout=0.2, ground=KNOWN)
+    with pytest.raises(StudyError, match="hold out other people"):
+        build.analyses(in_one_study(one, make(ground=KNOWN, **other)))
+    assert len(build.analyses(in_one_study(one, make(holdout=0.2, ground=KNOWN, **MLP)))) == 2
+
+
 def test_the_gate_stops_weights_that_rest_on_fewer() -> None:
     gate = Gate(Policy(allow=frozenset(ALLOW)), 3)
     a = Ask(make(), "update", ((0, 0), np.zeros(4), np.zeros(0), None))

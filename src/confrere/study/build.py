@@ -23,18 +23,20 @@ from confrere.study.recruitment import Look
 def analyses(study: Study) -> list[Analysis]:
     """The analyses of a study, in its order, on its ground. StudyError names the analysis and the key."""
     built = [_analysis(spec, study.ground) for spec in study.analyses]
-    _once(study, built)
+    _beside(study, built)
     return built
 
 
-def _once(study: Study, built: Sequence[Any]) -> None:
-    """StudyError where two analyses of a method that a study has `once` ask the same hospital."""
+def _beside(study: Study, built: Sequence[Any]) -> None:
+    """StudyError where two analyses of a method may not ask the same hospital: it is one that a study has `once`, or
+    they hold out other people."""
     for (one, a), (other, b) in combinations(zip(study.analyses, built, strict=True), 2):
         elsewhere = one.group and other.group and not {*one.group} & {*other.group}
-        if one.method == other.method and hasattr(a, "once") and not elsewhere:
+        if one.method != other.method or elsewhere:
+            continue
+        if hasattr(a, "once"):
             raise StudyError(f"[[analysis]] {one.name} and {other.name}: {b.once}")
-        drawn = [(x.share, x.share and x.seed) for x in (a, b) if hasattr(x, "share") and hasattr(x, "seed")]
-        if one.method == other.method and not elsewhere and len(set(drawn)) > 1:
+        if hasattr(a, "share") and (a.share, a.share and a.seed) != (b.share, b.share and b.seed):
             raise StudyError(
                 f"[[analysis]] {one.name} and {other.name} hold out other people: their sums could differ by a few. "
                 f"Give both the same holdout and seed"

@@ -36,7 +36,7 @@ def _beside(study: Study, built: Sequence[Any]) -> None:
             continue
         if hasattr(a, "once"):
             raise StudyError(f"[[analysis]] {one.name} and {other.name}: {b.once}")
-        if hasattr(a, "share") and (a.share, a.share and a.seed) != (b.share, b.share and b.seed):
+        if hasattr(a, "holdout") and (a.share, a.share and a.seed) != (b.share, b.share and b.seed):
             raise StudyError(
                 f"[[analysis]] {one.name} and {other.name} hold out other people: their sums could differ by a few. "
                 f"Give both the same holdout and seed"

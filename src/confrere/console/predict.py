@@ -84,7 +84,7 @@ def listed(model: Forest | Net | Terms, source: str, person: str, most: int = 3,
     elif isinstance(model, Forest):
         ids, predicted, why = _by_trees(model, source, person, most, level)
     else:
-        ids, predicted, why = _by_terms(model, source, person, most)
+        ids, predicted, why = _by_terms(model, source, person, most, level)
     order = np.lexsort([ids.astype(str), np.where(np.isnan(predicted), np.inf, -predicted)])
     reasons = [why(order[low : low + MOST]) for low in range(0, len(order), MOST)]
     rows = {person: ids[order], "prediction": predicted[order]}
@@ -100,12 +100,7 @@ def _by_trees(forest: Forest, source: str, person: str, most: int, level: int) -
     from confrere.data import sources
     from confrere.study.ground import Ground
 
-    if (forest.classes > 1) != (1 <= level <= forest.classes) or level < 0:
-        raise StudyError(
-            f"a list is ordered by one risk; the model has {forest.classes} classes. Name one: --class 1 to "
-            f"{forest.classes}, in the order of the outcome's levels" if forest.classes > 1 else
-            f"--class {level} is of a model of several classes; this one has one prediction. Leave it out"
-        )  # fmt: skip
+    place = _place(level, forest.classes)
     schema = schema_of(forest)
     features = tuple(dict.fromkeys(name.partition("[")[0] for name in forest.features))
     read = sources.read(source, list(features), schema, person)
@@ -113,14 +108,27 @@ def _by_trees(forest: Forest, source: str, person: str, most: int, level: int) -
     if boosting.terms != forest.features:
         raise StudyError(f"the model reads {', '.join(forest.features)}, which no table has; was it changed?")
     x = boosting.values(read.frame)
-    shown = forest.prediction(forest.score(x)).reshape(len(read.frame), -1)[:, max(0, level - 1)]
+    shown = forest.prediction(forest.score(x)).reshape(len(read.frame), -1)[:, place]
     return read.frame[person].to_numpy(), shown, lambda at: explained(forest, [v[at] for v in x], most, level)
 
 
-def _by_terms(terms: Terms, source: str, person: str, most: int) -> Listed:
+def _place(level: int, classes: int) -> int:
+    """The column of predictions that a list is ordered by. StudyError where `level` names none, or one of one."""
+    if classes > 1 and not 1 <= level <= classes:
+        raise StudyError(
+            f"a list is ordered by one risk; the model has {classes} classes. Name one: --class 1 to {classes}, in the "
+            f"order of the outcome's levels"
+        )
+    if classes <= 1 and level:
+        raise StudyError(f"--class {level} is of a model of several classes; this one has one prediction. Leave it out")
+    return max(0, level - 1)
+
+
+def _by_terms(terms: Terms, source: str, person: str, most: int, level: int) -> Listed:
     """Ids, predictions and reasons by a regression; a term's reason is against the mean of the people listed."""
     from confrere.data import sources
 
+    _place(level, 1)
     frame = sources.read(source, list(terms.columns), terms.ground.schema, person).frame
     parts = terms.parts(frame)
     known = np.asarray(~np.isnan(parts).any(axis=1))
@@ -134,10 +142,7 @@ def _by_network(net: Net, source: str, person: str, most: int, level: int) -> Li
     the people of training. Bags stand beside the table."""
     from confrere.data import bags, sources
 
-    outputs = len(net.levels)
-    if (outputs > 0) != (1 <= level <= outputs):
-        remedy = f"set --class from 1 to {outputs}: {', '.join(net.levels)}" if outputs else "leave out --class"
-        raise StudyError(f"a list is ordered by one risk; {remedy}")
+    place = _place(level, max(1, len(net.levels)))
     frame = sources.read(source, list(net.columns), net.ground.schema, person).frame
     ids: Any = frame[person].to_numpy()
     x = net.features(frame)
@@ -147,8 +152,7 @@ def _by_network(net: Net, source: str, person: str, most: int, level: int) -> Li
         known &= np.array([found.many(i) > 0 for i in ids], dtype=bool)
 
     def scored(at: Ints, values: Array) -> Array:
-        column = max(0, level - 1)
-        return net.score(values, (lambda i: found.of(ids[at[i]])) if net.bags else None)[:, column]
+        return net.score(values, (lambda i: found.of(ids[at[i]])) if net.bags else None)[:, place]
 
     def why(at: Ints) -> list[str]:
         inside = at[known[at]]
@@ -161,7 +165,7 @@ def _by_network(net: Net, source: str, person: str, most: int, level: int) -> Li
 
     shown, places = np.full(len(ids), np.nan), np.flatnonzero(known)
     score = net.score(x[places], (lambda i: found.of(ids[places[i]])) if net.bags else None)
-    shown[places] = net.prediction(score).reshape(len(places), -1)[:, max(0, level - 1)]
+    shown[places] = net.prediction(score).reshape(len(places), -1)[:, place]
     return ids, shown, why
 
 

@@ -6,7 +6,6 @@ model, a federated evaluation says how good it is, and one hospital gets its lis
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -94,5 +93,4 @@ def demonstrated(out: Path, lang: str, deadline: float | None) -> None:
     lists[hospital].to_csv(place, index=False)
     typer.echo(f"\nThe list of {hospital}, which stays there, with reasons: {place}")
     typer.echo(lists[hospital].head(5).round({"prediction": 2}).to_string(index=False))
-    sha256 = json.loads((out / "models" / "trees.json").read_text(encoding="utf-8"))["card"]["model"]["sha256"]
-    typer.echo(f"\nThe model's card: {out / 'models' / 'trees.card.md'} (SHA-256 {sha256[:16]})")
+    typer.echo(f"\nThe model's card: {out / 'models' / 'trees.card.md'} (SHA-256 {model.sha256[:16]})")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from confrere.errors import DataError, StudyError
+from confrere.errors import StudyError
 
 if TYPE_CHECKING:
     from confrere.analyses.networks.model import Net
@@ -123,9 +122,12 @@ def _summary(ledger: list[Entry]) -> None:
 def _net(path: Path) -> Net:
     """The network in a file. StudyError where there is none."""
     from confrere.analyses.networks.model import Net
+    from confrere.console.predict import read as model_in
 
     try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
-        return Net.from_plain(plain, path.with_suffix(".safetensors").read_bytes())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, DataError) as error:
-        raise StudyError(f"{path} is no network of a result ({error}); give models/NAME.json") from None
+        found = model_in(path)
+    except StudyError as error:
+        raise StudyError(f"{path} is no network of a result ({error})") from None
+    if not isinstance(found, Net):
+        raise StudyError(f"{path} is no network of a result; give models/NAME.json of one")
+    return found

@@ -20,10 +20,20 @@ from confrere.sums.keys import Roster, verify
 USE = "model"
 
 
-def digest(plain: dict[str, Any]) -> bytes:
-    """SHA-256 (32 bytes) of a model's file without its signatures."""
+def digest(plain: dict[str, Any], path: Path) -> bytes:
+    """SHA-256 (32 bytes) of a model's file without its signatures, and of a network's parameters beside it.
+
+    StudyError where these are not there.
+    """
     bare = {key: value for key, value in plain.items() if key != "signatures"}
-    return hashlib.sha256(json.dumps(bare, sort_keys=True, ensure_ascii=True).encode()).digest()
+    made = hashlib.sha256(json.dumps(bare, sort_keys=True, ensure_ascii=True).encode())
+    if "weights_sha256" in plain:
+        beside = path.with_suffix(".safetensors")
+        try:
+            made.update(beside.read_bytes())
+        except OSError as error:
+            raise StudyError(f"{beside} cannot be read ({error.strerror}); it lies beside {path.name}") from None
+    return made.digest()
 
 
 def sign_model(home: Home, path: Path) -> str:
@@ -34,13 +44,13 @@ def sign_model(home: Home, path: Path) -> str:
     plain = _plain(path)
     if "card" not in plain:
         raise StudyError(f"{path} has no card, and nothing to put a name to; give models/NAME.json of a result")
-    made = digest(plain)
+    made = digest(plain, path)
     signature = home.identity.sign(USE, made).hex()
     plain["signatures"] = plain.get("signatures", {}) | {home.name: signature}
     beside = path.with_name(path.name + ".part")
     beside.write_text(json.dumps(plain), encoding="utf-8")
+    home.log("signed model", model=made.hex(), file=path.name)  # first: there is no signature without its entry
     os.replace(beside, path)
-    home.log("signed model", model=made.hex(), file=path.name)
     return made.hex()
 
 
@@ -54,7 +64,7 @@ def signers(path: Path, roster: Roster) -> tuple[str, ...]:
     for name, signature in signatures.items():
         if name not in roster.keys:
             raise KeysError(f"{path} is signed by {name!r}, who is not in the roster; {meant(name, roster.names)}")
-        verify(roster.keys[name], _bytes(signature), USE, digest(plain))
+        verify(roster.keys[name], _bytes(signature), USE, digest(plain, path))
     if not signatures:
         raise KeysError(f"{path}: no hospital has signed it; ask for one that a hospital of the roster has signed")
     return tuple(sorted(signatures))

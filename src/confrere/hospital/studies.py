@@ -68,12 +68,17 @@ class Record:
 
 
 def software(study: Study) -> str:
-    """The release, and the code of the methods that a study names: an update of either needs a new yes."""
+    """The release, and the code of the methods that a study names, and of installed modules of networks: an update of
+    any needs a new yes."""
     import importlib.util
+    from importlib.metadata import entry_points
 
     digest = hashlib.sha256(repr(wire.release()).encode())
-    for method in sorted({spec.method for spec in study.analyses} & set(installed())):
-        spec = importlib.util.find_spec(find(method).__module__)
+    modules = {spec.settings.get("module") for spec in study.analyses}
+    names = [find(method).__module__ for method in sorted({s.method for s in study.analyses} & set(installed()))]
+    names += sorted({e.module for e in entry_points(group="confrere.modules") if e.name in modules})
+    for name in names:
+        spec = importlib.util.find_spec(name)
         digest.update(Path(str(spec.origin)).read_bytes() if spec is not None else b"")
     return digest.hexdigest()
 

@@ -20,6 +20,7 @@ from confrere.report.words import Words
 FORMAT = "confrere-card/1"
 METRICS = ("metric", "sample", "subgroup", "level", "estimate", "conf_low", "conf_high")
 GAP = ("cross-validation", "training")
+EXEMPT = {"boosting": "histograms", "network": "model_weights"}  # whose sums are outside the limit of numbers
 Lines = list[tuple[str, str]]
 
 
@@ -65,9 +66,14 @@ def card(result: Result, analysis: Record) -> dict[str, Any]:
 def _columns(analysis: Record) -> list[str]:
     """The names that settings mention, of which the study's columns are picked."""
     given = analysis["settings"]
-    words = [given.get(key, "") for key in ("formula", "outcome")]
-    text = " ".join(str(w) for w in [*words, *given.get("features", ())])
-    return list(dict.fromkeys("".join(c if c.isalnum() or c in "_." else " " for c in text).split()))
+    features = given.get("features", ())
+    words = [
+        given.get("formula", ""),
+        given.get("outcome", ""),
+        *([features] if isinstance(features, str) else features),
+    ]
+    text = "".join(c if c.isalnum() or c in "_." else " " for c in " ".join(map(str, words)))
+    return list(dict.fromkeys(text.split()))
 
 
 def _metrics(analysis: Record) -> list[Record]:
@@ -95,13 +101,15 @@ def _numbers(result: Result, analysis: Record) -> dict[str, Any]:
     asked = [a for a in result["left"] if a["analysis"] in (analysis["method"], "scored") and a["kind"] == "ask"]
     values = analysis["n"] * max(1, len(_read(analysis)))
     numbers = sum(prod(a["shape"]) * a["rounds"] for a in asked)
-    exempt = "histograms" in result["study"]["disclosure"] and analysis["method"] == "boosting"
-    return {"numbers_left": numbers, "values_held": values, "few_people": exempt}
+    word = EXEMPT.get(analysis["method"], "")
+    return {"numbers_left": numbers, "values_held": values, "word": word * (word in result["study"]["disclosure"])}
 
 
 def _read(analysis: Record) -> list[str]:
     """The columns that were read, as far as settings tell."""
     given = analysis["settings"]
+    if isinstance(given.get("features"), str):
+        return [name for name in _columns(analysis) if not name.replace(".", "").isdigit()]
     if "features" in given:
         return [*given["features"], given["outcome"]]
     return sorted({r["term"].partition("[")[0] for r in analysis["tables"].get("coefficients", [])})
@@ -196,6 +204,8 @@ def _attacks(made: Mapping[str, Any], words: Words) -> Iterator[tuple[str, str]]
             "closer they are, the less a guess by the model's error can be right.",
             apart=words.numbers.fixed(100 * (gap["cross-validation"] / gap["training"] - 1), 1),
         )  # fmt: skip
+    elif not attacks["membership"] and any("held out" in row.get("sample", "") for row in made["metrics"]):
+        yield words("Membership"), words("Not measured: no attack is tried on a model of such an outcome.")
     elif not attacks["membership"]:
         yield words("Membership"), words("Not measured: nobody was held out whom a guess could be tried on.")
     found = attacks["reconstruction"]
@@ -207,7 +217,10 @@ def _attacks(made: Mapping[str, Any], words: Words) -> Iterator[tuple[str, str]]
     yield words("Reconstruction"), (
         words("Sums over bins of small nodes rest on few people: whoever saw all of them, as the coordinator does, may "
               "learn the outcome of some. The released trees rest on enough people in every leaf.")
-        if found["few_people"] else
+        if found["word"] == "histograms" else
+        words("Changes of weights left in every round, each a sum over hospitals of enough people, and outside the "
+              "limit of numbers: parts of records may be rebuilt from them.")
+        if found["word"] == "model_weights" else
         words("Each number rests on enough people, and hospitals answer a quarter as many as there are values at most: "
               "too few to solve for them.")
     )  # fmt: skip

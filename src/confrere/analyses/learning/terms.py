@@ -19,7 +19,7 @@ from confrere.analyses.finding import Finding
 from confrere.errors import StudyError
 from confrere.rounds import Array
 from confrere.study.ground import Ground, model_of
-from confrere.study.schema import Column, Schema
+from confrere.study.schema import Schema
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,12 +106,8 @@ class Terms:
         """The inverse of `plain`. StudyError where it is something else, FormulaError for a formula that is none."""
         if plain.get("format") != FORMAT:
             raise StudyError(f"this is no model of a regression as Confrere writes it ({FORMAT})")
-        columns = {
-            name: Column(name, tuple(said["levels"]) if "levels" in said else None,
-                         (said["range"][0], said["range"][1]) if "range" in said else None)
-            for name, said in plain["columns"].items()
-        }  # fmt: skip
-        ground = Ground(Schema(columns), pooled=tuple((str(n), float(m), float(s)) for n, m, s in plain["pooled"]))
+        schema = Schema.from_dict(plain["columns"])
+        ground = Ground(schema, pooled=tuple((str(n), float(m), float(s)) for n, m, s in plain["pooled"]))
         method, formula, family, link = (str(plain[key]) for key in ("method", "formula", "family", "link"))
         slopes, centre = (_numbers(plain[key]) for key in ("coefficients", "centre"))
         made = cls(method, formula, family, link, slopes, centre, ground)

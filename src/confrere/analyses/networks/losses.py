@@ -16,8 +16,6 @@ interval counts for those before it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -71,6 +69,3 @@ def lived(time: Array, event: Array, intervals: tuple[float, ...]) -> Array:
     # who is censored just at the end of an interval has lived through it
     whole |= (right[None, :] == time[:, None]) & ~(event > 0)[:, None]
     return np.stack([whole | here, here], axis=1).astype(float)
-
-
-OUTPUTS: Mapping[str, int] = {"binary": 1, "squared": 1, "poisson": 1, "cox": 1}  # scores; of the others it depends

@@ -17,11 +17,11 @@ import numpy as np
 from scipy import special
 
 from confrere.analyses.finding import Finding
-from confrere.analyses.networks.catalogue import Sizes, built
+from confrere.analyses.networks.catalogue import Sizes, built, needs_torch
 from confrere.errors import StudyError
 from confrere.rounds import Array
 from confrere.study.ground import Ground, model_of
-from confrere.study.schema import Column, Schema
+from confrere.study.schema import Schema
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,7 +112,8 @@ class Net:
         keys = ("objective", "outcome", "levels", "formula", "module", "intervals", "personal", "bags", "mean", "sd")
         about = {key: _listed(getattr(self, key)) for key in keys}
         digest = hashlib.sha256(np.ascontiguousarray(self.weights, dtype="<f8").tobytes()).hexdigest()
-        columns = {name: said for name, said in self.ground.schema.to_dict().items() if name in self.formula}
+        read = {*model_of(self.formula, self.ground).columns, self.outcome}
+        columns = {name: said for name, said in self.ground.schema.to_dict().items() if name in read}
         return {
             "format": FORMAT, **about, "settings": {k: _listed(v) for k, v in self.settings.items()},
             "sizes": dict(self.sizes._asdict()), "columns": columns, "parameters": int(self.weights.size),
@@ -144,14 +145,18 @@ class Net:
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any], tensors: bytes) -> Net:
         """The inverse of `plain` and `tensors`. StudyError where they are something else, or not of one model."""
+        needs_torch()
+        from safetensors import SafetensorError
         from safetensors.numpy import load
 
         if plain.get("format") != FORMAT:
             raise StudyError(f"this is no network as Confrere writes it ({FORMAT})")
-        columns = {name: Column(name, levels=_maybe(said, "levels"), range=_maybe(said, "range"))
-                   for name, said in plain["columns"].items()}  # fmt: skip
-        ground = Ground(Schema(columns), pooled=tuple((str(n), float(m), float(s)) for n, m, s in plain["pooled"]))
-        sizes, parts = Sizes(**plain["sizes"]), load(tensors)
+        schema = Schema.from_dict(plain["columns"])
+        ground = Ground(schema, pooled=tuple((str(n), float(m), float(s)) for n, m, s in plain["pooled"]))
+        try:
+            sizes, parts = Sizes(**plain["sizes"]), load(tensors)
+        except SafetensorError as error:
+            raise StudyError(f"the parameters beside it cannot be read ({error})") from None
         module = built(plain["module"], sizes, plain["settings"])
         weights = np.concatenate([np.ravel(parts[name]) for name, _ in module.named_parameters()])
         lists: dict[str, Any] = {key: tuple(plain[key]) for key in ("levels", "mean", "sd", "intervals", "personal")}
@@ -174,10 +179,6 @@ def predicted(objective: str, score: Array, mean: float = 0.0, sd: float = 1.0) 
     if objective == "discrete":
         return np.asarray(1 - np.exp(-np.logaddexp(0, score).sum(axis=1)))
     return np.asarray(np.exp(score[:, 0]))
-
-
-def _maybe(said: Mapping[str, Any], key: str) -> Any:
-    return tuple(said[key]) if key in said else None
 
 
 def _listed(value: Any) -> Any:

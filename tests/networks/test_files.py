@@ -1,0 +1,106 @@
+"""The files of a network: its card, its hash after reading, its signature, and what is refused of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+pytest.importorskip("torch")
+
+from confrere.console.fit import Results
+from confrere.console.local import Local
+from confrere.console.predict import listed, read
+from confrere.console.result import as_dict, models
+from confrere.errors import KeysError, StudyError
+from confrere.hospital.home import Home
+from confrere.hospital.signing import sign_model, signers
+from confrere.report.model_card import card
+from confrere.study import build
+from confrere.study.ground import Ground
+from confrere.study.schema import Column, Schema
+from confrere.sums.files import write_roster
+from confrere.sums.keys import Roster
+from networks.test_network import make, people
+
+SCHEMA = Schema({"x1": Column("x1", range=(-9.0, 9.0), unit="g/l"), "x2": Column("x2", unit="years")})
+
+
+def ran(outcome: str, features: str = "x1", n: int = 600, **settings: Any) -> Results:
+    ground = Ground(SCHEMA, person="pid")
+    frame = people(n)
+    study = build.single(make(outcome, features, ground=ground, **settings), ground, ("model_weights",))
+    found: Results = Local({h: frame.iloc[i::3] for i, h in enumerate("abc")}, ground).run(study)
+    return found
+
+
+def written(found: Results, folder: Path) -> Path:
+    for name, content in models(found).items():
+        (folder / name).write_bytes(content)
+    return folder / "network.json"
+
+
+@pytest.fixture(scope="module")
+def binary() -> Results:
+    return ran("ill", "x1 + x2")
+
+
+def test_the_card_of_a_network_says_what_left_and_what_it_reads(binary: Results) -> None:
+    result = as_dict(binary)
+    made = card(result, result["analyses"][0])
+    assert list(made["population"]["columns"]) == ["x1", "x2"]
+    found = made["attacks"]["reconstruction"]
+    assert found["word"] == "model_weights"
+    assert found["values_held"] == result["analyses"][0]["n"] * 3  # two features and the outcome
+    text = models(binary)["network.card.md"].decode()
+    assert "outside the limit of numbers" in text
+    assert "has an AUC of" in text
+
+
+def test_an_outcome_that_no_attack_is_tried_on() -> None:
+    text = models(ran("Surv(time, event)", n=1500))["network.card.md"].decode()
+    assert "no attack is tried on a model of such an outcome" in text
+    assert "nobody was held out" not in text
+
+
+def test_the_hash_is_the_same_after_reading(binary: Results, tmp_path: Path) -> None:
+    assert read(written(binary, tmp_path)).sha256 == binary["network"].finding.facts.get(
+        "model_sha256", as_dict(binary)["analyses"][0]["facts"]["model_sha256"]
+    )
+
+
+def test_changed_parameters_are_found_out_by_signature_and_by_hash(binary: Results, tmp_path: Path) -> None:
+    path, homes = written(binary, tmp_path), [Home.make(tmp_path / h, h, {}, "") for h in ("curie", "lyon", "paris")]
+    roster = Roster({home.name: home.identity.public for home in homes})
+    for home in homes:
+        roster = roster.signed(home.name, home.identity)
+    write_roster(tmp_path / "roster.json", roster)
+    homes[0].pin(tmp_path / "roster.json")
+    sign_model(homes[0], path)
+    assert signers(path, roster) == ("curie",)
+    tensors = path.with_suffix(".safetensors")
+    tensors.write_bytes(tensors.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(KeysError, match="not by the key"):
+        signers(path, roster)
+    with pytest.raises(StudyError, match="their SHA-256 differs"):
+        read(path)
+    tensors.write_bytes(b"broken")
+    with pytest.raises(StudyError, match="cannot be read"):
+        read(path)
+    tensors.unlink()
+    with pytest.raises(StudyError, match=r"network\.safetensors cannot be read"):
+        signers(path, roster)
+
+
+def test_a_class_of_a_model_of_one_prediction_is_refused(binary: Results, tmp_path: Path) -> None:
+    net = read(written(binary, tmp_path))
+    frame = pd.DataFrame({"pid": ["a"], "x1": [0.1], "x2": [3.0]})
+    frame.to_csv(tmp_path / "p.csv", index=False)
+    for level in (2, -1):
+        with pytest.raises(StudyError, match="has one prediction"):
+            listed(net, str(tmp_path / "p.csv"), "pid", level=level)
+    assert np.isfinite(listed(replace(net), str(tmp_path / "p.csv"), "pid")["prediction"]).all()

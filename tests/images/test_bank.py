@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import stat
 import subprocess
 import sys
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from PIL import Image as PIL
 
 from confrere.data.bags import Bags
 from confrere.errors import DataError, Refused, StudyError
+from confrere.images import bank_bags
 from confrere.images.bank import TEXT, TWIN, Bank
 from confrere.images.bank_cases import Cases
 from confrere.images.bank_pixels import NEAR, apart, cleaned, dhash, lab, read, tone_name, tone_of
@@ -130,6 +133,12 @@ def test_what_is_no_picture_is_noted_with_the_reason(raw: bytes, why: str, bank:
     assert [(name, why in said) for name, said in bank.check().quarantine] == [("x.jpg", True)]
     assert not bank.pictures()
     assert told.entries == [("image quarantined", {"by": BY, "why": got.why})]
+
+
+def test_two_files_of_the_same_bytes_are_both_in_quarantine(bank: Bank) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        bank.add(b"nothing", "p1", BY, name=name)
+    assert [name for name, _ in bank.check().quarantine] == ["a.jpg", "b.jpg"]
 
 
 def test_moving_pictures_and_bombs_are_refused(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -325,31 +334,65 @@ def test_stopped_at_a_revocation_bags_are_missing_until_they_are_right(
 ) -> None:
     images, folder = filled(bank), tmp_path / "images.bags"
     bank.bagged.extract(folder, SKIN)
-    real = bank.bagged.mend
 
     def stop(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
     if moment == "before the word":
         monkeypatch.setattr(bank, "_log", stop)
-        monkeypatch.setattr(bank.bagged, "mend", lambda calls=[]: stop() if calls else calls.append(1))
-    else:
-        monkeypatch.setattr(bank.bagged, "mend", lambda calls=[]: stop() if calls else calls.append(1))
+    monkeypatch.setattr(bank.bagged, "mend", stop)
     with pytest.raises(KeyboardInterrupt):
         bank.revoke(images[0], "training", BY)
     assert not folder.exists()
-    assert real is not None
     again = Bank(tmp_path, told)
     again.check()
     gone = moment == "after the word"
     assert ("p0" in Bags.open(folder).people) is not gone
 
 
+def test_another_process_cannot_make_bags_anew_before_the_word_is_written(
+    bank: Bank, tmp_path: Path, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, folder = filled(bank), tmp_path / "images.bags"
+    bank.bagged.extract(folder, SKIN)
+    other = Thread(target=Bank(tmp_path, told).bagged.mend)
+
+    def log(*_: Any, **__: Any) -> None:
+        other.start()
+        other.join(0.2)  # it waits for the transaction
+        assert not folder.exists()
+
+    monkeypatch.setattr(bank, "_log", log)
+    bank.revoke(images[0], "training", BY)
+    other.join()
+    assert "p0" not in Bags.open(folder).people
+
+
+def test_a_first_extraction_stopped_at_the_last_moment_leaves_nothing(
+    bank: Bank, tmp_path: Path, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, folder = filled(bank), tmp_path / "images.bags"
+    with monkeypatch.context() as patch:
+        patch.setattr(bank_bags, "_aside", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            bank.bagged.extract(folder, SKIN)
+    bank.revoke(images[0], "training", BY)
+    left = folder.with_name(f".images.bags.{os.getpid()}.new")
+    left.rename(left.with_name(".images.bags.999999999.new"))  # the process has ended
+    Bank(tmp_path, told).bagged.mend()
+    assert not list(tmp_path.glob("*.bags*"))
+    assert not list(tmp_path.glob(".*"))
+
+
 def test_bags_of_others_are_not_written_over(bank: Bank, tmp_path: Path) -> None:
     filled(bank)
-    (tmp_path / "mine.bags").mkdir()
-    with pytest.raises(StudyError, match="did not make it"):
-        bank.bagged.extract(tmp_path / "mine.bags", SKIN)
+    for name in ("mine", "ours"):
+        if name == "ours":
+            bank.bagged.extract(tmp_path / "ours.bags", SKIN)
+            shutil.rmtree(tmp_path / "ours.bags")  # then somebody makes one of the same name
+        (tmp_path / f"{name}.bags").mkdir()
+        with pytest.raises(StudyError, match="did not make it"):
+            bank.bagged.extract(tmp_path / f"{name}.bags", SKIN)
     with pytest.raises(StudyError, match=r"ends in \.bags"):
         bank.bagged.extract(tmp_path / "mine", SKIN)
 
@@ -459,7 +502,7 @@ def test_a_case_is_seen_by_those_invited_and_the_ledger_has_each_look(bank: Bank
     assert read(cases.png(name, "martin")).shape == (128, 128, 3)
     with pytest.raises(Refused):
         cases.show(name, "petit")
-    cases.withdraw(name, "durand")
+    cases.withdraw(name, "durand", "steward")
     with pytest.raises(Refused):
         cases.say(name, "durand", "And yet")
     looked = ["case opened", "case comment", "case shown", "case shown", "case withdrawn"]  # the page, and the picture

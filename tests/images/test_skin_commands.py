@@ -57,9 +57,34 @@ def test_from_a_file_to_bags_and_back(home: Path) -> None:
     assert "3 pictures of 3 people; 1 for discussing, 2 for training" in said(home, "check")
     case = said(home, "discuss", images[1], "--title", "What?", "--by", "ada", "--invite", "martin").split(":")[0]
     assert f"{case}: What?" in said(home, "cases")
-    assert f"{case}: What?" not in said(home, "cases", "--close", case)
+    assert f"{case}: What?" not in said(home, "cases", "--close", case, "--by", "ada")
     said(home, "erase", images[1], "--by", "ada")
     assert images[1] not in said(home, "list")
+
+
+def test_a_list_again_gives_no_consent_back(home: Path) -> None:
+    for i in range(2):
+        (home.parent / f"{i}.jpg").write_bytes(jpeg(picture(i)))
+    told = home.parent / "list.csv"
+    told.write_text("file,person,label,discussing,training\n0.jpg, p0 ,nevus,,yes\n1.jpg,p1,nevus,yes,yes\n")
+    said(home, "add", told, "--by", "ada")
+    (image,) = re.findall(r"im-[0-9a-f]{12}", said(home, "list", "--person", "p0"))  # cells are trimmed
+    said(home, "revoke", image, "--use", "training", "--by", "ada")
+    assert f"{image}: the consent for training was taken back" in said(home, "add", told, "--by", "ada")
+    assert image not in said(home, "list", "--use", "training")
+    said(home, "consent", image, "--use", "training", "--by", "ada")
+    assert "taken back" not in said(home, "add", told, "--by", "ada")
+
+
+@pytest.mark.parametrize(("line", "why"), [(",p1", "must both be there"), ("0.jpg,", "must both be there"),
+                                           ("no.jpg,p1", r"no file no\.jpg")])  # fmt: skip
+def test_a_list_that_is_not_whole_adds_nothing(line: str, why: str, home: Path) -> None:
+    (home.parent / "0.jpg").write_bytes(jpeg(picture(0)))
+    told = home.parent / "list.csv"
+    told.write_text(f"file,person\n0.jpg,p0\n{line}\n")
+    with pytest.raises(DataError, match=f"line 3: .*{why}"):
+        said(home, "add", told, "--by", "ada")
+    assert not said(home, "list")
 
 
 def test_held_pictures_wait_for_a_person(home: Path) -> None:
@@ -88,7 +113,8 @@ def test_what_is_wrong_is_said(home: Path, tmp_path: Path) -> None:
         (("add", tmp_path / "x.jpg", "--by", "ada", "--person", "p"), "No such file"),
         (("add", tmp_path / "list.csv", "--by", "ada"), "columns file and person"),
         (("consent", "im-0", "--use", "training", "--by", "ada"), "there is no picture"),
-        (("cases", "--close", "case-0"), "there is no case"),
+        (("cases", "--close", "case-0", "--by", "ada"), "there is no case"),
+        (("cases", "--close", "case-0"), "names nobody"),
     ):
         with pytest.raises(UserError, match=error):
             said(home, *words)

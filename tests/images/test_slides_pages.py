@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,14 @@ pytest.importorskip("fastapi.testclient")
 
 from fastapi.testclient import TestClient
 
+from confrere.console.pages.hospital_slides import WHY
 from confrere.console.slides_looked import map_of
 from confrere.errors import StudyError
 from confrere.hospital.home import Home
 from confrere.images.slides_extract import extract
-from confrere.images.slides_list import LEDGER, read
-from images.made import RECIPE, folder_of
+from confrere.images.slides_list import LEDGER, REASONS, read
+from confrere.images.slides_made import write as write_slide
+from images.made import RECIPE, drawn, folder_of, listing
 from serve_hospital import CLINICIAN, IT, OTHER, STEWARD, Person, app_of, cookie, hospital
 
 PICTURE = b"\x89PNG picture"
@@ -48,6 +51,27 @@ def sha_of(home: Home, slide: str) -> str:
     """The address of a slide."""
     ledger = read(home.path / "slides.bags" / LEDGER)
     return next(e.sha256 for e in ledger if e.slide == slide)[:16]
+
+
+def test_each_reason_has_its_words() -> None:
+    assert set(WHY) == set(REASONS)
+
+
+def test_a_slide_that_is_listed_again_is_shown_all_the_same(tmp_path: Path) -> None:
+    folder = tmp_path / "slides"
+    write_slide(folder / "b.tif", drawn(0.0, 2))
+    shutil.copy(folder / "b.tif", folder / "a.tif")
+    listing(folder, [("b.tif", "ada", ""), ("a.tif", "ada", "")])
+    found = hospital(tmp_path / "home")
+    extract(folder, found.path / "slides.bags", RECIPE)
+    assert [e.reason for e in read(found.path / "slides.bags" / LEDGER)] == ["twice", "used"]
+    toml = found.path / "hospital.toml"
+    more = '[data.bags]\nslides = "slides.bags"\n[slides]\nclinicians = ["bones"]\n'
+    toml.write_text(more + toml.read_text(encoding="utf-8"), encoding="utf-8")
+    home = Home(found.path)
+    shown = browser(home, CLINICIAN).get(f"/slides/slides/{sha_of(home, 'b.tif')}").text
+    assert "b.tif" in shown
+    assert "for two people" not in shown
 
 
 def test_the_steward_sees_numbers_and_no_slide(home: Home) -> None:

@@ -176,7 +176,31 @@ def test_a_study_is_trained_on_bags_beside_tables_and_on_bags_given(tmp_path: Pa
     assert np.array_equal(again.finding.arrays["weights"], found.finding.arrays["weights"])
     with pytest.raises(DataError, match="not bound"):
         cf.local(frames, person="pid").run(tmp_path / "study.toml")
+    with pytest.raises(StudyError, match="'ab', which is no hospital"):
+        cf.local(frames, person="pid", bags={"ab": given["aa"]})
     others = '[[analysis]]\nname = "all"\nmethod = "describe"\nvariables = ["y"]\n'
     (tmp_path / "study.toml").write_text(STUDY + more + others)
     with pytest.raises(Refused, match="people of analyses"):  # three people have no bag: they would be told apart
         cf.local(folders).run(tmp_path / "study.toml")
+
+
+def test_features_that_were_changed_after_they_were_written_are_refused(tmp_path: Path) -> None:
+    made(tmp_path)
+    table, bound = (
+        Table(pd.DataFrame({"pid": ["a"], "y": [0.0]}), 1, {}, {}, "test"),
+        beside(tmp_path / "t", ["slides"]),
+    )
+    attached(table, parse(STUDY), bound, "curie")
+    file = tmp_path / "slides.bags" / "features.npy"
+    raw = bytearray(file.read_bytes())
+    raw[-1] ^= 1
+    file.write_bytes(raw)
+    with pytest.raises(DataError, match=r"slides.bags: features.npy was changed"):
+        attached(table, parse(STUDY), bound, "curie")
+
+
+def test_ids_that_became_floats_by_a_missing_one_find_their_bags() -> None:
+    bags = Bags.made({"17": np.ones((1, 2)), "18": np.zeros((0, 2))}, 2)
+    assert bags.known([17.0, 17, "17", 18.0, np.nan]).tolist() == [True, True, True, False, False]
+    assert bags.of(17.0).shape == (1, 2)
+    assert bags.only([17.0]).people == ("17",)

@@ -28,6 +28,7 @@ from confrere.coordinator.federation import Federation, Link
 from confrere.data import bags, people, sources
 from confrere.data.table import Table
 from confrere.errors import ConfrereError, DataError, Refused, StudyError, UserError
+from confrere.hospital.classes import enough
 from confrere.hospital.gate import Gate, Policy, Violation
 from confrere.hospital.run import Run
 from confrere.hospital.session import start_sessions
@@ -139,7 +140,7 @@ class Local:
             raise _explained(runs, tables, asked) from None
         named = dict(zip([s.name for s in study.analyses], found, strict=True))
         findings = {n: f for n, f in named.items() if not isinstance(f, UserError)}
-        said = {n: _cautioned(f, self._asked(study, n), study.k, tables) for n, f in findings.items()}
+        said = {n: _cautioned(f, self._asked(study, n), enough(study.k, study.allow), tables) for n, f in findings.items()}
         return Results(
             study, tuple(runs), cautioned(study, said),
             {n: f for n, f in named.items() if isinstance(f, UserError)}, federation.left, rounds, federation.bytes,
@@ -214,6 +215,8 @@ def local(
             )
         ground = Ground(schema, **{_LADDER[key]: cast(Any, value) for key, value in ladder.items()})
         made = recorded(records)
+        if strange := next(iter(set(bags or {}) - set(sources)), ""):
+            raise StudyError(f"bags are given for {strange!r}, which is no hospital; {meant(strange, tuple(sources))}")
     hospitals = Local(sources, ground, person, made=made)
     hospitals.bags = dict(bags or {})
     return hospitals
@@ -245,13 +248,13 @@ def _links(runs: Mapping[str, Run]) -> dict[str, Link]:
     return {name: link(run) for name, run in runs.items()}
 
 
-def _cautioned(finding: Finding, asked: int, k: int, tables: Mapping[str, Table]) -> Finding:
+def _cautioned(finding: Finding, asked: int, least: int, tables: Mapping[str, Table]) -> Finding:
     """A finding with what only the run knows: hospitals that gave nothing, values out of their declared range."""
     found: list[Caution] = []
     if finding.hospitals < asked:
         few = asked - finding.hospitals
         have, take = ("has", "takes") if few == 1 else ("have", "take")
-        text = f"{few} of {asked} hospitals {have} fewer than {k} people for this and {take} part with nothing."
+        text = f"{few} of {asked} hospitals {have} fewer than {least} people for this and {take} part with nothing."
         found.append(Caution("hospitals-left-out", text))
     clamped = [c for c in reads(finding.analysis) if any(t.clamped.get(c) for t in tables.values())]
     if clamped:

@@ -44,6 +44,7 @@ def add(
     """Take pictures into the bank: their pixels and nothing else. Files stay where they are.
 
     A list has the columns file, person, label, discussing, training (the last three may be missing; consent is yes).
+    A consent that was taken back stays so: only `images consent` gives it anew.
     """
     bank = _bank(home)
     if len(files) == 1 and files[0].suffix.lower() == ".csv":
@@ -56,7 +57,10 @@ def add(
     for file, whose, what, uses in wanted:
         got = bank.add(_read(file), whose, by, label=what, name=file.name)
         for use in uses if got.image else ():
-            bank.consent(got.image, use, by)
+            if use in _revoked(bank, got.image):
+                typer.echo(f"{file.name}: {got.image}: the consent for {use} was taken back; `images consent` gives it")
+            else:
+                bank.consent(got.image, use, by)
         counted[got.state] = counted.get(got.state, 0) + 1
         _say(file.name, got, len(wanted))
     typer.echo(", ".join(f"{n} {state}" for state, n in counted.items()))
@@ -186,7 +190,7 @@ def discuss(
 @app.command()
 def cases(
     close: Annotated[str, typer.Option("--close", metavar="CASE", help="End this case now.")] = "",
-    by: By = "steward",
+    by: Annotated[str, typer.Option("--by", metavar="WHO", help="Who closes it; the ledger has it.")] = "",
     home: At = HERE,
 ) -> None:
     """Name the cases that are discussed, until when, and who may see them; or close one."""
@@ -199,18 +203,30 @@ def cases(
 
 
 def _list(file: Path) -> list[tuple[Path, str, str, tuple[str, ...]]]:
-    """Files with their person, label and uses, from a list."""
+    """Files with their person, label and uses, from a list. DataError before any is added where a line is not whole."""
     with file.open(newline="", encoding="utf-8-sig") as handle:
-        lines = list(csv.DictReader(handle))
-    if not lines or not {"file", "person"} <= set(lines[0]):
+        reader = csv.DictReader(handle)
+        lines = [{name: (line.get(name) or "").strip() for name in COLUMNS} for line in reader]
+    if not lines or not {"file", "person"} <= set(reader.fieldnames or ()):
         raise DataError(f"{file} needs the columns file and person; {', '.join(COLUMNS)} are read")
+    for number, line in enumerate(lines, 2):
+        if not line["file"] or not line["person"]:
+            raise DataError(f"{file}, line {number}: file and person must both be there; nothing was added")
+        if not (file.parent / line["file"]).is_file():
+            raise DataError(f"{file}, line {number}: there is no file {line['file']}; nothing was added")
     return [
         (
-            file.parent / line["file"], line["person"], line.get("label") or "",
-            tuple(u for u in ("discussing", "training") if (line.get(u) or "").strip().lower() in YES),
+            file.parent / line["file"], line["person"], line["label"],
+            tuple(use for use in ("discussing", "training") if line[use].lower() in YES),
         )
         for line in lines
     ]  # fmt: skip
+
+
+def _revoked(bank: Bank, image: str) -> set[str]:
+    """The uses that a consent was given for and taken back, and not given again."""
+    given = bank.consents(image)
+    return {c.use for c in given if c.revoked} - {c.use for c in given if not c.revoked}
 
 
 def _read(file: Path) -> bytes:

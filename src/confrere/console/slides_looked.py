@@ -90,7 +90,7 @@ def tiles_of(bags: Path, entry: Entry) -> Tiles:
 
 def _entry(bags: Path, sha256: str) -> Entry:
     """The ledger's line of a slide, by its bytes."""
-    for entry in read(bags / LEDGER):
+    for entry in sorted(read(bags / LEDGER), key=lambda e: not e.used):  # listed again, it has a line that was not used
         if entry.sha256 == sha256:
             if entry.used:
                 return entry
@@ -102,6 +102,6 @@ def _written(path: Path, picture: bytes) -> None:
     """Write a file that its owner alone may read, at once or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_bytes(picture)
-    part.chmod(0o600)
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(picture)
     part.replace(path)

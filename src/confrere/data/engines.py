@@ -75,8 +75,9 @@ def shown(source: object) -> str:
     if not is_url(source):
         return str(source)
     parts = urlsplit(str(source))
-    _, at, server = parts.netloc.rpartition("@")
-    if not at and "@" in str(source):  # a password with / ? or # in it: where it ends cannot be told
+    _, _, server = parts.netloc.rpartition("@")
+    beyond = parts.path + parts.query + parts.fragment
+    if "@" in beyond:  # a password with / ? or # in it: where it ends cannot be told
         return f"{parts.scheme}://"
     return f"{parts.scheme}://{server}{parts.path}"
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import secrets
 import shutil
 import sqlite3
@@ -342,15 +343,18 @@ class Home:
         """
         if file.exists():
             raise StudyError(f"{file} is there already; a backup overwrites nothing")
-        with tempfile.TemporaryFile() as whole, tempfile.TemporaryDirectory(dir=self.path) as place:
-            with tarfile.open(fileobj=whole, mode="w:gz") as tar:
+        with tempfile.TemporaryDirectory(dir=file.absolute().parent) as place:  # it is for its owner alone
+            part = Path(place) / "whole"
+            handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(handle, "wb") as whole, tarfile.open(fileobj=whole, mode="w:gz") as tar:
                 for name in KEPT:
                     found = self.path / name
                     if found.exists():
                         copy = _copied(found, Path(place)) if found.suffix == ".sqlite" else found
                         tar.add(copy, arcname=name, filter=_plain)
-            whole.seek(0)
-            write_private(file, whole.read())
+            with part.open("rb") as whole:
+                os.fsync(whole.fileno())
+            os.replace(part, file)
         self.log("backed up", file=file.name)
 
     @classmethod

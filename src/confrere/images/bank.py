@@ -95,7 +95,7 @@ class Bank:
 
     def add(self, raw: bytes, person: str, by: str, *, label: str = "", name: str = "") -> Added:
         """Take up the pixels of a file `name` of a person. What cannot be used is noted, and never an error."""
-        _named(by)
+        named(by)
         if not person.strip():
             raise DataError("a picture needs the person whose it is; name them")
         try:
@@ -134,7 +134,7 @@ class Bank:
 
     def release(self, image: str, by: str) -> None:
         """Somebody has looked at a held picture: it may be used as its consents say."""
-        _named(by)
+        named(by)
         with self.store.open() as db:
             if _row(db, image)["state"] != "held":
                 raise StudyError(f"{image} is not held; there is nothing to release")
@@ -143,9 +143,10 @@ class Bank:
 
     def erase(self, image: str, by: str) -> None:
         """Remove a picture, its consents and its cases for good; gone from training first."""
-        _named(by)
-        with self.bagged.aside(), self.store.open() as db:
+        named(by)
+        with self.bagged.remade(), self.store.open() as db:
             sha256 = _row(db, image)["sha256"]
+            self.bagged.aside(db)
             self._log("image erased", image=image, by=by)
             db.execute("DELETE FROM images WHERE id = ?", (image,))
             if not db.execute("SELECT 1 FROM images WHERE sha256 = ?", (sha256,)).fetchone():
@@ -155,7 +156,7 @@ class Bank:
 
     def consent(self, image: str, use: str, by: str) -> None:
         """Note that the patient agreed to one use of one picture. The same again changes nothing."""
-        _named(by)
+        named(by)
         _use(use)
         with self.store.open() as db:
             _row(db, image)
@@ -171,12 +172,14 @@ class Bank:
         Bags are set aside before the word is written and made anew after it: whenever the machine stops, they are
         without the picture, or not to be found until the bank is opened again.
         """
-        _named(by)
+        named(by)
         _use(use)
-        with self.bagged.aside(use == "training"), self.store.open() as db:
+        with self.bagged.remade(), self.store.open() as db:
             _row(db, image)
             if use not in _uses(db, image):
                 raise StudyError(f"{image} has no consent for {use} to revoke; see `confrere images list`")
+            if use == "training":
+                self.bagged.aside(db)
             self._log("image revoked", image=image, use=use, by=by)
             db.execute(
                 "UPDATE consents SET revoked = ?, revoked_by = ? WHERE image = ? AND use = ? AND revoked = ''",
@@ -223,16 +226,17 @@ class Bank:
                 (row["name"], row["why"]) for row in db.execute("SELECT * FROM quarantine ORDER BY at, name")
             )
         hashes = {i: (row["sha256"], int(row["dhash"], 16)) for i, row in rows.items()}
-        twins = groups_of(list(rows), [(a, b) for a, b in _pairs(hashes)])
+        pairs = list(_pairs(hashes))
+        twins = groups_of(list(rows), pairs)
         owners = {i: str(row["person"]) for i, row in rows.items()}
         people = sorted(set(owners.values()))
-        linked = groups_of(people, [(owners[a], owners[b]) for a, b in _pairs(hashes) if owners[a] != owners[b]])
+        linked = groups_of(people, [(owners[a], owners[b]) for a, b in pairs if owners[a] != owners[b]])
         names = {f"{row['sha256']}.png" for row in rows.values()}
         here = {file.name for file in self.store.pictures.glob("*")} if self.store.pictures.is_dir() else set()
         return Check(
             len(pictures), len(people), {u: sum(u in p.uses and p.state == "in" for p in pictures) for u in USES},
             tuple(p for p in pictures if p.state == "held"), apart_, twins, linked,
-            tuple(i for i, row in rows.items() if not _sound(self.store.place(row["sha256"]), row["sha256"])),
+            tuple(i for i, r in rows.items() if bank_pixels.whole(self.store.place(r["sha256"]), r["sha256"]) is None),
             len(here - names),
         )  # fmt: skip
 
@@ -242,7 +246,7 @@ def usable(store: Store, db: sqlite3.Connection, image: str, use: str) -> bytes:
     row = _row(db, image)
     if row["state"] != "in" or use not in _uses(db, image):
         raise Refused(f"{image} may not be used for {use}: there is no consent to it, or the picture is held")
-    if not _sound(store.place(row["sha256"]), row["sha256"]):
+    if bank_pixels.whole(store.place(row["sha256"]), row["sha256"]) is None:
         raise DataError(f"the file of {image} is gone or changed; add the picture again, or restore the backup")
     return store.place(row["sha256"]).read_bytes()
 
@@ -279,13 +283,6 @@ def _twin(db: sqlite3.Connection, clean: Clean, person: str) -> bool:
     return any(r["sha256"] == clean.sha256 or apart(int(r["dhash"], 16), clean.dhash) <= NEAR for r in others)
 
 
-def _sound(file: Path, sha256: str) -> bool:
-    try:
-        return bank_pixels.fingerprint(bank_pixels.read(file.read_bytes())) == sha256
-    except (OSError, ValueError, SyntaxError):
-        return False
-
-
 def _row(db: sqlite3.Connection, image: str) -> sqlite3.Row:
     row = db.execute("SELECT * FROM images WHERE id = ?", (image,)).fetchone()
     if row is None:
@@ -311,6 +308,7 @@ def _use(use: str) -> None:
         raise StudyError(f"{use!r} is no use of a picture; it is {' or '.join(USES)}")
 
 
-def _named(by: str) -> None:
+def named(by: str) -> None:
+    """StudyError unless somebody is named."""
     if not by.strip() or not by.isprintable():
         raise StudyError(f"{by!r} names nobody; say who does this, --by")

@@ -29,6 +29,7 @@ from confrere.images.bank_pixels import tone_name
 from confrere.images.bank_store import Store, stamp
 from confrere.images.encoders import Encoder
 
+LISTED = "images.csv"
 _MAY = (
     "SELECT images.* FROM images WHERE state = 'in' AND EXISTS (SELECT 1 FROM consents WHERE image = images.id AND"
     " use = 'training' AND revoked = '') ORDER BY person, added, id"
@@ -66,10 +67,12 @@ class Bagged:
         with self._store.open() as db:
             may = db.execute(_MAY).fetchall()
             ours = db.execute("SELECT 1 FROM bags WHERE folder = ?", (str(folder),)).fetchone()
-        if folder.exists() and not ours:
-            raise StudyError(f"{folder} is there already, and the bank did not make it; choose another name")
-        if not may:
-            raise StudyError("no picture has a consent for training; `confrere images consent` notes them")
+            if folder.exists() and not (ours and (folder / LISTED).is_file()):
+                raise StudyError(f"{folder} is there already, and the bank did not make it; choose another name")
+            if not may:
+                raise StudyError("no picture has a consent for training; `confrere images consent` notes them")
+            # known from the first byte on: whatever is left half made is removed
+            db.execute("INSERT OR REPLACE INTO bags VALUES (?, ?)", (str(folder), stamp()))
         rows: dict[str, list[sqlite3.Row]] = {}
         for row in may:
             rows.setdefault(row["person"], []).append(row)
@@ -79,8 +82,8 @@ class Bagged:
         _listed(fresh, {p: [r["id"] for r in theirs] for p, theirs in rows.items()})
         with self._store.open() as db:  # a consent may have been taken back in the meantime
             self._log("images extracted", bags=folder.name, images=len(may), people=len(rows), encoder=encoder.name)
-            db.execute("INSERT OR REPLACE INTO bags VALUES (?, ?)", (str(folder), stamp()))
             shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(_aside(folder), ignore_errors=True)
             fresh.rename(_aside(folder))
         self.mend()
         return Extracted(folder, folder.with_suffix(".csv"), len(may), len(rows), made.size)
@@ -90,22 +93,22 @@ class Bagged:
         return np.concatenate([encoder.rows(self._pixels(row)[None]) for row in rows])
 
     def _pixels(self, row: sqlite3.Row) -> bank_pixels.Pixels:
-        file = self._store.place(row["sha256"])
-        try:
-            pixels = bank_pixels.read(file.read_bytes())
-        except (OSError, ValueError, SyntaxError):
-            raise DataError(f"the file of {row['id']} is gone or damaged; add the picture again") from None
-        if bank_pixels.fingerprint(pixels) != row["sha256"]:
-            raise DataError(f"the file of {row['id']} has changed; add the picture again")
+        pixels = bank_pixels.whole(self._store.place(row["sha256"]), row["sha256"])
+        if pixels is None:
+            raise DataError(f"the file of {row['id']} is gone, damaged or changed; add the picture again")
         return pixels
 
-    @contextmanager
-    def aside(self, training: bool = True) -> Iterator[None]:
-        """Have no bags while something is done after which they may have to be others; then make them anew."""
-        self.mend()
-        for folder in self._folders() if training else ():
+    def aside(self, db: sqlite3.Connection) -> None:
+        """Have no bags until they are made anew. In the transaction of a revocation: no other process can make them
+        anew before the word is written."""
+        for folder in _folders(db):
             if folder.is_dir():
+                shutil.rmtree(_aside(folder), ignore_errors=True)
                 folder.rename(_aside(folder))
+
+    @contextmanager
+    def remade(self) -> Iterator[None]:
+        """Make bags anew after something that sets them aside, also where it fails."""
         try:
             yield
         finally:
@@ -113,13 +116,17 @@ class Bagged:
 
     def mend(self) -> None:
         """Make anew the bags that were set aside, of the pictures that may be used for training now."""
-        for folder in self._folders():
+        with self._store.open() as db:
+            folders = _folders(db)
+        for folder in folders:
             _swept(folder)
             if (old := _aside(folder)).is_dir():
                 self._again(folder, old)
 
     def _again(self, folder: Path, old: Path) -> None:
         with self._store.open() as db:
+            if not old.is_dir():
+                return  # another process has done it
             may = {row["id"]: row for row in db.execute(_MAY).fetchall()}
             before, listed = Bags.open(old), images_of(old)
             keep = {p: [i for i, image in enumerate(theirs) if image in may] for p, theirs in listed.items()}
@@ -131,15 +138,16 @@ class Bagged:
                 write(fresh, ((p, before.of(p)[places]) for p, places in keep.items()), before.about, half=half)
                 _listed(fresh, images)
                 _table(folder.with_suffix(".csv"), images, may)
+                shutil.rmtree(folder, ignore_errors=True)  # made by one that stopped before the end
                 fresh.rename(folder)
             else:
                 folder.with_suffix(".csv").unlink(missing_ok=True)
                 db.execute("DELETE FROM bags WHERE folder = ?", (str(folder),))
             shutil.rmtree(old)
 
-    def _folders(self) -> list[Path]:
-        with self._store.open() as db:
-            return [Path(row["folder"]) for row in db.execute("SELECT folder FROM bags ORDER BY folder").fetchall()]
+
+def _folders(db: sqlite3.Connection) -> list[Path]:
+    return [Path(row["folder"]) for row in db.execute("SELECT folder FROM bags ORDER BY folder").fetchall()]
 
 
 def _aside(folder: Path) -> Path:
@@ -174,7 +182,7 @@ def _runs(process: int) -> bool:
 
 def _listed(folder: Path, images: Rows) -> None:
     """Write which picture each row is."""
-    with (folder / "images.csv").open("w", newline="", encoding="utf-8") as file:
+    with (folder / LISTED).open("w", newline="", encoding="utf-8") as file:
         pairs = ((person, image) for person, theirs in images.items() for image in theirs)
         csv.writer(file).writerows([("person", "image"), *pairs])
 
@@ -182,7 +190,7 @@ def _listed(folder: Path, images: Rows) -> None:
 def images_of(folder: Path) -> dict[str, list[str]]:
     """Which pictures the rows of each person are."""
     found: dict[str, list[str]] = {}
-    with (folder / "images.csv").open(newline="", encoding="utf-8") as file:
+    with (folder / LISTED).open(newline="", encoding="utf-8") as file:
         for line in csv.DictReader(file):
             found.setdefault(line["person"], []).append(line["image"])
     return found

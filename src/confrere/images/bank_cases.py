@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
 from confrere.errors import Refused, StudyError
-from confrere.images.bank import usable
+from confrere.images.bank import named, usable
 from confrere.images.bank_store import Store, stamp
 
 DAYS, LONGEST_DAYS = 14, 90  # that a case can be seen; that may be asked for
@@ -56,6 +56,7 @@ class Cases:
 
         StudyError for no title, nobody invited, and more than 90 days.
         """
+        named(by)
         if not title.strip() or not title.isprintable() or not invited or not all(w.strip() for w in invited):
             raise StudyError("a case needs a title of one line, and somebody who may see it")
         if not 1 <= days <= LONGEST_DAYS:
@@ -75,15 +76,17 @@ class Cases:
             names = [row["name"] for row in db.execute("SELECT name FROM cases ORDER BY opened, name").fetchall()]
             return tuple(_case(db, name)._replace(comments=()) for name in names)
 
-    def withdraw(self, name: str, who: str) -> None:
+    def withdraw(self, name: str, who: str, by: str) -> None:
         """Nobody of this name sees the case any more. StudyError where they were not invited."""
+        named(by)
         with self._open() as db:
             if not db.execute("DELETE FROM invited WHERE name = ? AND who = ?", (name, who)).rowcount:
                 raise StudyError(f"{who} was not invited to {name}")
-            self._log("case withdrawn", case=name, who=who)
+            self._log("case withdrawn", case=name, who=who, by=by)
 
     def close(self, name: str, by: str) -> None:
         """End a case now: it is erased with what was said."""
+        named(by)
         with self._open() as db:
             if not db.execute("DELETE FROM cases WHERE name = ?", (name,)).rowcount:
                 raise StudyError(f"there is no case {name!r}; `confrere images cases` names them")

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -96,6 +97,15 @@ def read(png: bytes) -> Pixels:
 
     with Image.open(io.BytesIO(png)) as opened:
         return np.array(opened.convert("RGB"), dtype=np.uint8)
+
+
+def whole(file: Path, sha256: str) -> Pixels | None:
+    """The pixels of a file of the bank; None where it is gone, damaged or changed."""
+    try:
+        pixels = read(file.read_bytes())
+    except (OSError, ValueError, SyntaxError):
+        return None
+    return pixels if fingerprint(pixels) == sha256 else None
 
 
 def fingerprint(pixels: Pixels) -> str:

@@ -26,7 +26,8 @@ _TABLES = (
         image TEXT NOT NULL REFERENCES images (id) ON DELETE CASCADE, use TEXT NOT NULL, given TEXT NOT NULL,
         by TEXT NOT NULL, revoked TEXT NOT NULL DEFAULT '', revoked_by TEXT NOT NULL DEFAULT '')""",
     """CREATE TABLE IF NOT EXISTS quarantine (
-        sha256 TEXT PRIMARY KEY, name TEXT NOT NULL, why TEXT NOT NULL, at TEXT NOT NULL, by TEXT NOT NULL)""",
+        sha256 TEXT NOT NULL, name TEXT NOT NULL, why TEXT NOT NULL, at TEXT NOT NULL, by TEXT NOT NULL,
+        PRIMARY KEY (sha256, name))""",
     "CREATE TABLE IF NOT EXISTS bags (folder TEXT PRIMARY KEY, made TEXT NOT NULL)",
     """CREATE TABLE IF NOT EXISTS cases (
         name TEXT PRIMARY KEY, image TEXT NOT NULL REFERENCES images (id) ON DELETE CASCADE, title TEXT NOT NULL,
@@ -77,9 +78,9 @@ class Store:
         return self.pictures / f"{sha256}.png"
 
     def put(self, sha256: str, png: bytes) -> None:
-        """Write a picture, whole or not at all; one that is there stays."""
+        """Write a picture, whole or not at all; one that is there and the same stays."""
         file = self.place(sha256)
-        if file.is_file() and file.stat().st_size == len(png):
+        if file.is_file() and file.read_bytes() == png:
             return
         self.pictures.mkdir(mode=0o700, exist_ok=True)
         half = file.with_suffix(f".{os.getpid()}.part")

@@ -52,6 +52,10 @@ def reader() -> Any:
     return openslide
 
 
+class Resolution(DataError):
+    """A slide whose microns per pixel are missing, not square or not a scanner's."""
+
+
 class Slide:
     """A whole slide, open for reading; threads may read it at the same time."""
 
@@ -157,7 +161,7 @@ class Slide:
 
 def _stated(mpp: float, path: Path) -> float:
     if not FINEST <= mpp <= COARSEST:
-        raise DataError(f"{path.name}: {mpp:g} microns per pixel are stated; a scanner has {FINEST:g} to {COARSEST:g}")
+        raise Resolution(f"{path.name}: {mpp:g} microns per pixel are stated; a scanner has {FINEST:g} to {COARSEST:g}")
     return float(mpp)
 
 
@@ -167,11 +171,11 @@ def _written(properties: Any, path: Path) -> float:
     try:
         wide, high = (float(properties[f"openslide.mpp-{side}"]) for side in "xy")
     except (KeyError, ValueError):
-        raise DataError(f"{path.name} does not say its microns per pixel; {remedy}") from None
+        raise Resolution(f"{path.name} does not say its microns per pixel; {remedy}") from None
     if not (FINEST <= wide <= COARSEST and FINEST <= high <= COARSEST):
-        raise DataError(f"{path.name} says {wide:.4g} microns per pixel, which no scanner has; {remedy}")
+        raise Resolution(f"{path.name} says {wide:.4g} microns per pixel, which no scanner has; {remedy}")
     if abs(wide / high - 1) > SQUARE:
-        raise DataError(f"{path.name} has pixels of {wide:.4g} x {high:.4g} microns, which are not square; {remedy}")
+        raise Resolution(f"{path.name} has pixels of {wide:.4g} x {high:.4g} microns, which are not square; {remedy}")
     return (wide + high) / 2
 
 

@@ -27,7 +27,7 @@ import numpy as np
 from confrere.data import bags
 from confrere.errors import DataError
 from confrere.images.encoders import Encoder
-from confrere.images.slides import Slide, digest
+from confrere.images.slides import Resolution, Slide, digest
 from confrere.images.slides_list import LEDGER, Entry, Listed, listed, unlisted, write
 from confrere.images.stain import Strength, Values, strength
 from confrere.images.tiles import Places, Tiling, stream
@@ -102,7 +102,7 @@ def extract(folder: Path, out: Path, recipe: Recipe, said: Said | None = None, j
     lines = listed(folder)
     _free(out)
     cache = out.with_name(f"{out.stem}.cache")
-    cache.mkdir(parents=True, exist_ok=True)
+    cache.mkdir(parents=True, exist_ok=True, mode=0o700)
     before = {path.name for path in cache.iterdir()}
     hashes, ledger = _hashed(folder, lines)
     kept = {x.slide: _place(cache, hashes[x.slide], x.mpp, recipe) for x in lines if x.slide in hashes}
@@ -172,7 +172,7 @@ def _seen(path: Path, line: Listed, sha256: str, recipe: Recipe, at: Path | None
     try:
         slide = Slide(path, line.mpp)
     except DataError as error:
-        reason = "resolution" if "microns" in str(error) else "unreadable"
+        reason = "resolution" if isinstance(error, Resolution) else "unreadable"
         return entry._replace(reason=reason, detail=str(error))
     with slide:
         try:

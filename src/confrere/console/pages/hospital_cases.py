@@ -40,9 +40,8 @@ class Opened(BaseModel):
 @router.get("")
 def cases(request: Request, person: Either, here: Here) -> Response:
     """The cases of a clinician; for a steward all of them, without their pictures."""
-    heads = here.home.cases.heads()
-    mine = [case for case in heads if person.id in case.invited] if "clinician" in person.roles else []
-    all_ = heads if "steward" in person.roles else ()
+    mine = here.home.cases.mine(person.id) if "clinician" in person.roles else ()
+    all_ = here.home.cases.heads() if "steward" in person.roles else ()
     return page(
         request, "hospital_cases.html", mine=mine, heads=all_, clinician="clinician" in person.roles, days=DAYS,
         most=LONGEST_DAYS,
@@ -96,10 +95,10 @@ def comment(
     return RedirectResponse(f"/cases/{name}#comments", 303)
 
 
-@router.post("/{name}/withdraw", dependencies=[require("steward")])
-def withdraw(request: Request, here: Here, name: str, who: Who) -> Response:
+@router.post("/{name}/withdraw")
+def withdraw(request: Request, by: Steward, here: Here, name: str, who: Who) -> Response:
     """Somebody invited sees the case no more."""
-    here.home.cases.withdraw(name, who)
+    here.home.cases.withdraw(name, who, by.id)
     _ = tongue_of(request)
     say(request, _("{who} may not see the case any more.", who=who))
     return RedirectResponse("/cases", 303)

@@ -103,7 +103,7 @@ def _ledgers(home: Home) -> dict[str, tuple[Path, list[Entry]]]:
 def _slide(home: Home, person: Person, name: str, short: str) -> tuple[Path, Entry]:
     """A slide by its address. HTTPException 404 also for who may not see it."""
     folder, entries = _ledgers(home).get(name, (Path(), [])) if _may(home, person) else (Path(), [])
-    for entry in entries:
+    for entry in sorted(entries, key=lambda e: not e.used):  # listed again, a slide has a line that was not used
         if len(short) == SHORT and entry.sha256.startswith(short):
             return folder, entry
     raise HTTPException(404, NOT_YOURS)

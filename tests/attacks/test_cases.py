@@ -16,12 +16,13 @@ from attacks.people import patients
 from attacks.view import View
 from confrere.hospital.gate import Policy
 
+LONG = ("a number and a mark imputed", "how many by stability")
 worlds = pytest.mark.parametrize(  # where values lie moves no weight of a sum: the second world of variants is slow
     ("case", "world"),
     [
         pytest.param(
             c, world, id=f"{c.label}, {world}",
-            marks=[pytest.mark.slow] if "mark imputed" in c.note or (c.note and world != WORLDS[0]) else [],
+            marks=[pytest.mark.slow] if c.note in LONG or (c.note and world != WORLDS[0]) else [],
         )
         for c in CASES for world in WORLDS
     ],
@@ -70,7 +71,8 @@ def smooth_studies() -> list[Any]:
         for world in WORLDS[:1] if "stability" in case.note else WORLDS:
             quick = (world == WORLDS[0] or case.label in ("linear", "logistic")) and case.name != "mixture"
             heavy = (
-                case.note in ("shared", "augmented curves", "hazards", "periods", "a lasso propensity")
+                case.note in ("shared", "augmented curves", "hazards", "periods", "a lasso propensity", "trimmed")
+                or case.note in ("a model, by stage", "three years")
                 or "imputed" in case.note
             )
             heavy |= "stability" in case.note or case.name in ("responders", "interaction", "penalised")

@@ -127,10 +127,12 @@ def test_a_backup_has_the_bank(home: Path, tmp_path: Path) -> None:
     assert again.images.pixels(image, "discussing").shape == (128, 128, 3)
 
 
-def test_the_study_of_the_demo_can_be_built() -> None:
+def test_the_studies_of_the_demo_can_be_built() -> None:
     photos = skin_demo.synthetic()._replace(hospitals={})
-    made = build.analyses(parse(skin_demo.text_of(photos), "skin.toml"))
-    assert [type(a).__name__ for a in made] == ["Network", "SimilarCases", "SimilarCases"]
+    texts = skin_demo.texts_of(photos)
+    made = {name: [type(a).__name__ for a in build.analyses(parse(text, name))] for name, text in texts.items()}
+    assert made == {"study.toml": ["Network"], "similar.toml": ["SimilarCases", "SimilarCases"]}
+    assert parse(texts["similar.toml"]).allow == ()
 
 
 def test_no_other_demo_takes_a_folder(tmp_path: Path) -> None:
@@ -154,6 +156,8 @@ def test_the_demo(tmp_path: Path) -> None:
     by_name = {a["name"]: a for a in result["analyses"]}
     metrics = {(m["metric"], m["sample"]): m["estimate"] for m in by_name["classifier"]["tables"]["metrics"]}
     assert metrics["error rate", "held out"] < 0.3
+    similar = json.loads((tmp_path / "similar" / "result.json").read_text(encoding="utf-8"))
+    by_name = {a["name"]: a for a in similar["analyses"]}
     votes = {v["label"]: v["n"] for v in by_name["like-a-nevus"]["tables"]["votes"]}
     assert votes["nevus"] > 60
     assert (tmp_path / "report.html").stat().st_size > 10_000

@@ -352,8 +352,8 @@ class Home:
                     if found.exists():
                         copy = _copied(found, Path(place)) if found.suffix == ".sqlite" else found
                         tar.add(copy, arcname=name, filter=_plain)
-            with part.open("rb") as whole:
-                os.fsync(whole.fileno())
+            with part.open("rb") as made:
+                os.fsync(made.fileno())
             os.replace(part, file)
         self.log("backed up", file=file.name)
 

@@ -14,10 +14,10 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -31,6 +31,9 @@ from confrere.console.output import delivered
 from confrere.coordinator.home import Home as Coordinator
 from confrere.errors import Waiting
 from confrere.hospital.home import Home
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SIZES = {"1 kB": 1 << 10, "1 MB": 1 << 20, "50 MB": 50 << 20}  # that leave one hospital in a round
 ROUNDS = {"1 kB": 60, "1 MB": 40, "50 MB": 8}
@@ -97,7 +100,9 @@ def measured(sizes: list[str], hospitals: list[int], times: int) -> dict[str, An
     with tempfile.TemporaryDirectory() as folder, plugged(Path(folder)):
         with founded(Path(folder) / "3", 3) as three:
             results["rest"] = three.rest()
-            results["reports"] = [three.report(i, Path(folder) / f"report-{i}") for i in range(times)]
+            results["reports"] = [
+                three.report(COX.format(title=f"Cox {i}"), Path(folder) / f"report-{i}") for i in range(times)
+            ]
             for size in sizes:
                 results["rounds"][size] = three.rounds(size)
                 print(f"  {size}: {results['rounds'][size]['seconds']['median']:.3f} s", flush=True)
@@ -159,10 +164,10 @@ class Measured:
             found[name]["engine"] = sum(p.memory_info().rss for p in first.children(recursive=True))
         return {"hospitals": found, "bytes": spread([float(sum(f.values())) for f in found.values()])}
 
-    def report(self, number: int, out: Path) -> dict[str, float]:
-        """Seconds from submit to the first round that is over, to the finding, and to the report of a Cox model."""
+    def report(self, text: str, out: Path) -> dict[str, float]:
+        """Seconds from submit of a study to the first round that is over, to the finding, and to the report."""
         began = time.time()
-        run, study = self._submitted(COX.format(title=f"Cox {number}"))
+        run, study = self._submitted(text)
         over = self._waited(run)
         results = self.remote.fetch(run, study)
         fetched = time.time()
@@ -214,19 +219,26 @@ class Measured:
 
 @contextmanager
 def founded(place: Path, many: int) -> Iterator[Measured]:
-    """A federation of so many hospitals on the breast cancer records, up."""
+    """A federation of so many hospitals on the breast cancer records, up; their policy allows the method `payload`."""
     import pandas as pd
 
     frame = pd.concat(load("breast")[1].values(), ignore_index=True)
     names = [*NAMES[: many - 1], NAMES[-1]]
-    place.mkdir()
     frames = {name: frame[i::many].reset_index(drop=True) for i, name in enumerate(names)}
-    token = federated.found(place, frames, COX.format(title="founded"))
-    for name in names:
+    with up(place, frames, COX.format(title="founded"), allow=True) as made:
+        yield made
+
+
+@contextmanager
+def up(place: Path, frames: Mapping[str, pd.DataFrame], text: str, allow: bool = False) -> Iterator[Measured]:
+    """A federation of hospitals with these records, for studies like this one, up."""
+    place.mkdir()
+    token = federated.found(place, frames, text)
+    for name in frames if allow else ():
         _allowed(place / "hospitals" / name / "hospital.toml")
-    print(f"a federation of {many} hospitals", flush=True)
-    with federated.serving(place, names) as processes:
-        made = Measured(place, names, token, {name: process.pid for name, process in processes.items()})
+    print(f"a federation of {len(frames)} hospitals", flush=True)
+    with federated.serving(place, list(frames)) as processes:
+        made = Measured(place, list(frames), token, {name: process.pid for name, process in processes.items()})
         made.until_up()
         yield made
         made.remote.close()

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from confrere.analyses.concordance import pairs
+from confrere.analyses.concordance import concordance, pairs
 from confrere.analyses.networks.model import Net
 from confrere.console.local import Local
 from confrere.rounds import find
@@ -107,10 +107,8 @@ def measured(net: Net, task: Task) -> Measured:
         right = (score > 0) == (task.test["ill"].to_numpy() > 0)
         return Measured(float(right.mean()), float(np.sqrt(right.mean() * (1 - right.mean()) / len(right))))
     found = pairs(task.test["T"].to_numpy(float), task.test["E"].to_numpy() > 0, score, np.ones(len(score)))
-    total = float(sum(p.sum() for p in found)) / 2
-    c = float(found.concordant.sum() + found.tied.sum() / 2) / 2 / total
-    influence = (found.concordant + found.tied / 2 - c * (found.concordant + found.discordant + found.tied)) / total
-    return Measured(c, float(np.sqrt((influence**2).sum())))
+    c = concordance(found.sums)
+    return Measured(c, float(np.sqrt((found.influence(c, float(found.sums.sum())) ** 2).sum())))
 
 
 def trained(task: Task, seed: int, gate: bool = False, **settings: Any) -> Net:

@@ -51,10 +51,13 @@ class Journal:
             return
         if at > len(self.records):
             raise ProtocolError(f"{self.path.name} has {len(self.records)} rounds; round {at + 1} cannot follow")
-        link = hashlib.sha256(self._chain + record).digest()
+        chain = hashlib.sha256(self._chain)
+        chain.update(record)  # not joined first: a record may have megabytes
+        link = chain.digest()
         with self.path.open("r+b") as handle:
             handle.seek(self._end)  # over the torn tail of a write that failed
-            handle.write(len(record).to_bytes(8, "big") + link + record)
+            handle.write(len(record).to_bytes(8, "big") + link)
+            handle.write(record)
             handle.truncate()
             handle.flush()
             os.fsync(handle.fileno())

@@ -128,7 +128,8 @@ def request(profile: Profile, *sites: Ask) -> list[Path]:
 
 def _participant(profile: Profile, site: Ask) -> dict[str, Any]:
     """A site in the engine's words."""
-    own = {"name": site.name, "org": site.name if site.kind == "client" else "coordinator", "type": site.kind}
+    of = site.name.replace("-", "_") if site.kind == "client" else "coordinator"  # it takes no hyphens here
+    own = {"name": site.name, "org": of, "type": site.kind}
     if site.kind == "server":
         return {**own, "fed_learn_port": profile.port, "admin_port": profile.admin_port}
     return {**own, "type": "admin", "role": "lead"} if site.kind == "runner" else own
@@ -206,6 +207,14 @@ def hospital_job() -> bytes:
         "components": [{"id": "_client", "path": HOSPITAL_CLASSES[0], "args": {}}],
     }  # fmt: skip
     return json.dumps(job, indent=2).encode()
+
+
+def without_tensors() -> None:
+    """Keep the engine from importing PyTorch, where it is installed, into every process of a job: seconds and 200 MB.
+
+    It would learn to send tensors, which we never do. A network imports PyTorch by itself.
+    """
+    sys.modules.setdefault("nvflare.app_opt.pt.decomposers", None)  # type: ignore[arg-type]
 
 
 def prune(folder: Path, days: float = 2.0) -> None:

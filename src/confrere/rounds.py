@@ -22,6 +22,7 @@ import dataclasses
 import hashlib
 import time
 from collections.abc import Callable, Generator, Hashable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import entry_points
@@ -138,9 +139,9 @@ class Design:
     `rows` (N,) marks the rows of the table that are in it. `x` (n, p) are the raw columns by `names`; `flags` are
     two-sided marks (n,) by name, above all the event; `weights` (n,) the case weights, if any; `cells` the
     partitions. `data` is the method's own and is read by its steps. `columns` names the source columns read: the
-    budget of numbers is people x columns / 4. `needs` is the disclosure class of what is asked of it, where that class
-    asks for more people in each hospital. `left_out` counts the people not in it by reason, in the order
-    in which reasons are looked at; the reasons are public, the counts are not.
+    budget of numbers is people x columns / 4. `crowd` is how many of the people must be enough for the hospital to take
+    part, where that is not all of them: who trains, of all who are measured on. `left_out` counts the people not in it
+    by reason, in the order in which reasons are looked at; the reasons are public, the counts are not.
     """
 
     n: int
@@ -153,7 +154,7 @@ class Design:
     data: Any = None
     columns: tuple[str, ...] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
-    needs: str = ""
+    crowd: int | None = None
     _made: dict[str, Any] = field(default_factory=dict)
 
     def once(self, name: str, make: Callable[[], T]) -> T:
@@ -427,8 +428,9 @@ class People:
     ) -> None:  # fmt: skip
         self.table = table
         self.kept: dict[str, Any] = {}
+        self.group = ""  # of hospitals, that is asked
         self._key, self._shared = key, shared
-        self._drawn: dict[Hashable, NDArray[np.uint64]] = {}
+        self._made: dict[Hashable, Any] = {}
         self._design = design
         self._verdict = verdict
 
@@ -446,16 +448,30 @@ class People:
         a sample does not depend on the hospital.
         """
         key = self._shared if shared else self._key
-        whole = (str(int(i)) if isinstance(i, float) and i.is_integer() else str(i) for i in ids)
-        made = (hashlib.blake2b(i.encode(), digest_size=8, key=key, person=purpose.encode()) for i in whole)
-        return np.frombuffer(b"".join(m.digest() for m in made), dtype="<u8").astype(np.uint64)
+        keyed, made = hashlib.blake2b(digest_size=8, key=key, person=purpose.encode()), []
+        for i in np.asarray(ids, dtype=object).tolist():
+            whole = type(i) is not str and isinstance(i, float) and i.is_integer()
+            one = keyed.copy()  # which costs less than to give it the key again
+            one.update((str(int(i)) if whole else str(i)).encode())
+            made.append(one.digest())
+        return np.frombuffer(b"".join(made), dtype="<u8").astype(np.uint64)
 
     def drawn(self, purpose: str, column: str) -> NDArray[np.uint64]:
         """The shared `words` of all rows (N,) by a column of ids; made once in a run."""
-        key = (purpose, column, self._shared)
-        if key not in self._drawn:
-            self._drawn[key] = self.words(purpose, self.table.frame[column], shared=True)
-        return self._drawn[key]
+        of = (purpose, column, self._shared)
+        return self.once(of, lambda: self.words(purpose, self.table.frame[column], shared=True))
+
+    def once(self, name: Hashable, make: Callable[[], T]) -> T:
+        """What several designs of a run need of the same table, person by person: made once, then remembered."""
+        if name not in self._made:
+            self._made[name] = make()
+        return cast(T, self._made[name])
+
+    def with_column(self, name: str, values: Array) -> People:
+        """The same people with one more column (N,), of whom nothing is remembered yet."""
+        other = copy(self)
+        other.table, other._made = dataclasses.replace(self.table, frame=self.table.frame.assign(**{name: values})), {}
+        return other
 
     def count(self, where: Bools | None = None) -> Sum:
         """How many people."""
@@ -523,15 +539,15 @@ class Site:
         self.table = table
         self.key, self.shared = key, shared
         self.kept: dict[tuple[str, str], Any] = {}
-        self._own: dict[Hashable, dict[str, Any]] = {}  # what each analysis has kept: two of a method are two
-        self._drawn: dict[Hashable, NDArray[np.uint64]] = {}
+        self._own: dict[Hashable, dict[str, Any]] = {}  # what each analysis has kept, by group: two of a method are two
+        self._made: dict[Hashable, Any] = {}  # of this table, by all designs
         self._designs: dict[Hashable, Design] = {}
         self._verdicts: dict[Hashable, Verdict] = {}
 
-    def design(self, a: Ask, least: Callable[[Design], int] = lambda made: 0, member: bool = True) -> Design:
-        """Make the design that a support ask names; of nobody if fewer than `least` of it, or not asked at all."""
+    def design(self, a: Ask, least: int = 0, member: bool = True) -> Design:
+        """Make the design that a support ask names; of nobody if of fewer than `least` people, or not asked at all."""
         made = self._make(a, self.table)
-        if made.n < least(made) or not member:
+        if min(made.n, made.n if made.crowd is None else made.crowd) < least or not member:
             made = self._make(a, self.table.nobody())
         self._designs[a.analysis, a.step, a.group] = made
         return made
@@ -539,7 +555,7 @@ class Site:
     def _make(self, a: Ask, table: Any) -> Design:
         people = People(table, key=self.key or b"", shared=self.shared or b"")
         if table is self.table:
-            people._drawn = self._drawn
+            people._made = self._made
         return cast(Design, getattr(a.analysis, a.step)(people, *a.args))
 
     def people(self, a: Ask) -> int:
@@ -556,11 +572,11 @@ class Site:
         key = (a.analysis, step_of(a).on, a.group)
         keys = self.key or b"", self.shared or b""
         people = People(self.table, self._designs.get(key), self._verdicts.get(key), *keys)
-        people.kept = dict(self._own.get(a.analysis, {}))
+        people.kept, people.group = dict(self._own.get((a.analysis, a.group), {})), a.group
         result = getattr(a.analysis, a.step)(people, *a.args)
         if a.kind == "keep":
             self.kept[name_of(a.analysis), a.step] = result
-            self._own.setdefault(a.analysis, {})[a.step] = result
+            self._own.setdefault((a.analysis, a.group), {})[a.step] = result
             return None
         return result
 
@@ -622,10 +638,13 @@ def drive(
 
 
 _FLOATS = frozenset([float])  # the types of many numbers, such as coefficients, which are then taken at once
+_LEAVES = frozenset([str, int, bool, float, bytes, type(None)])  # most values, looked at first
 
 
 def _plain(value: Any) -> Any:
     """Dataclasses as dicts, sequences as tuples; numbers, strings and arrays as they are."""
+    if type(value) in _LEAVES:
+        return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, (tuple, list)):
@@ -636,6 +655,8 @@ def _plain(value: Any) -> Any:
 
 
 def _hashable(value: Any) -> Hashable:
+    if type(value) in _LEAVES:
+        return cast(Hashable, value)
     if isinstance(value, np.ndarray):
         return (value.dtype.str, value.shape, value.tobytes())
     if isinstance(value, (tuple, list)):
@@ -647,6 +668,8 @@ def _hashable(value: Any) -> Hashable:
 
 def same(a: Any, b: Any, tolerance: float = 1e-7) -> bool:
     """Whether two plain values are alike, their floating numbers to a relative tolerance."""
+    if type(a) in _LEAVES and type(a) is not float:
+        return type(a) is type(b) and bool(a == b)
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         return a.keys() == b.keys() and all(same(a[k], b[k], tolerance) for k in a)
     if isinstance(a, (tuple, list)) and isinstance(b, (tuple, list)):

@@ -43,6 +43,7 @@ _ALIGNMENT: Final = 8
 _ARRAY: Final = 1  # MessagePack extension type
 _DTYPES: Final = tuple(np.dtype(name) for name in ("<f8", "<i8", "<u8", "?", "u1"))  # place = code on the wire
 _FLOATS: Final = frozenset([float])
+_LEAVES: Final = frozenset([str, int, bool, bytes, type(None)])  # most values, looked at first
 _NAN: Final = struct.pack("<d", math.nan)
 _NAMES: Final = "float64, int64, uint64, bool, uint8"
 
@@ -65,8 +66,8 @@ def pack(value: object, *, limit: int = LIMIT) -> bytes:
     size = _padded(_PREFIX.size + len(header)) + sum(_padded(len(buffer)) for buffer in buffers)
     if size > limit:
         raise WireError(f"the message would have {size} bytes, and {limit} are allowed")
-    parts = [_PREFIX.pack(_MAGIC, VERSION, len(header)) + header, *buffers]
-    return b"".join(part + bytes(-len(part) % _ALIGNMENT) for part in parts)
+    parts: list[bytes | memoryview] = [_PREFIX.pack(_MAGIC, VERSION, len(header)) + header, *buffers]
+    return b"".join(piece for part in parts for piece in (part, bytes(-len(part) % _ALIGNMENT)))
 
 
 def unpack(data: bytes, *, limit: int = LIMIT) -> Any:
@@ -111,7 +112,7 @@ def _tree(value: object, arrays: list[Array], depth: int) -> object:
         raise WireError(f"values are nested deeper than {DEPTH_LIMIT}")
     if isinstance(value, np.generic):
         value = _scalar(value)
-    if value is None or type(value) in (bool, int, str, bytes):
+    if type(value) in _LEAVES:
         return value
     if type(value) is float:
         return value if value == value else math.nan  # one NaN: sign and payload mean nothing
@@ -146,19 +147,19 @@ def _reference(array: Array, arrays: list[Array]) -> msgspec.msgpack.Ext:
     return msgspec.msgpack.Ext(_ARRAY, struct.pack(f"<B{array.ndim}Q", _DTYPES.index(dtype), *array.shape))
 
 
-def _bytes_of(array: Array) -> bytes:
-    """An array's elements, little-endian and in C order; a boolean is 0 or 1."""
+def _bytes_of(array: Array) -> memoryview:
+    """An array's elements, little-endian and in C order, where they lie if they lie so; a boolean is 0 or 1."""
     if array.dtype == np.bool_:
         array = array.view(np.uint8) != 0
-    buffer: bytes = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
-    return buffer
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1).view(np.uint8).data
 
 
 def _check_size(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
     """The bytes of an array. WireError for shapes numpy could not hold, also where a dimension is 0."""
-    if math.prod(max(size, 1) for size in shape) * dtype.itemsize >= 1 << 62:
+    size = math.prod(shape) * dtype.itemsize
+    if (size or math.prod(max(one, 1) for one in shape) * dtype.itemsize) >= 1 << 62:
         raise WireError(f"an array of shape {shape} is beyond any bound")
-    return math.prod(shape) * dtype.itemsize
+    return size
 
 
 def _padded(size: int) -> int:
@@ -205,6 +206,8 @@ class _Reader:
         """The value of a part of the header. WireError for what `pack` does not write."""
         if depth > DEPTH_LIMIT:
             raise WireError(f"values are nested deeper than {DEPTH_LIMIT}")
+        if type(tree) in _LEAVES:
+            return tree
         if isinstance(tree, list):
             if _FLOATS.issuperset(map(type, tree)):
                 _check_nan(tree)
@@ -221,8 +224,6 @@ class _Reader:
             return self._array(tree)
         if type(tree) is float:
             _check_nan((tree,))
-            return tree
-        if tree is None or type(tree) in (bool, int, str, bytes):
             return tree
         raise WireError(f"a {type(tree).__name__} in the header is not plain data")
 

@@ -21,6 +21,7 @@ from confrere.hospital.gate import Policy
 from confrere.rounds import find, installed
 from confrere.study.circe import definition
 from confrere.study.imputation import Impute
+from laws.cases import LEARNT
 
 WORLDS = ("ranges", "heavy tails")
 STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48)  # people, in units of 15 per term
@@ -175,16 +176,26 @@ CASES = (
          (*SEEN, *FIRSTS[:6]), note="strata"),
     Case("boosting", _of("boosting", "ill", ("x1", "x2"), trees=2, depth=1, bins=8), ("x1", "x2", "ill"),
          note="one level", allow=("histograms",)),
+    Case("boosting", _of("boosting", "Surv(time, event)", ("x1", "x2"), "cox", trees=2, depth=1, bins=8),
+         ("x1", "x2", "time", "event"), note="times", allow=("histograms",)),
     Case("network", _of("network", "ill", "x1 + x2", rounds=2, steps=1), ("x1", "x2", "ill"), p=12,
          note="two steps", allow=("model_weights",)),
+    Case("network", _of("network", "ill", "x1 + x2", rounds=2, steps=1, holdout=0.5, conformal=0.3, by="stage",
+                        ground=KNOWN), ("x1", "x2", "ill", "stage"), p=12, note="sets of classes",
+         allow=("model_weights",)),
+    Case("network", _of("network", "stage", "x1 + x2", rounds=2, steps=1, holdout=0.5, conformal=0.3, by="arm",
+                        ground=KNOWN), ("x1", "x2", "arm", "stage"), p=12, note="sets of three classes",
+         allow=("model_weights",)),
     Case("evaluate", _of("evaluate", "ill", model="x1 + x2", by="stage", thresholds=(0.4,),
                          coefficients={"Intercept": 0.1, "x1": 0.3, "x2": -0.05}), ("x1", "x2", "ill", "stage"),
          ("x1", "x2"), p=2, note="a model, by stage"),
+    Case("evaluate", _of("evaluate", "ill", learnt=LEARNT, thresholds=(0.5,)), ("x1", "treated", "ill"), ("x1",), p=2,
+         note="a learned model"),
     Case("evaluate", _of("evaluate", "ill", model="x1 + x2", over="stage", inputs={"x1": (0.0,), "arm": ()},
                          coefficients={"Intercept": 0.1, "x1": 0.3, "x2": -0.05}),
          ("x1", "x2", "ill", "stage", "arm"), ("x1", "x2"), p=2, note="periods"),
     Case("evaluate", _of("evaluate", "Surv(time, event)", model="x1 + x2", link="cox", times=1460.0, by="arm",
-                         coefficients={"x1": 0.3, "x2": -0.1}, baseline=0.6),
+                         coefficients={"x1": 0.3, "x2": -0.1}, baseline=0.6, grid=(730.0,), survival=(0.8,)),
          ("x1", "x2", "time", "event", "arm"), ("x1", "x2"), ("time",), p=2, note="followed"),
     Case("evaluate", _of("evaluate", "Surv(time, status)", model="x1 + x2", link="cox", times=1095.0,
                          cause="relapse", coefficients={"x1": 0.3, "x2": -0.1}, baseline=0.8),

@@ -179,17 +179,31 @@ def _shifted(name: str, m: Message) -> Message:
 
 
 def test_a_hospital_cannot_be_left_out_of_a_sum():
-    """Two of three answers go back as if they were all: all minus all but one is one hospital."""
+    """One of the others' answers goes back as if it were all: all minus all but one is one hospital."""
 
     def short(name: str, m: Message) -> Message:
         if m.get("do") == "round" and m["round"] == 4:
-            return m | {"before": tuple({k: v for k, v in b.items() if k != "h2"} for b in m["before"])}
+            return m | {"before": tuple(dict(list(b.items())[:-1]) for b in m["before"])}
         return m
 
     run = network(short)
     with pytest.raises(ConfrereError):
         run.drive()
     assert len(run.reasons) == 3
+
+
+def test_a_hospital_adds_what_it_sent_and_nothing_that_comes_back_under_its_name():
+    """h0's own place in the sum is not the coordinator's to fill, whatever stands there."""
+
+    def back(name: str, m: Message) -> Message:
+        if name == "h0" and m.get("do") == "round" and m["round"] == 4:
+            return m | {"before": tuple({"h0": next(iter(b.values())), **b} for b in m["before"])}
+        return m
+
+    run = network(back)
+    with pytest.raises(ConfrereError):
+        run.drive()
+    assert any("own answer came back" in reason for reason in run.reasons)
 
 
 def test_a_finished_or_refused_run_answers_nothing_more():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from attacks.cases import registered
 from attacks.detectors import Rows, counts, identified, jacobian, resting_on_few, rows
 from attacks.network import Network
 from attacks.people import GROUND, Table, dealt, patients
+from attacks.test_controls import BLIND
 from attacks.view import View, record, refused
 from confrere.analyses.scaling import Standard
 from confrere.errors import Refused
@@ -289,6 +291,103 @@ def test_an_outlier_behind_an_offset_carries_a_column():
         return
     shares = identified(jacobian(record(flow(), tables), ("x1", "sodium", "y")), known=("sodium",))
     assert shares.max() <= 0.5
+
+
+def second_of_two(rare: Callable[[pd.DataFrame], Any]) -> tuple[Any, dict[str, Table]]:
+    """Trials at 300 and 600 days, of which the second reads x1 and another mark than the first: `rare`."""
+    frame = patients(3 * PEOPLE)
+    usual = (np.random.default_rng(4).random(len(frame)) < 0.5).astype(float)
+    frame = frame.assign(usual=usual, later=rare(frame), time=frame["time"] + 400)
+    trials = find("sequential_trials")(
+        "Surv(time, event)", "start", (300.0, 600.0), "x1 + usual", (("usual", "later"),), times=(1200.0,),
+        ground=GROUND,
+    )  # fmt: skip
+    return trials, dealt(frame)
+
+
+def in_second(frame: pd.DataFrame) -> np.ndarray:
+    """Places of those who are in the second trial."""
+    return np.flatnonzero((frame["time"] + 400 > 600) & ~(frame["start"] <= 300))
+
+
+def mark_of(count: int, other: float = 0.0) -> Callable[[pd.DataFrame], Any]:
+    """A mark that so many people of the second trial have, or lack, and half of those who are not in it."""
+
+    def made(frame: pd.DataFrame) -> np.ndarray:
+        mark = (np.arange(len(frame)) % 2).astype(float)
+        inside = in_second(frame)
+        mark[inside] = other
+        mark[inside[:: len(inside) // count][:count]] = 1 - other
+        return mark
+
+    return made
+
+
+def test_numbers_of_one_trial_of_many_are_a_control_that_is_caught():
+    """Behind a gate that looks away: the information about a trial's intercept and a mark is that of three people."""
+    registered()
+    trials, tables = second_of_two(mark_of(3))
+    view = record(trials.flow(), tables, BLIND)
+    asked = next(a for a, _ in view.sums if a.step == "curve")
+    mean, sd = asked.args[0].standard
+    people = np.concatenate([_informing(view, asked, table) for table in tables.values()])
+    own, with_mark = people[:, 1, 1], people[:, 1, 3] * sd[1] + mean[1] * people[:, 1, 1]
+    assert (own > 0).sum() > 100
+    assert (np.abs(with_mark) > 1e-9).sum() == 3
+
+
+def _informing(view: View, asked: Ask, table: Table) -> np.ndarray:
+    """What each person of a hospital adds to the information of an answer, (n, q, q)."""
+
+    def informs(frame: pd.DataFrame) -> np.ndarray:
+        site = Site(Table(frame.reset_index(drop=True)))
+        for a, verdict in view.events:
+            if verdict is not None:
+                site.design(a)
+                site.settle(a, verdict)
+        return site.run(asked).information.value
+
+    whole = informs(table.frame)
+    return np.array([whole - informs(table.frame.drop(index=i)) for i in range(len(table.frame))])
+
+
+@pytest.mark.parametrize(("count", "other"), [(1, 0.0), (4, 0.0), (1, 1.0), (4, 1.0)])
+def test_numbers_of_one_trial_of_many_rest_on_enough(count: int, other: float):
+    """One or four people of the second trial have, or lack, a mark: over both trials many have it and many do not."""
+    registered()
+    trials, tables = second_of_two(mark_of(count, other))
+    assert re.search("later in the trial at 600|usual in the last trial", refused(trials.flow(), tables))
+
+
+def test_numbers_of_trials_that_rest_on_enough_leave():
+    registered()
+    trials, tables = second_of_two(mark_of(60))
+    assert not refused(trials.flow(), tables)
+
+
+def test_a_mark_that_few_keep_until_the_second_trial_is_seen():
+    """It is measured once; three who have it are in the second trial."""
+    registered()
+    frame = patients(3 * PEOPLE).assign(time=lambda f: f["time"] + 400)
+    trials = find("sequential_trials")(
+        "Surv(time, event)", "start", (300.0, 600.0), "x1 + usual", times=(1200.0,), ground=GROUND
+    )
+    usual = mark_of(3)(frame.assign(time=frame["time"] - 400))
+    assert "usual" in refused(trials.flow(), dealt(frame.assign(usual=usual)))
+
+
+def test_a_measurement_that_one_carries_in_the_second_trial_is_seen():
+    """Others have moderate values in it."""
+    registered()
+
+    def made(frame: pd.DataFrame) -> np.ndarray:
+        value = np.random.default_rng(5).normal(size=len(frame))
+        value[in_second(frame)] *= 1e-3
+        value[in_second(frame)[7]] = 40.0
+        return value
+
+    trials, tables = second_of_two(made)
+    assert "later" in refused(trials.flow(), tables)
 
 
 @holes("gate: weights with which a step's people really enter (r = exp(x b)) are not what `effective` is told")

@@ -8,12 +8,16 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from attacks.histories import History, K, asked, selecting, study
 from confrere.errors import DataError
 from confrere.hospital.differencing import Answered
+from confrere.study import build
+from confrere.study.cuts import told
+from confrere.study.file import Study, parse
 
 N, TARGET = 400, 7
 KEY = bytes(32)
@@ -179,6 +183,71 @@ def test_cuts_in_formulas_that_are_near(tmp_path: Path, first: str, then: str, a
     assert past.ask(f"y ~ I({first})")
     assert past.ask(f"y ~ I({then})") is answered
     assert past.said[-1].about == ("" if answered else "cuts")
+
+
+def of_method(method: str, **settings: str) -> Study:
+    """A study of one analysis of times to events, 4 or 5 people of each age."""
+    text = '[study]\nid = "s"\npurpose = "public-interest research"\n[data]\ntable = "t"\nhorizon = 3000\n'
+    text += '[data.columns.period]\nlevels = ["early", "late"]\n'
+    return parse(
+        text
+        + f'[[analysis]]\nname = "a"\nmethod = "{method}"\n'
+        + "".join(f"{key} = {value}\n" for key, value in settings.items())
+    )
+
+
+def trials(later: str) -> Study:
+    """Two trials one after the other, of which the second has another column in the place of the first's."""
+    return of_method(
+        "sequential_trials", outcome='"Surv(time, event)"', started='"start"', periods="[180, 360]", times="[720]",
+        confounders='"I(age > 45) + x"', updated=f'[["age", "{later}"]]',
+    )  # fmt: skip
+
+
+def monitored(cut: float) -> Study:
+    """A risk score whose input is cut by the study."""
+    return of_method(
+        "evaluate",
+        outcome='"ill"',
+        model='"x"',
+        coefficients="{ Intercept = 0.0, x = 1.0 }",
+        over='"period"',
+        inputs=f"{{ age2 = [{cut}] }}",
+    )
+
+
+def followed() -> pd.DataFrame:
+    """People of two ages that many are apart, times and marks."""
+    frame, rng = selecting(N), np.random.default_rng(2)
+    frame = frame.assign(x=rng.normal(size=N), time=rng.integers(400, 3000, N), event=rng.integers(0, 2, N))
+    frame = frame.assign(age2=(frame["age"] * 7) % 90, ill=rng.integers(0, 2, N), start=np.nan)
+    return frame.assign(near=frame["age2"] + (np.arange(N) == 1) * 60.0, period=pd.Categorical(["early", "late"] * 200))
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "answered"),
+    [
+        (trials("age2"), study("y ~ I(age2 > 45)"), True),
+        (trials("age2"), study("y ~ I(age2 > 46)"), False),
+        (study("y ~ I(age2 > 46)"), trials("age2"), False),
+        (trials("age2"), trials("near"), False),  # one person is on the other side of the second trial's cut
+        (monitored(60.0), study("y ~ I(age2 >= 60.0)"), True),
+        (monitored(60.0), study("y ~ I(age2 >= 61)"), False),
+        (monitored(60.0), monitored(61.0), False),
+        (monitored(60.0), monitored(70.0), True),
+    ],
+)
+def test_cuts_of_later_trials_and_of_inputs_are_cuts(tmp_path: Path, first: Study, then: Study, answered: bool):
+    """Not of the first formula alone."""
+    guard, frame = Answered(tmp_path / "answered.sqlite", KEY), followed()
+    said = [guard.admit(asks.hash, asked(asks, frame), K) for asks in (first, then, first)]
+    assert [one.ok for one in said] == [True, answered, True]
+    assert said[1].about == ("" if answered else "cuts")
+
+
+def test_cuts_of_later_trials_are_told_within_a_study():
+    (analysis,) = build.analyses(trials("age2"))
+    assert [text for text in told(analysis) if "45" in text] == ["age > 45", "age2 > 45"]
 
 
 def test_a_study_is_not_padded_with_old_cohorts(tmp_path: Path):

@@ -151,5 +151,6 @@ def test_an_unknown_table(tmp_path: Path) -> None:
 
 def test_a_url_is_shown_without_its_password() -> None:
     assert shown("postgresql://me:secret@host:5432/omop?schema=cdm") == "postgresql://host:5432/omop"
-    for password in ("se#cret", "12?34", "1/2", "p@s/w", "p@s#w", "p@s?w=1"):  # written without %23, %3F or %2F: the server is named in no part
+    # written without %23, %3F or %2F: the server is named in no part
+    for password in ("se#cret", "12?34", "1/2", "p@s/w", "p@s#w", "p@s?w=1"):
         assert shown(f"postgresql://me:{password}@host:5432/omop") == "postgresql://"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from confrere import kits
 from confrere.kits import Process, prune
 
 
@@ -49,3 +50,24 @@ def test_a_process_ends_with_all_that_it_started(tmp_path: Path) -> None:
         assert stranger.poll() is None
         other.stop()
         stranger.kill()
+
+
+def test_names_with_hyphens_are_names_of_sites_to_the_engine_too(tmp_path: Path) -> None:
+    """It refuses a hyphen in the name of an organisation, not in that of a site."""
+    made = kits._participant(
+        kits.Profile("onco", "localhost", 8102, 8103, 8443), kits.Ask(tmp_path, "client", kits.checked("lyon-sud"))
+    )
+    assert (made["name"], made["org"]) == ("lyon-sud", "lyon_sud")
+
+
+def test_the_engine_neither_imports_torch_into_a_job_nor_writes_messages_out_as_text() -> None:
+    """It imported PyTorch into every process of a run, and formatted every message for a log that nobody keeps."""
+    pytest.importorskip("nvflare", reason="needs the extra `federation`")
+    from nvflare.fuel.utils.buffer_list import ConsumableBufferList
+    from nvflare.fuel.utils.import_utils import optional_import
+
+    import confrere.hospital.flare  # noqa: F401 - what a job's process loads
+
+    assert "masked" not in f"{ConsumableBufferList([b'masked numbers'])}"
+    _, there = optional_import(module="nvflare.app_opt.pt.decomposers", name="TensorDecomposer")
+    assert not there

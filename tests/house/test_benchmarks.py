@@ -155,6 +155,13 @@ def test_a_fit_in_a_fresh_process(part: Any, tmp_path: Path) -> None:
     assert "KeyError" in process.fresh(process.python("fit", "cox: nobody's", str(tmp_path / "people.npy")))["failed"]
 
 
+def test_a_weighted_model_beside_ours(part: Any, tmp_path: Path) -> None:
+    part("people").store(tmp_path / "people.npy", 1_000, 2, 3)
+    for method in ("cox", "weighted"):
+        found = part("weighted").fitted(method, tmp_path / "people.npy")
+        assert found["wall"] > 0 < found["cpu"]
+
+
 @pytest.mark.slow
 def test_the_command(tmp_path: Path) -> None:
     given = [f"--{key}={value}" for key, value in TINY.items()]

@@ -19,8 +19,9 @@ pytest.importorskip("PIL.Image")
 
 from PIL import Image as PIL
 
-from confrere.data.bags import Bags
+from confrere.data.bags import Bags, standing
 from confrere.errors import DataError, Refused, StudyError
+from confrere.hospital.home import Home
 from confrere.images import bank_bags
 from confrere.images.bank import TEXT, TWIN, Bank
 from confrere.images.bank_cases import Cases
@@ -529,6 +530,33 @@ def test_a_case_ends_with_its_time_its_consent_or_by_a_word(
     with bank.store.open() as db:
         assert not db.execute("SELECT * FROM comments").fetchall()
         assert not db.execute("SELECT * FROM cases").fetchall()
+
+
+def test_a_case_past_its_day_is_erased_without_being_looked_at(tmp_path: Path) -> None:
+    """By the hourly work of whatever serves the hospital."""
+    home = Home.make(tmp_path / "h", "curie", {}, "")
+    (image,) = filled(home.images, 1, ("discussing",))
+    home.cases.begin(image, "What is it?", "steward", ("martin",), days=1)
+    home.expire()
+    with home.images.store.open() as db:
+        assert db.execute("SELECT count(*) FROM cases").fetchone()[0] == 1
+        db.execute("UPDATE cases SET expires = '2020-01-01T00:00:00Z'")
+    home.expire()
+    with home.images.store.open() as db:
+        assert not db.execute("SELECT * FROM cases").fetchall()
+    assert next(home.ledger.entries(event="case erased"))
+
+
+def test_bags_written_anew_after_a_revocation_are_seen_to_be_others(bank: Bank, tmp_path: Path) -> None:
+    """What a run under way is held to."""
+    images = filled(bank, 3)
+    folder = tmp_path / "images.bags"
+    bank.bagged.extract(folder, SKIN)
+    before = standing([folder])
+    assert standing([folder]) == before
+    bank.revoke(images[0], "training", BY)
+    assert standing([folder]) != before
+    assert standing([tmp_path / "none.bags"]) == (None,)
 
 
 @pytest.mark.parametrize("given", [("", ("a",), 3), ("x", (), 3), ("x", ("a",), 0), ("x", ("a",), 91)])

@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 
 from confrere.console.pages.hospital_slides import WHY
 from confrere.console.slides_looked import map_of
+from confrere.data.opposition import Said
 from confrere.errors import StudyError
 from confrere.hospital.home import Home
 from confrere.images.slides_extract import extract
@@ -136,3 +137,30 @@ def test_who_may_see_slides_is_a_list(home: Home, tmp_path: Path) -> None:
     (tmp_path / "hospital.toml").write_text('[hospital]\nname = "curie"\n[slides]\nclinicians = "bones"\n')
     with pytest.raises(StudyError, match="clinicians must be a list"):
         Home(tmp_path)
+
+
+def test_a_download_of_the_list_is_an_entry(home: Home) -> None:
+    client, looks = browser(home, CLINICIAN), lambda: [e.facts for e in home.ledger.entries(event="slide shown")]
+    before = len(looks())
+    assert "a1.tif" in client.get("/slides?csv=slides-slides").text
+    (look,) = looks()[before:]
+    assert (look["what"], look["who"], look["bags"]) == ("download", "bones", "slides")
+
+
+@pytest.mark.parametrize(("purpose", "status", "shown"), [
+    ("*", "opposed", False), ("public-interest research", "opposed", False), ("contact for research", "opposed", True),
+])  # fmt: skip
+def test_slides_of_who_opposes_are_not_shown(
+    home: Home, tmp_path: Path, purpose: str, status: str, shown: bool
+) -> None:
+    """Neither in the list, nor by its address, nor where a model looked."""
+    shutil.copytree(home.path, tmp_path / "home")
+    here = Home(tmp_path / "home")
+    at, client = f"/slides/slides/{sha_of(here, 'a1.tif')}", browser(here, CLINICIAN)
+    assert client.get(f"{at}/map.png").content == PICTURE
+    whose = next(e.person for e in read(here.path / "slides.bags" / LEDGER) if e.slide == "a1.tif")
+    here.oppositions.add([Said(whose, purpose, status, "2026-11-22", "letter")])
+    assert [client.get(a).status_code == 200 for a in (at, f"{at}/map.png")] == [shown] * 2
+    for page in ("/slides", "/slides?csv=slides-slides"):
+        assert ("a1.tif" in client.get(page).text) is shown
+        assert "b.tif" in client.get(page).text

@@ -53,6 +53,7 @@ def test_a_model_is_learned_released_used_and_evaluated(tmp_path: Path) -> None:
     (later,) = written(out / "later")["analyses"]
     held = next(r for r in learned["trees"]["tables"]["metrics"] if r["sample"] == "held out")
     found = next(r for r in later["tables"]["metrics"] if r["metric"] == "AUC")
+    assert later["facts"]["evaluated_sha256"] == learned["trees"]["facts"]["model_sha256"]
     assert 0.65 < found["estimate"] < held["estimate"] + 0.05 < 0.85
     model = json.loads((out / "models" / "trees.json").read_text(encoding="utf-8"))
     assert model["card"]["model"]["sha256"] == learned["trees"]["facts"]["model_sha256"]

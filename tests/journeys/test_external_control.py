@@ -83,7 +83,7 @@ def test_the_external_comparison_is_that_of_the_page() -> None:
     assert ratio(own) in PAGE
     assert ratio(run(external(PLAIN), parts, ("sponsor",))) in PAGE
     row = got.tables["effects"][0]
-    assert row["ratio_low"] < 0.695 < row["ratio_high"]  # the trial's own, as published data give it
+    assert row["ratio_low"] < 0.695 < row["ratio_high"]  # Cox of the trial's open data (R)
     assert f"worth {got.tables['arms'][0]['effective_n']:.0f} once" in PAGE
     assert "extreme-weights" in {w.code for w in got.warnings}
 

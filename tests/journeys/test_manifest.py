@@ -16,6 +16,7 @@ from confrere.rounds import installed
 from confrere.study.circe import definition
 from confrere.study.file import Study, parse
 from confrere.study.recruitment import Look
+from laws.cases import learnt
 
 from .command import Frames, Shell, breast
 
@@ -139,6 +140,8 @@ TREES: Settings = [
     {"method": "boosting", "outcome": "fate", "features": ["age", "rtime"], "objective": "multiclass", "trees": 2,
      "depth": 2},
     {"method": "boosting", "outcome": "nodes", "features": ["age", "treated"], "objective": "poisson", "trees": 2},
+    {"method": "boosting", "outcome": "Surv(rtime, recur)", "features": ["age", "nodes"], "objective": "cox",
+     "trees": 3, "depth": 2, "patience": 2},
 ]  # fmt: skip
 NETWORKS: Settings = [
     {"method": "network", "outcome": "recur", "features": "age + nodes", "rounds": 2, "strategy": "scaffold"},
@@ -180,6 +183,7 @@ EVALUATING: Settings = [
      "coefficients": {"nodes": 0.08}, "baseline": 0.6, "by": "treated"},
     {"method": "evaluate", "outcome": "Surv(rtime, fate)", "model": "nodes", "link": "cox", "times": 1826,
      "coefficients": {"nodes": 0.08}, "baseline": 0.7, "cause": "relapse"},
+    {"method": "evaluate", "outcome": "recur", "learnt": learnt("age", "nodes", (55.0, 3.5))},
     {"method": "evaluate", "outcome": "recur", "model": "age + nodes", "over": "size", "inputs": {"age": [50, 60]},
      "coefficients": {"Intercept": -1.0, "age": 0.01, "nodes": 0.1}},
 ]  # fmt: skip
@@ -382,7 +386,7 @@ def test_what_dummy_people_cannot_reach_is_said(shell: Shell) -> None:
 
 def test_the_page_that_a_steward_reads(shell: Shell) -> None:
     (shell.folder / "study.toml").write_text(
-        HEAD.format(data='person = "pid"', allow='"fine_times"')
+        HEAD.format(data='person = "pid"', allow='"fine_times"').replace("allow =", 'alone = ["gouda"]\nallow =')
         + '[groups]\nsouth = ["delft", "gouda", "rotterdam"]\n'
         + '[[analysis]]\nname = "recurrence"\nmethod = "cox"\ngroup = "south"\n'
         + 'formula = "Surv(rtime, recur) ~ age + nodes"\n'
@@ -402,6 +406,7 @@ def test_the_page_that_a_steward_reads(shell: Shell) -> None:
         "Columns read (6): age, nodes, pid, recur, rtime, size.",
         "Needs your word for fine_times: exact event times of the network leave",
         "0.25 numbers per person and column",
+        "Names gouda: with that member's consent, in its own rules, sums over its people alone may leave",
     ):  # fmt: skip
         assert words in text, words
     assert cf.read("study.toml").hash in said.out

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from confrere.analyses.effects.controls import Control, Diagnostics
+from confrere.analyses.learning.forest import Forest, Tree
 from confrere.rounds import find, installed
 from confrere.study.circe import definition
 from confrere.study.imputation import Impute
@@ -35,6 +36,17 @@ def gaps(n: int, seed: int) -> pd.DataFrame:
     return frame.assign(pid=[f"p{seed}-{i}" for i in range(n)], **lost)
 
 
+def learnt(first: str, second: str, cuts: tuple[float, float]) -> str:
+    """A model of two trees as it stands in a study."""
+    trees = tuple(
+        Tree(np.array([j, 1 - j, 1 - j, -1, -1, -1, -1]), np.array([cuts[j], cuts[1 - j], cuts[1 - j], 0, 0, 0, 0]),
+             np.ones(7, int), np.array([0, 0, 0, *leaves]), np.zeros(7), np.ones(7))
+        for j, leaves in enumerate(((-0.5, -0.8, 0.6, 0.1), (-0.2, 0.3, -0.3, 0.1)))
+    )  # fmt: skip
+    return json.dumps(Forest("binary", (first, second), (-0.1,), trees).plain(), sort_keys=True)
+
+
+LEARNT = learnt("x1", "treated", (0.0, 0.5))
 LOGISTIC = {"Intercept": -0.2, "x1": 0.4, "C(stage)[T.II]": 0.1, "C(stage)[T.III]": -0.1}
 
 
@@ -47,7 +59,7 @@ def scored(n: int, seed: int) -> pd.DataFrame:
 
 
 class Nearest(Case):
-    """Every hospital has nearest cases of its own: the twin has all rows, and seeks them in each hospital's."""
+    """Every hospital has nearest cases, or pairs, of its own: the twin has all rows, and looks within each hospital."""
 
     @property
     def twin(self) -> Any:
@@ -340,10 +352,17 @@ CASES = (
          allow=("histograms",)),
     Case(find("boosting")("y", ("x1", "x2"), "squared", trees=6, depth=2, learning_rate=0.5, holdout=0.3, patience=1,
                           ground=KNOWN), "stops early", ("x1", "y"), people=gaps, allow=("histograms",)),
+    Case(find("boosting")("ill", ("x1", "x2", "treated"), trees=3, depth=2, holdout=0.5, conformal=0.2, by="stage",
+                          ground=KNOWN), "sets of classes", ("x1", "x2"), people=named, allow=("histograms",)),
+    Case(find("boosting")("fate", ("x1", "x2"), "multiclass", trees=2, depth=2, holdout=0.5, conformal=0.2, by="stage",
+                          ground=KNOWN), "sets of three classes", ("x1", "x2"), people=named, allow=("histograms",)),
     _case("boosting", "three classes", "fate", ("x1", "x2", "treated"), "multiclass", trees=2, depth=2, terms=("x2",),
           allow=("histograms",)),
     _case("boosting", "counts", "visits", ("x1", "time", "arm"), "poisson", trees=3, depth=2, terms=("time",),
           allow=("histograms",)),
+    Nearest(find("boosting")("Surv(time, event)", ("x1", "gap"), "cox", trees=4, depth=2, learning_rate=0.5,
+                             holdout=0.3, patience=2, ground=KNOWN), "times", ("x1", "gap"), people=gaps,
+            allow=("histograms",)),
     Case(find("penalised")("y ~ x1 + x2 + treated", alpha=0.5, folds=4, ground=KNOWN), "elastic net",
          ("x1", "x2"), people=named),
     Case(find("penalised")("ill ~ x1 + x2", "binomial", folds=3, adaptive=1.0, choose="1se", weights="w",
@@ -358,12 +377,15 @@ CASES = (
     _case("evaluate", "binary, subgroups", "ill", "risk", by="stage", thresholds=(0.3, 0.5), terms=("risk",),
           people=scored),
     _case("evaluate", "a published model", "ill", model="x1 + C(stage)", coefficients=LOGISTIC, terms=("x1",)),
+    _case("evaluate", "a learned model", "ill", learnt=LEARNT, thresholds=(0.5,)),
+    _case("evaluate", "a learned model, followed", "Surv(time, event)", learnt=LEARNT, times=1095.0),
     _case("evaluate", "periods", "ill", "risk", over="stage", inputs={"x1": (-0.5, 0.5), "arm": ()}, terms=("risk",),
           people=scored),
     _case("evaluate", "followed", "Surv(time, event)", "by1", times=1095.0, thresholds=(0.5,),
           by="arm", terms=("by1",), people=scored),
     _case("evaluate", "followed, exact times", "Surv(time, event)", model="x1 + treated", link="cox", times=1095.0,
-          coefficients={"x1": 0.4, "treated": -0.5}, baseline=0.5, terms=("x1",), ground=FINE),
+          coefficients={"x1": 0.4, "treated": -0.5}, baseline=0.5, grid=(365.0, 730.0), survival=(0.8, 0.65),
+          terms=("x1",), ground=FINE),
     _case("evaluate", "a cause", "Surv(time, fate)", "by0", times=1095.0, cause="relapse", terms=("by0",),
           people=scored),
     Nearest(find("similar_cases")("stage", (0.2, 5.0), ("x1", "x2"), neighbours=30, ground=GROUND), "labels",

@@ -13,13 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import confrere as cf
-from confrere.analyses.learning import kernels, ladders, splits
+from confrere.analyses.concordance import pairs
+from confrere.analyses.ladder import cell_of
+from confrere.analyses.learning import followed, kernels, ladders, splits
 from confrere.analyses.learning.boosting import Boosting
 from confrere.analyses.learning.forest import Forest
+from confrere.analyses.learning.grown import rules_of, scale_for
 from confrere.analyses.learning.ladders import ABOVE
 from confrere.analyses.learning.splits import Cells, Rules
 from confrere.analyses.learning.state import mixed, scale_of
-from confrere.errors import ModelError, Refused, StudyError
+from confrere.errors import ModelError, Refused, StudyError, UserError
 from confrere.hospital.gate import Policy
 from confrere.rounds import People, drive, supported
 from confrere.study.ground import Ground
@@ -34,6 +37,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "squared": {"outcome": "y", "features": ("x1", "x2", "gap")},
     "multiclass": {"outcome": "fate", "features": ("x1", "time")},
     "poisson": {"outcome": "visits", "features": ("x1", "arm", "time")},
+    "cox": {"outcome": "Surv(time, event)", "features": ("x1", "arm", "gap")},
 }
 
 
@@ -46,14 +50,18 @@ def study(objective: str, **more: Any) -> Boosting:
 # The slow twin: all rows at one place, a person at a time, no hospital, no sums, no kernels -----------------------
 
 
-def twin(boosting: Boosting, frame: pd.DataFrame, cuts: Any) -> list[dict[int, tuple[int, float, int, float]]]:
+def twin(
+    boosting: Boosting, frame: pd.DataFrame, cuts: Any, times: Any
+) -> list[dict[int, tuple[int, float, int, float]]]:
     """Trees as dictionaries from node to (feature, cut, default, value), grown with the cut points that were agreed.
 
-    A node's best split is looked for over all people in it, for each cut by comparing values with it.
+    `times` are the ladder of times and the cells that its own are merged to. A node's best split is looked for over all
+    people in it, for each cut by comparing values with it.
     """
     rows = np.ones(len(frame), dtype=bool)
-    y, values = boosting._outcome(frame), np.stack(boosting.values(frame), axis=1).astype(np.float32)
-    scale = boosting._scale(len(y), _moments(boosting, y))
+    values = np.stack(boosting.values(frame), axis=1).astype(np.float32)
+    y = _events(boosting, frame, times) if boosting.timed else boosting._outcome(frame)
+    scale = scale_for(boosting, len(y), _moments(boosting, y))
     step = boosting.learning_rate * (scale.unit if boosting.objective == "squared" else 1.0)
     score = np.tile(np.array(scale.base), (len(y), 1))
     grown = []
@@ -64,13 +72,19 @@ def twin(boosting: Boosting, frame: pd.DataFrame, cuts: Any) -> list[dict[int, t
         g = np.round(slopes[0][:, k] * 2.0**scale.g) / 2.0**scale.g
         h = np.round(slopes[1][:, k] * 2.0**scale.h) / 2.0**scale.h
         tree: dict[int, tuple[int, float, int, float]] = {}
-        under = 0, tree, cuts, boosting._rules(0, scale, rows[:0])
+        under = 0, tree, cuts, rules_of(boosting, 0, scale, rows[:0])
         _grow(boosting, values, (g, h), np.arange(len(y)), under)
         for node, (feature, _, _, value) in tree.items():
             tree[node] = (*tree[node][:3], float(np.float32(step * value)) if feature < 0 else 0.0)
         score[:, k] += [_value(tree, row) for row in values]
         grown.append(tree)
     return grown
+
+
+def _events(boosting: Boosting, frame: pd.DataFrame, times: Any) -> np.ndarray:
+    """(n, 2) whether with the event, and the cell of time."""
+    time, event = followed.exits(boosting.outcome, boosting.ground, frame)
+    return np.stack([event, times[1][cell_of(time, times[0])]], axis=1)
 
 
 def _moments(boosting: Boosting, y: np.ndarray) -> np.ndarray:
@@ -83,6 +97,14 @@ def _slopes(boosting: Boosting, score: np.ndarray, y: np.ndarray, unit: float) -
     if boosting.objective == "binary":
         p = 1 / (1 + np.exp(-score))
         return p - y[:, None], p * (1 - p)
+    if boosting.timed:
+        (event, cell), risk = y.T, np.exp(score[:, 0])
+        at_risk = np.array([risk[cell >= c].sum() - risk[cell == c].sum() / 2 for c in cell])
+        once, twice = (
+            np.array([((event / at_risk**p) * ((cell < c) + own * (cell == c))).sum() for c in cell])
+            for p, own in ((1, 0.5), (2, 0.25))
+        )
+        return (risk * once - event)[:, None], (risk * once - risk**2 * twice)[:, None]
     if boosting.objective == "squared":
         return np.clip((score - y[:, None]) / unit, -16, 16), np.ones_like(score)
     if boosting.objective == "poisson":
@@ -132,9 +154,10 @@ def test_the_trees_are_those_of_the_slow_twin(objective: str) -> None:
     frame, boosting = gaps(400, 3), study(objective, trees=3)
     frames = dealt(frame, np.arange(400) % 3, 3)
     forest = Forest.of(fit(boosting, frames, LOOSE))
-    _, agreed = drive(supported(boosting._cuts()), in_the_clear(frames, LOOSE))
+    verdict, agreed, times = drive(supported(boosting._cuts()), in_the_clear(frames, LOOSE))
     cuts = [np.append(edges, ABOVE) for edges in agreed]  # and one above all, that parts who misses the value
-    for tree, slow in zip(forest.trees, twin(boosting, frame, cuts), strict=True):
+    on = (times, verdict.grids["times"][0]) if boosting.timed else None
+    for tree, slow in zip(forest.trees, twin(boosting, frame, cuts, on), strict=True):
         nodes = [int(n) for n in np.flatnonzero(tree.cover > 0)]
         assert sorted(slow) == nodes
         for n in nodes:
@@ -214,7 +237,7 @@ def test_what_the_word_means(bins: int, depth: int, few: bool) -> None:
     boosting = study("binary", features=("x1", "x2", "time", "y"), trees=1, bins=bins, depth=depth)
     frames = dealt(frame, np.arange(1000) % 3, 3)
     tree = Forest.of(fit(boosting, frames, HISTOGRAMS)).trees[0]
-    _, cuts = drive(supported(boosting._cuts()), in_the_clear(frames, HISTOGRAMS))
+    _, cuts, _ = drive(supported(boosting._cuts()), in_the_clear(frames, HISTOGRAMS))
     binned = ladders.binned(boosting.values(frame), cuts, bins)
     node, cells = np.zeros(1000, dtype=np.int64), []
     for level in range(depth):
@@ -265,6 +288,45 @@ def test_what_draws_people_needs_their_names() -> None:
         Boosting("ill", ("x1",), rows=0.5, ground=Ground(SCHEMA)).check()
     with pytest.raises(StudyError, match="multiclass"):
         Boosting("fate", ("x1",), ground=Ground(SCHEMA)).check()
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"outcome": "ill"}, "needs Surv"),
+        ({"outcome": "Surv(time, fate)"}, "event of 0 and 1"),
+        ({"outcome": "Surv(entry, time, event)"}, "no late entry"),
+        ({"features": ("time",)}, "is among the features"),
+    ],
+)
+def test_times_have_their_own_rules(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        study("cox", **given).check()
+    with pytest.raises(UserError, match="take objective = 'cox'"):
+        study("binary", outcome="Surv(time, event)").check()
+
+
+def test_concordance_is_that_of_pairs_within_hospitals() -> None:
+    """And the trees are those of the same people in other hospitals."""
+    frame = gaps(900, 5)
+    boosting, models = study("cox", trees=8, learning_rate=0.3, holdout=0.4), set()
+    for parts in (1, 3):
+        frames = dealt(frame, np.arange(900) % parts, parts)
+        found = fit(boosting, frames, replace(HISTOGRAMS, hospitals=1))
+        models.add(found.facts["model_sha256"])
+        forest, counts = Forest.of(found), np.zeros((2, 3))
+        for own in frames:
+            words = People(None).words("boosting", own["pid"].to_numpy(), shared=True)
+            train, score = mixed(words, boosting.seed, -1) >= 0.4, forest.score(boosting.values(own))
+            for s, who in enumerate((~train, train)):
+                mine = own[who]
+                got = pairs(mine["time"].to_numpy(), mine["event"].to_numpy() > 0, score[who], np.ones(who.sum()))
+                counts[s] += [p.sum() for p in got]
+        expected = (counts[:, 0] + counts[:, 2] / 2) / counts.sum(axis=1)
+        rows = [r for r in found.tables["metrics"] if r["metric"] == "concordance"]
+        assert [r["sample"] for r in rows] == ["held out", "training"]
+        assert [r["estimate"] for r in rows] == pytest.approx(expected)
+    assert len(models) == 1
 
 
 def test_an_outcome_that_does_not_vary_says_so() -> None:

@@ -12,7 +12,14 @@ import pytest
 from scipy import special
 
 from confrere.analyses.learning.evaluate import Evaluate
-from confrere.analyses.learning.evaluate_censored import Leaving, Powers, auc_added, brier_added, concordance_added
+from confrere.analyses.learning.evaluate_censored import (
+    Leaving,
+    Powers,
+    auc_added,
+    brier_added,
+    concordance_added,
+    integrated,
+)
 from confrere.data.table import Table
 from confrere.errors import DataError, FormulaError, ModelError, StudyError
 from confrere.hospital.gate import Violation, judge_clear
@@ -78,6 +85,24 @@ def test_influence_on_the_brier_score_is_the_derivative_by_people(exact: bool) -
         assert mine == pytest.approx(total, rel=1e-6)
 
 
+@pytest.mark.parametrize("exact", [True, False])
+def test_influence_on_the_integrated_brier_score_is_the_derivative_by_people(exact: bool) -> None:
+    given, step = people(exact), 1e-5
+    times = np.array([2.0, 3.0, 5.0])
+    risks = np.outer([0.5, 0.7, 1.0], np.linspace(0.1, 0.7, BINS))
+    found, total = integrated(given, risks, times), 0.0
+    for kind in KINDS:
+        for at in np.ndindex(BINS, CELLS if kind == "censored" else CELLS - 1):
+            change = np.zeros((BINS, CELLS))
+            change[at] = step
+            up, down = (
+                integrated(replace(given, **{kind: getattr(given, kind) + c}), risks, times).estimate
+                for c in (change, -change)
+            )
+            total += getattr(given, kind)[at] * ((up - down) / (2 * step)) ** 2
+    assert found.std_error == pytest.approx(np.sqrt(total), rel=1e-6)
+
+
 def test_a_recalibrated_risk_is_calibrated() -> None:
     frame = patients(900, 3)
     frame = frame.assign(risk=1 / (1 + np.exp(1 - frame["x1"])))
@@ -125,6 +150,10 @@ COX = {"model": "x1", "link": "cox", "coefficients": {"x1": 0.3}, "times": 365.0
         ({"outcome": "Surv(time, event)", **COX, "baseline": 1.8}, StudyError, "above 0 and below 1"),
         ({"outcome": "Surv(time, event)", "risk": "x1", "times": (365.0, 730.0)}, StudyError, "give one horizon"),
         ({"outcome": "Surv(time, event)", "risk": "x1", "times": -1.0}, StudyError, "positive"),
+        ({"risk": "x1", "grid": [1.0]}, StudyError, "of a model of hazards"),
+        ({"outcome": "Surv(time, event)", **COX, "grid": [90.0]}, StudyError, "as many numbers"),
+        ({"outcome": "Surv(time, event)", **COX, "grid": [400.0], "survival": [0.9]}, StudyError, "times go up"),
+        ({"outcome": "Surv(time, event)", **COX, "grid": [90.0], "survival": [0.7]}, StudyError, "survival falls"),
         ({"risk": "x1 + x2"}, StudyError, "name one column"),
         ({"risk": "x1", "by": "arm", "over": "stage"}, StudyError, "cannot both"),
         ({"risk": "x1", "over": "x2"}, StudyError, "the periods have an order"),

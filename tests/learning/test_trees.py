@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from confrere.analyses.learning import kernels, ladders
+from confrere.analyses.learning import followed, kernels, ladders
+from confrere.analyses.learning.followed import Followed
 from confrere.analyses.learning.growing import Growing
 from confrere.analyses.learning.objectives import OBJECTIVES, slopes
 from confrere.analyses.learning.scored import auc
@@ -173,7 +174,7 @@ def test_monotone_leaves_do_not_cross() -> None:
     assert steps[-1] > steps[0]
 
 
-@pytest.mark.parametrize("name", sorted(OBJECTIVES))
+@pytest.mark.parametrize("name", sorted(OBJECTIVES.keys() - {"cox"}))
 def test_slopes_are_the_derivatives_of_the_loss(name: str) -> None:
     """By differences; the Poisson Hessian is e^0.7 times itself, as XGBoost damps its steps."""
     from confrere.analyses.learning.objectives import loss
@@ -197,6 +198,44 @@ def test_slopes_are_the_derivatives_of_the_loss(name: str) -> None:
         curvature = (up + down - 2 * here) / step**2 / factor
         damped = {"poisson": np.exp(0.7), "multiclass": 2.0}.get(name, 1.0)
         assert h == pytest.approx(np.minimum(curvature * damped, objective.h), rel=1e-3, abs=1e-4)
+
+
+def _partial(score: np.ndarray, event: np.ndarray, cell: np.ndarray, exact: bool) -> float:
+    """Minus the log partial likelihood: who leaves in a cell later is at risk in it, who leaves in it in half of it."""
+    own, total = 1.0 if exact else 0.5, 0.0
+    for i in np.flatnonzero(event):
+        at_risk = (cell > cell[i]) + own * (cell == cell[i])
+        total -= score[i] - np.log(at_risk @ np.exp(score))
+    return total
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_slopes_of_times_are_the_derivatives_of_the_partial_likelihood(exact: bool) -> None:
+    """By differences, from the parts of sums that hospitals send; and the loss of who is held out is minus its
+    logarithm. r of 2^-32 and scores beyond the limits make no difference that counts."""
+    rng, cells = np.random.default_rng(2), 5
+    n = 60
+    score, event, cell = rng.normal(size=n), (rng.random(n) < 0.6) * 1.0, rng.integers(0, cells, n)
+    bins, words, train = np.zeros((n, 1), np.uint8), np.zeros(n, np.uint64), np.ones(n, dtype=bool)
+    scale = scale_of(OBJECTIVES["cox"], n, 1.0, (0.0,))
+    state = Followed(OBJECTIVES["cox"], scale, 1, bins, event, words, train, cell=cell, late=cell)
+    state.begin(0, np.zeros((1, 2)), 1.0, 1)
+    state.score[:, 0] = score
+    own, others = state.risks(cells)
+    events = followed.counted(cell, event, cells)
+    state.take(followed.hazards(own, events, exact))
+    g, h = (s * 2.0**-p for s, p in zip(kernels.unpacked(state.packs, wide=scale.bits > 32), scale[1:3], strict=True))
+    for i in range(n):
+        step = np.zeros(n)
+        step[i] = 1e-4
+        up, here, down = (_partial(score + d, event, cell, exact) for d in (step, 0 * step, -step))
+        assert g[i] == pytest.approx((up - down) / 2e-4, abs=1e-5)
+        assert h[i] == pytest.approx((up + down - 2 * here) / 1e-8, abs=1e-4)
+    assert not others.any()
+    state.train = ~train
+    held = state.risks(cells)[1]
+    lost = followed.lost(held, events, state.linear, exact) * 2.0**-20
+    assert lost == pytest.approx(_partial(score, event, cell, exact), abs=1e-4)
 
 
 def test_sums_of_whole_numbers_never_leave_the_ring() -> None:

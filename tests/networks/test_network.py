@@ -20,12 +20,12 @@ from confrere.analyses.networks.network import Network
 from confrere.console.local import Local
 from confrere.errors import ConfrereError, DataError, ModelError, RangeError, StudyError
 from confrere.hospital.gate import Gate, Policy, Violation
-from confrere.rounds import Ask, Design, Sum, drive
+from confrere.rounds import Ask, Site, Sum, drive
 from confrere.study import build
 from confrere.study.ground import Ground
 from confrere.testing import SCHEMA
 from confrere.testing.people import patients
-from federate import LOOSE, fit, flow_of, found, in_the_clear, masked
+from federate import LOOSE, fit, flow_of, found, in_the_clear, masked, table
 
 GROUND = Ground(SCHEMA)
 KNOWN = replace(GROUND, person="pid")
@@ -154,6 +154,17 @@ def test_a_sample_of_few_people_is_refused_before_anything_leaves() -> None:
         Local(hospitals_of, KNOWN).run(in_one_study(make(holdout=0.003, ground=KNOWN)))
 
 
+@pytest.mark.parametrize("kind", [{"outcome": "Surv(time, event)"}, {"personal": ("out",), **MLP}, {"fine_tune": 1}])
+def test_too_few_held_out_are_refused_before_a_round_of_training(
+    kind: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training.Client, "train", lambda *_: pytest.fail("a hospital trained"))
+    analysis = make(ground=KNOWN, holdout=0.05, **kind)
+    frames = dict(zip("abcdefgh", hospitals(960, *[120] * 8), strict=True))
+    with pytest.raises(ConfrereError, match=r"network \(held\): 0 hospitals have at least"):
+        masked(analysis, frames, allow=ALLOW)
+
+
 @pytest.mark.parametrize("other", [{"holdout": 0.3}, {"holdout": 0.2, "seed": 2}, {"holdout": 0.0}])
 def test_networks_of_a_study_hold_out_the_same_people(other: dict[str, Any]) -> None:
     one = make(holdout=0.2, ground=KNOWN)
@@ -172,8 +183,8 @@ def test_the_gate_stops_weights_that_rest_on_fewer() -> None:
     gate.admit(a, sums, 0)
     with pytest.raises(Violation, match="rests on fewer than 44 people here"):
         gate.admit(a, sums, 43)
-    assert Policy().enough(Design(3, np.ones(3, dtype=bool))) == 11
-    assert Policy(k=20).enough(Design(3, np.ones(3, dtype=bool), needs="model_weights")) == 80
+    assert Policy().enough == 11
+    assert Policy(k=20, allow=frozenset(ALLOW)).enough == 80
 
 
 def test_the_hospital_clips_and_what_was_not_clipped_does_not_leave(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,6 +241,34 @@ def test_noise_is_the_same_when_it_is_asked_again_and_differs_between_hospitals(
     assert np.array_equal(one.arrays["weights"], other.arrays["weights"])
     assert one.facts["epsilon"] == pytest.approx(privacy.epsilon(1.0, 4, 1e-5))
     assert one.tables["training"] == []
+
+
+def updated(site: Site, analysis: Network, group: str) -> np.ndarray:
+    """What a hospital sends of a first round, asked of a group of hospitals."""
+    about = network.About(400, 3, (0.0, 0.0, 0.0, 0.0), (1.0, 1.0, 1.0, 1.0))
+    site.design(Ask(analysis, "design", (), "support", group))
+    asked = Ask(analysis, "update", ((0, 0), analysis.begins, np.zeros(0), about), "ask", group)
+    return np.asarray(site.run(asked).weights.value)
+
+
+def test_noise_differs_between_groups_of_hospitals() -> None:
+    """Else what two overlapping groups send, subtracted, would be the sums of hospitals without their noise."""
+    noisy, site = make(privacy=1.0), Site(table(people()), b"k" * 32)
+    one, other = updated(site, noisy, "abc"), updated(site, noisy, "abd")
+    assert np.abs(one - other).min() > 0
+    assert np.array_equal(one, updated(Site(table(people()), b"k" * 32), noisy, "abc"))
+    plain = [updated(site, make(), group) for group in ("abc", "abd")]  # the control
+    assert np.array_equal(*plain)
+
+
+def test_what_a_hospital_keeps_for_one_group_is_not_read_for_another() -> None:
+    site, analysis = Site(table(people()), b"k" * 32), make(fine_tune=1)
+    about = network.About(400, 3, (0.0, 0.0, 0.0, 0.0), (1.0, 1.0, 1.0, 1.0))
+    for group, start in (("abc", 0.0), ("abd", 1.0)):
+        site.design(Ask(analysis, "design", (), "support", group))
+        site.run(Ask(analysis, "tune", (analysis.begins + start, about), "keep", group))
+    one, other = (site._own[analysis, group]["tune"] for group in ("abc", "abd"))
+    assert not np.allclose(one, other)
 
 
 def test_a_person_moves_a_private_step_by_no_more_than_the_clip() -> None:

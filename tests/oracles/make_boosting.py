@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from confrere.analyses.concordance import pairs
 from confrere.analyses.learning.boosting import Boosting
 from confrere.analyses.learning.forest import Forest, to_xgboost
 from confrere.hospital.gate import Policy
@@ -34,6 +35,8 @@ BINS = (62, 63, 64, 65, 66)  # by which alone the area of XGBoost's own trees mo
 SEEN = 25  # people of each objective whose scores are stored
 HEART = ("age", "sex", "cp", "trestbps", "chol", "fbs", "restecg", "thalach", "exang", "oldpeak")  # as FLamby
 SPLITS = 20
+FEATURES, FOLLOWED = TERMS[:5], 20_000
+TIMES = {"trees": 60, "depth": 3, "learning_rate": 0.1}
 SMALL = {"trees": 60, "depth": 3, "learning_rate": 0.1}
 
 HISTOGRAMS = Policy(allow=frozenset(["histograms"]))
@@ -43,6 +46,7 @@ MODELS: dict[str, Boosting] = {
     "squared": Boosting("y", ("x1", "x2", "gap"), "squared", trees=8, depth=4, learning_rate=0.3, ground=GROUND),
     "multiclass": Boosting("stage", ("x1", "x2", "gap"), "multiclass", trees=3, depth=3, ground=GROUND),
     "poisson": Boosting("visits", ("x1", "gap", "arm"), "poisson", trees=8, depth=3, ground=GROUND),
+    "cox": Boosting("Surv(time, event)", ("x1", "gap", "arm"), "cox", trees=8, depth=3, ground=GROUND),
 }
 
 
@@ -72,6 +76,23 @@ def heart(shared: Path) -> pd.DataFrame:
     """The 740 people of four hospitals who miss none of ten columns."""
     frame = pd.read_csv(shared / "heart_disease_4_hospitals" / "heart_disease.csv")
     return frame.dropna(subset=list(HEART)).assign(ill=lambda f: (f["num"] > 0).astype(float)).reset_index(drop=True)
+
+
+def hazards() -> pd.DataFrame:
+    """30,000 people followed for ten years: hazards by steps, products and waves of some of five numbers."""
+    rng = np.random.default_rng(12)
+    x = rng.normal(size=(FOLLOWED + 10_000, len(FEATURES)))
+    eta = 0.7 * x[:, 0] - 0.4 * x[:, 1] * x[:, 2] + 0.5 * np.sin(2 * x[:, 3])
+    event, lost = rng.exponential(4000 * np.exp(-eta)), rng.uniform(300, 3650, len(x))
+    made = pd.DataFrame(x, columns=list(FEATURES))
+    return made.assign(time=np.minimum(event, lost), event=(event <= lost).astype(float))
+
+
+def concordant(score: np.ndarray, people: pd.DataFrame) -> float:
+    """Harrell's concordance of scores."""
+    time, event = people["time"].to_numpy(), people["event"].to_numpy() > 0
+    got = pairs(time, event, np.asarray(score, dtype=float), np.ones(len(time)))
+    return float((got.concordant.sum() + got.tied.sum() / 2) / np.sum(got))
 
 
 def held_out(n: int, seed: int) -> np.ndarray:
@@ -116,6 +137,14 @@ def main() -> None:
             "contributions": booster.predict(data, pred_contribs=True).tolist(),
         }
 
+    def followed(bins: int) -> float:
+        cohort = hazards()
+        train, test = cohort[:FOLLOWED], cohort[FOLLOWED:]
+        label = np.ceil(train["time"] / 30) * np.where(train["event"] > 0, 1, -1)
+        given = settings(TIMES | {"bins": bins}, 0) | {"objective": "survival:cox"}
+        booster = xgboost.train(given, xgboost.DMatrix(train[list(FEATURES)], label), TIMES["trees"])
+        return concordant(booster.predict(xgboost.DMatrix(test[list(FEATURES)]), output_margin=True), test)
+
     people = large()
     train, test = people[:TRAINED], people[TRAINED:]
     found = [area(margins(train, test, TERMS, "y", LARGE | {"bins": b}), test["y"].to_numpy()) for b in BINS]
@@ -129,6 +158,7 @@ def main() -> None:
         "models": {name: exported(name) for name in MODELS},
         "large": {"auc": found, **LARGE},
         "heart": {"auc": areas, **SMALL},
+        "followed": {"concordance": [followed(b) for b in BINS], **TIMES},
     }
     (HERE / "boosting.json").write_text(json.dumps(made, indent=1) + "\n")
     print(found, np.mean(areas))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -160,6 +161,26 @@ def test_risks_of_a_cause_are_r_s() -> None:
     assert row(found, "observed risk")["std_error"] == pytest.approx(expected["observed_se"], rel=1e-9)
     for metric, name in (("AUC", "auc_se"), ("Brier score", "brier_se")):
         assert row(found, metric)["std_error"] == pytest.approx(expected[name], rel=2e-2)
+
+
+def test_several_times_of_hazards_are_scikit_survival_s() -> None:
+    """Nine risks, each in a bin of its own, and exact times: the integrated Brier score too."""
+    expected = oracle("integrated")
+    frame = pd.DataFrame({key: expected[key] for key in ("time", "event", "eta")})
+    (*grid, horizon), (*survival, baseline) = expected["times"], expected["survival"]
+    asked = Evaluate("Surv(time, event)", model="eta", coefficients={"eta": 1.0}, link="cox", times=horizon,
+                     baseline=baseline, grid=grid, survival=survival, ground=Ground(fine=True, step=1.0))  # fmt: skip
+    found = fit(asked, [frame[i::3] for i in range(3)], LOOSE)
+    rows = found.tables["horizons"]
+    for metric, name in (("AUC", "auc"), ("Brier score", "brier")):
+        told = [r for r in rows if r["metric"] == metric]
+        assert [r["estimate"] for r in told] == pytest.approx(expected[name], rel=1e-9)
+        assert [r["edge"] for r in told] == [r["time"] for r in told] == expected["times"]
+        assert told[-1]["estimate"] == pytest.approx(row(found, metric)["estimate"], rel=1e-9)
+        assert told[-1]["std_error"] == pytest.approx(row(found, metric)["std_error"], rel=1e-9)
+    assert row(found, "integrated Brier score")["estimate"] == pytest.approx(expected["integrated"], rel=1e-9)
+    coarse = fit(replace(asked, ground=Ground()), [frame[i::3] for i in range(3)], GATE)
+    assert row(coarse, "integrated Brier score")["estimate"] == pytest.approx(expected["integrated"], rel=0.02)
 
 
 def test_by_hand_binary() -> None:

@@ -11,12 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from by_hand import SEQUENTIAL
+from starters import drawn
 
 from confrere.analyses.effects.sequential_trials import SequentialTrials
 from confrere.analyses.finding import Finding
 from confrere.errors import DataError, FormulaError, ModelError, StudyError
 from confrere.hospital.gate import Policy, Violation
 from confrere.study.ground import Ground
+from confrere.study.schema import Column, Schema
 from confrere.testing import GATE, LOOSE, fit
 
 ORACLE = json.loads((Path(__file__).parent / "sequential.json").read_text())
@@ -81,19 +83,6 @@ def test_a_case_by_hand() -> None:
     assert [(r["n"], r["person_trials"], r["events"]) for r in got.tables["arms"]] == SEQUENTIAL["arms"]
 
 
-def drawn(n: int, seed: int, effect: float) -> pd.DataFrame:
-    """People of whom some start; the log hazard ratio of having started is `effect`."""
-    rng = np.random.default_rng(seed)
-    x, z = np.clip(rng.normal(size=n), -2, 2), (rng.random(n) < 0.4).astype(float)
-    start = rng.exponential(500 * np.exp(-0.5 * x + 0.4 * z))
-    rate, e = np.exp(-7 + 0.6 * x + 0.3 * z), rng.exponential(size=n)
-    time = np.where(e < rate * start, e / rate, start + (e - rate * start) / (rate * np.exp(effect)))
-    end = rng.uniform(400, 2500, n)
-    event = (time <= end).astype(float)
-    time = np.minimum(time, end)
-    return pd.DataFrame({"x": x, "z": z, "time": time, "event": event, "start": np.where(start <= time, start, np.nan)})
-
-
 def test_a_treatment_that_does_nothing_has_no_effect() -> None:
     """Those who start later must have lived until then; in the trials they have no advantage."""
     frame = drawn(6000, 5, 0.0)
@@ -122,7 +111,17 @@ def test_person_trials_lend_nobody_to_a_group() -> None:
     frame = drawn(900, 1, -0.5)
     second = np.flatnonzero((frame["start"] > 90) & (frame["start"] <= 180) & (frame["time"] > 180))
     few = frame.assign(start=np.where(np.isin(np.arange(900), second[9:]), np.nan, frame["start"]))
-    with pytest.raises(Violation, match="enrolled"):
+    with pytest.raises(Violation, match=r"in the trial at 180|enrolled"):
+        found(few, GATE)
+
+
+def test_a_trial_with_few_events_is_refused() -> None:
+    """Ten of the untreated of the second trial, of whom some were in the first as well, have the event; in all many."""
+    frame = drawn(900, 1, -0.5)
+    late = (frame["time"] > 180) & (frame["event"] > 0) & ~(frame["start"] <= 180)
+    few = frame.assign(event=np.where(late & (late.cumsum() > 10), 0.0, frame["event"]))
+    assert few["event"].sum() > 100
+    with pytest.raises(Violation, match="every group has fewer than 11"):
         found(few, GATE)
 
 
@@ -150,14 +149,38 @@ def test_who_is_in_which_trial_is_told_apart() -> None:
         ({"confounders": "0 + x"}, FormulaError, "terms are needed"),
         ({"updated": (("y", "y2"),)}, FormulaError, "'y' is not among"),
         ({"updated": (("x", "x2", "x3"),)}, StudyError, "after the first, 1"),
+        ({"updated": ((),)}, FormulaError, "'' is not among"),
+        ({"updated": (("x", "x2"), ("x", "x3"))}, StudyError, "names a column twice"),
+        ({"updated": (("x", "z"),)}, FormulaError, "'z \\+ z', in which terms fall together"),
+        ({"confounders": "x + stage", "updated": (("stage", "later"),)}, StudyError, "'later' has other levels"),
+        ({"confounders": "x + stage", "updated": (("stage", "x2"),)}, StudyError, "'x2' has other levels"),
+        ({"confounders": "standardize(x)"}, FormulaError, "one time, and there are 2 periods"),
+        ({"confounders": "z + center(x)"}, FormulaError, "one time, and there are 2 periods"),
         ({"outcome": "event"}, FormulaError, "Surv\\(time, event\\)"),
         ({"started": "log(start)"}, FormulaError, "not a column of times"),
     ],
 )
 def test_wrong_settings_are_named(settings: dict[str, Any], kind: type[Exception], words: str) -> None:
-    given = {"outcome": SURV, "started": "start", "periods": (90.0, 180.0), "confounders": "x + z", "times": (360.0,)}
+    levels = {"stage": Column("stage", levels=("I", "II")), "later": Column("later", levels=("I", "II", "III"))}
+    given = {"outcome": SURV, "started": "start", "periods": (90.0, 180.0), "confounders": "x + z", "times": (360.0,),
+             "ground": Ground(Schema(levels))}  # fmt: skip
     with pytest.raises(kind, match=words):
         SequentialTrials(**given | settings).check()
+
+
+def test_columns_are_renamed_all_at_once_and_nothing_else() -> None:
+    """x becomes y and y becomes x; a function, a setting and a level of the same name stay."""
+    study = SequentialTrials(
+        SURV, "start", (90.0, 180.0), "log(log) + x * y + I(`the arm` == 'x') + ns(z, knots=[1])",
+        (("x", "y"), ("y", "x"), ("the arm", "an arm"), ("log", "x2"), ("knots", "z")), times=(360.0,),
+    )  # fmt: skip
+    assert study.formulas[1] == f"{SURV} ~ log(x2) + y * x + I(`an arm` == 'x') + ns(z, knots=[1])"
+
+
+def test_one_trial_may_be_standardised() -> None:
+    frame = drawn(900, 1, -0.5)
+    got = [found(frame, periods=(90.0,), confounders=f"{x} + z") for x in ("x", "standardize(x)")]
+    np.testing.assert_allclose(read(got[1]), read(got[0]), rtol=1e-9)
 
 
 def test_what_cannot_be_compared_is_said() -> None:

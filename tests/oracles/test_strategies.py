@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from by_hand import STRATEGIES_CASE
+from starters import drawn
 
 from confrere.analyses.effects.clone_censor_weight import CloneCensorWeight
 from confrere.analyses.finding import Finding
@@ -79,22 +80,9 @@ def test_a_case_by_hand() -> None:
     assert [r["n"] for r in got.tables["arms"]] == [12, 4]
 
 
-def drawn(n: int, seed: int, effect: float) -> pd.DataFrame:
-    """People of whom some start; the log hazard ratio of having started is `effect`."""
-    rng = np.random.default_rng(seed)
-    x, z = np.clip(rng.normal(size=n), -2, 2), (rng.random(n) < 0.4).astype(float)
-    start = rng.exponential(350 * np.exp(-0.5 * x + 0.4 * z))
-    rate, e = np.exp(-7 + 0.6 * x + 0.3 * z), rng.exponential(size=n)
-    time = np.where(e < rate * start, e / rate, start + (e - rate * start) / (rate * np.exp(effect)))
-    end = rng.uniform(400, 2500, n)
-    event = (time <= end).astype(float)
-    time = np.minimum(time, end)
-    return pd.DataFrame({"x": x, "z": z, "time": time, "event": event, "start": np.where(start <= time, start, np.nan)})
-
-
 def test_there_is_no_immortal_time() -> None:
     """Of a treatment that does nothing, with confounding: those who start look protected, the strategies do not."""
-    frame = drawn(6000, 5, 0.0)
+    frame = drawn(6000, 5, 0.0, 350)
     early = frame["start"] <= 360
     died = (frame["time"] <= 360) & (frame["event"] > 0)
     assert died[early].mean() - died[~early].mean() < -0.1
@@ -108,7 +96,7 @@ def test_limits_hold_the_truth_as_often_as_they_say() -> None:
     """300 networks in which the treatment does nothing: limits of 95 % hold that."""
     held = []
     for seed in range(300):
-        got = found(drawn(800, seed, 0.0), grace=180.0, times=(720.0,), ground=Ground(step=60.0))
+        got = found(drawn(800, seed, 0.0, 350), grace=180.0, times=(720.0,), ground=Ground(step=60.0))
         rows = {r["measure"]: r for r in got.tables["effects"]}
         held.append([abs(rows[m]["statistic"]) < 1.96 for m in ("hazard ratio", "risk difference", "RMST difference")])
     share = np.mean(held, axis=0)
@@ -118,7 +106,7 @@ def test_limits_hold_the_truth_as_often_as_they_say() -> None:
 
 def test_clones_lend_nobody_to_a_cell() -> None:
     """Nine who start have 18 clones: not enough. Eleven are."""
-    frame = drawn(900, 1, -0.5)
+    frame = drawn(900, 1, -0.5, 350)
     early = np.flatnonzero(frame["start"] <= 180)
     few = frame.assign(start=np.where(np.isin(np.arange(900), early[:9]), frame["start"], np.nan))
     with pytest.raises(Violation, match="starts by 180"):
@@ -129,7 +117,7 @@ def test_clones_lend_nobody_to_a_cell() -> None:
 def test_two_grace_periods_of_one_study_tell_nobody_apart(grace: float, same: bool) -> None:
     """By who starts between the ends of the two; comparisons among the confounders are held against them too."""
     one = CloneCensorWeight(SURV, "start", 180.0, "x + I(z > 0)", (720.0,))
-    frame = drawn(900, 1, -0.5)
+    frame = drawn(900, 1, -0.5, 350)
     between = frame["start"].between(180, 183, inclusive="right").sum()
     assert 0 < between < GATE.k
     verdicts = clear([Table(frame[i::3], 300, {}, {}, "drawn") for i in range(3)], lambda d: judge_clear(d, GATE))
@@ -149,7 +137,7 @@ def judged(frame: pd.DataFrame, *studies: CloneCensorWeight) -> None:
 def test_two_horizons_of_one_study_tell_nobody_apart() -> None:
     """Events until 730 and until 731 would differ by those of one day; until 730 and 1,000 many tell them apart."""
     one = CloneCensorWeight(SURV, "start", 180.0, "x", (730.0,))
-    frame = drawn(900, 1, -0.5)
+    frame = drawn(900, 1, -0.5, 350)
     last = frame["time"].between(730, 731, inclusive="right")
     assert 0 < last.sum() < GATE.k
     judged(frame, one, replace(one, times=(1000.0,)))
@@ -167,7 +155,7 @@ def test_two_horizons_of_one_study_tell_nobody_apart() -> None:
 def test_who_starts_is_who_starts_while_followed() -> None:
     """As in the design, and so are those who are followed beyond the end of either period."""
     study = CloneCensorWeight(SURV, "start", 180.0, "x", (720.0,))
-    frame = drawn(900, 1, -0.5)
+    frame = drawn(900, 1, -0.5, 350)
     frame["start"] = np.where(frame.index % 7 == 0, frame["time"] + 1, frame["start"])  # a start after the end is none
     frame["event"] = np.where(frame.index % 2 == 0, 0.0, frame["event"])
     sets = [who for _, _, who in study.selected(frame)]
@@ -201,7 +189,7 @@ def test_wrong_settings_are_named(settings: dict[str, Any], kind: type[Exception
 
 
 def test_what_cannot_be_compared_is_said() -> None:
-    frame = drawn(300, 1, 0.0)
+    frame = drawn(300, 1, 0.0, 350)
     usual = {"grace": 180.0, "times": (720.0,)}
     said = found(frame.assign(event=np.where(np.cumsum(frame["event"]) <= 24, frame["event"], 0.0)), **usual).warnings
     assert any(c.code == "few-events" and "people have the event" in c.text for c in said)

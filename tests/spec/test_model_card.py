@@ -257,6 +257,25 @@ def test_a_hospital_signs_and_a_changed_model_is_found_out(ran: Results, tmp_pat
         signers(model, roster)
 
 
+def test_only_a_model_with_its_own_card_is_signed(ran: Results, tmp_path: Path) -> None:
+    """Not any file with a card: nor the card of one model over the coefficients of another."""
+    home, model = Home.make(tmp_path / "h", "curie", {}, ""), tmp_path / "m.json"
+    good = json.loads(models(ran)["hazard.json"])
+    other = json.loads(json.dumps(good))
+    other["coefficients"] = [2 * one for one in other["coefficients"]]
+    bare = {"format": "confrere-terms/1", "card": good["card"]}
+    for plain, says in (
+        (other, "the card is of the model"), (bare, "is no model"), ({"card": good["card"]}, "is no model"),
+        (good | {"card": {}}, "the card is of the model without a SHA-256"),
+        (good | {"card": {"model": []}}, "the card is of the model without a SHA-256"),
+    ):  # fmt: skip
+        model.write_text(json.dumps(plain))
+        with pytest.raises(StudyError, match=says):
+            sign_model(home, model)
+        assert "signatures" not in json.loads(model.read_text())
+    assert not list(home.ledger.entries(event="signed model"))
+
+
 def test_what_has_no_card_is_not_signed(tmp_path: Path) -> None:
     (tmp_path / "m.json").write_text('{"format": "confrere-terms/1"}')
     with pytest.raises(StudyError, match="has no card"):

@@ -10,7 +10,7 @@ import re
 import socket
 import sqlite3
 from collections.abc import Callable, Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import date
 from pathlib import Path
 from pkgutil import walk_packages
@@ -46,6 +46,7 @@ from confrere.study.file import Study, parse, read
 from confrere.study.life import LIFE
 from confrere.study.recruitment import STATUSES as LIST_STATUSES
 from confrere.study.recruitment import STEPS as LIST_STEPS
+from confrere.study.write import written
 from federate import DEMOS, ROOT
 
 Visitor = Callable[..., "Guest"]
@@ -207,6 +208,16 @@ def test_a_study_that_the_rules_forbid_says_why_and_cannot_be_approved(home: Hom
     assert answer.status_code == 422
     assert "does not name linear" in answer.text
     assert state(home, study)[0] == "submitted"
+
+
+def test_every_steward_reads_whose_sums_may_leave_alone(home: Home, guest: Visitor) -> None:
+    """Also one whose hospital is not named: the named member's sums can be subtracted from the totals."""
+    plain = pages.submitted(home)
+    study = parse(written(replace(plain, alone=("acme",))))
+    home.studies.submit(written(study), "the coordinator")
+    assert "acme" not in guest().get(f"/studies/{plain.hash}").text
+    assert "The study names acme. Where a member named here consents" in guest().get(f"/studies/{study.hash}").text
+    assert "L’étude nomme acme." in guest(lang="fr").get(f"/studies/{study.hash}").text
 
 
 def test_what_changed_since_the_yes_is_said_and_needs_a_new_one(home: Home, study: Study, guest: Visitor) -> None:

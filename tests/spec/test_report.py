@@ -21,7 +21,9 @@ from confrere.errors import StudyError
 from confrere.report import check, render, schema, write
 from confrere.report.files import csv_bytes, safe, stems
 from confrere.report.numerals import FIRM
+from confrere.report.page import parts
 from confrere.report.prose import CLASSES, UNKNOWN_CLASS, headline
+from confrere.report.words import Words
 from report_sample import EN, HOSTILE, Page, point, sample, words_of
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -189,6 +191,13 @@ def test_incidence_in_brief_is_at_the_last_requested_time(result: dict[str, Any]
 def test_ratios_of_fine_and_gray_in_brief(result: dict[str, Any]) -> None:
     result["analyses"][1]["facts"]["model"] = "fine-gray"
     assert "SHR (95% CI) 1.40" in headline_of(result, 1)
+
+
+def test_words_of_a_researcher_are_not_translated(result: dict[str, Any]) -> None:
+    """A cohort may be called as a word of ours, and a cause."""
+    result["analyses"][1]["facts"] = {"cause": "other", "cohort": "treated", "baseline": "other"}
+    (part,) = (p for p in parts(result, Words("fr")) if p.name == result["analyses"][1]["name"])
+    assert [said for _, said in part.facts] == ["other", "treated", "autre"]
 
 
 def test_hospitals_that_gave_nothing_are_told(result: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from confrere.report import check, love_plot, propensity_plot, protocol, render
+from confrere.report import check, love_plot, propensity_plot, prose, protocol, render
 from confrere.report import checklist as lists
 from confrere.report.axes import Clock
 from confrere.report.effect_forest import together
@@ -185,6 +185,23 @@ def test_the_protocol_has_harpers_headings() -> None:
     entries = {e.number: e for e in protocol.protocol(result(made(), trial=TRIAL | criteria), FR)}
     assert entries["7.3.2"].texts[-1].endswith("qui")
     assert entries["7.4.4"].texts[-1].endswith("is = age")
+    none = made("two") | {"settings": {k: v for k, v in SETTINGS.items() if k != "outcome"}}
+    for both in (result(none, made()), result(made(), none)):
+        (told,) = (e.texts[0] for e in protocol.protocol(both, EN) if e.number == "7.4.2")
+        assert told == "recurrence: Surv(t, d)"
+
+
+def test_whether_hospitals_differ_is_a_sentence_of_the_report() -> None:
+    """Of the analysis that tested it, and of no other."""
+    tested = made("two", heterogeneity=8.0, heterogeneity_p=0.0183, i2=0.75)
+    for words, share in (
+        (EN, "chance does not explain 75% (I2; P\xa0=\xa00.018 for"),
+        (FR, "le hasard n’explique pas 75"),
+    ):
+        (said,) = (s for s in prose.how_sure(result(made(), tested), words) if s.head == words("Between hospitals"))
+        assert said.text.startswith("two")
+        assert share in said.text
+    assert not [s for s in prose.how_sure(result(made()), EN) if s.head == "Between hospitals"]
 
 
 @pytest.mark.parametrize("lang", ["en", "fr"])

@@ -10,7 +10,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -449,9 +449,16 @@ def test_what_is_expensive_is_made_once():
 
 def test_a_site_with_few_people_takes_part_with_nothing():
     wanted = Ask(Mean(), "design", (), "support")
-    assert Site(HOSPITALS[1]).design(wanted, least=lambda made: 3).n == 3
-    assert Site(HOSPITALS[0]).design(wanted, least=lambda made: 3).n == 0
+    assert Site(HOSPITALS[1]).design(wanted, least=3).n == 3
+    assert Site(HOSPITALS[0]).design(wanted, least=3).n == 0
     assert Site(HOSPITALS[1]).design(wanted, member=False).n == 0
+
+
+def test_a_design_may_say_that_not_all_of_its_people_count(monkeypatch: pytest.MonkeyPatch):
+    """Of who trains and who is measured on, those who train must be enough."""
+    made, wanted = Mean.design, Ask(Mean(), "design", (), "support")
+    monkeypatch.setattr(Mean, "design", lambda self, people: replace(d := made(self, people), crowd=min(d.n, 2)))
+    assert [Site(HOSPITALS[1]).design(wanted, least=least).n for least in (2, 3)] == [3, 0]
 
 
 def test_a_site_makes_a_design_once_and_remembers_the_verdict():

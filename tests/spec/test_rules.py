@@ -80,8 +80,8 @@ def test_a_disclosure_class_needs_the_word() -> None:
 def test_sums_of_one_member_alone_need_two_words_and_open_no_other() -> None:
     """The study names the member, the member's rules name the study; any other member is as it was."""
     study = parse(TEXT + '[disclosure]\nalone = ["acme"]\n')
-    consents = replace(OPEN, alone=("s",))
-    assert "`alone` does not name s" in "; ".join(OPEN.against(study, manifest(study), TODAY, "acme"))
+    consents = replace(OPEN, alone=(study.hash,))
+    assert f"`alone` does not name {study.hash}" in "; ".join(OPEN.against(study, manifest(study), TODAY, "acme"))
     assert consents.against(study, manifest(study), TODAY, "acme") == []
     assert OPEN.against(study, manifest(study), TODAY, "lyon") == []
     assert consents.gate(study, "acme").alone
@@ -90,6 +90,18 @@ def test_sums_of_one_member_alone_need_two_words_and_open_no_other() -> None:
     assert not consents.gate(parse(TEXT), "acme").alone
     assert study.hash != parse(TEXT).hash
     assert parse(written(study)) == study
+
+
+def test_another_text_of_the_same_id_has_no_consent() -> None:
+    """A consent is to the study that was read: not to one that asks for more under its id, nor to an id."""
+    study = parse(TEXT + '[disclosure]\nalone = ["acme"]\n')
+    other = parse(TEXT + '[disclosure]\nalone = ["acme"]\nk = 12\n')
+    assert other.id == study.id
+    consents = replace(OPEN, alone=(study.hash,))
+    assert not consents.gate(other, "acme").alone
+    assert other.hash in "; ".join(consents.against(other, manifest(other), TODAY, "acme"))
+    with pytest.raises(StudyError, match="'s' is no hash of a study"):
+        Rules.of({"alone": ["s"]}, "hospital.toml")
 
 
 def test_the_stricter_of_study_and_hospital_reaches_the_gate() -> None:

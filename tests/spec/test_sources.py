@@ -299,3 +299,15 @@ def test_people_without_an_id_are_left_out_and_counted(tmp_path: Path) -> None:
 def test_repeated_people_when_the_study_allows_them(tmp_path: Path) -> None:
     path = csv(tmp_path, CSV.replace("b,NA", "a,NA"))
     assert read(path, NAMES, SCHEMA, "pid", repeated=True).frame["pid"].tolist() == list("aacd")
+
+
+@pytest.mark.parametrize("ids", [["a", "b", "c", "d"], [1.0, 2.0, 3.0, 4.0], ["a", None, "c", "d"]])
+def test_numbers_of_a_frame_are_taken_as_they_stand_and_stay_beside_their_person(ids: list[Any]) -> None:
+    """As if they had gone through the engine: of whoever has no id, nothing stays."""
+    frame = pd.DataFrame({"pid": ids, "size": ["small", "large", None, "small"], "dead": [1, 0, 1, 0]})
+    frame["age"] = [40.0, np.nan, 17.0, 60.0]
+    given, queried = read(frame, NAMES, SCHEMA, "pid"), read(frame.astype({"dead": object}), NAMES, SCHEMA, "pid")
+    assert given.frame.equals(queried.frame)
+    assert given.left_out == queried.left_out
+    assert given.clamped == queried.clamped == {"age": 1}
+    assert given.frame["dead"].tolist() == [1.0 - i % 2 for i, one in enumerate(ids) if one is not None]

@@ -134,7 +134,7 @@ def test_wrong_calls_name_the_rule() -> None:
 def test_the_stream_is_chacha20_of_rfc_8439() -> None:
     """Key stream of RFC 8439, A.1, test vector 1: key and nonce of zeros, counter 0."""
     words = np.empty(8, dtype=np.uint64)
-    masks.Stream(bytes(32)).fill(words)
+    masks.Stream(bytes(32)).next(words)
     assert words.astype("<u8").tobytes()[:32].hex() == (
         "76b8e0ada0f13d90405d6ae55386bd28bdd219b8a08ded1aa836efcc8b770dc7"
     )

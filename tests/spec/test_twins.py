@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+import pandas as pd
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
@@ -19,15 +21,17 @@ from confrere.analyses.concordance import Exits, late_pairs, pairs
 from confrere.analyses.cox import Likelihood, Sets
 from confrere.analyses.families import FAMILIES, LINKS, Mean
 from confrere.analyses.glm import Glm
+from confrere.analyses.likelihood import answerable, by_family, yes_or_no
 from confrere.analyses.outcomes import Cases, Frame
 from confrere.analyses.risksets import risk_sets
-from confrere.analyses.scaling import Standard
+from confrere.analyses.scaling import Centred, Standard
 from confrere.hospital import gate
 from confrere.hospital.gate import support_of
-from confrere.rounds import Array, Cells, Design
+from confrere.rounds import Array, Cells, Design, People
 from confrere.study.ground import Rows
 from confrere.sums import fixed, masks
 from confrere.sums.frames import frames
+from confrere.testing.runs import table
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -254,6 +258,52 @@ def test_a_likelihood_by_blocks_is_that_of_all_people(family: str, link: str, wa
     assert np.allclose((np.array(slopes) - whole.loglik) / 1e-5, whole.score, rtol=1e-3)
 
 
+@given(SEEDS, st.integers(1, 40), st.sampled_from([1.0, 30.0, 500.0]), st.sampled_from(["", "expected", "observed"]))
+@settings(max_examples=100, deadline=None)
+def test_the_likelihood_of_yes_or_no_is_that_of_the_family(seed: int, n: int, wide: float, wanted: str) -> None:
+    rng = np.random.default_rng(seed)
+    frame, model = Frame((), (), 0.0, 0.7, 0.2, True), (FAMILIES["binomial"], LINKS["logit"])
+    cases = Cases(np.empty((n, 0)), rng.integers(0, 2, n).astype(float), rng.random(n), np.zeros(n))
+    eta = rng.uniform(-wide, wide, n)
+    fast, slow = yes_or_no(cases, eta, frame, wanted), by_family(cases, eta, frame, model, wanted)
+    assert slow is not None
+    for name in fast._fields:
+        ours, twin = (np.asarray(getattr(one, name)) for one in (fast, slow))
+        assert np.allclose(ours, twin, rtol=1e-9 if name == "pearson" else 1e-12, atol=1e-11), name
+
+
+def test_shares_and_odds_beyond_a_float_are_not_yes_or_no() -> None:
+    yes = np.array([0.0, 1.0])
+    assert answerable(yes, np.array([-600.0, 600.0]))
+    assert not answerable(yes, np.array([0.0, 601.0]))
+    assert not answerable(yes, np.array([0.0, np.nan]))
+    assert not answerable(np.array([0.0, 0.5]), np.zeros(2))
+
+
+@given(SEEDS, st.integers(1, 300), st.integers(0, 4), st.sampled_from([0.0, 5.0, 2000.0]), st.booleans())
+@settings(max_examples=100, deadline=None)
+def test_sums_of_raw_terms_are_those_of_standardised_ones(
+    seed: int, n: int, p: int, away: float, intercept: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    sd = rng.uniform(0.5, 20, p)
+    mean = rng.uniform(-1, 1, p) * away * sd if intercept else np.zeros(p)
+    x, w = np.asfortranarray(mean + sd * rng.normal(size=(n, p))), rng.normal(size=n) if n % 2 else np.full(n, 0.3)
+    z = np.hstack([np.ones((n, int(intercept))), (x - mean) / sd])
+    beta, before = rng.normal(size=z.shape[1]), x.copy()
+    terms = Centred.of(tuple(mean), tuple(sd), intercept)
+    eta, sums, products = np.empty(n), np.zeros(beta.size), np.zeros((beta.size, beta.size))
+    with patch.object(scaling, "BLOCK", 64 * (p + 1)):
+        for rows, part in terms.blocks(x):
+            eta[rows] = terms.times(part, beta)
+            sums += terms.sums(part, w[rows])
+            products += terms.products(part, w[rows])
+    got = (eta, sums @ terms.to, terms.to.T @ products @ terms.to)
+    for ours, wanted in zip(got, (z @ beta, w @ z, (z * w[:, None]).T @ z), strict=True):
+        assert np.allclose(ours, wanted, rtol=1e-9, atol=1e-9)
+    assert np.array_equal(x, before)
+
+
 def test_one_block_that_cannot_be_is_nowhere() -> None:
     frame = Frame((0.0,), (1.0,), 0.0, 1.0, 1.0, True)
     x = np.zeros((200, 1))
@@ -277,7 +327,7 @@ def test_a_key_stream_by_pieces_is_the_cipher_of_zeros(words: int) -> None:
     whole = Cipher(ChaCha20(bytes(range(32)), bytes(16)), mode=None).encryptor().update(bytes(8 * words))
     stream, got = masks.Stream(bytes(range(32))), np.empty(words, dtype=np.uint64)
     for part in (got[: words // 3], got[words // 3 :]):
-        stream.fill(part)
+        assert stream.next(part) is part
     assert got.astype("<u8").tobytes() == whole
 
 
@@ -297,9 +347,54 @@ def test_streams_together_are_streams_one_by_one(seed: int, size: int, many: int
     signs = [(bytes([i]) * 32, bool(rng.integers(2))) for i in range(many)]
     slow = ring
     for key, adding in signs:
-        words = np.empty_like(ring)
-        masks.Stream(key).fill(words)
+        words = masks.Stream(key).next(np.empty_like(ring))
         slow = (fixed.add if adding else fixed.subtract)(slow, words)
+    for lying in (ring, np.asfortranarray(ring)):
+        with patch.object(masks, "_PIECE", 7):
+            (got,) = masks._with_streams([lying], [(masks.Stream(key), adding) for key, adding in signs])
+        assert np.array_equal(got, slow)
+
+
+@given(SEEDS, st.integers(0, 20), st.sampled_from([1, 2, 9, 130, 300]), st.sampled_from([1, 2]))
+@settings(deadline=None)
+def test_the_adder_adds_as_one_by_one(seed: int, size: int, many: int, limbs: int) -> None:
+    rng = np.random.default_rng(seed)
+    answers = [[rng.integers((1 << 64) - 9, 1 << 64, (size, limbs), dtype=np.uint64)] for _ in range(many)]
+    slow = answers[0][0]
+    for (ring,) in answers[1:]:
+        slow = fixed.add(slow, ring)
     with patch.object(masks, "_PIECE", 7):
-        (got,) = masks._with_streams([ring], [(masks.Stream(key), adding) for key, adding in signs])
+        (got,) = masks.add_masked([[np.asfortranarray(ring)] for (ring,) in answers])
     assert np.array_equal(got, slow)
+
+
+def test_a_ring_that_cannot_be_masked_in_place_is_an_error() -> None:
+    with pytest.raises(ValueError, match="contiguous"):
+        masks._mix(np.zeros((5, 2), dtype=np.uint64, order="F"), [(masks.Stream(bytes(32)), True)])
+
+
+# --- the words of people ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [["p1", "p2", "é", ""], [1, 2, 3, 30], [1.0, 2.5, 3.0, 1e6], pd.Series(["a", None, "c", "d"], dtype="str"),
+     pd.Series([1.0, 2.0, np.nan, 4.0]), np.arange(4)],
+)  # fmt: skip
+def test_the_words_of_ids_are_their_keyed_hashes(ids: Any) -> None:
+    def slow(one: object) -> int:
+        text = str(int(one)) if isinstance(one, float) and one.is_integer() else str(one)
+        made = hashlib.blake2b(text.encode(), digest_size=8, key=b"k" * 32, person=b"folds")
+        return int.from_bytes(made.digest(), "little")
+
+    made = People(None, key=b"k" * 32).words("folds", ids)
+    assert made.tolist() == [slow(one) for one in ids]
+
+
+def test_what_is_found_of_people_is_found_once_and_not_of_others() -> None:
+    frame = pd.DataFrame({"x": [1.0, 2.0]})
+    people, made = People(table(frame)), iter(range(3))
+    assert [one.once("name", lambda: next(made)) for one in (people, people, people.with_column("y", np.zeros(2)))] == [
+        0, 0, 1,
+    ]  # fmt: skip
+    assert list(people.table.frame) == ["x"]

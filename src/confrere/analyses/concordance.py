@@ -25,6 +25,21 @@ class Pairs(NamedTuple):
     discordant: Array
     tied: Array
 
+    @property
+    def sums(self) -> Array:
+        """(3,) the pairs of each kind; each pair is of two people and counts once."""
+        return np.array([kind.sum() for kind in self]) / 2
+
+    def influence(self, c: float, total: float) -> Array:
+        """(n,) what each person adds to the concordance `c` of `total` pairs; its squares add up to the variance."""
+        return (self.concordant + self.tied / 2 - c * (self.concordant + self.discordant + self.tied)) / total
+
+
+def concordance(sums: Array) -> float:
+    """Harrell's C of pairs by kind (3,), of at least one pair: half of the tied ones count."""
+    concordant, discordant, tied = sums
+    return float((concordant + tied / 2) / (concordant + discordant + tied))
+
 
 class Exits(NamedTuple):
     """Exit times (n,), whether with the event (n,), and strata (n,) or None."""

@@ -208,15 +208,13 @@ class Cox:
     def ranked(self, people: People, beta: Beta, standard: Standard) -> Ranked:
         """Comparable pairs within this hospital and its strata."""
         got = _pairs(people.design, beta, standard)
-        half = np.array([p.sum() for p in got]) / 2
-        return Ranked(people.derived(half, people.design.weights, dims=("kinds",), scale=RAW))
+        return Ranked(people.derived(got.sums, people.design.weights, dims=("kinds",), scale=RAW))
 
     @local(on="design")
     def spread(self, people: People, beta: Beta, standard: Standard, c: float, total: float) -> Spread:
         """Sum over people of squared influence on the concordance `c`, of `total` comparable pairs."""
         got = _pairs(people.design, beta, standard)
-        influence = (got.concordant + got.tied / 2 - c * (got.concordant + got.discordant + got.tied)) / total
-        return Spread(people.derived((influence**2).sum()))
+        return Spread(people.derived((got.influence(c, total) ** 2).sum()))
 
     # sums only
 
@@ -287,11 +285,10 @@ class Cox:
     def _concordance(self, beta: Beta, z: Standard) -> Flow[dict[str, Any]]:
         """Harrell's C within hospitals and strata."""
         got = yield from ask(self.ranked, beta, z)
-        concordant, _, level = got.pairs.value
         total = float(got.pairs.value.sum())
         if total <= 0:
             return {}
-        c = float(concordant + level / 2) / total
+        c = concordance.concordance(got.pairs.value)
         spread = yield from ask(self.spread, beta, z, c, total)
         return {"concordance": c, "concordance_se": float(np.sqrt(spread.square.value))}
 

@@ -43,8 +43,8 @@ def gaussian(family: Family, link: Link, frame: Frame) -> Model:
         lean = covariance @ beta
         sd = float(np.sqrt(max(beta @ lean, 0.0)))
         u = lean / sd if sd > 0 else lean
-        w = np.nan_to_num(weight(frame.base + frame.reach * (mean @ beta + sd * NODES)) / middle, nan=1.0)
-        none, once, twice = POWERS @ np.clip(w, LEAST, MOST)
+        w = np.clip(weight(frame.base + frame.reach * (mean @ beta + sd * NODES)) / middle, LEAST, MOST)
+        none, once, twice = POWERS @ np.where(np.isnan(w), 1.0, w)
         cross = np.outer(mean, u)
         return np.asarray(total * (none * start / total + once * (cross + cross.T) + (twice - none) * np.outer(u, u)))
 

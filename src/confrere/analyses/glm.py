@@ -26,7 +26,7 @@ from confrere.analyses import cautions
 from confrere.analyses.curvature import gaussian
 from confrere.analyses.families import family_of
 from confrere.analyses.finding import Caution, Citation, Finding, Record, attrition, chi_square, coefficients
-from confrere.analyses.likelihood import At, least_weight, likelihood, predictor
+from confrere.analyses.likelihood import At, least_weight, likelihood
 from confrere.analyses.linear import WHITE, Meat
 from confrere.analyses.newton import FAR, Curve, Objective, Peak, Slope, check_collinear, maximise
 from confrere.analyses.outcomes import (
@@ -47,7 +47,7 @@ from confrere.analyses.outcomes import (
     started,
     terms_of,
 )  # fmt: skip
-from confrere.analyses.scaling import Scales, indicators, products_of
+from confrere.analyses.scaling import Centred, Scales, indicators
 from confrere.analyses.separation import NOWHERE, Watch, check_levels
 from confrere.errors import ModelError
 from confrere.rounds import Array, Design, Flow, People, Sum, Verdict, ask, local, register, support, together
@@ -204,18 +204,19 @@ class Glm:
     @local(on="design")
     def meat(self, people: People, beta: Beta, frame: Frame) -> Meat:
         """Sums of squares of scores, for the robust variance."""
-        total = np.zeros((len(beta), len(beta)))
-        for _, z, part in people.design.data.blocks(frame):
-            if (at := self._at(part, z, beta, frame)) is not None:
-                scores = z * at.score[:, None]
-                total += scores.T @ scores
-        return Meat(people.derived(total, symmetric=True))
+        terms, cases = Centred.of(frame.mean, frame.sd, frame.intercept), people.design.data
+        total = np.zeros_like(terms.to)
+        for rows, part in terms.blocks(cases.x):
+            if (at := self._at(cases.at(rows), terms.times(part, np.array(beta)), frame)) is not None:
+                total += terms.products(part, at.score**2)
+        return Meat(people.derived(terms.to.T @ total @ terms.to, symmetric=True))
 
-    def _at(self, cases: Cases, z: Array, beta: Beta, frame: Frame, wanted: str = "") -> At | None:
-        """The likelihood of people at coefficients of the frame; None if a mean cannot be there."""
+    def _at(self, cases: Cases, z: Array, frame: Frame, wanted: str = "") -> At | None:
+        """The likelihood of people at standardised terms times coefficients z (n,); None if a mean cannot be there."""
         # numbers may overflow on a trial step; that is what is looked for
         with np.errstate(all="ignore"):
-            got = likelihood(cases, predictor(cases, z, beta, frame), frame, family_of(self.family, self.link), wanted)
+            eta = frame.base + frame.reach * z + cases.offset
+            got = likelihood(cases, eta, frame, family_of(self.family, self.link), wanted)
             return got if got is not None and np.isfinite(got.loglik) and np.isfinite(got.expected.sum()) else None
 
     def local_of(self, cases: Cases, beta: Beta, frame: Frame, wanted: str = "") -> Local:
@@ -223,21 +224,22 @@ class Glm:
 
         A log-likelihood of `NOWHERE`, and no derivatives, if a mean cannot be there.
         """
-        q, n = len(beta), len(cases.y)
+        q, n, b = len(beta), len(cases.y), np.array(beta)
         loglik, score, information, weights, pearson = 0.0, np.zeros(q), np.zeros((q, q)), np.empty((2, n)), 0.0
         least = least_weight(frame, family_of(self.family, self.link))
-        for rows, z, part in cases.blocks(frame):
-            at = self._at(part, z, beta, frame, wanted)
+        terms = Centred.of(frame.mean, frame.sd, frame.intercept)
+        for rows, part in terms.blocks(cases.x):
+            at = self._at(cases.at(rows), terms.times(part, b), frame, wanted)
             if at is None or loglik + at.loglik <= NOWHERE:
                 return Local(NOWHERE, np.zeros(q), np.zeros((q, q)), np.array([cases.w, np.zeros(n)]))
             loglik += at.loglik
-            score += at.score @ z
+            score += terms.sums(part, at.score)
             weights[0, rows] = at.expected + (at.expected if least is None else least * at.weight)
             weights[1, rows] = at.expected
             pearson += at.pearson
             if wanted:
-                information += products_of(z, at.information)
-        return Local(loglik, score, information, weights, pearson)
+                information += terms.products(part, at.information)
+        return Local(loglik, score @ terms.to, terms.to.T @ information @ terms.to, weights, pearson)
 
     # sums only
 

@@ -80,6 +80,12 @@ def cell_of(time: Array, edges: Sequence[float]) -> Ints:
     return np.asarray(np.searchsorted(np.array(edges), time, side="left"), dtype=np.int64)
 
 
+def spent(left: Sequence[float] | Array, right: Sequence[float] | Array, until: Array) -> Array:
+    """The time (n, cells) in each cell between these edges, of times from 0 until `until` (n,)."""
+    begins = np.asarray(left, dtype=float)
+    return np.asarray(np.clip(until[:, None], begins, right) - begins)
+
+
 def check_on_grid(time: Array, ground: Ground) -> None:
     """Exact times must lie on the grid of the study."""
     off = np.abs(time / ground.width - np.round(time / ground.width)) > 1e-9

@@ -83,7 +83,11 @@ class Cases(NamedTuple):
     def blocks(self, frame: Frame) -> Iterator[tuple[slice, Array, Cases]]:
         """Blocks of people: which, their standardised terms (b, q), ones first, and their cases. See `blocks`."""
         for rows, z in blocks(self.x, frame.mean, frame.sd, int(frame.intercept)):
-            yield rows, z, Cases(*(values[rows] for values in self))
+            yield rows, z, self.at(rows)
+
+    def at(self, rows: slice) -> Cases:
+        """The cases of these rows."""
+        return Cases(*(values[rows] for values in self))
 
 
 def terms_of(analysis: Regression) -> tuple[str, ...]:

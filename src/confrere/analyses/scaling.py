@@ -15,6 +15,7 @@ from confrere.errors import ModelError
 from confrere.rounds import Array, Bools, People, Sum
 
 BLOCK = 160_000  # numbers at a time
+NEAR = 10.0  # standard deviations; beyond, sums over raw terms would lose more than two digits in what is spread
 RAW = 40  # power of two of raw sums: up to 1e25, steps of 1e-12
 FEW_VALUES = 12  # as to the gate: a column of more different values is a measurement, not a score
 
@@ -78,6 +79,60 @@ def blocks(x: Array, mean: Sequence[float], sd: Sequence[float], ones: int = 0) 
         yield rows, block
 
 
+class Centred(NamedTuple):
+    """Sums over standardised terms z (n, q) from sums over raw ones, or over raw ones `less` their means.
+
+    z = [1, x - less] @ to, the ones if there is an intercept: what is linear or quadratic in z needs no pass over the
+    people to standardise them, and none to centre them where no mean is `NEAR` standard deviations from 0 or more.
+    """
+
+    less: Array  # (p,)
+    to: Array  # (q, q)
+
+    @classmethod
+    def of(cls, mean: Sequence[float], sd: Sequence[float], intercept: bool) -> Centred:
+        """From means and standard deviations (p,) of the terms."""
+        centre, scale, first = np.array(mean, dtype=float), 1 / np.array(sd, dtype=float), int(intercept)
+        away = centre * scale
+        to = np.diag(np.concatenate([np.ones(first), scale]))
+        if intercept and np.abs(away).max(initial=0.0) < NEAR:
+            to[0, 1:] = -away
+            return cls(np.zeros_like(centre), to)
+        return cls(centre, to)
+
+    def blocks(self, x: Array) -> Iterator[tuple[slice, Array]]:
+        """Blocks of people (b, p) of raw terms x (n, p), less `less`; not to be changed. See `blocks`."""
+        buffer: Array | None = None
+        for rows in stretches(*x.shape):
+            part = x[rows]
+            if self.less.any():
+                buffer = np.empty(part.shape, order="F") if buffer is None else buffer
+                part = np.subtract(part, self.less, out=buffer[: len(part)])
+            yield rows, part
+
+    def times(self, part: Array, beta: Array) -> Array:
+        """z b (b,) of a block (b, p) and coefficients (q,)."""
+        by = self.to @ beta
+        ones = by.size - part.shape[1]
+        eta: Array = part @ by[ones:]
+        eta += by[:ones].sum()
+        return eta
+
+    def sums(self, part: Array, w: Array) -> Array:
+        """w'[1, x - less] (q,) of a block; times `to` it is w'z."""
+        ones = len(self.to) - part.shape[1]
+        return np.concatenate([[w.sum()] * ones, w @ part])
+
+    def products(self, part: Array, w: Array) -> Array:
+        """[1, x - less]'W[1, x - less] (q, q) of a block; between `to` and its transpose it is z'Wz."""
+        ones = len(self.to) - part.shape[1]
+        total = np.empty_like(self.to)
+        total[ones:, ones:] = products_of(part, w)
+        if ones:
+            total[0] = total[:, 0] = self.sums(part, w)
+        return total
+
+
 def stretches(n: int, width: int) -> Iterator[slice]:
     """The rows of n people in stretches of which tables as wide as this stay in a processor's cache."""
     size = max(64, min(n, BLOCK // (width + 1)))
@@ -85,11 +140,14 @@ def stretches(n: int, width: int) -> Iterator[slice]:
 
 
 def products_of(z: Array, w: Array) -> Array:
-    """z'Wz (p, p) of a block z (b, p), which it changes, and weights w (b,)."""
-    if w.min(initial=0.0) < 0:
+    """z'Wz (p, p) of a block z (b, p) and weights w (b,)."""
+    least, most = w.min(initial=np.inf), w.max(initial=-np.inf)
+    if least == most:  # as at the start of a climb
+        return np.asarray(w[0] * (z.T @ z))
+    if least < 0:
         return np.asarray((z * w[:, None]).T @ z)
-    z *= np.sqrt(w)[:, None]  # a product with itself is symmetric, and takes half the time
-    return np.asarray(z.T @ z)
+    part = z * np.sqrt(w)[:, None]  # a product with itself is symmetric, and takes half the time
+    return np.asarray(part.T @ part)
 
 
 def scales(people: People) -> Scales:

@@ -130,8 +130,7 @@ class SimilarCases:
         """(N,) who has all columns and, of bags, a picture."""
         rows = complete(table.frame, tuple(dict.fromkeys((*self.ground.complete, *self.reads))))
         if self.bags:
-            bags = self._bags(table)
-            rows &= np.array([bags.many(_id(p)) > 0 for p in table.frame[self.ground.person]], dtype=bool)
+            rows &= self._bags(table).known(table.frame[self.ground.person])
         return np.asarray(rows, dtype=bool)
 
     def _bags(self, table: Any) -> Any:
@@ -151,7 +150,7 @@ class SimilarCases:
             x = np.stack([read.numbers(name) for name in self.features], axis=1)
             return np.asarray(np.linalg.norm((x - asked) / scales, axis=1))
         bags = self._bags(table)
-        people = (bags.of(_id(p)) for p in table.frame[self.ground.person][rows])
+        people = (bags.of(p) for p in table.frame[self.ground.person][rows])
         return np.array([np.linalg.norm((x - asked) / scales, axis=1).min() for x in people])
 
     def whom(self, given: Any) -> Bools:
@@ -244,8 +243,3 @@ class _Frame(NamedTuple):
     """Rows without bags, in the place of a table."""
 
     frame: Any
-
-
-def _id(value: object) -> str:
-    """A person's id as bags have it."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -27,6 +27,7 @@ from confrere.console import (
     synthetic,
     worklist,
 )
+from confrere.console.card import card
 from confrere.console.feasibility import feasibility
 from confrere.console.hospital import app as hospital_app
 from confrere.console.predict import predict
@@ -93,6 +94,7 @@ researcher.add(app)
 app.command()(synthetic.synthesize)
 app.command()(feasibility)
 app.command()(predict)
+app.command()(card)
 
 
 @app.callback()

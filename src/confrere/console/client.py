@@ -34,7 +34,7 @@ from confrere.study.file import Study, parse
 from confrere.study.ground import Ground
 from confrere.study.omop import Omop
 from confrere.study.schema import Column, Schema
-from confrere.study.write import written
+from confrere.study.write import sent, written
 
 Progress = Callable[[dict[str, Any]], None]
 
@@ -231,8 +231,10 @@ def connect(
 
 def _read(study: str | Path | Study) -> tuple[str, Study]:
     """The text of a study's file, and the study."""
-    text = written(study) if isinstance(study, Study) else Path(study).read_text(encoding="utf-8")
-    return text, parse(text, "study.toml" if isinstance(study, Study) else str(study))
+    if not isinstance(study, Study):
+        return sent(study)
+    text = written(study)
+    return text, parse(text, "study.toml")
 
 
 def fetched(study: Study, data: bytes, release: Mapping[str, Any]) -> Results:

@@ -351,8 +351,10 @@ def _tables(given: list[str]) -> dict[str, str]:
 
 def _text(here: Any, study: str) -> str:
     """A study's file, from a path or from the studies that came here."""
+    from confrere.study.write import sent
+
     if Path(study).exists():
-        return Path(study).read_text(encoding="utf-8")
+        return sent(study)[0]
     return str(here.studies.text(_hash(here, study)))
 
 

@@ -140,7 +140,8 @@ class Local:
             raise _explained(runs, tables, asked) from None
         named = dict(zip([s.name for s in study.analyses], found, strict=True))
         findings = {n: f for n, f in named.items() if not isinstance(f, UserError)}
-        said = {n: _cautioned(f, self._asked(study, n), enough(study.k, study.allow), tables) for n, f in findings.items()}
+        least = enough(study.k, study.allow)
+        said = {n: _cautioned(f, self._asked(study, n), least, tables) for n, f in findings.items()}
         return Results(
             study, tuple(runs), cautioned(study, said),
             {n: f for n, f in named.items() if isinstance(f, UserError)}, federation.left, rounds, federation.bytes,

@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from confrere.errors import StudyError, UserError
+from confrere.errors import StudyError
 from confrere.rounds import Array, Ints
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from confrere.analyses.learning.conformal import Conformal
     from confrere.analyses.learning.forest import Forest
+    from confrere.analyses.learning.released import Model
     from confrere.analyses.learning.terms import Terms
     from confrere.analyses.networks.model import Net
-    from confrere.study.schema import Schema
 
 MOST = 100_000  # people at a time
 SHOWN = 0.005  # a reason that is printed as +0.00 is none
@@ -40,10 +41,11 @@ def predict(
 ) -> None:
     """Order a hospital's own people by a model's prediction, with the features that raise or lower it most.
 
-    Nothing leaves this machine.
+    A model that was learned with `conformal` also gives each person's set of classes, and abstains where it is not of
+    one. Nothing leaves this machine.
     """
     found = read(model)
-    made = listed(found, table, person, reasons, level)
+    made = listed(found, table, person, reasons, level, sets_of(model))
     try:
         made.to_csv(out, index=False)
     except OSError as error:
@@ -51,65 +53,77 @@ def predict(
     typer.echo(f"{len(made)} people, ordered by the prediction of model {found.sha256[:16]}: {out}")
 
 
-def read(path: Path) -> Forest | Net | Terms:
+def read(path: Path) -> Model:
     """The model in a file. StudyError where there is none."""
-    from confrere.analyses.learning import terms
-    from confrere.analyses.learning.forest import Forest
-    from confrere.analyses.networks import model
+    from confrere.analyses.learning.released import read as opened
 
-    try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
-        if plain.get("format") == model.FORMAT:
-            return model.Net.from_plain(plain, path.with_suffix(".safetensors").read_bytes())
-        return terms.Terms.from_plain(plain) if plain.get("format") == terms.FORMAT else Forest.from_plain(plain)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, UserError) as error:
-        raise StudyError(
-            f"{path} is no model that Confrere wrote ({error}); give models/NAME.json of a result"
-        ) from None
+    return opened(path)
 
 
-def listed(model: Forest | Net | Terms, source: str, person: str, most: int = 3, level: int = 0) -> pd.DataFrame:
-    """A row per person, the highest prediction first: `person`, `prediction` and `reasons`.
+def sets_of(path: Path) -> Conformal | None:
+    """The sets of classes in the file of a model; None where it has none."""
+    from confrere.analyses.learning.conformal import Conformal
+
+    plain = json.loads(path.read_text(encoding="utf-8")).get("sets")
+    return Conformal.from_plain(plain) if plain else None
+
+
+def listed(
+    model: Model, source: str, person: str, most: int = 3, level: int = 0, sets: Conformal | None = None
+) -> pd.DataFrame:
+    """A row per person, the highest prediction first: `person`, `prediction`, `reasons`; with `sets` also `set`, the
+    classes that it may be, the likeliest first, and `abstains`, "yes" where they are not one.
 
     Of a model of several classes people are ordered by the class `level`, counted from 1. Who misses a value that a
-    regression or a network needs is last, without a prediction; trees take missing values.
+    regression or a network needs is last, without a prediction and a set; trees take missing values.
     """
     import pandas as pd
 
     from confrere.analyses.learning.forest import Forest
+    from confrere.analyses.learning.terms import Terms
     from confrere.analyses.networks.model import Net
 
     if isinstance(model, Net):
-        ids, predicted, why = _by_network(model, source, person, most, level)
+        ids, predicted, why, score = _by_network(model, source, person, most, level)
     elif isinstance(model, Forest):
-        ids, predicted, why = _by_trees(model, source, person, most, level)
+        ids, predicted, why, score = _by_trees(model, source, person, most, level)
     else:
-        ids, predicted, why = _by_terms(model, source, person, most, level)
+        ids, predicted, why, score = _by_terms(model, source, person, most, level)
     order = np.lexsort([ids.astype(str), np.where(np.isnan(predicted), np.inf, -predicted)])
     reasons = [why(order[low : low + MOST]) for low in range(0, len(order), MOST)]
     rows = {person: ids[order], "prediction": predicted[order]}
+    if sets is not None and not isinstance(model, Terms):
+        rows |= _sets(sets, model.objective, score[order])
     return pd.DataFrame(rows | {"reasons": [text for part in reasons for text in part]})
 
 
-Listed = tuple[Any, Array, Callable[[Ints], list[str]]]  # ids, predictions, and reasons of some places
+def _sets(sets: Conformal, objective: str, score: Array) -> dict[str, list[str]]:
+    """The columns `set` and `abstains` of scores (n,), or (n, K), NaN of who has none."""
+    from confrere.analyses.learning.scored import margins
+
+    margin = margins(objective, score)
+    known: list[bool] = [bool(np.isfinite(row).all()) for row in margin]
+    one: list[bool] = [int(row.sum()) == 1 for row in sets.sets(margin)]
+    return {
+        "set": [text if k else "" for text, k in zip(sets.worded(margin), known, strict=True)],
+        "abstains": ["" if not k else "" if o else "yes" for o, k in zip(one, known, strict=True)],
+    }
+
+
+Listed = tuple[Any, Array, Callable[[Ints], list[str]], Array]  # ids, predictions, reasons of some places, scores
 
 
 def _by_trees(forest: Forest, source: str, person: str, most: int, level: int) -> Listed:
     """Ids, predictions and reasons by boosted trees."""
-    from confrere.analyses.learning.boosting import Boosting
+    from confrere.analyses.learning.released import reader
     from confrere.data import sources
-    from confrere.study.ground import Ground
 
-    place = _place(level, forest.classes)
-    schema = schema_of(forest)
-    features = tuple(dict.fromkeys(name.partition("[")[0] for name in forest.features))
-    read = sources.read(source, list(features), schema, person)
-    boosting = Boosting("", features, forest.objective, ground=Ground(schema))
-    if boosting.terms != forest.features:
-        raise StudyError(f"the model reads {', '.join(forest.features)}, which no table has; was it changed?")
+    place, boosting = _place(level, forest.classes), reader(forest)
+    read = sources.read(source, list(boosting.features), boosting.ground.schema, person)
     x = boosting.values(read.frame)
-    shown = forest.prediction(forest.score(x)).reshape(len(read.frame), -1)[:, place]
-    return read.frame[person].to_numpy(), shown, lambda at: explained(forest, [v[at] for v in x], most, level)
+    score = forest.score(x)
+    shown = forest.prediction(score).reshape(len(read.frame), -1)[:, place]
+    return read.frame[person].to_numpy(), shown, lambda at: explained(forest, [v[at] for v in x], most, level), score
 
 
 def _place(level: int, classes: int) -> int:
@@ -133,8 +147,8 @@ def _by_terms(terms: Terms, source: str, person: str, most: int, level: int) -> 
     parts = terms.parts(frame)
     known = np.asarray(~np.isnan(parts).any(axis=1))
     apart = np.where(known[:, None], parts - (parts[known].mean(axis=0) if known.any() else 0.0), 0.0)
-    shown = terms.prediction(terms.score(frame))
-    return frame[person].to_numpy(), shown, lambda at: _worded(terms.names, apart[at], most)
+    score = terms.score(frame)
+    return frame[person].to_numpy(), terms.prediction(score), lambda at: _worded(terms.names, apart[at], most), score
 
 
 def _by_network(net: Net, source: str, person: str, most: int, level: int) -> Listed:
@@ -149,7 +163,7 @@ def _by_network(net: Net, source: str, person: str, most: int, level: int) -> Li
     known = np.asarray(np.isfinite(x).all(axis=1))
     if net.bags:
         (found,) = bags.opened([net.bags], bags.beside(source, [net.bags])).values()
-        known &= np.array([found.many(i) > 0 for i in ids], dtype=bool)
+        known &= found.known(ids)
 
     def scored(at: Ints, values: Array) -> Array:
         return net.score(values, (lambda i: found.of(ids[at[i]])) if net.bags else None)[:, place]
@@ -166,19 +180,9 @@ def _by_network(net: Net, source: str, person: str, most: int, level: int) -> Li
     shown, places = np.full(len(ids), np.nan), np.flatnonzero(known)
     score = net.score(x[places], (lambda i: found.of(ids[places[i]])) if net.bags else None)
     shown[places] = net.prediction(score).reshape(len(places), -1)[:, place]
-    return ids, shown, why
-
-
-def schema_of(forest: Forest) -> Schema:
-    """The columns with levels that a model reads: it splits `column[level]`, of every level of a column."""
-    from confrere.study.schema import Column, Schema
-
-    levels: dict[str, list[str]] = {}
-    for name in forest.features:
-        column, bracket, level = name.partition("[")
-        if bracket:
-            levels.setdefault(column, []).append(level.removesuffix("]"))
-    return Schema({name: Column(name, tuple(values)) for name, values in levels.items()})
+    whole = np.full((len(ids), score.shape[1]), np.nan)
+    whole[places] = score
+    return ids, shown, why, whole
 
 
 def explained(forest: Forest, columns: list[Array], most: int, level: int = 0) -> list[str]:

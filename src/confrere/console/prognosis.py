@@ -1,7 +1,7 @@
 """`confrere demo prognosis`: a model learned in four hospitals, released with its card, used, and evaluated later.
 
-Women operated until 1989 are learned from; of those operated since, each hospital computes the risk by the released
-model, a federated evaluation says how good it is, and one hospital gets its list with reasons.
+Women operated until 1989 are learned from. Of those operated since, each hospital computes the risk by the released
+model, which the second study has within it, and the sums say how good it is; one hospital gets its list with reasons.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
-from confrere.study.file import Study, parse
+from confrere.study.file import Study, parse, read
 
 if TYPE_CHECKING:
     import pandas as pd
 
 LAST, YEARS = 1989, 5 * 365.25  # the last year that is learned from; days of five years
-OUTCOME, RISK = "relapse5", "risk"
+OUTCOME = "relapse5"
 FILES = ("prognosis", "prognosis-later")
 
 
@@ -45,10 +45,11 @@ def outcome(frame: pd.DataFrame) -> Any:
     return (early & (frame["recur"] == 1)).astype(float).where(~early | (frame["recur"] == 1))
 
 
-def studies() -> tuple[Study, Study]:
-    """The study that learns, and the one that evaluates."""
-    first, second = (parse(text_of(name), f"{name}.toml") for name in FILES)
-    return first, second
+def evaluation(out: Path) -> Study:
+    """The study that evaluates the model of the results in a folder: its file stands beside them from then on."""
+    file = out / "later.toml"
+    file.write_text(text_of(FILES[1]), encoding="utf-8")
+    return read(file)
 
 
 def text_of(name: str) -> str:
@@ -76,21 +77,17 @@ def demonstrated(out: Path, lang: str, deadline: float | None) -> None:
     """Learn and release; predict in every hospital; evaluate; write one hospital's list."""
     from confrere.console.app import go
     from confrere.console.local import Local
-    from confrere.console.predict import listed, read
+    from confrere.console.predict import listed
+    from confrere.console.predict import read as model_in
 
-    made, (learning, evaluating) = cohorts(), studies()
-    go(Local(made.learned), learning, out, lang, deadline)
-    model = read(out / "models" / "trees.json")
-    lists = {name: listed(model, frame, "pid") for name, frame in made.later.items()}
-    risks = {name: found.set_index("pid")["prediction"] for name, found in lists.items()}
-    scored = {
-        name: frame.assign(**{RISK: frame["pid"].astype(str).map(risks[name])}) for name, frame in made.later.items()
-    }
-    typer.echo(f"\nEach hospital has computed the risk of its women operated since {LAST + 1}.\n")
-    go(Local(scored), evaluating, out / "later", lang, deadline)
-    hospital = max(lists, key=lambda name: len(lists[name]))
-    place = out / f"worklist-{hospital}.csv"
-    lists[hospital].to_csv(place, index=False)
+    made = cohorts()
+    go(Local(made.learned), parse(text_of(FILES[0]), f"{FILES[0]}.toml"), out, lang, deadline)
+    typer.echo(f"\nEach hospital computes the risk of its women operated since {LAST + 1} by the trees.\n")
+    go(Local(made.later), evaluation(out), out / "later", lang, deadline)
+    model = model_in(out / "models" / "trees.json")
+    hospital = max(made.later, key=lambda name: len(made.later[name]))
+    listing, place = listed(model, made.later[hospital], "pid"), out / f"worklist-{hospital}.csv"
+    listing.to_csv(place, index=False)
     typer.echo(f"\nThe list of {hospital}, which stays there, with reasons: {place}")
-    typer.echo(lists[hospital].head(5).round({"prediction": 2}).to_string(index=False))
+    typer.echo(listing.head(5).round({"prediction": 2}).to_string(index=False))
     typer.echo(f"\nThe model's card: {out / 'models' / 'trees.card.md'} (SHA-256 {model.sha256[:16]})")

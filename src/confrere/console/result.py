@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from confrere.analyses.finding import Finding
+from confrere.analyses.learning.conformal import found_in
 from confrere.analyses.learning.forest import Forest, to_xgboost
 from confrere.analyses.learning.terms import Terms
 from confrere.analyses.networks.model import Net
@@ -22,6 +23,7 @@ from confrere.report.numerals import Language
 from confrere.report.words import Words
 from confrere.study.circe_words import LANGUAGES, described
 from confrere.study.file import Study
+from confrere.study.learnt import shown
 from confrere.study.omop import KEYS
 
 PACKAGES = ("numpy", "scipy", "pandas", "duckdb", "ibis-framework", "formulaic", "cryptography")
@@ -30,7 +32,7 @@ PACKAGES = ("numpy", "scipy", "pandas", "duckdb", "ibis-framework", "formulaic",
 def as_dict(results: Results) -> dict[str, Any]:
     """The result of a run as plain data."""
     study = results.study
-    settings = {spec.name: dict(spec.settings) for spec in study.analyses}
+    settings = {spec.name: shown(spec.settings) for spec in study.analyses}
     return {
         "confrere": installed_version("confrere"),
         "schema": 1,
@@ -102,7 +104,9 @@ def models(results: Results, lang: Language = "en") -> dict[str, bytes]:
         name = analysis["name"]
         model = model_of(results.findings[name], results.study)
         if model is not None:
-            made[f"{name}.json"] = json.dumps(model.plain() | {"card": card(result, analysis)}).encode()
+            sets = found_in(results.findings[name].tables)
+            beside = {"card": card(result, analysis)} | ({"sets": sets.plain()} if sets else {})
+            made[f"{name}.json"] = json.dumps(model.plain() | beside).encode()
             made[f"{name}.card.md"] = markdown(result, analysis, Words(lang)).encode()
         if isinstance(model, Net):
             made[f"{name}.safetensors"] = model.tensors()

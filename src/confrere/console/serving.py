@@ -16,6 +16,8 @@ from typing import Any
 
 from confrere.errors import StudyError, Waiting
 
+HOUR = 3600.0
+
 
 @contextmanager
 def alone(lock: Path) -> Iterator[None]:
@@ -136,7 +138,10 @@ def show_hospital(
     if not identity.alone:
         say(f"the pages are at {identity.address}")
     with stopped() as stop, _answering([config]):
-        stop.wait()
+        while not stop.is_set():  # once an hour, also where nobody opens a page
+            with suppress(OSError):
+                here.home.expire()
+            stop.wait(HOUR)
 
 
 def _pages_installed() -> None:
@@ -173,7 +178,7 @@ def _look(service: Any, engine: Any, patience: float, stop: threading.Event) -> 
                 recovered = time.time()
             if recovered:
                 service.step()
-        if time.time() - tidied > 3600:
+        if time.time() - tidied > HOUR:
             service.tidy()
             engine.tidy()
             tidied = time.time()

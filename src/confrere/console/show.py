@@ -365,3 +365,9 @@ def _terms(study: Study, found: Manifest) -> Iterator[Line]:
         yield "Disclosure classes: none."
     for name in study.allow:
         yield Text(f"Needs your word for {name}: {CLASSES[name]}.", style="yellow")
+    if study.alone:
+        yield Text(
+            f"Names {', '.join(study.alone)}: with that member's consent, in its own rules, sums over its people alone "
+            f"may leave, and be subtracted from the totals. Behind those of the others stand three hospitals as ever.",
+            style="yellow",
+        )

@@ -32,7 +32,7 @@ WHO = "Dr Demo"
 NO_CONSENT = 0.06  # of the pictures
 STUDY = """
 [study]
-id = "demo-skin"
+id = "{id}"
 title = "{title}"
 purpose = "public-interest research"
 licence = "for trying Confrere alone"
@@ -44,7 +44,8 @@ bags = ["images"]
 
 [data.columns.label]
 levels = {levels}
-
+"""
+CLASSIFIER = """
 [disclosure]
 allow = ["model_weights"]
 
@@ -93,25 +94,34 @@ class Photos(NamedTuple):
 
 
 def demonstrated(out: Path, lang: str, deadline: float | None, folder: Path | None = None) -> None:
-    """Fill the banks, say what they hold, run the study over their bags, and write its report."""
+    """Fill the banks, say what they hold, run both studies over their bags, and write their reports."""
     from confrere.console.app import go
     from confrere.console.local import Local
 
     photos = ham(folder) if folder else synthetic()
     with tempfile.TemporaryDirectory() as place:
         tables = {name: filled(Path(place) / name, name, theirs) for name, theirs in photos.hospitals.items()}
-        go(Local(tables), parse(text_of(photos), "skin.toml"), out, lang, deadline)
+        for name, text in texts_of(photos).items():
+            go(Local(tables), parse(text, name), out if name == "study.toml" else out / "similar", lang, deadline)
 
 
-def text_of(photos: Photos) -> str:
-    """The study file: a classifier, and a question about each case."""
+def texts_of(photos: Photos) -> dict[str, str]:
+    """The study files: a classifier, and a question about each case.
+
+    They are two: where the weights of a network leave, the thirty nearest of a hospital are too few to be counted.
+    """
     from confrere.images.skin import SKIN
 
-    text = STUDY.format(title=photos.title, levels=list(photos.levels), size=SKIN.size)
+    levels, questions = list(photos.levels), ""
     for name, pixels in photos.asked.items():
         numbers = [round(float(n), 4) for n in SKIN.rows(pixels[None])[0]]
-        text += QUESTION.format(name=name, numbers=numbers)
-    return text
+        questions += QUESTION.format(name=name, numbers=numbers)
+    similar = f"Similar cases: {photos.title[0].lower()}{photos.title[1:]}"
+    return {
+        "study.toml": STUDY.format(id="demo-skin", title=photos.title, levels=levels)
+        + CLASSIFIER.format(size=SKIN.size),
+        "similar.toml": STUDY.format(id="demo-skin-similar", title=similar, levels=levels) + questions,
+    }
 
 
 def filled(folder: Path, name: str, photos: Sequence[Photo]) -> Path:
@@ -228,13 +238,15 @@ def _files(folder: Path) -> Iterator[Photo]:
 
 
 def written(folder: Path) -> list[Path]:
-    """Write the study, and of each hospital its files and the list of them that `images add` reads."""
+    """Write the studies, and of each hospital its files and the list of them that `images add` reads."""
     import csv
 
     photos = synthetic()
     folder.mkdir(parents=True, exist_ok=True)
-    made = [folder / "study.toml"]
-    made[0].write_text(text_of(photos), encoding="utf-8")
+    made = []
+    for name, text in texts_of(photos).items():
+        made.append(folder / name)
+        made[-1].write_text(text, encoding="utf-8")
     for name, theirs in photos.hospitals.items():
         place = folder / name
         place.mkdir(exist_ok=True)

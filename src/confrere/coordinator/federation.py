@@ -74,15 +74,15 @@ class Federation:
         hellos = {n: r["hello"] for n, r in self._all({"do": "hello", "epoch": epoch}).items()}
         sealed = self._all({"do": "agree", "hellos": hellos})
         seeds = {n: {s: r["seeds"][n] for s, r in sealed.items() if s != n} for n in self._links}
-        opened = self._sent({n: wire.pack({"do": "open", "seeds": seeds[n], "rounds": rounds}) for n in self._links})
+        opened = self._sent({n: {"do": "open", "seeds": seeds[n], "rounds": rounds} for n in self._links})
         self.taken()  # the keys of a run belong to no round
         return bytes(_agreed([r["run"] for r in opened.values()], "the run's id"))
 
     def answer(self, asks: Round) -> Answers:
         """One round: masked parts in, totals out."""
         self._number += 1
-        message = {"do": "round", "round": self._number, "asks": tuple(a.plain() for a in asks), "before": self._before}
-        replies = self._all(message)
+        message = {"do": "round", "round": self._number, "asks": tuple(a.plain() for a in asks)}
+        replies = self._back(message, "before", self._before)
         parts = [{n: r["parts"][i] for n, r in replies.items()} for i in range(len(asks))]
         answers = tuple(self._answers(a, part) for a, part in zip(asks, parts, strict=True))
         verdicts = iter(self._settle(asks, parts, answers))
@@ -94,7 +94,7 @@ class Federation:
 
     def close(self) -> None:
         """Give every hospital the totals of the last round, after which the keys of the run are forgotten."""
-        self._all({"do": "close", "round": self._number, "before": self._before})
+        self._back({"do": "close", "round": self._number}, "before", self._before)
 
     def taken(self) -> Any:
         """What left in the last round, for the journal: records of `Left` and the bytes."""
@@ -109,12 +109,17 @@ class Federation:
 
     def _all(self, message: Mapping[str, Any]) -> dict[str, Any]:
         """Send every hospital the same message."""
-        return self._sent(dict.fromkeys(self._links, wire.pack(message)))
+        return self._sent(dict.fromkeys(self._links, message))
 
-    def _sent(self, messages: Mapping[str, bytes]) -> dict[str, Any]:
+    def _back(self, message: Mapping[str, Any], word: str, answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Send every hospital a message with the others' answers under `word`: its own it has."""
+        others = {n: tuple({m: a for m, a in given.items() if m != n} for given in answers) for n in self._links}
+        return self._sent({n: {**message, word: others[n]} for n in self._links})
+
+    def _sent(self, messages: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         """Send every hospital its message, at once; one refusal refuses the round."""
         with ThreadPoolExecutor(len(messages)) as pool:
-            sent = {n: pool.submit(self._links[n], m) for n, m in messages.items()}
+            sent = {n: pool.submit(self._say, n, m) for n, m in messages.items()}
         if lost := [reason for f in sent.values() if isinstance(reason := f.exception(), Waiting)]:
             raise Waiting("; ".join(map(str, lost)))
         raw = {n: f.result() for n, f in sent.items()}
@@ -127,8 +132,11 @@ class Federation:
             raise Waiting(f"{', '.join(unable)} cannot answer now; the steward has the reason")
         return replies
 
+    def _say(self, name: str, message: Mapping[str, Any]) -> bytes:
+        return self._links[name](wire.pack(message))
+
     def _answers(self, a: Ask, part: Mapping[str, Any]) -> dict[str, Any]:
-        """The masked arrays of the members and their signatures, which go back to every hospital."""
+        """The masked arrays of the members and their signatures, which go back to every other hospital."""
         if a.kind == "keep":
             return {}
         return {m: (part[m]["rings"], part[m]["signature"]) for m in self._groups[a.group]}
@@ -139,8 +147,7 @@ class Federation:
         """The verdicts on this round's designs, the same at every hospital."""
         if not any(a.kind == "support" for a in asks):
             return []
-        message = {"do": "settle", "round": self._number, "answers": tuple(answers)}
-        replies = self._all(message)
+        replies = self._back({"do": "settle", "round": self._number}, "answers", answers)
         for a, part in zip(asks, parts, strict=True):
             if a.kind == "support":
                 forms = _agreed([p["forms"] for p in part.values()], f"the form of {a.step}")

@@ -28,7 +28,9 @@ from confrere.coordinator.engine import Vitals
 from confrere.coordinator.federation import Link
 from confrere.coordinator.watch import WHERE, exported
 from confrere.errors import Waiting
-from confrere.kits import RUNNER, SAFE, VITALS, Process, hospital_job, prune
+from confrere.kits import RUNNER, SAFE, VITALS, Process, hospital_job, prune, without_tensors
+
+without_tensors()
 
 HOME: Final = "CONFRERE_COORDINATOR"  # the environment variable with the coordinator's folder
 ROUND: Final = 600.0  # seconds to wait for an answer, unless the environment says otherwise

@@ -23,7 +23,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ Features = NDArray[np.float32]
 ENDING = ".bags"
 FILES = ("features.npy", "index.csv", "about.json")
 HALF = 65504.0  # the largest number of float16
+ROWS_AT_ONCE = 8192
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,27 +95,45 @@ class Bags:
         """Whose bags are here, also empty ones."""
         return tuple(self.places)
 
-    def many(self, person: str) -> int:
+    def many(self, person: object) -> int:
         """How many rows a person has."""
-        return self.places.get(str(person), (0, 0))[1]
+        return self.places.get(named(person), (0, 0))[1]
 
-    def of(self, person: str) -> Features:
+    def known(self, people: Iterable[object]) -> NDArray[np.bool_]:
+        """Which of these people (n,) have a row."""
+        return np.array([self.many(person) > 0 for person in people], dtype=bool)
+
+    def of(self, person: object) -> Features:
         """The rows (m, d) of a person; (0, d) of who has none. DataError where a number is not finite."""
-        start, many = self.places.get(str(person), (0, 0))
+        start, many = self.places.get(named(person), (0, 0))
         found = np.asarray(self.rows[start : start + many], dtype=np.float32)
         if not np.isfinite(found).all():
             raise DataError(f"{self.where}: a bag holds numbers that are not finite; encode its images again")
         return found
 
-    def only(self, people: Collection[str]) -> Bags:
+    def only(self, people: Collection[object]) -> Bags:
         """The bags of these people alone: what a study sees once those who oppose were left out."""
-        known = {str(p) for p in people}
+        known = {named(p) for p in people}
         return replace(self, places={p: at for p, at in self.places.items() if p in known})
+
+    def check(self) -> None:
+        """DataError unless the features are those that about.json has the hash of; without one another program wrote
+        them, and they are taken as they are."""
+        said = self.about.get("features_sha256")
+        if isinstance(self.rows, np.memmap) and said and said != _hashed(*_state(Path(self.where) / "features.npy")):
+            raise DataError(f"{self.where}: features.npy was changed after it was written; make the bags again")
 
     @cached_property
     def digest(self) -> str:
         """sha256 over about.json (with the hash of the features as they were written) and over whose rows are where."""
         said = json.dumps([dict(self.about), sorted(self.places.items())], sort_keys=True, default=str)
+        return hashlib.sha256(said.encode()).hexdigest()
+
+    @cached_property
+    def content(self) -> str:
+        """sha256 over the features, however often they were written, and over whose rows are where."""
+        features = self.about.get("features_sha256") or _digested(self.rows)
+        said = json.dumps([features, self.size, sorted(self.places.items())])
         return hashlib.sha256(said.encode()).hexdigest()
 
 
@@ -128,7 +147,7 @@ def write(folder: str | Path, bags: Iterable[tuple[str, Any]], about: Mapping[st
     folder = Path(folder)
     if folder.exists() and any(folder.iterdir()):
         raise DataError(f"{folder} is not empty; write bags into a new folder")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     places: dict[str, tuple[int, int]] = {}
     dtype, size, total, raw, digest = np.float16 if half else np.float32, 0, 0, folder / "rows", hashlib.sha256()
     with raw.open("wb") as file:
@@ -155,6 +174,31 @@ def write(folder: str | Path, bags: Iterable[tuple[str, Any]], about: Mapping[st
     return Bags.open(folder)
 
 
+def named(person: object) -> str:
+    """A person's id as bags have it: a column with a missing id has whole numbers as 17.0."""
+    return str(int(person)) if isinstance(person, float) and person.is_integer() else str(person)
+
+
+def _state(file: Path) -> tuple[Path, int, int]:
+    """A file, and what changes with its content."""
+    at = file.stat()
+    return file, at.st_size, at.st_mtime_ns
+
+
+@lru_cache(maxsize=64)
+def _hashed(file: Path, _size: int, _changed: int) -> str:
+    """sha256 of the rows in a file, read once for each state of it."""
+    return _digested(np.load(file, mmap_mode="r", allow_pickle=False))
+
+
+def _digested(rows: NDArray[Any]) -> str:
+    """sha256 of rows, a block at a time."""
+    digest = hashlib.sha256()
+    for low in range(0, len(rows), ROWS_AT_ONCE):
+        digest.update(np.ascontiguousarray(rows[low : low + ROWS_AT_ONCE]).tobytes())
+    return digest.hexdigest()
+
+
 def _check(folder: Path, person: str, given: Features, places: Mapping[str, Any], like: tuple[int, bool]) -> None:
     """DataError unless these rows may stand beside those before, of `like` (numbers in a row, as float16)."""
     size, half = like
@@ -166,12 +210,27 @@ def _check(folder: Path, person: str, given: Features, places: Mapping[str, Any]
         raise DataError(f"{folder}: a bag holds numbers that are not finite, or beyond float16; give half=False")
 
 
+def standing(folders: Iterable[Path]) -> tuple[tuple[int, int, int] | None, ...]:
+    """What changes whenever bags in these folders are written anew, set aside or removed; cheap to look at."""
+    found: list[tuple[int, int, int] | None] = []
+    for folder in folders:
+        try:
+            at = (folder / "about.json").stat()
+            found.append((at.st_ino, at.st_size, at.st_mtime_ns))
+        except OSError:
+            found.append(None)
+    return tuple(found)
+
+
 def attached(table: Table, study: Study, bound: Mapping[str, Any], hospital: str) -> Table:
-    """A table with the bags that the study names, of the people who are in it. DataError where one is not bound."""
+    """A table with the bags that the study names, of the people who are in it. DataError where one is not bound, or its
+    features are not those that were written."""
     if not study.bags:
         return table
     found = opened(study.bags, bound, hospital)
-    people = table.frame[study.person or PERSON].astype(str).tolist()
+    people = table.frame[study.person or PERSON].tolist()
+    for bags in found.values():
+        bags.check()
     return replace(table, bags={name: bags.only(people) for name, bags in found.items()})
 
 

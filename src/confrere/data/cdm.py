@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 REQUIRED = ("person", "observation_period")
+RELEASE = "(select max(vocabulary_version) from vocabulary where vocabulary_id = 'None')"  # the name of a vocabulary
 
 _TEXT_KEYS = (
     "domain_id", "vocabulary_id", "concept_class_id", "relationship_id", "reverse_relationship_id",
@@ -134,3 +135,18 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
     table: tuple(column[:-1] for column in columns.split() if column.endswith("!")) for table, columns in _SPELT.items()
 }
 PERSONAL = tuple(table for table, columns in TABLES.items() if "person_id" in columns)
+
+
+def quoted(text: str) -> str:
+    """A text as SQL has it."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def source_of(name: str, made: str, version: str) -> dict[str, str]:
+    """The columns of `cdm_source` of tables of version 5.4 made today, as SQL: of whom, how, on which vocabulary."""
+    own = quoted(name)
+    return {
+        "cdm_source_name": own, "cdm_source_abbreviation": own, "cdm_holder": own, "source_description": quoted(made),
+        "source_release_date": "current_date", "cdm_release_date": "current_date", "cdm_version": "'5.4'",
+        "cdm_version_concept_id": "756265::bigint", "vocabulary_version": version,
+    }  # fmt: skip

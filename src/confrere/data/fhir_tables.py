@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from confrere.data import sources
-from confrere.data.cdm import TABLES
+from confrere.data.cdm import RELEASE, TABLES, source_of
 from confrere.data.fhir import Code
 from confrere.errors import DataError
 
@@ -255,8 +255,6 @@ def _columns(table: str, columns: Mapping[str, str]) -> str:
 
 def _content(name: str) -> dict[str, tuple[str, dict[str, str]]]:
     """{table: (what it is made from, {column: expression})}."""
-    own = "'" + name.replace("'", "''") + "'"
-    version = "(select coalesce(max(vocabulary_version), 'unknown') from vocabulary where vocabulary_id = 'None')"
     seen = """(select patient, min(s) as s, max(e) as e from (
             select patient, started as s, coalesce(ended, started) as e from once
             union all select patient, started, ended from visit_of) group by patient)"""
@@ -282,12 +280,7 @@ def _content(name: str) -> dict[str, tuple[str, dict[str, str]]]:
             "visit_end_datetime": "ended", "visit_type_concept_id": str(EHR), "visit_source_value": "kind",
             "visit_source_concept_id": "0", "admitted_from_concept_id": "0", "discharged_to_concept_id": "0",
         }),
-        "cdm_source": ("(select 1)", {
-            "cdm_source_name": own, "cdm_source_abbreviation": own, "cdm_holder": own, "cdm_version": "'5.4'",
-            "source_description": "'FHIR R4 bulk export'", "source_release_date": "current_date",
-            "cdm_release_date": "current_date", "cdm_version_concept_id": "756265",
-            "vocabulary_version": version,
-        }),
+        "cdm_source": ("(select 1)", source_of(name, "FHIR R4 bulk export", f"coalesce({RELEASE}, 'unknown')")),
     }  # fmt: skip
     for table in MAPPED:
         made[table] = (f"row_of where target = '{table}'", _clinical(table))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from confrere.data import mapping as plans
-from confrere.data.cdm import TABLES
+from confrere.data.cdm import RELEASE, TABLES, source_of
 from confrere.data.fhir_tables import KNOWN_VOCABULARY, lay
 from confrere.data.mapping import Column, Part, Plan
 from confrere.data.quarantine import Quarantine
@@ -103,14 +103,9 @@ def _source(db: Any, out: Path) -> None:
     if path.exists():
         return
     laid = db.execute("select count(*) from duckdb_tables() where table_name = 'vocabulary'").fetchone()[0]
-    version = "(select max(vocabulary_version) from vocabulary where vocabulary_id = 'None')" if laid else "null"
-    name = f"'{out.resolve().name.replace(chr(39), chr(39) * 2)}'"
-    db.sql(
-        f"""select {name} as cdm_source_name, {name} as cdm_source_abbreviation, {name} as cdm_holder,
-            'CSV files, by a mapping' as source_description, current_date as source_release_date,
-            current_date as cdm_release_date, '5.4' as cdm_version, 756265::bigint as cdm_version_concept_id,
-            {version} as vocabulary_version"""
-    ).write_parquet(str(path), compression="zstd")
+    told = source_of(out.resolve().name, "CSV files, by a mapping", RELEASE if laid else "null")
+    columns = ", ".join(f"{said} as {name}" for name, said in told.items())
+    db.sql(f"select {columns}").write_parquet(str(path), compression="zstd")
 
 
 def _periods(db: Any, out: Path) -> int:

@@ -112,16 +112,18 @@ def read(
     wanted = list(dict.fromkeys([*([person] if person else []), *columns]))
     if not wanted:
         raise DataError(f"{hospital}: no columns to read; the study's formulas name none")
-    given = {} if person else _given(source, wanted, schema, hospital)
-    rest = [schema.column(name) for name in wanted if name not in given and name != person]
-    if given and not rest:
+    named = [schema.column(name) for name in wanted if name != person]
+    given = _given(source, [column.name for column in named], schema, hospital)
+    rest = [column for column in named if column.name not in given]
+    if given and not rest and not person:
         n, frame, where = len(given[wanted[0]]), pd.DataFrame(given, copy=False), f"{hospital}: DataFrame"
     else:
         n, frame, where = _queried(source, rest, person, hospital, repeated)
-        if given:
+        if given and n > len(frame):  # rows without a person are left out of all columns
+            n, frame, where = _queried(source, named, person, hospital, repeated)
+        elif given:
             frame = pd.DataFrame({name: given.get(name, frame.get(name)) for name in wanted}, copy=False)
-    ranged = [schema.column(name) for name in wanted if name != person]
-    clamped = {c.name: _clamp(frame, c) for c in ranged if c.range is not None and c.levels is None}
+    clamped = {c.name: _clamp(frame, c) for c in named if c.range is not None and c.levels is None}
     without = f"no person id in column '{source.person if isinstance(source, Without) else person}'"
     left_out = {} if n == len(frame) else {without: n - len(frame)}
     return Table(frame, n, left_out, clamped, where)

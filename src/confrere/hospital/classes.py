@@ -1,4 +1,12 @@
-"""Disclosure classes: what a steward allows in so many words, and how many people some of them ask for."""
+"""Disclosure classes: what a steward allows in so many words, and how many people some of them ask for.
+
+How many people a hospital needs to take part is one number for the whole study. A hospital with enough for one of its
+analyses and too few for another would be the difference of the two, alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
 
 CLASSES = {
     "fine_times": "exact event times of the network leave: who knows a patient's date of death may recognise it",
@@ -8,4 +16,9 @@ CLASSES = {
     "per_hospital": "a result of this hospital alone leaves, after its steward has seen it",
 }
 
-CROWDS = {"model_weights": 4}  # times k people of its own that a hospital needs to take part in what is of a class
+CROWDS = {"model_weights": 4}  # times k people of its own that a hospital needs under a study that allows a class
+
+
+def enough(k: int, allow: Iterable[str]) -> int:
+    """People of its own with whom a hospital takes part in the analyses of a study that allows these classes."""
+    return k * max((CROWDS.get(word, 1) for word in allow), default=1)

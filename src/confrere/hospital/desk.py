@@ -21,7 +21,7 @@ from confrere.errors import ConfrereError, KeysError, Paused, ProtocolError, Ref
 from confrere.hospital.gate import Gate, Violation
 from confrere.hospital.home import Home
 from confrere.hospital.manifest import Manifest
-from confrere.hospital.records import Records
+from confrere.hospital.records import Records, pictures
 from confrere.hospital.run import Memory, Run
 from confrere.hospital.studies import STRIKES, Record, software
 from confrere.journal import Journal
@@ -93,7 +93,7 @@ class Desk:
     # a message of a run
 
     def _still_may(self) -> None:
-        """What must hold before a number or a verdict leaves: a yes, no end, an open hour, no new opposition."""
+        """What must hold before a number leaves: a yes, no end, an open hour, no opposition since, the same bags."""
         if self._run is None or self._study is None or self._records is None:
             raise ProtocolError(f"a {self._doing} was asked before a study was started")
         self.home.approved(self._hash)
@@ -103,6 +103,11 @@ class Desk:
             raise Refused(
                 "the register of oppositions changed since this run began: every hospital erases the run, "
                 "`hospital erase`, the coordinator too, and all approve the study anew"
+            )
+        if pictures(self.home, self._study) != self._records.bags:
+            raise Refused(
+                "the bags of images changed since this run began, as when a consent is taken back: every hospital "
+                "erases the run, `hospital erase`, the coordinator too, and all approve the study anew"
             )
 
     def _before(self, asked: Mapping[str, Any]) -> None:

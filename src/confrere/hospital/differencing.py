@@ -76,8 +76,12 @@ _WORDS = {
         "one study, or ask for the same columns as before, or wait for a cut with at least {k} more people.",
         "cuts": "The study divides people at a value so near to one that was answered that fewer than {k} people, or "
         "none, lie between. What to do: take the value that was answered, or declare both in one study.",
+        "bags": "What is in the bags of images changed since a study was answered from them, and so few people, or "
+        "none, came or left that the difference would be about fewer than {k}. What to do: restore the bags that were "
+        "answered from, or wait for bags with at least {k} more people.",
         "hospitals": "The same people were answered for with other hospitals, and fewer than {k} hospitals make the "
-        "difference: it would show their sums. What to do: run the study with the same hospitals as before.",
+        "difference: it would show their sums. A hospital with too few people for a network counts as one that was not "
+        "asked. What to do: run the study with the same hospitals, and the same disclosure classes, as before.",
     },
     "fr": {
         "people": "Avec des réponses antérieures, cette étude permettrait un calcul qui repose sur moins de {k} "
@@ -86,9 +90,13 @@ _WORDS = {
         "cuts": "L'étude sépare les personnes à une valeur si proche d'une valeur déjà utilisée que moins de {k} "
         "personnes, ou aucune, se trouvent entre les deux. Que faire : reprendre la valeur déjà utilisée, ou déclarer "
         "les deux dans une seule étude.",
+        "bags": "Le contenu des sacs d'images a changé depuis qu'une étude y a trouvé sa réponse, et si peu de "
+        "personnes, ou aucune, y sont entrées ou en sont sorties que la différence porterait sur moins de {k}. Que "
+        "faire : rétablir les sacs d'alors, ou attendre des sacs avec au moins {k} personnes de plus.",
         "hospitals": "Une réponse a été donnée pour les mêmes personnes avec d'autres hôpitaux, et moins de {k} "
-        "hôpitaux font la différence : elle montrerait leurs sommes. Que faire : lancer l'étude avec les mêmes "
-        "hôpitaux.",
+        "hôpitaux font la différence : elle montrerait leurs sommes. Un hôpital qui a trop peu de personnes pour un "
+        "réseau compte comme non interrogé. Que faire : lancer l'étude avec les mêmes hôpitaux et les mêmes classes "
+        "de divulgation.",
     },
 }
 _EARLIER = {"en": "Concerned: {}.", "fr": "Concernées : {}."}
@@ -109,7 +117,7 @@ class Answer(NamedTuple):
 class Judgement(NamedTuple):
     """Whether a study may be answered after the earlier ones, and why not.
 
-    about    "people", "cuts" or "hospitals": which rule refused; "" where none did
+    about    "people", "cuts", "bags" or "hospitals": which rule refused; "" where none did
     earlier  the earlier answers concerned
     k        people, or hospitals, that a combination must rest on
     """
@@ -298,7 +306,7 @@ def _judged(memory: _Memory, k: int, strict: bool) -> Judgement:
         found = crossing([memory.sets[r.digest] for r in rows], len(shared), len(old), k, strict)
         if found.refused:
             earlier = [a for r, on in zip(rows[: len(old)], found.rows, strict=False) if on for a in memory.old[r]]
-            return Judgement(False, "cuts" if family else "people", tuple(earlier), k)
+            return Judgement(False, family.split()[0] if family else "people", tuple(earlier), k)
     return _with_others(memory)
 
 

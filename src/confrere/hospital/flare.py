@@ -18,13 +18,18 @@ from nvflare.apis.app_validation import AppValidator
 from nvflare.apis.event_type import EventType
 from nvflare.apis.fl_component import FLComponent
 from nvflare.collab import collab
+from nvflare.fuel.utils.buffer_list import ConsumableBufferList
 
 from confrere import wire
 from confrere.errors import StudyError
 from confrere.hospital.desk import Desk
 from confrere.hospital.home import Home
 from confrere.hospital.vitals import answered, vitals
-from confrere.kits import HOSPITAL_CLASSES, VITALS, Process, hospital_job, prune
+from confrere.kits import HOSPITAL_CLASSES, VITALS, Process, hospital_job, prune, without_tensors
+
+without_tensors()
+# a debugging line of the engine writes every message out as text, also where nobody reads it: four letters a byte
+ConsumableBufferList.__repr__ = object.__repr__
 
 HOME: Final = "CONFRERE_HOSPITAL"  # the environment variable with the hospital's folder
 FILES: Final = {  # of a job, all that it may bring: its two configurations, and the submitter's signatures on them
@@ -131,10 +136,9 @@ def serve(home: Home, process: Process) -> bool:
 
 
 def tidy(home: Home) -> None:
-    """Remove what the engine keeps of jobs that are over, and rows of worklists whose days are over."""
+    """Remove what the engine keeps of jobs that are over, and rows of worklists and cases whose days are over."""
     prune(home.path / "engine" / "site")
-    if (home.path / "worklists.sqlite").is_file():
-        home.worklists.expire()
+    home.expire()
 
 
 def command(kit: Path, name: str) -> list[str]:

@@ -10,7 +10,7 @@ No analysis knows a threshold. The rules and their origin:
   published cells of French health data);
 - pairs of columns: 0 or at least 5; effective number (sum a)^2/sum a^2 at least 11, and 5 in each hospital;
 - at least three hospitals that take part, and on either side of a mark; or members that let their own sums leave;
-- a hospital whose weights of a network leave has 4 k people at least, or takes part with nobody;
+- under a study by which weights of a network may leave a hospital has 4 k people in every analysis, or nobody;
 - times at the finest by 30 days, and all distinct numbers at most a quarter of people x columns.
 """
 
@@ -25,7 +25,7 @@ import numpy as np
 
 from confrere.errors import ConfrereError, RangeError
 from confrere.hospital.atoms import across
-from confrere.hospital.classes import CLASSES, CROWDS
+from confrere.hospital.classes import CLASSES, enough
 from confrere.hospital.margins import hide, known, near
 from confrere.hospital.merging import edges, numbered
 from confrere.hospital.moves import carried, joined, told
@@ -62,14 +62,14 @@ class Policy:
         """People per cell; none where the steward has said that fewer may leave."""
         return 0 if "small_cells" in self.allow else self.k
 
-    def enough(self, design: Design) -> int:
+    @property
+    def enough(self) -> int:
         """People with whom a hospital takes part; with fewer it takes part with nobody, and nobody learns of it."""
-        return self.k * CROWDS.get(design.needs, 1)
+        return enough(self.k, self.allow)
 
     def few(self, count: Array | float) -> Bools:
         """Where a count is of 1 to k-1 people, and the steward has not said that such may leave."""
-        count = np.asarray(count)
-        return (count > 0) & (count < self.least)
+        return (np.asarray(count) > 0) & (np.asarray(count) < self.least)
 
 
 # What a design rests on, in one hospital ----------------------------------------------------------------------
@@ -140,10 +140,9 @@ def _sides(n: float, present: float, other: float, off: float, rarer: float) -> 
 
 def _column(column: Array, weights: Array | None) -> tuple[tuple[float, ...], tuple[float, float]]:
     """Of one column (n,): its part of `Support.columns`, and of `sizes`."""
-    n, present, middle = column.size, int(np.count_nonzero(column)), _median(column)
-    off = column - middle
-    about = (present, present - int(np.count_nonzero(column == 1)), np.count_nonzero(off), _rarer(column))
-    return tuple(float(v) for v in about), _sizes(off, weights) if n else (0.0, 0.0)
+    present, off = np.count_nonzero(column != 0), column - _median(column)  # of booleans it counts many at once
+    about = (present, present - np.count_nonzero(column == 1), np.count_nonzero(off != 0), _rarer(column))
+    return tuple(float(v) for v in about), _sizes(off, weights) if column.size else (0.0, 0.0)
 
 
 def _sizes(values: Array, weights: Array | None) -> tuple[float, float]:
@@ -163,16 +162,17 @@ def _median(column: Array) -> float:
 
 def _meetings(x: Array, flags: Sequence[Bools]) -> Array:
     """People who have both of every two columns of x (n, p) and marks: (p + q, p + q), in blocks of people."""
-    n, p = x.shape
-    total = np.zeros((p + len(flags), p + len(flags)))
-    block = np.empty((min(n, BLOCK), len(total)), dtype=np.float32, order="F")  # exact up to 2^24 people
-    for low in range(0, n, BLOCK):
-        rows = slice(low, low + BLOCK)
-        marks = block[: len(x[rows])]
-        np.not_equal(x[rows], 0, out=marks[:, :p])
-        for j, mark in enumerate(flags, p):
-            marks[:, j] = mark[rows]
-        total += marks.T @ marks
+    n, columns = len(x), [*x.T, *flags]
+    have = np.array([float(np.count_nonzero(column != 0)) for column in columns])
+    total: Array = np.minimum.outer(have, have)  # right where everybody has one of the two, or nobody
+    some = np.flatnonzero((have > 0) & (have < n))
+    block = np.empty((min(n, BLOCK), some.size), dtype=np.float32, order="F")  # exact up to 2^24 people
+    total[np.ix_(some, some)] = 0
+    for low in range(0, n if some.size else 0, BLOCK):
+        marks = block[: min(BLOCK, n - low)]
+        for at, j in enumerate(some):
+            np.not_equal(columns[j][low : low + BLOCK], 0, out=marks[:, at])
+        total[np.ix_(some, some)] += marks.T @ marks
     return total
 
 
@@ -208,7 +208,7 @@ def judge(design: Design, total: Support, policy: Policy) -> Verdict:
     n, hospitals, bound = int(total.here[0]), int(total.here[1]), int(total.here[3])
     if (policy.hospitals and not hospitals) or 0 < bound < policy.hospitals:
         raise Violation(
-            f"{counted(bound, 'hospital has', 'hospitals have')} at least {policy.enough(design)} people for this; a "
+            f"{counted(bound, 'hospital has', 'hospitals have')} at least {policy.enough} people for this; a "
             f"sum needs {policy.hospitals}. Invite more hospitals, or ask about more people"
         )
     if policy.few(n):
@@ -474,8 +474,8 @@ class Gate:
             raise Violation(f"{name} has an effective number of {s.effective:.1f} here: a few people carry it")
         if s.needs and s.needs not in self.policy.allow:
             raise Violation(f"{name} needs the disclosure class {s.needs!r}: {CLASSES[s.needs]}")
-        if 0 < people < (least := self.policy.k * CROWDS.get(s.needs, 0)):
-            raise Violation(f"{name} is of the class {s.needs!r}, and rests on fewer than {least} people here")
+        if 0 < people < self.policy.enough:
+            raise Violation(f"{name} rests on fewer than {self.policy.enough} people here")
 
     def about(self, a: Ask) -> int:
         """How many people of the network an answer is about; 0 before its design was judged."""

@@ -261,6 +261,13 @@ class Home:
         """The pictures that are discussed in this hospital, and who may see them."""
         return Cases(self.images.store, self.log)
 
+    def expire(self) -> None:
+        """Erase rows of worklists and cases whose days are over, or whose patients oppose."""
+        if (self.path / "worklists.sqlite").is_file():
+            self.worklists.expire()
+        if (self.path / "images.sqlite").is_file():
+            self.cases.expire()
+
     @property
     def members(self) -> tuple[str, ...]:
         """The hospitals of the pinned roster; this one alone before there is one."""

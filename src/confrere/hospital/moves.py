@@ -12,8 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import numpy as np
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components, maximum_flow
 
 from confrere.rounds import Array, Cells, Ints
 
@@ -25,6 +23,9 @@ def fewest(table: Array, enough: float = np.inf) -> float:
 
     Where it is seen at once that they are `enough` or more, that is said: `enough`.
     """
+    from scipy.sparse import csr_array  # which a hospital at rest, and most studies, do not need
+    from scipy.sparse.csgraph import connected_components, maximum_flow
+
     before, now = table.shape
     weights = np.zeros((before + now, before + now), dtype=np.int32)
     weights[:before, before:] = np.round(table)

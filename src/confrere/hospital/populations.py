@@ -19,7 +19,15 @@ products, `I((age > 60) * (nodes != 7))`, whichever columns they read, and the c
 of their own with all cuts of the table, on everybody whose columns are known. Cuts of one study are held against each
 other over the network (`study.cuts`).
 
-Fewer than k people take part with nothing (the gate's rule): such a cohort is nobody.
+Fewer than k people take part with nothing (the gate's rule): such a cohort is nobody. Under a class that asks for more,
+such as 4 k, those between take part with nothing either; but a study without the class would have them, and the
+difference would be this hospital alone. So their cohort is one that was asked without this hospital.
+
+**Bags of images.** Who has a picture selects people as a column with gaps does. What is in the bags is a cut of its
+own: with one picture more, of whom it may be, they are other bags of the same people, and these are a family.
+
+**Who is held out** is no part of it: it is drawn anew in each study, by a key that all hospitals make for it
+(tests/attacks/test_held_out.py). Two draws differ by people by the score, also where two shares are alike.
 """
 
 from __future__ import annotations
@@ -37,13 +45,14 @@ from numpy.typing import NDArray
 
 from confrere.data.table import Table
 from confrere.errors import DataError
+from confrere.hospital.classes import enough
 from confrere.rounds import Analysis, Bools
 from confrere.study.cohorts import needed, reads
-from confrere.study.cuts import cuts_of, seen, selects, standing
+from confrere.study.cuts import cuts_of, models_of, seen, selects, standing
 from confrere.study.file import Spec, Study
 from confrere.study.formulas import Model
-from confrere.study.ground import LEFT, complete, model_of
-from confrere.study.omop import BASICS, Omop
+from confrere.study.ground import LEFT, complete
+from confrere.study.omop import BASICS, PERSON, Omop
 
 Texts = NDArray[np.object_]
 _WORD = re.compile(r"[A-Za-z_]\w*")
@@ -105,10 +114,10 @@ def cohorts_of(study: Study, built: Sequence[Analysis], table: Table, here: Here
         hospitals = tuple(sorted(set(spec.group or here.members)))
         if here.hospital not in hospitals:
             continue
-        for name, about, family, rows in (
-            *_complete(spec.name, analysis, table, here.k),
-            *_cuts(study, spec, analysis, table, here.k),
-        ):
+        made = [*_complete(spec.name, analysis, table, here.k), *_imaged(spec.name, analysis, table)]
+        if 0 < np.count_nonzero(made[0][-1]) < enough(here.k, study.allow):
+            hospitals = tuple(name for name in hospitals if name != here.hospital)  # it takes part with nobody
+        for name, about, family, rows in (*made, *_cuts(study, spec, analysis, table, here.k)):
             said = {**_meant(about, study.omop), "table": study.table, "cut": here.cut}
             definition = json.dumps(said, sort_keys=True)
             found.append(Cohort(name, definition, family, hospitals, here.cut, who, rows))
@@ -138,13 +147,30 @@ def _complete(name: str, analysis: Any, table: Table, k: int) -> Iterator[Made]:
     weights = getattr(analysis, "weights", "")
     base = {*needed(analysis), *analysis.ground.complete}
     extra = sorted(set(reads(analysis)) - base)
+    known = _pictured(analysis, table)
+    bags = {} if known.all() else {"bags": [analysis.bags]}
     for column in ("", *extra):
         columns = tuple(sorted(base | {column} - {""}))
-        rows, about = complete(table.frame, columns), {"columns": _gaps(table, columns)}
+        rows, about = complete(table.frame, columns) & known, {"columns": _gaps(table, columns), **bags}
         if weights and bool((table.frame[weights] == 0).any()):
             rows, about = rows & np.asarray(table.frame[weights] > 0), {**about, "weights": [weights]}
         few = rows.sum() < k
         yield f"{name}: {column}" if column else name, about, "", rows & (not few)
+
+
+def _pictured(analysis: Any, table: Table) -> Bools:
+    """Who (N,) has a row in the bags that an analysis reads; everybody where it reads none."""
+    name = getattr(analysis, "bags", "")
+    if not name:
+        return np.ones(len(table.frame), dtype=bool)
+    return table.bags[name].known(table.frame[analysis.ground.person or PERSON])
+
+
+def _imaged(name: str, analysis: Any, table: Table) -> Iterator[Made]:
+    """Whom the bags of an analysis are of, and what is in them: with one picture more they are other bags."""
+    if bags := getattr(analysis, "bags", ""):
+        about = {"bags": [bags], "content": table.bags[bags].content}
+        yield f"{name}: {bags}", about, f"bags {bags}", _pictured(analysis, table)
 
 
 def _gaps(table: Table, columns: Sequence[str]) -> list[str]:
@@ -174,18 +200,16 @@ def _cuts(study: Study, spec: Spec, analysis: Any, table: Table, k: int) -> Iter
     for text, who in steps.items():  # of a worklist's criteria, on everybody
         about: dict[str, object] = {"selects": text, **(own if merged else {})} if text else {"columns": []}
         yield f"{spec.name}: {text or 'everybody'}", about, family, who
-    if not getattr(analysis, "formula", ""):
-        return
-    model = model_of(analysis.formula, analysis.ground)
-    for cut, who in zip(cuts_of(model), selects(model, table.frame), strict=True):
-        columns, text = sorted({c for part in cut.parts for c in part.sources()}), cut.text
-        # a mean over the network is not known yet: whom such a cut selects is this study's own
-        alone = own if any(inner in text for inner in model.pooled) else {}
-        yield f"{spec.name}: {text}", {"selects": text, **alone}, family, who
-        known = complete(table.frame, tuple(columns))
-        yield f"{spec.name}: {', '.join(columns)}", {"columns": _gaps(table, columns)}, family, known
-    for text, who in _bounds(study, model, table):
-        yield f"{spec.name}: {text}", {"selects": text}, family, who
+    for model in models_of(analysis):
+        for cut, who in zip(cuts_of(model), selects(model, table.frame), strict=True):
+            columns, text = sorted({c for part in cut.parts for c in part.sources()}), cut.text
+            # a mean over the network is not known yet: whom such a cut selects is this study's own
+            alone = own if any(inner in text for inner in model.pooled) else {}
+            yield f"{spec.name}: {text}", {"selects": text, **alone}, family, who
+            known = complete(table.frame, tuple(columns))
+            yield f"{spec.name}: {', '.join(columns)}", {"columns": _gaps(table, columns)}, family, known
+        for text, who in _bounds(study, model, table):
+            yield f"{spec.name}: {text}", {"selects": text}, family, who
 
 
 def _bounds(study: Study, model: Model, table: Table) -> Iterator[tuple[str, Bools]]:

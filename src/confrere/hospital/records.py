@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from confrere.data import bags, people, sources
 from confrere.data.opposition import Left, patients
@@ -34,6 +34,7 @@ class Records:
     opposed  digest of the register for the study's purpose: another one stops a run
     ids      patients whose records are read; none where the hospital does not say which column names them
     cohorts  whom its analyses are about
+    bags     of which state the bags are that it reads: a consent taken back, and they are written anew
     why      reasons against answering; none if the guard has no objection
     """
 
@@ -43,6 +44,7 @@ class Records:
     k: int
     ids: tuple[str, ...] = field(repr=False)
     cohorts: list[Cohort] = field(repr=False)
+    bags: tuple[Any, ...] = ()
     why: tuple[str, ...] = ()
 
     def answered(self, home: Home, study: Study) -> None:
@@ -62,6 +64,7 @@ def records(home: Home, study: Study, without: Sequence[str] = ()) -> Records:
     """
     built, source = build.analyses(study), home.source(study.table)
     k = max(study.k, home.rules.k)
+    state = pictures(home, study)
     opposed = home.oppositions.digest(study.purpose)  # before anybody is looked up: who opposes meanwhile stops the run
     omop = people.asked(study, built) and not sources.is_table(source)
     left, ids = _left(home, study, source, k, omop)
@@ -82,7 +85,12 @@ def records(home: Home, study: Study, without: Sequence[str] = ()) -> Records:
     cut = people.cut(source.path, home.name) if "://" in str(source.path) else _cut(Path(source.path))
     cohorts = cohorts_of(study, built, table, Here(home.name, members, cut, k, tuple(who)))
     judged = home.answered.judge(cohorts, k, strict=home.rules.scope == "own")
-    return Records(table, _hash(table), opposed, k, ids, cohorts, () if judged.ok else (judged.why,))
+    return Records(table, _hash(table), opposed, k, ids, cohorts, state, () if judged.ok else (judged.why,))
+
+
+def pictures(home: Home, study: Study) -> tuple[Any, ...]:
+    """The state of the bags that a study reads: another one stops a run."""
+    return bags.standing(home.bags[name] for name in study.bags if name in home.bags)
 
 
 def _left(home: Home, study: Study, source: Source, k: int, omop: bool) -> tuple[Left, tuple[str, ...]]:

@@ -4,7 +4,7 @@
     methods = ["cox", ...]      what may be asked; a method that is not named is refused
     columns.breast = ["age"]    of each table what may be read; "*" stands for all of them
     allow = []                  disclosure classes that studies may ask for
-    alone = []                  ids of studies under which sums over the people of this member alone may leave
+    alone = []                  hashes of studies under which sums over the people of this member alone may leave
     parameters = 0.33           columns of a model per person, at most
     rounds = 2000               of one study
     megabytes = 100             that leave under one study
@@ -39,6 +39,7 @@ from confrere.study.kinds import converted
 STATED: Final = ("legal_basis", "people", "ends")
 DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 ALL: Final = "*"
+_HASH = re.compile(r"[0-9a-f]{64}")
 _HOURS = re.compile(r"(?:(\w{3})(?:-(\w{3}))? )?(\d{2}):(\d{2})-(\d{2}):(\d{2})")
 
 
@@ -82,6 +83,11 @@ class Rules:
             yield f"k = {self.k} must be {K} or more: a hospital may be stricter, never laxer"
         if strange := sorted(set(self.allow) - set(CLASSES)):
             yield f"allow: {strange[0]!r} is no disclosure class; {meant(strange[0], CLASSES)}"
+        if strange := [one for one in self.alone if not _HASH.fullmatch(one)]:
+            yield (
+                f"alone: {strange[0]!r} is no hash of a study (64 of 0-9 and a-f, as its page and its manifest show). "
+                f"An id is not enough: another text may bear it"
+            )
         if strange := sorted(set(self.require) - set(STATED)):
             yield f"require: {strange[0]!r} is nothing that a study states; {meant(strange[0], STATED)}"
         if not 0 < self.parameters <= 1:
@@ -107,7 +113,7 @@ class Rules:
     def gate(self, study: Study, name: str = "") -> Policy:
         """The gate's thresholds under a study, of the member of this name: the stricter of both."""
         allow = frozenset(study.allow) & frozenset(self.allow)
-        alone = name in study.alone and study.id in self.alone
+        alone = name in study.alone and study.hash in self.alone
         own = self.scope == "own"
         return Policy(k=max(study.k, self.k), allow=allow, parameters=self.parameters, own=own, alone=alone)
 
@@ -121,10 +127,10 @@ class Rules:
     def against(self, study: Study, manifest: Manifest, today: date, name: str = "") -> list[str]:
         """Every reason why these rules of the member `name` forbid a study, in words for its steward; or none."""
         found = [*self._about(study, today), *self._names(study, manifest), *self._sizes(manifest)]
-        if name in study.alone and study.id not in self.alone:
+        if name in study.alone and study.hash not in self.alone:
             found.append(
                 f"it asks that sums over the people of this hospital alone may leave, and `alone` does not name "
-                f"{study.id}; add it there if you accept what it means"
+                f"{study.hash}; add it there if you accept what it means"
             )
         return found
 

@@ -96,6 +96,7 @@ class Run:
         self._designs: dict[int, Design] = {}  # of this round's support asks, by their place
         self._supports: dict[int, Support] = {}  # what they rest on here
         self._given: dict[int, Any] = {}  # this round's own sums or verdicts, by their place
+        self._sent: dict[int, Answer] = {}  # what of them was sent, masked
         self._totals: dict[int, tuple[fixed.Ring, ...]] = {}  # this round's totals, by their place
 
     def answer(self, message: bytes) -> bytes:
@@ -196,14 +197,13 @@ class Run:
         return {"parts": tuple(parts)}
 
     def _begin(self) -> None:
-        self._designs, self._supports, self._given, self._totals = {}, {}, {}, {}
+        self._designs, self._supports, self._given, self._totals, self._sent = {}, {}, {}, {}, {}
 
     def _own(self, i: int, a: Ask) -> Support | Sums | None:
         """What this hospital has to say to one ask, once its gate has let it; nothing if it stays here."""
         if a.kind == "support":
-            self._designs[i] = self.site.design(
-                a, self._gate.policy.enough, self._session.name in self._groups[a.group]
-            )
+            member = self._session.name in self._groups[a.group]
+            self._designs[i] = self.site.design(a, self._gate.policy.enough, member)
             self._supports[i] = support_of(self._designs[i], self._gate.policy)
             return self._supports[i]
         if a.kind == "keep":
@@ -238,7 +238,8 @@ class Run:
             return {"rings": (), "signature": b"", "forms": forms}
         at = self._number * PLACES + i
         masked = self._session.mask(at, self._digest(i), rings, members=members, blinded=a.kind == "support")
-        return {"rings": tuple(masked), "signature": self._session.sign(at), "forms": forms}
+        self._sent[i] = Answer(masked, self._session.sign(at))
+        return {"rings": tuple(masked), "signature": self._sent[i].signature, "forms": forms}
 
     def _digest(self, i: int) -> bytes:
         """Binds a mask to all that was broadcast before and to the place of the ask in its round."""
@@ -274,10 +275,12 @@ class Run:
         return verdict
 
     def _total(self, i: int, a: Ask, answers: Mapping[str, Any]) -> list[fixed.Ring]:
-        """The total of everybody's verified answers."""
+        """The total of everybody's verified answers: the others' `answers`, and what was sent from here."""
         given = {name: Answer(rings, signature) for name, (rings, signature) in answers.items()}
+        if self._session.name in given:
+            raise ProtocolError("this hospital's own answer came back; it adds what it sent")
         if self._session.name in self._groups[a.group]:
-            return self._session.add(self._number * PLACES + i, given)
+            return self._session.add(self._number * PLACES + i, given | {self._session.name: self._sent[i]})
         at = self._number * PLACES + i
         return self._session.overhear(
             at, self._digest(i), given, members=self._groups[a.group], blinded=a.kind == "support"
@@ -299,7 +302,8 @@ class Run:
         for i, a in enumerate(self._follower.asks):
             own = self._given.get(i)
             if i in self._totals:  # also what designs rest on: two hospitals of two minds must not add up
-                self._transcript.update(fixed.to_bytes(self._totals[i]))
+                for piece in fixed.pieces(self._totals[i]):
+                    self._transcript.update(piece)
             if a.kind == "ask":
                 own = filled(cast(Sums, own), self._totals[i])
             answers.append(own)

@@ -39,11 +39,19 @@ def digest(plain: dict[str, Any], path: Path) -> bytes:
 def sign_model(home: Home, path: Path) -> str:
     """Add a hospital's signature to a model's file, and an entry to its ledger; the digest in hexadecimal digits.
 
-    StudyError where the file is no model with a card.
+    StudyError where the file is no model with a card, or the card is of another model.
     """
+    from confrere.analyses.learning.released import read
+
     plain = _plain(path)
     if "card" not in plain:
         raise StudyError(f"{path} has no card, and nothing to put a name to; give models/NAME.json of a result")
+    found, said = read(path).sha256, _of_card(plain)
+    if found != said:
+        raise StudyError(
+            f"{path}: the card is of the model {said[:16] or 'without a SHA-256'}, and the file holds {found[:16]}; "
+            f"give models/NAME.json of a result, unchanged"
+        )
     made = digest(plain, path)
     signature = home.identity.sign(USE, made).hex()
     plain["signatures"] = plain.get("signatures", {}) | {home.name: signature}
@@ -68,6 +76,13 @@ def signers(path: Path, roster: Roster) -> tuple[str, ...]:
     if not signatures:
         raise KeysError(f"{path}: no hospital has signed it; ask for one that a hospital of the roster has signed")
     return tuple(sorted(signatures))
+
+
+def _of_card(plain: dict[str, Any]) -> str:
+    """The SHA-256 of the model that a card is of; "" where it says none."""
+    card = plain["card"]
+    model = card.get("model") if isinstance(card, dict) else None
+    return str(model.get("sha256", "")) if isinstance(model, dict) else ""
 
 
 def _bytes(signature: Any) -> bytes:

@@ -13,7 +13,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from confrere.images.bank_pixels import Pixels
 
@@ -44,6 +43,8 @@ def _scaled(grey: NDArray[np.uint8], size: int) -> NDArray[np.float64]:
 
 def _lines(grey: NDArray[np.float64]) -> bool:
     """Whether letters stand side by side near an edge."""
+    from scipy import ndimage  # which a hospital that adds no pictures does not need
+
     for stands_out in (ndimage.white_tophat, ndimage.black_tophat):
         strokes = stands_out(grey, size=THIN, mode="nearest") > CONTRAST
         boxes = _letters(strokes, grey.shape[0])
@@ -54,6 +55,8 @@ def _lines(grey: NDArray[np.float64]) -> bool:
 
 def _letters(strokes: NDArray[np.bool_], height: int) -> Boxes:
     """(n, 4) top, bottom, left, right of the pieces of the size of letters near the upper and the lower edge."""
+    from scipy import ndimage
+
     labelled, _ = ndimage.label(strokes, structure=np.ones((3, 3)))
     found = []
     for piece, (rows, columns) in enumerate(ndimage.find_objects(labelled), 1):

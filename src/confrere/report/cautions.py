@@ -132,12 +132,18 @@ CAUTIONS: dict[str, tuple[str, ...]] = {
     "membership-attack": (
         (
             "The model tells whom it was trained on: an attacker who has a whole record guesses with an AUC of {auc}, "
-            "where 0.5 is a coin. Do not release it: train fewer or shallower trees, with a larger penalty, and stop "
-            "early."
+            "where 0.5 is a coin. Do not release it: train fewer or shallower trees, or a smaller network for fewer "
+            "rounds, with a larger penalty."
         ),
     ),
     "model-drift": (
         ("Since {name} there is {names}. Evaluate the model among the people of today, and recalibrate or replace it."),
+    ),
+    "few-to-calibrate": (
+        (
+            "{name}: too few people are held out to say when it is not the class at alpha = {p}, so that it is in "
+            "every set. Hold out more people, or take a larger alpha."
+        ),
     ),
     "few-to-validate": (
         ("{n} people have the rarer outcome: with fewer than 100 a validation is imprecise, calibration above all."),

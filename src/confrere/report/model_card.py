@@ -56,6 +56,7 @@ def card(result: Result, analysis: Record) -> dict[str, Any]:
         },
         "metrics": _metrics(analysis),
         "subgroups": [r for r in tables.get("metrics", []) if r.get("subgroup")],
+        "sets": {"limits": tables.get("conformal_limits", []), "covered": tables.get("conformal", [])},
         "attacks": {"membership": tables.get("attack", []), "reconstruction": _numbers(result, analysis)},
         "disclosure": study["disclosure"],
         "limits": {"warnings": analysis["warnings"], "notes": analysis["notes"]},
@@ -136,6 +137,7 @@ def sections(made: Mapping[str, Any], words: Words) -> list[Section]:
         Section(words("Model"), about), Section(words("Purpose"), use),
         Section(words("Population"), _population(made["population"], words)),
         Section(words("Performance"), list(_performance(made, words))),
+        *(_evaluation(found, words) for found in made.get("evaluations", ())),
         Section(words("Attacks on the model"), list(_attacks(made, words))),
         Section(words("Limits"), list(_limits(made, words))),
     ]  # fmt: skip
@@ -179,6 +181,37 @@ def _performance(made: Mapping[str, Any], words: Words) -> Iterator[tuple[str, s
             words("Subgroups"),
             words("Not measured here. An evaluation with by = COLUMN tells of each of its levels."),
         )
+    yield from _sets(made.get("sets", {}), words)
+
+
+def _evaluation(found: Mapping[str, Any], words: Words) -> Section:
+    """What an evaluation of the model by other hospitals, or of other people, found."""
+    forms = words.numbers
+    lines = [
+        (words("Study"), f"{found['study']}, {found['hash']}"), (words("Made"), found["made"][:10]),
+        (words("People"), forms.count(found["people"])), (words("Events"), forms.count(found["events"])),
+        (words("Hospitals"), forms.count(found["hospitals"])),
+    ]  # fmt: skip
+    for row in found["metrics"]:
+        whom = f", {row['subgroup']} {row['level']}" if row["subgroup"] else ""
+        lines.append((f"{words.title(row['metric'])}{whom}", _interval(row, words)))
+    return Section(words("Evaluation: {title}", title=found["title"]), lines)
+
+
+def _sets(sets: Mapping[str, Any], words: Words) -> Iterator[tuple[str, str]]:
+    """What is promised of sets of classes, and what was found."""
+    forms = words.numbers
+    if limits := sets.get("limits"):
+        yield words("Sets of classes"), words(
+            "A person's set of classes holds the right one in {share} % of new people or more, if they come as those "
+            "held out did, hospitals in the same proportions. Where it is not of one class, the model abstains.",
+            share=forms.fixed(100 * (1 - limits[0]["alpha"]), 1),
+        )  # fmt: skip
+    for row in sets.get("covered", []):
+        if row["coverage"] is not None:
+            whom = ", ".join(filter(None, (" ".join(filter(None, (row["subgroup"], row["level"]))), row["class"])))
+            label = f"{words('Coverage')}{', ' * bool(whom)}{whom}"
+            yield label, _interval(row | {"estimate": row["coverage"]}, words)
 
 
 def _interval(row: Mapping[str, Any], words: Words) -> str:
@@ -202,7 +235,7 @@ def _attacks(made: Mapping[str, Any], words: Words) -> Iterator[tuple[str, str]]
         yield words("Membership"), words(
             "No attack was tried. The deviance of people held out is {apart} % above that of people of training: the "
             "closer they are, the less a guess by the model's error can be right.",
-            apart=words.numbers.fixed(100 * (gap["cross-validation"] / gap["training"] - 1), 1),
+            apart=words.numbers.fixed(100 * (gap.get("held out", gap.get(GAP[0])) / gap["training"] - 1), 1),
         )  # fmt: skip
     elif not attacks["membership"] and any("held out" in row.get("sample", "") for row in made["metrics"]):
         yield words("Membership"), words("Not measured: no attack is tried on a model of such an outcome.")
@@ -253,10 +286,15 @@ def sheet(result: Result, analysis: Record, words: Words) -> Table:
 
 
 def markdown(result: Result, analysis: Record, words: Words) -> str:
-    """The card as a page."""
-    title = f"# {words('Model card')}{words.colon}{analysis['name']}\n"
+    """The card of the model of an analysis as a page."""
+    return page(card(result, analysis), words)
+
+
+def page(made: Mapping[str, Any], words: Words) -> str:
+    """A card as a page."""
+    title = f"# {words('Model card')}{words.colon}{made['model']['name']}\n"
     parts = [
         f"\n## {head}\n\n" + "".join(f"- **{label}**{words.colon}{text}\n" for label, text in lines)
-        for head, lines in sections(card(result, analysis), words)
+        for head, lines in sections(made, words)
     ]
     return title + "".join(parts)

@@ -50,6 +50,7 @@ SENTENCES = (
         "One baseline hazard on a grid of times: a time counts as that of its cell, of at least {width} {unit}, in "
         "which nobody or at least k people have the event, and as many do not. Events of one cell are tied."
     ),
+    "The formula has an offset, which new people have not: no model is delivered that predicts them.",
     "Stratified by hospital: each has its own baseline hazard.",
     "Coefficients are shrunk by a penalty, and have no standard errors; the debiased ones have.",
     (

@@ -31,6 +31,7 @@ from confrere.report.tables import BETWEEN, DRAWN, WITHHELD, Table, tables, thre
 from confrere.report.vega import json_bytes
 from confrere.report.words import Words
 
+NAMED = ("cause", "cohort")  # facts that are a researcher's words, which may be spelt as one of ours
 SHOWN = 150  # rows of numbers under a figure or table; its CSV has them all
 
 
@@ -115,7 +116,7 @@ def _part(
         headline=prose.headline(analysis, study, words),
         cards=cards(analysis, words),
         settings=[(words.label(key), _value(value, words)) for key, value in analysis["settings"].items()],
-        facts=[(words.title(key), _fact(value, words)) for key, value in analysis["facts"].items()],
+        facts=[(words.title(key), _fact(key, value, words)) for key, value in analysis["facts"].items()],
         figures=drawn,
         tables=sheets,
         notes=[told(note, words, threshold(study)) for note in analysis["notes"]],
@@ -124,9 +125,10 @@ def _part(
     )
 
 
-def _fact(value: Any, words: Words) -> str:
-    """A fact as printed: a word of ours in the language of the page."""
-    return words.label(value) if isinstance(value, str) and value in LABELS else _value(value, words)
+def _fact(key: str, value: Any, words: Words) -> str:
+    """A fact as printed: a word of ours in the language of the page, a researcher's own as it was written."""
+    ours = isinstance(value, str) and value in LABELS and key not in NAMED
+    return words.label(value) if ours else _value(value, words)
 
 
 def _value(value: Any, words: Words) -> str:

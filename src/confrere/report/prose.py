@@ -297,6 +297,7 @@ def how_sure(result: Result, words: Words) -> list[Said]:
     )
     said = [Said(words("Exactness"), words(exact)), *_approximation(result, words), *_chance(result, words)]
     said.append(Said(words("Causes"), words(causes)))
+    said += _between(result, words)
     return [*said, *_people_left_out(result, words), *_doubts(result, words), *_withheld(result, words)]
 
 
@@ -325,6 +326,22 @@ def _chance(result: Result, words: Words) -> list[Said]:
         "none is adjusted for the others."
     )
     return [Said(words("Chance"), words(text, count=words.numbers.count(count)))]
+
+
+def _between(result: Result, words: Words) -> list[Said]:
+    """Whether effects differ between hospitals, of the analyses that tested it."""
+    text = (
+        "{name}: of the variation of the effect between {hospitals} hospitals, chance does not explain {share} (I2; "
+        "{p} for equal effects). The test is made from sums, and no hospital's effect is known. With few hospitals it "
+        "sees large differences only."
+    )
+    forms = words.numbers
+    return [
+        Said(words("Between hospitals"),
+             words(text, name=a["name"], hospitals=forms.count(a["hospitals"]), share=forms.percent(facts["i2"], 0),
+                   p=forms.p_equals(facts.get("heterogeneity_p"))))
+        for a in result["analyses"] if (facts := a["facts"]).get("i2") is not None
+    ]  # fmt: skip
 
 
 def _people_left_out(result: Result, words: Words) -> list[Said]:

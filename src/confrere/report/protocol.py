@@ -98,7 +98,7 @@ def _setting(trial: Mapping[str, Any], words: Words) -> Iterator[Entry]:
 def _variables(result: Result, trial: Mapping[str, Any], words: Words) -> Iterator[Entry]:
     settings = [a["settings"] for a in effects(result)]
     column = " / ".join(dict.fromkeys(treated(s) for s in settings if treated(s)))
-    outcomes = "; ".join(dict.fromkeys(_read(s.get("outcome", s.get("outcomes"))) for s in settings))
+    outcomes = "; ".join(filter(None, dict.fromkeys(_read(s.get("outcome", s.get("outcomes"))) for s in settings)))
     confounders = list(dict.fromkeys(str(s["confounders"]) for s in settings if s.get("confounders")))
     since = column and not any("treatment" in s for s in settings)
     said = (

@@ -28,10 +28,12 @@ def analyses(study: Study) -> list[Analysis]:
 
 
 def _beside(study: Study, built: Sequence[Any]) -> None:
-    """StudyError where two analyses of a method may not ask the same hospital: it is one that a study has `once`, or
-    they hold out other people."""
+    """StudyError where two analyses may not ask the same hospital: one may have none beside it (`sole`); of a method,
+    it is one that a study has `once`, or they hold out other people."""
     for (one, a), (other, b) in combinations(zip(study.analyses, built, strict=True), 2):
         elsewhere = one.group and other.group and not {*one.group} & {*other.group}
+        if not elsewhere and (why := getattr(a, "sole", "") or getattr(b, "sole", "")):
+            raise StudyError(f"[[analysis]] {one.name} and {other.name}: {why}")
         if one.method != other.method or elsewhere:
             continue
         if hasattr(a, "once"):
@@ -56,12 +58,20 @@ def definitions(built: Sequence[Analysis], name: str = "cohorts") -> list[Defini
     return list(dict.fromkeys(d for a in built for d in getattr(a, name, ())))
 
 
-def _analysis(spec: Spec, ground: Ground) -> Analysis:
-    if spec.method not in installed():
+def _method(spec: Spec) -> type[Any]:
+    """The class of a method; parts of methods, whose names start with "_", are none."""
+    try:
+        return find("" if spec.method.startswith("_") else spec.method)
+    except StudyError:
+        if spec.method in (known := installed()):
+            raise
         raise StudyError(
-            f"[[analysis]] {spec.name}: method '{spec.method}' is not known; {meant(spec.method, installed())}"
-        )
-    cls = find(spec.method)
+            f"[[analysis]] {spec.name}: method '{spec.method}' is not known; {meant(spec.method, known)}"
+        ) from None
+
+
+def _analysis(spec: Spec, ground: Ground) -> Analysis:
+    cls = _method(spec)
     hints = {f.name: get_type_hints(cls)[f.name] for f in dataclasses.fields(cls) if f.name != "ground"}
     missing = dataclasses.MISSING
     required = [

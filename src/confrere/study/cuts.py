@@ -23,6 +23,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,7 +53,8 @@ class Cut(NamedTuple):
     patterns: tuple[int, ...]
 
 
-def cuts_of(model: Model) -> list[Cut]:
+@lru_cache(maxsize=256)
+def cuts_of(model: Model) -> tuple[Cut, ...]:
     """What the columns of a formula's design tell about, each set once. StudyError for a term of too many comparisons.
 
     A column is a function of its comparisons: people for whom it has the same value, whatever else is in it, are a set.
@@ -68,7 +70,7 @@ def cuts_of(model: Model) -> list[Cut]:
             raise StudyError(f"{len(parts)} comparisons stand in one term of {model.text!r}; take {MOST} at most")
         for cut in _sets(column, tuple(parts[text] for text in sorted(parts))):
             found.setdefault(cut.text, cut)
-    return list(found.values())
+    return tuple(found.values())
 
 
 def _sets(column: Sequence[Expression], parts: tuple[Expression, ...]) -> Iterator[Cut]:
@@ -188,14 +190,15 @@ def _target(analysis: Any) -> tuple[str, ...]:
     return (LEFT,) if hasattr(analysis, "ground") and LEFT in analysis.ground.complete else ()
 
 
-def _models(analysis: Any) -> list[Model]:
-    """The formulas whose comparisons divide the people of an analysis: its own, and those of `dividing`."""
-    texts = (getattr(analysis, "formula", ""), *getattr(analysis, "dividing", ()))
+def models_of(analysis: Any) -> list[Model]:
+    """The formulas whose comparisons divide the people of an analysis: its `formula`, `formulas` and `dividing`."""
+    more = (*getattr(analysis, "formulas", ()), *getattr(analysis, "dividing", ()))
+    texts = dict.fromkeys((getattr(analysis, "formula", ""), *more))
     return [model_of(text, analysis.ground) for text in texts if text]
 
 
 def _cuts(analysis: Any) -> list[Cut]:
-    return [cut for model in _models(analysis) for cut in cuts_of(model)]
+    return [cut for model in models_of(analysis) for cut in cuts_of(model)]
 
 
 def _members(analysis: Any, members: Mapping[str, Bools]) -> Iterator[Bools]:
@@ -230,7 +233,7 @@ def _digits(analyses: Sequence[Any], table: Any) -> Iterator[_Digit]:
             steps = [who for _, _, who in analysis.selected(seen(analysis, table))]
             inside = {text: np.arange(len(steps) + 1) > j for j, text in enumerate(analysis.selecting)}
             yield _Digit(np.sum(steps, axis=0, dtype=np.int64), len(steps) + 1, inside)
-        for model in _models(analysis):
+        for model in models_of(analysis):
             rows = TableRows(frame, model.schema, standing(model, frame))
             for part in (part for cut in cuts_of(model) for part in cut.parts):
                 if part.text not in done:

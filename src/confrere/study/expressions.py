@@ -207,6 +207,18 @@ def spell_name(name: str) -> str:
     return name if _PLAIN.fullmatch(name) else f"`{name}`"
 
 
+def renamed(text: str, columns: Mapping[str, str]) -> str:
+    """A formula in which other columns stand for some, all at once; functions, settings and quoted levels stay."""
+    tokens, made, at = lex(text), [], 0
+    for token, after in zip(tokens, (*(t.text for t in tokens[1:]), ""), strict=True):
+        name = token.text.strip("`")
+        plain = token.kind == "tick" or (token.kind == "name" and after not in ("(", "="))
+        if plain and name in columns:
+            made += [text[at : token.at], spell_name(columns[name])]
+            at = token.at + len(token.text)
+    return "".join([*made, text[at:]])
+
+
 def literal(expression: Expression, node: ast.expr) -> Any:
     """The constant that an argument spells: number, bool, text, or a list of them ([1, 2] or c(1, 2))."""
     if isinstance(node, ast.Constant):

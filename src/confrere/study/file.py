@@ -15,7 +15,7 @@ import json
 import re
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
@@ -24,7 +24,7 @@ from typing import Any
 import msgspec
 
 from confrere.errors import StudyError
-from confrere.study import omop, target_trial
+from confrere.study import learnt, omop, target_trial
 from confrere.study.ground import DAYS, Ground
 from confrere.study.kinds import converted
 from confrere.study.schema import Schema
@@ -43,7 +43,7 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "disclosure": ("allow", "alone", "k"),
     target_trial.TABLE: target_trial.KEYS,
 }
-TIMES = ("times", "tau", "time", "grace", "intervals")  # settings of analyses: times that are reported
+TIMES = ("times", "tau", "time", "grace", "intervals", "grid")  # settings of analyses: times that are reported
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -156,7 +156,10 @@ class Study:
 
 
 def read(path: str | Path, *, bare: bool = False) -> Study:
-    """The study in a file; a `bare` one may be without analyses. StudyError: missing, not UTF-8, not TOML, no study."""
+    """The study in a file, models that it names within it; a `bare` one may be without analyses.
+
+    StudyError: missing, not UTF-8, not TOML, no study, no such model.
+    """
     path = Path(path)
     try:
         raw = path.read_bytes()
@@ -169,7 +172,9 @@ def read(path: str | Path, *, bare: bool = False) -> Study:
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         raise StudyError(f"{path}, line {line}: not UTF-8; save the file with the encoding UTF-8") from error
-    return parse(text, str(path), bare=bare)
+    made = parse(text, str(path), bare=bare)
+    specs = tuple(replace(a, settings=learnt.embedded(a.settings, path.parent)) for a in made.analyses)
+    return replace(made, analyses=specs)
 
 
 def parse(text: str, where: str = "study", *, bare: bool = False) -> Study:

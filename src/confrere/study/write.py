@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from confrere.study.file import K, Spec, Study
+from confrere.study.file import K, Spec, Study, parse, read
 from confrere.study.omop import KEYS, TABLES
 
 
@@ -37,6 +38,12 @@ def written(study: Study) -> str:
     parts += [_table("[target_trial]", study.target_trial.to_dict())] if study.target_trial else []
     parts += [_table("[[analysis]]", _analysis(spec)) for spec in study.analyses]
     return "\n".join(parts)
+
+
+def sent(path: str | Path) -> tuple[str, Study]:
+    """The text of a study's file as it goes to others, and the study: models that it names by files stand within."""
+    text, study = Path(path).read_text(encoding="utf-8"), read(path)
+    return text if parse(text, str(path)).hash == study.hash else written(study), study
 
 
 def _analysis(spec: Spec) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from confrere.sums.frames import number
 
 Ring: TypeAlias = NDArray[np.uint64]  # (n, limbs), least significant limb first
 Floats: TypeAlias = NDArray[np.float64]
+Limb: TypeAlias = NDArray[np.uint64]  # (n,)
 
 WORD: Final = 64  # bits of a limb
 LIMBS: Final = (1, 2)
@@ -35,6 +36,7 @@ BITS: Final = (32, 64, 128)  # of a number
 # subnormal, hence no second rounding.
 SMALLEST_SCALE: Final = -896
 LARGEST_SCALE: Final = 1022
+_PIECE: Final = 1 << 13  # elements at a time
 
 
 def encode(values: ArrayLike, scale: int, parties: int, *, bits: int = 128) -> Ring:
@@ -46,21 +48,42 @@ def encode(values: ArrayLike, scale: int, parties: int, *, bits: int = 128) -> R
     """
     check_scale(scale)
     floats = _floats(values)
-    # A power of two scales without rounding; what falls below the smallest float is far below one half.
-    with np.errstate(over="ignore", under="ignore"):
-        scaled = np.rint(np.ldexp(floats, scale))
-    magnitude = np.abs(scaled)
-    _check_range(floats, magnitude, scale, (_bits(bits), parties))
-    if bits == 32:
-        return _paired(scaled)
-    if bits == WORD:  # the machine's own integers: large arrays come this way
-        return scaled.astype(np.int64).view(np.uint64)[:, None]
-    ring = np.zeros((magnitude.size, bits // WORD), dtype=np.uint64)
+    _check_finite(floats)
+    if _bits(bits) == 128:
+        ring = np.empty((floats.size, 2), dtype=np.uint64)
+        largest = 0.0
+        for at in range(0, floats.size, _PIECE):
+            largest = max(largest, _encode_into(ring[at : at + _PIECE], floats[at : at + _PIECE], scale))
+        _check_range(floats, largest, scale, (bits, parties))
+        return ring
+    scaled = _scaled(floats, scale)
+    _check_range(floats, float(np.abs(scaled).max(initial=0.0)), scale, (bits, parties))
+    return _paired(scaled) if bits == 32 else scaled.astype(np.int64).view(np.uint64)[:, None]
+
+
+def _scaled(floats: Floats, scale: int) -> Floats:
+    """The floats times 2^scale, rounded to integers. A power of two scales without rounding of its own."""
+    with np.errstate(over="ignore", under="ignore"):  # below the smallest float is far below one half
+        return np.rint(floats * 2.0**scale)
+
+
+def _encode_into(ring: Ring, floats: Floats, scale: int) -> float:
+    """Write floats (n,) times 2^scale into a ring (n, 2), which fits a processor's cache; the largest magnitude."""
+    scaled = _scaled(floats, scale)
     # Sign and magnitude apart: floor of a negative float would borrow from bits it does not have.
-    high = np.floor(np.ldexp(magnitude, -WORD))
-    ring[:, 1] = high
-    ring[:, 0] = magnitude - np.ldexp(high, WORD)  # exact: both are multiples of the last bit
-    return _negated_where(ring, scaled < 0)
+    magnitude = np.abs(scaled)
+    with np.errstate(invalid="ignore"):  # what overflows is refused by its magnitude
+        high = np.floor(magnitude * 2.0**-WORD)
+        low = magnitude - high * 2.0**WORD  # exact: both are multiples of the last bit
+        ring[:, 0], ring[:, 1] = _signed(low.astype(np.uint64), high.astype(np.uint64), (scaled < 0).astype(np.uint64))
+    return float(magnitude.max(initial=0.0))
+
+
+def _signed(low: Limb, high: Limb, sign: Limb) -> tuple[Limb, Limb]:
+    """The integers of two limbs (n,) each, negated where the sign (n,) is 1 and not 0."""
+    flip = np.negative(sign)  # all bits
+    low = (low ^ flip) + sign
+    return low, (high ^ flip) + (sign & (low == 0))
 
 
 def _paired(integers: Floats) -> Ring:
@@ -88,17 +111,23 @@ def decode(ring: Ring, scale: int, size: int | None = None, bits: int = 128) -> 
         return np.ldexp(_apart(ring)[:size], -scale)
     if ring.shape[1] == 1:  # the machine rounds so too
         return np.ldexp(ring[:, 0].astype(np.int64).astype(np.float64), -scale)
-    negative = _negative(ring)
-    magnitude = _negated_where(ring, negative)
-    low, high = magnitude.T
+    floats = np.empty(len(ring))
+    for at in range(0, len(ring), _PIECE):
+        floats[at : at + _PIECE] = _decoded(ring[at : at + _PIECE], scale)
+    return floats
+
+
+def _decoded(ring: Ring, scale: int) -> Floats:
+    """The floats (n,) of a ring (n, 2), which fits a processor's cache."""
+    sign = ring[:, 1] >> np.uint64(WORD - 1)
+    low, high = _signed(ring[:, 0], ring[:, 1], sign)
     # The 64 leading bits in one word, and in its last bit whether anything was cut off: converting
     # that word rounds once, and rightly. (A shift by a whole word gives 0 in numpy, as wanted here.)
     shift = np.frexp(high.astype(np.float64))[1].astype(np.uint64)
     back = np.uint64(WORD) - shift
     top = (high << back) | (low >> shift) | ((low << back) != 0)
-    floats: Floats = np.ldexp(top.astype(np.float64), shift.astype(np.int64) - scale)
-    floats[negative] *= -1.0
-    return floats
+    floats: Floats = top * np.ldexp(1.0, np.arange(WORD + 1) - scale)[shift.astype(np.intp)]
+    return np.where(sign, -floats, floats)
 
 
 def add(a: Ring, b: Ring) -> Ring:
@@ -132,7 +161,7 @@ def total(rings: Sequence[Ring]) -> Ring:
 
 def add_into(result: Ring, other: Ring) -> None:
     """result += other in the ring, in place."""
-    _check_alike(result, other)
+    check_alike(result, other)
     result[:, 0] += other[:, 0]
     if result.shape[1] == 2:
         carry = result[:, 0] < other[:, 0]
@@ -142,7 +171,7 @@ def add_into(result: Ring, other: Ring) -> None:
 
 def subtract_into(result: Ring, other: Ring) -> None:
     """result -= other in the ring, in place."""
-    _check_alike(result, other)
+    check_alike(result, other)
     if result.shape[1] == 2:
         borrow = result[:, 0] < other[:, 0]
         result[:, 1] -= other[:, 1]
@@ -182,17 +211,20 @@ def _floats(values: ArrayLike) -> Floats:
         raise RangeError(f"values of type {array.dtype} are not booleans, integers or floats of 64 bits")
     if array.dtype.kind in "iu" and array.size and max(abs(int(array.min())), int(array.max())) > 1 << 53:
         raise RangeError("an integer beyond 2^53 has no exact float: divide it or split it before summing")
-    return array.astype(np.float64).ravel()
+    return array.astype(np.float64, copy=False).ravel()
 
 
-def _check_range(floats: Floats, magnitude: Floats, scale: int, size: tuple[int, int]) -> None:
+def _check_finite(floats: Floats) -> None:
+    finite = np.isfinite(floats)
+    if not finite.all():
+        raise RangeError(f"{int((~finite).sum())} of {floats.size} values are not finite numbers")
+
+
+def _check_range(floats: Floats, largest: float, scale: int, size: tuple[int, int]) -> None:
     """RangeError for what the ring of `size` (bits, parties) cannot hold. Names no value."""
     bits, parties = size
     if parties < 1:
         raise RangeError(f"{parties} parties: a sum has one contribution at least")
-    if not np.isfinite(floats).all():
-        raise RangeError(f"{int((~np.isfinite(floats)).sum())} of {floats.size} values are not finite numbers")
-    largest = magnitude.max(initial=0.0)
     if not np.isfinite(largest) or int(largest) * parties >= 1 << (bits - 1):
         raise RangeError(
             f"overflow: a value times 2^{scale} reaches 2^{bits - 1} / {parties} parties; "
@@ -208,18 +240,8 @@ def _bits(bits: int) -> int:
     return bits
 
 
-def _negative(ring: Ring) -> NDArray[np.bool_]:
-    """Which elements have the sign bit set, shape (n,)."""
-    negative: NDArray[np.bool_] = ring[:, -1] >> np.uint64(WORD - 1) != 0
-    return negative
-
-
-def _negated_where(ring: Ring, where: NDArray[np.bool_]) -> Ring:
-    """The ring with the elements where `where` (n,) holds negated."""
-    return np.where(where[:, None], negate(ring), ring)
-
-
-def _check_alike(a: Ring, b: Ring) -> None:
+def check_alike(a: Ring, b: Ring) -> None:
+    """ProtocolError unless both are ring arrays of one shape."""
     check_ring(a)
     check_ring(b)
     if a.shape != b.shape:

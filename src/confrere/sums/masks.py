@@ -17,7 +17,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher
@@ -26,13 +26,13 @@ from numpy.typing import NDArray
 
 from confrere.errors import KeysError
 from confrere.sums.agreement import derive
-from confrere.sums.fixed import Ring, add_into, check_ring
+from confrere.sums.fixed import Ring, check_alike, check_ring
 from confrere.sums.frames import frames, number
 
 SUM: Final = "sum"
 BLINDED: Final = "blinded sum"
 _NONCE: Final = bytes(16)
-_ZEROS: Final = bytes(1 << 16)  # enciphered, they are the stream
+_ZEROS: Final = bytes(1 << 18)  # enciphered, they are the stream
 _PIECE: Final = 1 << 14  # elements of a ring at a time
 
 
@@ -92,14 +92,16 @@ def add_masked(answers: Sequence[Sequence[Ring]]) -> list[Ring]:
     """
     if not answers:
         raise KeysError("there are no answers to add")
-    for ring in answers[0]:
-        check_ring(ring)
-    totals = [np.array(ring, dtype=np.uint64, order="C") for ring in answers[0]]
-    for rings in answers[1:]:
-        if len(rings) != len(totals):
-            raise KeysError(f"one hospital sent {len(totals)} arrays and another {len(rings)}")
-        for total, ring in zip(totals, rings, strict=True):
-            add_into(total, ring)
+    first, *others = answers
+    for rings in others:
+        if len(rings) != len(first):
+            raise KeysError(f"one hospital sent {len(first)} arrays and another {len(rings)}")
+        for one, ring in zip(first, rings, strict=True):
+            check_alike(one, ring)
+    totals = [np.array(ring, order="C") for ring in first]
+    for i, total in enumerate(totals):
+        check_ring(total)
+        _add_up(total, [(Lying(rings[i]), True) for rings in others])
     return totals
 
 
@@ -109,14 +111,27 @@ class Stream:
     def __init__(self, key: bytes) -> None:
         self._encryptor = Cipher(ChaCha20(key, _NONCE), mode=None).encryptor()
 
-    def fill(self, words: NDArray[np.uint64]) -> None:
-        """Write the next words into an array that is contiguous."""
+    def next(self, words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        """The next words, written into an array that is contiguous."""
         out = words.reshape(-1).view(np.uint8).data
         for at in range(0, len(out), len(_ZEROS)):  # in place: new memory would cost more than the cipher
             part = out[at : at + len(_ZEROS)]
             self._encryptor.update_into(_ZEROS[: len(part)], part)
         if sys.byteorder == "big":
             words.byteswap(inplace=True)
+        return words
+
+
+class Lying:
+    """The words of a ring array, as they lie in memory, in the place of a stream."""
+
+    def __init__(self, ring: Ring) -> None:
+        self._flat, self._at = np.ascontiguousarray(ring).reshape(-1), 0
+
+    def next(self, words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        """The next words, as many as the array given has."""
+        low, self._at = self._at, self._at + words.size
+        return self._flat[low : self._at]
 
 
 def _with_streams(rings: Sequence[Ring], streams: Sequence[tuple[Stream, bool]]) -> list[Ring]:
@@ -126,31 +141,34 @@ def _with_streams(rings: Sequence[Ring], streams: Sequence[tuple[Stream, bool]])
     result: list[Ring] = []
     for _, group in groupby(rings, lambda ring: ring.shape[1]):
         parts = list(group)
-        whole = np.concatenate(parts)  # arrays of a round are many and small, or few and large
-        for at in range(0, len(whole), _PIECE):
-            _mix(whole[at : at + _PIECE], streams)
+        whole = np.ascontiguousarray(np.concatenate(parts))  # arrays of a round are many and small, or few and large
+        _add_up(whole, streams)
         result += np.split(whole, np.cumsum([len(part) for part in parts[:-1]]))
     return result
 
 
-def _mix(ring: Ring, streams: Sequence[tuple[Stream, bool]]) -> None:
-    """Add and subtract the next words of streams, in place; all that it touches fits a processor's cache.
+def _add_up(ring: Ring, streams: Sequence[tuple[Stream | Lying, bool]]) -> None:
+    """Add (True) or subtract (False) the next words of streams, in place, by pieces that fit a processor's cache."""
+    for at in range(0, len(ring), _PIECE):
+        _mix(ring[at : at + _PIECE], streams)
 
-    Limbs are added apart, and the carries of all streams together, as numbers, at the end.
+
+def _mix(ring: Ring, streams: Sequence[tuple[Stream | Lying, bool]]) -> None:
+    """Add and subtract the next words of streams, in place.
+
+    Limbs lie side by side and are added as they lie, apart from one another. What each word carries is counted over all
+    streams, and goes to the limb above at the end; what the highest carries leaves the ring.
     """
-    words, limbs = np.empty(ring.shape, dtype=np.uint64), [np.array(limb) for limb in ring.T]
-    low, carries, carry = limbs[0], np.zeros(len(ring), dtype=np.int16), np.empty(len(ring), dtype=bool)
+    limbs, flat = ring.shape[1], np.frombuffer(ring, np.uint64)  # never a copy, which would leave the ring unmasked
+    buffer, over = np.empty_like(flat), np.empty(flat.size, dtype=bool)
+    carries: NDArray[Any] = np.zeros(flat.size, dtype=np.int8 if len(streams) < 1 << 7 else np.int64)
     for stream, adding in streams:
-        stream.fill(words)
+        words = stream.next(buffer)
         if adding:
-            for limb, word in zip(limbs, words.T, strict=True):
-                limb += word
-            carries += np.less(low, words[:, 0], out=carry)
+            flat += words
+            carries += np.less(flat, words, out=over).view(np.int8)
         else:
-            carries -= np.less(low, words[:, 0], out=carry)
-            for limb, word in zip(limbs, words.T, strict=True):
-                limb -= word
-    for limb in limbs[1:]:
-        limb += carries.astype(np.int64).view(np.uint64)
-    for j, limb in enumerate(limbs):
-        ring[:, j] = limb
+            carries -= np.less(flat, words, out=over).view(np.int8)
+            flat -= words
+    if limbs == 2:
+        flat[1::2] += carries[::2].astype(np.int64).view(np.uint64)

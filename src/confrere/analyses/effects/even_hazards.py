@@ -11,7 +11,6 @@ Sources: Friedman, Ann Stat 1982;10:101; Holford, Biometrics 1980;36:299. Equals
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -93,12 +92,6 @@ class Arms(NamedTuple):
         moves = (d0 + d1) * pi * (1 - pi) / information
         risk[:, both] = np.array([moves / y0, -moves / y1])
         return Value(b, events, risk)
-
-
-def spent(edges: Sequence[float], until: Array) -> Array:
-    """The time (n, cells) in each cell between the edges, of a time from the first edge until `until` (n,)."""
-    left, right = np.array(edges[:-1]), np.array(edges[1:])
-    return np.asarray(np.clip(until[:, None], left, right) - left)
 
 
 def _areas(h: Array, width: Array) -> tuple[Array, Array]:

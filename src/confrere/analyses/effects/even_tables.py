@@ -11,6 +11,8 @@ from confrere.analyses.effects import measures
 from confrere.analyses.effects.even_hazards import Arms, Value
 from confrere.analyses.effects.influence import Rows
 from confrere.analyses.finding import Record, coefficients
+from confrere.analyses.newton import Peak
+from confrere.analyses.scaling import Standard
 from confrere.rounds import Array
 
 
@@ -83,6 +85,13 @@ def curve_of(arms: Arms, names: Sequence[str]) -> list[Record]:
         for j, t in enumerate(arms.edges[1:])
         if (arms.risk[a][: j + 1] > 0).all()
     ]
+
+
+def terms_of(peak: Peak, z: Standard, names: Sequence[str], exponent: str) -> list[Record]:
+    """Coefficients of the standardised terms, the last of a fit, in units of the terms; errors are the model's."""
+    sd, terms = np.array(z.sd), slice(len(peak.beta) - len(names), None)
+    se = np.sqrt(np.diag(np.linalg.inv(peak.information)))[terms]
+    return coefficients(names, peak.beta[terms] / sd, se / sd, exponent=exponent)
 
 
 def _at(record: Record, time: float) -> Record:

@@ -133,7 +133,7 @@ class OwnIntercepts:
         inverse = np.asarray(np.linalg.inv(peak.information + np.diag(ridge)))
         model = self._fitted(tuple(peak.beta.tolist()), frame)
         records = coefficients(self.names, peak.beta / sd, np.sqrt(np.diag(inverse)) / sd, exponent="odds_ratio")
-        share, treated = float(s.outcome.value[0]) / n, means_of(s, frame)
+        share, treated = float(s.outcome.value[0]) / n, means_of(s.cross.value, float(s.outcome.value[0]), frame)
         return Learned(model, inverse, ridge * peak.beta, n, share, treated, self.names, records)
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from confrere.analyses.effects.nuisance import Among, Fitted, Learned, Nuisance
+from confrere.analyses.effects.nuisance import Among, Fitted, Learned, Nuisance, means_of
 from confrere.analyses.learning.penalised import Penalised
 from confrere.analyses.learning.penalised_finding import Fit, shrunk
 from confrere.analyses.outcomes import estimates
@@ -61,6 +61,6 @@ def learned(lasso: Lasso) -> Flow[Learned]:
     inverse[np.ix_(kept, kept)] = np.linalg.inv(best.information[np.ix_(kept, kept)])
     pull[kept] = best.score[kept]
     model = Fitted(lasso.formula, lasso.family, tuple(best.at.tolist()), stage.frame)
-    mean = (stage.having / treated - np.array(stage.frame.mean)) / np.array(stage.frame.sd)
+    mean = means_of(stage.having, treated, stage.frame)
     records = shrunk(lasso.names, estimates(stage.frame, best.at), "odds_ratio")
     return Learned(model, inverse, pull, n, treated / n, mean, lasso.names, records)

@@ -24,7 +24,7 @@ from confrere.analyses.families import LINKS, Mean, family_of
 from confrere.analyses.finding import Record
 from confrere.analyses.glm import Glm, fitted
 from confrere.analyses.likelihood import likelihood
-from confrere.analyses.outcomes import Cases, Frame, Start, penalty
+from confrere.analyses.outcomes import Cases, Frame, penalty
 from confrere.analyses.scaling import blocks
 from confrere.errors import ModelError, StudyError
 from confrere.rounds import Array, Bools, Design, Flow, Ints, People, register
@@ -83,7 +83,7 @@ class Among(NamedTuple):
         pooled = {name: (mean, sd) for name, mean, sd in ground.pooled}
         for formula in self.needs:
             if formula != own:
-                inside &= finite(model_of(formula, ground).evaluate(frame, pooled), None)
+                inside &= _defined(people, formula, ground)
         if self.half >= 0:
             words = people.drawn(_dealt("halves", self.deal), ground.person)[inside]
             inside[inside] = words % np.uint64(2) == self.half
@@ -126,6 +126,16 @@ class Among(NamedTuple):
         if self.half >= 0:
             return "in the other half of the people"
         return "treatment does not vary in the hospital" if self.varies else "not defined by another model"
+
+
+def _defined(people: People, formula: str, ground: Ground) -> Bools:
+    """Rows (N,) on which a formula is defined: the same for every design of a run, and found once."""
+
+    def found() -> Bools:
+        pooled = {name: (mean, sd) for name, mean, sd in ground.pooled}
+        return finite(model_of(formula, ground).evaluate(people.table.frame, pooled), None)
+
+    return people.once(("defined", formula, ground), found)
 
 
 def _values(values: Array | None) -> Array:
@@ -190,14 +200,14 @@ def learned(glm: Glm, what: str) -> Flow[Learned]:
     inverse = np.linalg.inv(fit.information + np.diag(ridge))
     model = Fitted(glm.formula, glm.family, tuple(fit.peak.beta.tolist()), fit.frame)
     share = float(fit.start.outcome.value[0]) / float(fit.start.total.value)
-    treated = means_of(fit.start, fit.frame)
+    treated = means_of(fit.start.cross.value, float(fit.start.outcome.value[0]), fit.frame)
     pull, made = ridge * fit.peak.beta, fitted(glm, fit, verdict).tables["coefficients"]
     return Learned(model, np.asarray(inverse), pull, verdict.n, share, treated, glm.names, made)
 
 
-def means_of(start: Start, frame: Frame) -> Array:
-    """The mean of the standardised terms (p,) of those who have an outcome of 0 or 1."""
-    return np.asarray((start.cross.value / float(start.outcome.value[0]) - np.array(frame.mean)) / np.array(frame.sd))
+def means_of(total: Array, people: float, frame: Frame) -> Array:
+    """The mean of the standardised terms (p,) of so many people, from the sums of their terms."""
+    return np.asarray((total / people - np.array(frame.mean)) / np.array(frame.sd))
 
 
 # Inside a hospital --------------------------------------------------------------------------------------------

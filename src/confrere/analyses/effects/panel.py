@@ -20,6 +20,7 @@ import numpy as np
 from confrere.analyses.glm import Glm
 from confrere.analyses.outcomes import Cases
 from confrere.analyses.scaling import FEW_VALUES, sides
+from confrere.errors import DataError
 from confrere.rounds import Array, Bools, Cells, Design, Ints, People, register
 from confrere.study.ground import Ground, complete, design_of, model_of, narrowed
 
@@ -62,6 +63,17 @@ def numbers(frame: Any, name: str) -> Array:
     return np.zeros(len(frame)) if value is None else value
 
 
+def starts(frame: Any, name: str, rows: Bools, zero: str) -> Array:
+    """When the treatment of the people in these rows starts (n,), infinite for never. DataError: before `zero`."""
+    start = numbers(frame, name)[rows]
+    if bad := int((start < 0).sum()):
+        raise DataError(
+            f"column {name!r}: {bad} people start before {zero}; leave them out of the study: who is treated already "
+            f"cannot be assigned to start, or not to"
+        )
+    return np.where(np.isnan(start), np.inf, start)
+
+
 def panel(people: People, of: DifferenceInDifferences) -> Design:
     """The design of a panel: terms, outcomes of all periods and group; its data are a `Panel`.
 
@@ -95,7 +107,7 @@ def among(people: People, of: DifferenceInDifferences, groups: tuple[int, ...]) 
         for name, column in zip(names, columns.T, strict=True)
         for side, who in _inside(column, inside).items()
     }
-    x = np.column_stack([*(_around(column, inside) for column in columns.T), inside.astype(float)])
+    x = np.column_stack([*(around(column, inside) for column in columns.T), inside.astype(float)])
     return replace(made, x=x, names=(*names, "in the groups"), flags={}, cells=cells)
 
 
@@ -104,7 +116,7 @@ def _inside(column: Array, inside: Bools) -> dict[str, Bools]:
     return {side: _placed(who, inside) for side, who in sides(column[inside]).items()}
 
 
-def _around(column: Array, inside: Bools) -> Array:
+def around(column: Array, inside: Bools) -> Array:
     """A column (n,) of those inside, 0 of others; a measurement about its median there, from which the gate takes how
     many people carry it."""
     values = column[inside]

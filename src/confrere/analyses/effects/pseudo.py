@@ -15,7 +15,6 @@ Sources: Andersen, Klein & Rosthoj, Biometrika 2003;90:15; Andersen, Syriopoulou
 
 from __future__ import annotations
 
-from copy import copy
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -23,7 +22,7 @@ import numpy as np
 
 from confrere.analyses.follow_up import FollowUp
 from confrere.analyses.ladder import cell_of
-from confrere.rounds import People
+from confrere.rounds import Array, People
 from confrere.study.ground import Ground
 
 COLUMN = "pseudo_value"
@@ -42,6 +41,9 @@ class Pseudo(NamedTuple):
 
     def given(self, people: People, ground: Ground) -> People:
         """The same people, their pseudo-values in one more column; none of those whose group has too few people."""
+        return people.once((self, ground), lambda: people.with_column(COLUMN, self._column(people, ground)))
+
+    def _column(self, people: People, ground: Ground) -> Array:
         columns = tuple(name for name in ground.complete if name != COLUMN)
         made, group = FollowUp(self.formula, ground=replace(ground, complete=columns)).grouped(people)
         rows = made.data
@@ -54,6 +56,4 @@ class Pseudo(NamedTuple):
             if table and mine.any():
                 found[mine] = np.array(table)[kind[mine], cell[mine]]
         column[made.rows] = found
-        other = copy(people)
-        other.table = replace(people.table, frame=people.table.frame.assign(**{COLUMN: column}))
-        return other
+        return column

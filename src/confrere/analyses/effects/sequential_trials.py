@@ -14,7 +14,6 @@ marginal risks these are).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,6 +24,7 @@ from confrere.analyses.effects.weighting import Estimand, Weighting
 from confrere.analyses.finding import Finding
 from confrere.errors import FormulaError, StudyError
 from confrere.rounds import Array, Bools, Flow, Ints, register
+from confrere.study.expressions import renamed
 from confrere.study.formulas import Model
 from confrere.study.ground import LEFT, Ground, complete, finite, model_of
 
@@ -95,15 +95,34 @@ class SequentialTrials:
             raise StudyError(f"times are {list(self.times)} and tau is {self.tau}; name positive times, or tau")
 
     def _check_updated(self) -> None:
-        """A column that is among the confounders, and one for each further period."""
-        known = model_of(f"~ {self.confounders}", self.ground).columns
-        for name, *later in self.updated:
-            if name not in known:
+        """A column that is among the confounders, and one of the same levels for each further period."""
+        known, schema = model_of(f"~ {self.confounders}", self.ground), self.ground.schema
+        if known.pooled and len(self.periods) > 1:
+            raise FormulaError(
+                f"confounders = {self.confounders!r}: standardize() and center() are of one time, and there are "
+                f"{len(self.periods)} periods. Name the columns alone: the fit standardises them by itself"
+            )
+        for columns in self.updated:
+            name, *later = columns or ("",)
+            if name not in known.columns:
                 raise FormulaError(f"updated: {name!r} is not among the columns of confounders = {self.confounders!r}")
             if len(later) != len(self.periods) - 1:
                 raise StudyError(
                     f"updated: {len(later)} columns stand for {name!r}; name one for each period after the first, "
                     f"{len(self.periods) - 1}"
+                )
+            for column in later:
+                if schema.levels(column) != schema.levels(name):
+                    raise StudyError(f"updated: {column!r} has other levels than {name!r}; declare the same for both")
+        if len({columns[0] for columns in self.updated}) < len(self.updated):
+            raise StudyError(
+                f"updated names a column twice: {[columns[0] for columns in self.updated]}; name each once"
+            )
+        for formula in self.formulas[1:]:
+            if len(model_of(formula, self.ground).names) != len(known.names):
+                raise FormulaError(
+                    f"updated: in a later trial the confounders are {formula.partition('~')[2].strip()!r}, in which "
+                    f"terms fall together; let other columns stand for those of {self.confounders!r}"
                 )
 
     # public
@@ -115,11 +134,7 @@ class SequentialTrials:
 
     def _terms(self, trial: int) -> str:
         """The confounders in a trial, by the columns that it has."""
-        text = self.confounders
-        for name, *later in self.updated:
-            column = (name, *later)[trial]
-            text = re.sub(rf"(?<![\w.]){re.escape(name)}(?![\w.(])", column, text)
-        return text
+        return renamed(self.confounders, {columns[0]: columns[trial] for columns in self.updated})
 
     @property
     def formula(self) -> str:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from confrere.analyses.ladder import spent
 from confrere.analyses.newton import Curve, Slope
 from confrere.analyses.scaling import Standard
 from confrere.rounds import Array, Ints, People
@@ -28,6 +29,10 @@ class Clock(NamedTuple):
     left: tuple[float, ...]
     right: tuple[float, ...]
     base: tuple[float, ...]
+
+    def spent(self, until: Array) -> Array:
+        """The time (n, cells) in each cell, of a time from time zero until `until` (n,)."""
+        return spent(self.left, self.right, until)
 
 
 class Started(NamedTuple):
@@ -56,15 +61,9 @@ class Rates(NamedTuple):
         return np.asarray(np.exp(alpha + self.standard.times(x, self.beta[self.cells :])[:, None]))
 
 
-def spent(clock: Clock, until: Array) -> Array:
-    """The time (n, cells) in each cell, of a time from time zero until `until` (n,)."""
-    left, right = np.array(clock.left), np.array(clock.right)
-    return np.asarray(np.clip(until[:, None], left, right) - left)
-
-
 def scores(got: Started, rates: Rates) -> Array:
     """The derivative of everybody's log-likelihood by their log rates (n, cells)."""
-    out = -spent(rates.clock, got.risk) * rates.of(got.x)
+    out = -rates.clock.spent(got.risk) * rates.of(got.x)
     starts = got.cell >= 0
     out[starts, got.cell[starts]] += 1.0
     return out
@@ -75,7 +74,7 @@ def slope(people: People, got: Started, rates: Rates, most: int) -> Slope:
     out = scores(got, rates)
     rate, starts = rates.of(got.x), got.cell >= 0
     log = np.log(rate[starts, got.cell[starts]]) - np.array(rates.clock.base)[got.cell[starts]]
-    expected = spent(rates.clock, got.risk) * rate
+    expected = rates.clock.spent(got.risk) * rate
     score = np.concatenate([out.sum(axis=0), rates.standard.sums(got.x, out.sum(axis=1))])
     w = expected.sum(axis=1) + starts
     return Slope(
@@ -86,7 +85,7 @@ def slope(people: People, got: Started, rates: Rates, most: int) -> Slope:
 
 def curve(people: People, got: Started, rates: Rates, most: int) -> Curve:
     """The same, and the information; the body of a step."""
-    expected = spent(rates.clock, got.risk) * rates.of(got.x)
+    expected = rates.clock.spent(got.risk) * rates.of(got.x)
     k, z = rates.cells, rates.standard.of(got.x)
     size = k + z.shape[1]
     information = np.zeros((size, size))

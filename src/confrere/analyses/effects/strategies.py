@@ -24,19 +24,17 @@ import numpy as np
 
 from confrere.analyses.effects import nuisance, starting
 from confrere.analyses.effects.clone_censor_weight import CloneCensorWeight
-from confrere.analyses.effects.even_hazards import spent
 from confrere.analyses.effects.even_tables import Slopes
 from confrere.analyses.effects.exponentials import growth
 from confrere.analyses.effects.influence import Lean
 from confrere.analyses.effects.nuisance import Fitted, local_of
-from confrere.analyses.effects.panel import numbers
+from confrere.analyses.effects.panel import starts
 from confrere.analyses.effects.starting import Clock, Rates, Started
 from confrere.analyses.glm import Glm
-from confrere.analyses.ladder import cell_of
+from confrere.analyses.ladder import cell_of, spent
 from confrere.analyses.newton import Curve, Slope
 from confrere.analyses.outcomes import Cases
 from confrere.analyses.scaling import Scales, Standard, scales
-from confrere.errors import DataError
 from confrere.rounds import Array, Bools, Cells, Design, Ints, People, Sum, local, register
 from confrere.study.ground import design_of, narrowed
 
@@ -60,6 +58,10 @@ class Grid(NamedTuple):
 
     edges: tuple[float, ...]
     grace: int
+
+    def spent(self, until: Array) -> Array:
+        """The time (n, cells) in each cell, of times from 0 until `until` (n,)."""
+        return spent(self.edges[:-1], self.edges[1:], until)
 
 
 class Weighing(NamedTuple):
@@ -148,7 +150,7 @@ class Strategies:
     def counted(self, people: People, grid: Grid) -> Counts:
         """Events and starts by cell, and the time until they start."""
         data: Followed = people.design.data
-        waiting = spent(grid.edges, np.minimum(np.minimum(data.start, data.time), self.of.grace)).sum(axis=0)
+        waiting = grid.spent(np.minimum(np.minimum(data.start, data.time), self.of.grace)).sum(axis=0)
         return Counts(
             people.cells("events"), people.cells("started"),
             people.derived(waiting, dims=("cells",), bounds=(self._most(people),)),
@@ -238,7 +240,7 @@ class Strategies:
         if arm:
             return 1 / local_of(data.x, data.early.astype(float), by.started).m.mu
         risk = self._started(people, by.starting.clock).risk
-        return np.asarray(np.exp((starting.spent(by.starting.clock, risk) * by.starting.of(data.x)).sum(axis=1)))
+        return np.asarray(np.exp((by.starting.clock.spent(risk) * by.starting.of(data.x)).sum(axis=1)))
 
     def _entering(self, people: People, by: Weighing) -> Array:
         """The larger of a person's two weights (n,), for the gate."""
@@ -255,11 +257,11 @@ class Strategies:
         events = np.zeros((len(data.time), len(after)))
         cell = np.searchsorted(np.array(grid.edges[1:]), data.time[data.event], side="left")
         events[data.event, cell] = 1.0
-        time = spent(grid.edges, data.time)
+        time = grid.spent(data.time)
         late = np.where(self._stays(data, 1), self._last(people, by, 1), 0.0)[:, None]
         one = np.where(after, late, 1.0)
         rate, before = self._growth(people, grid, by)
-        waiting = np.exp(before) * _grown(rate, spent(grid.edges, np.minimum(data.start, data.time)))[0]
+        waiting = np.exp(before) * _grown(rate, grid.spent(np.minimum(data.start, data.time)))[0]
         mine = np.where(data.early, 0.0, self._last(people, by, 0))
         return Clones((events * mine[:, None], events * one), (waiting, time * one))
 
@@ -301,7 +303,7 @@ class Strategies:
         (events, _), (risk, _) = slope
         at = _places(grid, by.starting.clock)
         rate, before = self._growth(people, grid, by)
-        time = spent(grid.edges, np.minimum(data.start, data.time))
+        time = grid.spent(np.minimum(data.start, data.time))
         own = np.exp(before) * _grown(rate, time)[1] * rate * risk
         whole = clones.risk[0] * risk
         later = whole.sum(axis=1, keepdims=True) - np.cumsum(whole, axis=1)
@@ -340,13 +342,7 @@ def followed(people: People, of: CloneCensorWeight) -> Design:
     """Who is followed until the horizon; its data are `Followed`. Raises DataError for starts before time zero."""
     frame = people.table.frame
     made = design_of(people, of.formula, of.about)
-    start = numbers(frame, of.started)[made.rows]
-    if bad := int((start < 0).sum()):
-        raise DataError(
-            f"column {of.started!r}: {bad} people start before time zero; leave them out of the study: who is treated "
-            f"already cannot be assigned to start, or not to"
-        )
-    start = np.where(np.isnan(start), np.inf, start)
+    start = starts(frame, of.started, made.rows, "time zero")
     rows = made.data
     time, event = np.minimum(rows.time, of.horizon), (rows.event > 0) & (rows.time <= of.horizon)
     early = (start <= of.grace) & (start <= time)

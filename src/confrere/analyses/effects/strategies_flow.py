@@ -12,13 +12,13 @@ import numpy as np
 
 from confrere.analyses.effects.clone_censor_weight import CloneCensorWeight
 from confrere.analyses.effects.even_hazards import Arms
-from confrere.analyses.effects.even_tables import Read, curve_of, slopes_of, wanted
+from confrere.analyses.effects.even_tables import Read, curve_of, slopes_of, terms_of, wanted
 from confrere.analyses.effects.influence import Lean, lean_of
 from confrere.analyses.effects.means import few
 from confrere.analyses.effects.nuisance import Learned, learned
 from confrere.analyses.effects.starting import Clock, Rates
 from confrere.analyses.effects.strategies import Counts, Grid, Strategies, Weighing, having_started
-from confrere.analyses.finding import Caution, Citation, Finding, Record, attrition, coefficients, count
+from confrere.analyses.finding import Caution, Citation, Finding, Record, attrition, count
 from confrere.analyses.ladder import ladder
 from confrere.analyses.newton import Curve, Objective, Peak, Slope, maximise
 from confrere.analyses.scaling import Standard, standard
@@ -155,7 +155,7 @@ def _finding(of: CloneCensorWeight, f: Found) -> Finding:
     tables: dict[str, list[Record]] = {
         "effects": f.read.effects(), "arms": _arms(f), "risks": f.read.risks(), "rmst": f.read.means(),
         "strategy_curve": curve_of(f.arms, STRATEGIES),
-        "starting": _coefficients(of, f),
+        "starting": terms_of(*f.starting, model_of(of.formula, of.ground).names, "hazard_ratio"),
         "started": f.started.coefficients,
         "attrition": attrition(f.verdict),
     }  # fmt: skip
@@ -183,15 +183,6 @@ def _arms(f: Found) -> list[Record]:
         {"arm": arm, "n": round(people[a]), "effective_n": float(worth[a]), **count("events", float(events[a]), k)}
         for a, arm in enumerate(STRATEGIES)
     ]
-
-
-def _coefficients(of: CloneCensorWeight, f: Found) -> list[Record]:
-    """The terms of the model of starting, as hazard ratios of starting."""
-    peak, z = f.starting
-    names = model_of(of.formula, of.ground).names
-    sd, terms = np.array(z.sd), slice(len(peak.beta) - len(names), None)
-    se = np.sqrt(np.diag(np.linalg.inv(peak.information)))[terms]
-    return coefficients(names, peak.beta[terms] / sd, se / sd, exponent="hazard_ratio")
 
 
 def _cautions(f: Found) -> tuple[Caution, ...]:

@@ -19,16 +19,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from confrere.analyses.effects.even_hazards import spent
 from confrere.analyses.effects.even_tables import Slopes
 from confrere.analyses.effects.influence import Lean
+from confrere.analyses.effects.panel import around, starts
 from confrere.analyses.effects.sequential_trials import SequentialTrials
 from confrere.analyses.effects.strategies import Squares
 from confrere.analyses.families import LINKS, Mean
-from confrere.analyses.ladder import cell_of
+from confrere.analyses.ladder import cell_of, spent
 from confrere.analyses.newton import Curve, Slope
 from confrere.analyses.scaling import Scales, Standard, products_of, scales
-from confrere.errors import DataError
 from confrere.rounds import Array, Bools, Cells, Design, Ints, People, Sum, local, register
 from confrere.study.ground import design_of, model_of, narrowed
 
@@ -133,7 +132,7 @@ class Trials:
 
     @local(on="design")
     def moments(self, people: People) -> Scales:
-        """Raw moments for standardising, of everybody's mean over their trials."""
+        """Raw moments for standardising, of everybody's first trial."""
         made = scales(people)
         p = people.design.data.x.shape[2]
         return Scales(made.total, *(replace(s, value=s.value[:p], bounds=(p,)) for s in made[1:]))
@@ -237,11 +236,11 @@ class Trials:
 
     def _cell(self, people: People, edges: Edges) -> Ints:
         """The cell in which each person-trial ends (m,)."""
-        return np.maximum(np.searchsorted(np.array(edges[1:]), self._rows(people).time, side="left"), 0)
+        return cell_of(self._rows(people).time, edges[1:])
 
     def _spent(self, people: People, edges: Edges) -> Array:
         """Time (m, cells) in each cell; made once."""
-        return people.design.once(f"spent in {edges!r}", lambda: spent(edges, self._rows(people).time))
+        return people.design.once(f"spent in {edges!r}", lambda: spent(edges[:-1], edges[1:], self._rows(people).time))
 
     def _weights(self, people: People, by: Treating) -> tuple[Array, Array]:
         """Weights (m,) and their slopes by the log odds."""
@@ -262,39 +261,51 @@ class Trials:
 
 def enrolled(people: People, of: SequentialTrials) -> Design:
     """Who is in a trial; its data are `Enrolled`. Raises DataError for starts before entry."""
-    from confrere.analyses.effects.panel import numbers
-
     frame = people.table.frame
     made = design_of(people, of.formula, of.about)
     time = np.zeros(len(frame))
     time[made.rows] = made.data.time
-    start = numbers(frame, of.started)[made.rows]
-    if bad := int((start < 0).sum()):
-        raise DataError(
-            f"column {of.started!r}: {bad} people start before their entry; leave them out of the study: who is "
-            f"treated already cannot be assigned to start, or not to"
-        )
+    starts(frame, of.started, made.rows, "their entry")
     last, treated = of.enrolment(frame, time)
     trials = [made.data.x]
     for k, formula in enumerate(of.formulas[1:], 1):
         x = model_of(formula, of.about).evaluate(frame).x
         trials.append(np.where((last > k)[:, None], x, 0.0)[made.rows])  # of those in the trial everything is known
     data = Enrolled(np.stack(trials, axis=1), made.data.time, made.data.event > 0, last[made.rows], treated[made.rows])
-    made = replace(made, data=data, columns=of.reads)
-    made = narrowed(made, data.last > 0, NONE)
+    made = narrowed(replace(made, data=data, columns=of.reads), data.last > 0, NONE)
     data = made.data
-    mean = data.x.sum(axis=1) / np.maximum(data.last, 1)[:, None] if len(trials) > 1 else data.x[:, 0]
-    inside = np.arange(len(trials)) < data.last[:, None]
-    had = data.event & (inside & (data.time[:, None] - np.array(of.periods) <= of.horizon)).any(axis=1)
+    had = data.event & (_inside(data) & (data.time[:, None] - np.array(of.periods) <= of.horizon)).any(axis=1)
+    columns = {**dict(zip(made.names, data.x[:, 0].T, strict=True)), "starts in a period": data.treated}
+    columns |= _by_trial(data, of)
     return replace(
-        made, x=np.column_stack([mean, data.treated]).astype(float), names=(*made.names, "starts in a period"),
-        flags={"event": had}, weights=None,
+        made, x=np.column_stack(list(columns.values())).astype(float), names=tuple(columns), flags={"event": had},
+        weights=None,
     )  # fmt: skip
+
+
+def _inside(data: Enrolled) -> Bools:
+    """Who is in each trial (n, trials)."""
+    return np.arange(data.x.shape[1]) < data.last[:, None]
+
+
+def _by_trial(data: Enrolled, of: SequentialTrials) -> dict[str, Array]:
+    """What the gate judges beside the first trial, since sums over each trial leave: who is in it, and every term of
+    theirs in it; and of terms that are updated, what they are in everybody's last trial, where people start."""
+    names, inside = [model_of(formula, of.ground).names for formula in of.formulas], _inside(data)
+    rows, made = np.arange(len(data.last)), {}
+    for k, terms in enumerate(names[1:], 1):
+        where = f"in the trial at {of.periods[k]:g}"
+        made[where] = inside[:, k].astype(float)
+        made |= {f"{term} {where}": around(data.x[:, k, j], inside[:, k]) for j, term in enumerate(terms)}
+    for j, (first, *later) in enumerate(zip(*names, strict=True)):
+        if set(later) - {first}:
+            made[f"{first} in the last trial"] = data.x[rows, data.last - 1, j]
+    return made
 
 
 def person_trials(data: Enrolled, of: SequentialTrials) -> PersonTrials:
     """Everybody in each of their trials, followed from its beginning until the horizon."""
-    who, trial = np.nonzero(np.arange(len(of.periods)) < data.last[:, None])
+    who, trial = np.nonzero(_inside(data))
     after = data.time[who] - np.array(of.periods)[trial]
     return PersonTrials(
         who, trial, data.x[who, trial], data.treated[who] & (trial == data.last[who] - 1),

@@ -11,12 +11,12 @@ from typing import NamedTuple
 import numpy as np
 
 from confrere.analyses.effects.even_hazards import Arms
-from confrere.analyses.effects.even_tables import Read, curve_of, slopes_of, wanted
+from confrere.analyses.effects.even_tables import Read, curve_of, slopes_of, terms_of, wanted
 from confrere.analyses.effects.influence import Lean
 from confrere.analyses.effects.means import ARMS, few
 from confrere.analyses.effects.sequential_trials import SequentialTrials
 from confrere.analyses.effects.trials import Counts, Treating, Trials
-from confrere.analyses.finding import Caution, Citation, Finding, Record, attrition, coefficients, count
+from confrere.analyses.finding import Caution, Citation, Finding, Record, attrition, count
 from confrere.analyses.ladder import ladder
 from confrere.analyses.newton import Curve, Objective, Peak, Slope, maximise
 from confrere.analyses.scaling import Standard, standard
@@ -98,14 +98,7 @@ def _edges(of: SequentialTrials, budget: int) -> tuple[float, ...]:
 
 
 def _grid(edges: tuple[float, ...], verdict: Verdict) -> tuple[float, ...]:
-    """Edges of the merged cells, 0 first. ModelError where too few people of a trial have the event or leave."""
-    for name, merged in verdict.grids.items():
-        if name != "enrolled" and (merged < 0).any():
-            what, _, whom = name.partition(" ")
-            raise ModelError(
-                f"too few people {whom} {'have the event' if what == 'events' else 'are followed'}: take fewer or "
-                f"longer periods, a later last time, or ask about more people"
-            )
+    """Edges of the merged cells, 0 first; the gate refuses where few of a trial have the event, or leave it."""
     merged = verdict.grids["left of the treated"][0]
     last = [*np.flatnonzero(np.diff(merged)), len(edges) - 1]  # the last cell of the ladder in each merged cell
     return (0.0, *(edges[int(i)] for i in last))
@@ -150,7 +143,8 @@ def _finding(of: SequentialTrials, f: Found) -> Finding:
     """Effects, risks, means, curves, arms, trials, propensity."""
     tables: dict[str, list[Record]] = {
         "effects": f.read.effects(), "arms": _arms(f), "trials": _trials(of, f), "risks": f.read.risks(),
-        "rmst": f.read.means(), "trial_curve": curve_of(f.arms, ARMS), "propensity": _coefficients(of, f),
+        "rmst": f.read.means(), "trial_curve": curve_of(f.arms, ARMS), 
+        "propensity": terms_of(*f.fitted, model_of(of.formula, of.ground).names, "odds_ratio"),
         "attrition": attrition(f.verdict),
     }  # fmt: skip
     cells = len(f.arms.edges) - 1
@@ -194,15 +188,6 @@ def _trials(of: SequentialTrials, f: Found) -> list[Record]:
     """By trial: its beginning, people in it, and those treated."""
     rows = zip(of.periods, f.enrolment.people, f.enrolment.treated, strict=True)
     return [{"time": float(p), "n": round(float(n)), "treated": round(float(a))} for p, n, a in rows]
-
-
-def _coefficients(of: SequentialTrials, f: Found) -> list[Record]:
-    """The terms of the propensity, as odds ratios of starting in a period; standard errors are the model's."""
-    peak, z = f.fitted
-    names = model_of(of.formula, of.ground).names
-    sd, terms = np.array(z.sd), slice(len(peak.beta) - len(names), None)
-    se = np.sqrt(np.diag(np.linalg.inv(peak.information)))[terms]
-    return coefficients(names, peak.beta[terms] / sd, se / sd, exponent="odds_ratio")
 
 
 def _cautions(f: Found) -> tuple[Caution, ...]:

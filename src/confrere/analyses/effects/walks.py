@@ -21,7 +21,7 @@ import numpy as np
 
 from confrere.analyses.effects.exponentials import growth
 from confrere.analyses.effects.hazards import Rates
-from confrere.analyses.ladder import cell_of
+from confrere.analyses.ladder import cell_of, spent
 from confrere.rounds import Array, Bools, Ints
 
 
@@ -61,10 +61,11 @@ def cells_of(*edges: tuple[float, ...], end: float = np.inf) -> Cells:
 
 def stay_of(time: Array, event: Bools, cells: Cells) -> Stay:
     """How long people who leave at `time` (n,), with an event or not, are followed in each cell."""
-    left = cells.breaks - cells.width
-    spent = np.clip(time[:, None] - left, 0.0, cells.width)
     at = cell_of(time, tuple(cells.breaks))
-    return Stay(spent, ((at[:, None] == np.arange(cells.breaks.size)) & event[:, None]).astype(float))
+    return Stay(
+        spent(cells.breaks - cells.width, cells.breaks, time),
+        ((at[:, None] == np.arange(cells.breaks.size)) & event[:, None]).astype(float),
+    )
 
 
 def hazards(relative: Array, stratum: Ints, model: Rates, cells: Cells) -> Array:

@@ -69,8 +69,8 @@ def leak(estimate: float) -> Caution:
     return Caution(
         "membership-attack",
         f"The model tells whom it was trained on: an attacker who has a whole record guesses with an AUC of "
-        f"{estimate:.2f}, where 0.5 is a coin. Do not release it: train fewer or shallower trees, with a larger "
-        f"penalty, and stop early.",
+        f"{estimate:.2f}, where 0.5 is a coin. Do not release it: train fewer or shallower trees, or a smaller network "
+        f"for fewer rounds, with a larger penalty.",
     )
 
 

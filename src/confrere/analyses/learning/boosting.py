@@ -21,16 +21,18 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from confrere.analyses.finding import Citation, Finding, FlowFinding, attrition
-from confrere.analyses.learning import ladders
+from confrere.analyses.ladder import horizon_of, span_cells
+from confrere.analyses.learning import followed, ladders
 from confrere.analyses.learning.attack import YEOM, attacked
-from confrere.analyses.learning.forest import Forest, Tree
-from confrere.analyses.learning.growing import Growing
+from confrere.analyses.learning.conformal import promised
+from confrere.analyses.learning.conformal import wrong as unconformal
+from confrere.analyses.learning.followed import Followed
+from confrere.analyses.learning.grown import Before, grown, scale_for
 from confrere.analyses.learning.kernels import histograms, unpacked
 from confrere.analyses.learning.objectives import OBJECTIVES, Objective
 from confrere.analyses.learning.scored import DELONG, Scored, importance, trained
-from confrere.analyses.learning.splits import Cells as Bins
-from confrere.analyses.learning.splits import Rules
-from confrere.analyses.learning.state import Scale, State, mixed, scale_of
+from confrere.analyses.learning.scored_times import ScoredTimes, ranked
+from confrere.analyses.learning.state import Scale, State, mixed
 from confrere.errors import DataError, ModelError, StudyError
 from confrere.rounds import Array, Bools, Cells, Design, Flow, Ints, People, Sum, Verdict, ask, local, register, support
 from confrere.study.ground import Ground, complete, left_out
@@ -56,13 +58,20 @@ class Begun(NamedTuple):
     """People who train, and moments of their outcome."""
 
     people: Sum  # ()
-    outcome: Sum  # (2,) sums of y and y^2; or people by class
+    outcome: Sum  # (2,) sums of y and y^2; people by class; of times, events by cell of who trains, then held out
 
 
 class Histogram(NamedTuple):
     """Sums over the bins of nodes, in whole numbers."""
 
     sums: Sum  # (kinds, nodes, features, bins): gradients, Hessians, and people where the Hessian does not tell them
+
+
+class Risks(NamedTuple):
+    """Of times: the two parts of the sums of r by cell, of who trains and who is held out; scores of those events."""
+
+    sums: Sum  # (2, 2, cells)
+    linear: Sum  # ()
 
 
 class Lost(NamedTuple):
@@ -76,14 +85,17 @@ class Lost(NamedTuple):
 class Boosting:
     """Gradient boosted trees of an `outcome` on `features`, columns of numbers or of declared levels.
 
-    `objective` is `binary` (0 or 1, or two declared levels), `squared`, `multiclass` (declared levels) or `poisson`.
+    `objective` is `binary` (0 or 1, or two declared levels), `squared`, `multiclass` (declared levels), `poisson`, or
+    `cox` of the outcome `Surv(time, event)`: relative risks, times being on the ladder of the study, ties Breslow's.
     `trees` (of each class), `depth`, `learning_rate`; `bins` per feature; `penalty` is lambda on leaf values, `gain`
     the least gain of a split, `hessian` the least sum of Hessians in a leaf; `monotone` gives 1 or -1 for a feature
     that may only raise or lower the score; `rows` and `columns` are the shares of people and of features drawn for
     each tree, from `seed`; `holdout` the share of people who are not trained on but measured on (drawn by a keyed hash
     of the person, whom `[data] person` must name), and after `patience` trees without a better loss among them training
     ends. Missing values of features are used: each split learns where they go. Of declared levels each is split from
-    the rest.
+    the rest. Of `cox` pairs of people are compared within hospitals, or within the values of the column `within` of
+    each. With `conformal` above 0, of classes, people get sets of classes that miss the right one so often, and
+    `by` is a column by whose levels it is told how good they are.
 
     Finding: tables `metrics` (`metric`, `estimate`, `conf_low`, `conf_high`, `sample`), `importance` (`feature`,
     `gain`, `share`), `attrition`; facts `model_sha256`, `trees`; the model itself as `model`. Needs the disclosure
@@ -106,6 +118,9 @@ class Boosting:
     columns: float = 1.0
     holdout: float | None = None
     patience: int = 0
+    within: str = ""
+    conformal: float = 0.0
+    by: str = ""
     ground: Ground = Ground()
 
     def __hash__(self) -> int:
@@ -143,10 +158,18 @@ class Boosting:
             raise StudyError(f"{self.outcome!r} has {len(levels)} levels; take objective = 'multiclass'")
         if self.objective in ("squared", "poisson") and levels is not None:
             raise StudyError(f"{self.outcome!r} has levels; objective {self.objective!r} is for numbers")
+        if self.timed and set(self._sources) & set(self.features):
+            raise StudyError(f"a column of {self.outcome} is among the features; leave it out")
+        if not self.timed and self.outcome.startswith("Surv("):
+            raise StudyError(f"{self.outcome} is of people who are followed: take objective = 'cox'")
         if any(self.ground.schema.levels(n) is not None for n in self.monotone):
             raise StudyError("monotone is for columns of numbers, not of levels")
         if (self.rows < 1 or self.share > 0 or self.patience) and not self.ground.person:
             raise StudyError("rows, holdout and patience draw people: name their column, [data] person = ...")
+        if found := next(unconformal(self, self.objective), ""):
+            raise StudyError(found)
+        if self.conformal and self.patience:
+            raise StudyError("patience chooses trees by the people held out, who then are no test; leave conformal out")
         if self.patience and not self.share:
             raise StudyError("patience needs people who are held out: set holdout, such as 0.2")
 
@@ -158,12 +181,31 @@ class Boosting:
     @property
     def reads(self) -> tuple[str, ...]:
         """The columns that it reads."""
-        return tuple(dict.fromkeys((self.outcome, *self.features, *([self.ground.person] if self._draws else []))))
+        return tuple(dict.fromkeys((*self._sources, *self.features, *self._beside)))
+
+    @property
+    def _beside(self) -> tuple[str, ...]:
+        return tuple(name for name in (self.ground.person if self._draws else "", self.by, self.within) if name)
 
     @property
     def requires(self) -> tuple[str, ...]:
         """Whom it is about: who has an outcome."""
-        return (self.outcome,)
+        return self._sources
+
+    @property
+    def _sources(self) -> tuple[str, ...]:
+        """The columns of the outcome."""
+        return tuple(followed.read(self.outcome, self.ground).columns) if self.timed else (self.outcome,)
+
+    @property
+    def formulas(self) -> tuple[str, ...]:
+        """The outcome as a formula, where it is of times."""
+        return (f"{self.outcome} ~ 1",) if self.timed else ()
+
+    @property
+    def timed(self) -> bool:
+        """Whether the outcome is a time to an event."""
+        return self.objective == "cox"
 
     @property
     def _draws(self) -> bool:
@@ -189,6 +231,11 @@ class Boosting:
         return self.trees + 1 if self.patience else 0
 
     @property
+    def sets(self) -> int:
+        """How often sums over risk sets are asked at most."""
+        return self.trees + 1 if self.timed else 0
+
+    @property
     def classes(self) -> int:
         """Trees in a round of boosting."""
         return len(self.ground.schema.levels(self.outcome) or ()) if self.objective == "multiclass" else 1
@@ -201,7 +248,7 @@ class Boosting:
     @property
     def valued(self) -> Mapping[str, tuple[float, ...]]:
         """The values that a column without levels may have, where not all numbers will do."""
-        if self.ground.schema.levels(self.outcome) is not None or self.objective == "squared":
+        if self.timed or self.ground.schema.levels(self.outcome) is not None or self.objective == "squared":
             return {}
         return {self.outcome: (0.0, 1.0) if self.objective == "binary" else (0.0, 1.0, 2.0, 3.0)}
 
@@ -210,17 +257,25 @@ class Boosting:
     def first(self, people: People) -> Design:
         """Everybody's place on the first ladder of each feature."""
         edges = ladders.first()
-        return self._laddered(people, tuple(edges for _ in self.terms), len(edges) + 1)
+        made = self._laddered(people, tuple(edges for _ in self.terms), len(edges) + 1)
+        return (
+            replace(made, cells={**made.cells, "span": span_cells(made.data[4], self.ground)}) if self.timed else made
+        )
 
-    def design(self, people: People, edges: Edges) -> Design:
-        """Everybody's place on the second ladders; the outcome."""
-        return self._laddered(people, edges, ladders.width(self.bins))
+    def design(self, people: People, edges: Edges, times: tuple[float, ...] = ()) -> Design:
+        """Everybody's place on the second ladders, and on that of times; the outcome."""
+        made = self._laddered(people, edges, ladders.width(self.bins))
+        y, _, train, _, time = made.data
+        cells = followed.cells_of(time, y > 0, train, times, self.ground) if self.timed else {}
+        return replace(made, cells={**made.cells, **cells})
 
     def _laddered(self, people: People, edges: Edges, size: int = 0) -> Design:
         frame = people.table.frame
-        needed = (self.outcome, *self.ground.complete)
+        needed = (*self._sources, *self.ground.complete)
         rows = complete(frame, needed)
-        y = _some(self._outcome(frame), rows)
+        time, whole = followed.exits(self.outcome, self.ground, frame) if self.timed else (None, self._outcome(frame))
+        rows = rows if time is None else rows & np.isfinite(time) & np.isfinite(whole)
+        y, time = _some(whole, rows), None if time is None else _some(time, rows)
         values = [_some(v, rows) for v in self.values(frame)]
         train, words = self._drawn(people, rows)
         cells: dict[str, Cells] = {}
@@ -228,14 +283,15 @@ class Boosting:
             cells[f"{i}: {name}"] = ladders.cells_of(v, e, name, size)
             cells[f"{i}: {name} missing"] = Cells(cast(Ints, np.isnan(v).astype(np.int8)), (1, 2), rule="show")
         # who is trained on and who is measured on are counted apart, and so are their outcomes
-        many, kinds = 2 if self.share else 1, max(self.classes, 2 if self.objective == "binary" else 1)
+        marked = self.objective == "binary" or self.timed
+        many, kinds = 2 if self.share else 1, max(self.classes, 2 if marked else 1)
         index = np.where(train, 0, 1) * kinds + (y.astype(np.int64) if kinds > 1 else 0)
         cells["outcome"] = Cells(index, (1, many * kinds))
         numeric = kinds == 1
         return Design(
             n=int(rows.sum()), rows=rows, x=y[:, None] if numeric else np.empty((len(y), 0)),
-            names=(self.outcome,) if numeric else (), cells=cells, data=(y, values, train, words),
-            columns=(self.outcome, *self.features), left_out=left_out(people.table, needed, rows),
+            names=(self.outcome,) if numeric else (), cells=cells, data=(y, values, train, words, time),
+            columns=(*self._sources, *self.features), left_out=left_out(people.table, needed, rows),
         )  # fmt: skip
 
     def _outcome(self, frame: Any) -> Array:
@@ -264,6 +320,10 @@ class Boosting:
             found += [np.where(codes < 0, np.nan, (codes == j).astype(float)) for j in range(len(levels))]
         return found
 
+    def strata(self, people: People) -> Ints | None:
+        """Of each row of the table (N,) the stratum within which pairs of people are compared; None: all of them."""
+        return np.unique(people.table.frame[self.within], return_inverse=True)[1] if self.within else None
+
     def people(self, people: People) -> Design:
         """The people, their outcome, the values of all terms and who trains, without ladders: for measuring."""
         made = self._laddered(people, ())
@@ -290,19 +350,32 @@ class Boosting:
     @local(on="design")
     def begin(self, people: People, cuts: Edges) -> Begun:
         """Bin everybody; how many train, and moments of their outcome."""
-        y, values, train, words = people.design.data
+        y, values, train, words, _ = people.design.data
         bins = ladders.binned(values, cuts, self.bins)
         for j, usable in enumerate(self._missing(people)):
             if not usable:  # nobody, or too few: they go with the commonest
                 few = bins[:, j] == self.bins
                 bins[few, j] = len(cuts[j]) // 2
         people.design.once("begun", lambda: (bins, y, words, train))
-        if self.objective == "multiclass":
+        if self.timed:
+            (trained, held), wide = self._exits(people), self._width(people)
+            events = [followed.counted(np.where(who, c, -1), y, wide) for who, c in ((train, trained), (~train, held))]
+            outcome = np.concatenate(events)
+        elif self.objective == "multiclass":
             outcome = np.bincount(y[train].astype(int), minlength=self.classes).astype(float)
         else:
             outcome = np.array([y[train].sum(), (y[train] ** 2).sum()])
         dims = ("outcome",)
         return Begun(people.count(train), people.derived(outcome, dims=dims, bounds=outcome.shape))
+
+    def _width(self, people: People) -> int:
+        return people.design.cells[followed.NAMES[0]].shape[1]
+
+    def _exits(self, people: People) -> list[Ints]:
+        """Everybody's cell of time (n,) on the grid of who trains, and on that of who is held out."""
+        edges, cells = self._width(people), [people.design.cells[name].index for name in followed.NAMES]
+        at = np.maximum(*cells) % edges
+        return [people.grid(name)[0][at] for name in followed.NAMES]
 
     def _missing(self, people: People) -> list[bool]:
         """Of each term, whether enough people miss it to be told apart."""
@@ -313,15 +386,12 @@ class Boosting:
         n = int(rows.sum())
         if not self._draws:
             return np.ones(n, dtype=bool), np.zeros(n, dtype=np.uint64)
-        ids = people.table.frame[self.ground.person].to_numpy()[rows]
-        words = people.words("boosting", ids, shared=True)
+        words = people.drawn("boosting", self.ground.person)[rows]
         return mixed(words, self.seed, -1) >= self.share, words
 
     @local(on="design", repeats="rounds")
-    def histogram(
-        self, people: People, at: tuple[int, int], before: tuple[Ints, Array], build: Ints, scale: Scale
-    ) -> Histogram:
-        """Sums over the bins of nodes: `at` is (tree, level), `before` the last splits and the last tree's leaves."""
+    def histogram(self, people: People, at: tuple[int, int], before: Before, build: Ints, scale: Scale) -> Histogram:
+        """Sums over the bins of nodes: `at` is (tree, level)."""
         state, nodes, wide = self._moved(people, at, before, scale), 2 ** (self.depth + 1) - 1, scale.bits > 32
         slot = np.full(nodes, -1, dtype=np.int64)
         slot[build] = np.arange(len(build))
@@ -335,116 +405,73 @@ class Boosting:
             bits=scale.bits, reach=float(2 ** (scale.bits - 1) - 1),
         ))  # fmt: skip
 
+    @local(on="design", repeats="sets")
+    def risks(self, people: People, tree: int, before: Before, scale: Scale) -> Risks:
+        """Sums of relative risks by cell of time, by the trees before this one."""
+        state, wide = cast(Followed, self._moved(people, (tree, 0), before, scale)), self._width(people)
+        sums = people.derived(
+            state.risks(wide), dims=("samples", "parts", "cells"), bounds=(2, 2, wide), scale=0, needs=ladders.NEEDS
+        )
+        return Risks(sums, people.derived(np.array(state.linear), scale=0, needs=ladders.NEEDS))
+
     @local(on="design", repeats="measurings")
-    def lost(self, people: People, tree: int, before: tuple[Ints, Array], scale: Scale) -> Lost:
+    def lost(self, people: People, tree: int, before: Before, scale: Scale) -> Lost:
         """The loss of who is held out, of the trees before this one."""
         return Lost(people.derived(np.array(self._moved(people, (tree, 0), before, scale).lost), scale=0))
 
-    def _moved(self, people: People, at: tuple[int, int], before: tuple[Ints, Array], scale: Scale) -> State:
+    def _moved(self, people: People, at: tuple[int, int], before: Before, scale: Scale) -> State:
         """Everybody where the last splits lead them, and with the scores of the trees before this one."""
         state, nodes = self._state(people, scale), 2 ** (self.depth + 1) - 1
-        (tree, level), (splits, leaves) = at, before
+        (tree, level), (splits, leaves, hazards) = at, before
         if level:
             state.descend(level, splits, nodes)
         elif tree > state.tree:
             state.descend(self.depth, splits, nodes)
             state.begin(tree, leaves, self.rows, self.seed)
+        if isinstance(state, Followed) and hazards.size:
+            state.take(hazards)
         return state
 
     def _state(self, people: People, scale: Scale) -> State:
         bins, y, words, train = people.design.once("begun", lambda: cast(Any, None))
-        return people.design.once("state", lambda: State(self.about, scale, self.bins, bins, y, words, train))
+        about = (self.about, scale, self.bins, bins, y, words, train)
+        if not self.timed:
+            return people.design.once("state", lambda: State(*about))
+        cell, late = self._exits(people)
+        return people.design.once("state", lambda: Followed(*about, cell=cell, late=late))
 
     # sums only
 
     def flow(self) -> FlowFinding:
         """Agree on cuts; grow the trees; measure."""
-        verdict, cuts = yield from self._cuts()
+        verdict, cuts, times = yield from self._cuts()
         begun = yield from ask(self.begin, cuts)
         n = round(float(begun.people.value))
         if not any(len(c) for c in cuts):
             raise ModelError("no feature varies among enough people; give other features")
-        scale = self._scale(n, begun.outcome.value)
-        forest = yield from self._grown(verdict.k, cuts, scale)
-        measured = yield from trained(Scored(self, forest))
+        scale = scale_for(self, n, begun.outcome.value)
+        forest, hazards = yield from grown(self, verdict.k, cuts, scale, begun.outcome.value)
+        if self.timed:
+            grid = verdict.grids[followed.NAMES[0]][0]
+            measured = yield from ranked(ScoredTimes(self, forest, times, grid, hazards[0]))
+        else:
+            measured = yield from trained(Scored(self, forest))
+        sets = yield from promised(Scored(self, forest), measured)
         attack = attacked(measured)
         told = {"importance": importance(forest), **({"attack": attack.rows} if attack.rows else {})}
-        tables = {**measured.tables, **told, "attrition": attrition(verdict)}
+        tables = {**measured.tables, **sets.tables, **told, "attrition": attrition(verdict)}
         facts = {
             "model_sha256": forest.sha256, "trees": len(forest.trees), "objective": self.objective,
             "people_trained": n,
         }  # fmt: skip
         return Finding(
             "boosting", verdict.n, verdict.hospitals, tables, measured.events, facts, forest.arrays(),
-            warnings=(*measured.cautions, *attack.cautions),
-            cite=(*CITE, *((DELONG,) if self.objective == "binary" else ()), *((YEOM,) if attack.rows else ())),
+            warnings=(*measured.cautions, *attack.cautions, *sets.cautions),
+            cite=(*CITE, *((DELONG,) * (self.objective == "binary")), *((YEOM,) if attack.rows else ()), *sets.cite),
         )  # fmt: skip
 
-    def _scale(self, n: int, outcome: Array) -> Scale:
-        """Where scores begin, and the scale of gradients: of whole numbers alone, or rounded, so that they do not
-        depend on the deal."""
-        if self.objective == "multiclass":
-            rarest = float(outcome[outcome > 0].min()) / n
-            return scale_of(self.about, n, 1.0, (0.0,) * self.classes, rarest)
-        mean = float(outcome[0]) / n
-        varies = 0 < mean < 1 if self.objective == "binary" else mean > 0 if self.objective == "poisson" else True
-        spread = np.sqrt(max(0.0, outcome[1] / n - mean**2)) if self.objective == "squared" else mean
-        if not (varies and spread > 1e-9 * abs(mean)):
-            raise ModelError(f"{self.outcome!r} does not vary, and there is nothing to learn; give another outcome")
-        if self.objective == "binary":
-            return scale_of(self.about, n, 1.0, (float(np.float32(np.log(mean / (1 - mean)))),), min(mean, 1 - mean))
-        base = mean if self.objective == "squared" else np.log(mean)
-        return scale_of(self.about, n, 2.0 ** round(np.log2(spread)), (float(np.float32(f"{base:.6e}")),))
-
-    def _units(self, scale: Scale) -> tuple[float, float]:
-        """What a gain and a Hessian of one are worth in the units of the outcome."""
-        return {"squared": (scale.unit**2, 1.0), "poisson": (scale.unit, scale.unit)}.get(self.objective, (1.0, 1.0))
-
-    def _rules(self, k: int, scale: Scale, allowed: Bools) -> Rules:
-        """The settings in the units of the sums."""
-        unit, per = self._units(scale)
-        turns = np.array([self.monotone.get(term, 0) for term in self.terms])
-        return Rules(self.penalty / per, self.gain / unit, self.hessian / per, float(max(1, k)), allowed, turns)
-
-    def _grown(self, k: int, cuts: Edges, scale: Scale) -> Flow[Forest]:
-        """The trees, one after the other, until there are enough or none gets better."""
-        made: list[Tree] = []
-        before = (np.empty((0, 4), dtype=np.int64), np.zeros((1, 2)))
-        lost: list[float] = []
-        step = self.learning_rate * (scale.unit if self.objective == "squared" else 1.0)
-        drawn = self._columns_drawn()
-        for t in range(self.trees * self.classes):
-            if self.patience and t % self.classes == 0:
-                lost.append((yield from self._loss(t, before, scale)))
-                if len(lost) - 1 - int(np.argmin(lost)) >= self.patience:
-                    break
-            tree = Growing(self.depth, step, cuts, self._rules(k, scale, drawn[t // self.classes]))
-            while not tree.done:
-                got = yield from ask(self.histogram, (t, tree.level), before, tree.build, scale)
-                g, h = (s * 2.0**-power for s, power in zip(got.sums.value, (scale.g, scale.h), strict=False))
-                tree.learn(Bins(g, h, got.sums.value[2] if self.about.counted else h / self.about.h))
-                before = (tree.splits, np.zeros((1, 2)))
-            before = (tree.splits, tree.leaves)
-            made.append(tree.finished(*self._units(scale)))
-        if self.patience and len(made) == self.trees * self.classes:
-            lost.append((yield from self._loss(len(made), before, scale)))
-        keep = max(1, int(np.argmin(lost))) * self.classes if self.patience else len(made)
-        return Forest(self.objective, self.terms, scale.base, tuple(made[:keep]))
-
-    def _loss(self, tree: int, before: tuple[Ints, Array], scale: Scale) -> Flow[float]:
-        got = yield from ask(self.lost, tree, before, scale)
-        return float(got.loss.value)
-
-    def _columns_drawn(self) -> Bools:
-        """(trees, terms) which features each tree may use."""
-        rng, p = np.random.default_rng(self.seed), len(self.terms)
-        drawn = np.zeros((self.trees, p), dtype=bool)
-        for row in drawn:
-            row[rng.permutation(p)[: max(1, round(self.columns * p))]] = True
-        return drawn
-
-    def _cuts(self) -> Flow[tuple[Verdict, Edges]]:
-        """The cut points of all terms, from the counts on two ladders."""
+    def _cuts(self) -> Flow[tuple[Verdict, Edges, tuple[float, ...]]]:
+        """The cut points of all terms, from the counts on two ladders; and the ladder of times, if there are any."""
         verdict = yield from support(self.first)
         placed = yield from ask(self.placed)
         for term, counts in zip(self.terms, placed.cells.value, strict=True):
@@ -454,12 +481,16 @@ class Boosting:
             ladders.second(verdict.grids[f"{i}: {name}"][0], counts, self.bins)
             for i, (name, counts) in enumerate(zip(self.terms, placed.cells.value, strict=True))
         )
-        verdict = yield from support(self.design, edges)
+        times = followed.edges_of(self.ground, horizon_of(verdict.grids["span"], self.ground)) if self.timed else ()
+        verdict = yield from support(self.design, edges, times)
+        if self.timed:
+            followed.usable(verdict)
         counted = yield from ask(self.counted, edges)
-        return verdict, tuple(
+        cuts = tuple(
             ladders.cuts(e, verdict.grids[f"{i}: {name}"][0], counts, self.bins)
             for i, (name, e, counts) in enumerate(zip(self.terms, edges, counted.cells.value, strict=True))
         )
+        return verdict, cuts, times
 
 
 def _some(values: Any, rows: Bools) -> Any:

@@ -30,6 +30,11 @@ from confrere.study.rows import nearest
 
 INTERCEPT = "Intercept"
 MOST_BINS = 20
+MOST_TIMES = 8  # of a grid
+SOLE = (
+    "a learned model may divide people in any way, and with another analysis of the same people by a few. Make a study "
+    "of each, or give each its own hospitals with group"
+)
 TRIPOD = Citation(
     "Collins GS, Moons KGM, Dhiman P, et al. TRIPOD+AI statement: updated guidance for reporting clinical prediction "
     "models that use regression or machine learning methods. BMJ 2024;385:e078378", "10.1136/bmj-2023-078378"
@@ -44,8 +49,13 @@ class Evaluate:
     `outcome` is 0 or 1 (or a column of two declared levels), or `Surv(time, event)`; where causes compete, `cause` is
     the one that is predicted. `risk` is a column with the predicted probability, above 0 and below 1; or the risk is
     that of a published model: `model` is its right side, as `age + C(stage)`, `coefficients` gives each term's,
-    and `link` is `logit`, or `cox` with `baseline`, the survival at `times` of somebody whose linear predictor is 0.
-    With follow-up, `times` is the horizon, one number: risks by several would tell few people apart. `thresholds` are
+    and `link` is `logit`, or `cox` with `baseline`, the survival at `times` of somebody whose linear predictor is 0; or
+    `learnt` is a model that was learned (models/NAME.json of a result), with which hospitals predict themselves; one of
+    hazards needs the `baseline` of somebody whose hazard ratio is 1.
+    With follow-up, `times` is the horizon, one number: risks by several would tell few people apart. Of hazards, `grid`
+    are earlier times at which AUC and Brier score are told too, and over which the Brier score is integrated, and
+    `survival` the baseline at each: all from the same counts, since hazards order people alike at all times.
+    `thresholds` are
     risks at which people would be treated; `by` is a column of whose levels everything is told as well; `bins` is how
     many groups of risk the calibration curve has at most. A study has one evaluation of the same hospitals.
     For monitoring, `over` instead of `by` is a column of periods, whose declared levels are in order, and `inputs` are
@@ -71,6 +81,9 @@ class Evaluate:
     over: str = ""
     inputs: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     bins: int = 10
+    learnt: str = ""
+    grid: tuple[float, ...] = ()
+    survival: tuple[float, ...] = ()
     ground: Ground = Ground()
 
     # two models, thresholds or horizons merge the cells of risk otherwise, and few people lie between
@@ -80,7 +93,8 @@ class Evaluate:
     )
 
     def __hash__(self) -> int:
-        return hash((self.outcome, self.risk, self.model, self.link, self.times, self.parted, self.bins, self.ground))
+        what = (self.outcome, self.risk, self.model, self.learnt, self.link)
+        return hash((what, self.times, self.grid, self.survival, self.parted, self.bins, self.ground))
 
     def __post_init__(self) -> None:
         if isinstance(self.times, list | tuple):
@@ -97,14 +111,17 @@ class Evaluate:
             raise StudyError(f"baseline is {self.baseline}; it must be a survival above 0 and below 1")
         if self.followed and not 0 < self.horizon < np.inf:
             raise StudyError(f"times is {self.times}; it must be a positive number")
+        for name in ("grid", "survival"):
+            object.__setattr__(self, name, tuple(map(float, getattr(self, name))))
         if not 2 <= self.bins <= MOST_BINS:
             raise StudyError(f"bins is {self.bins}; it must be from 2 to {MOST_BINS}")
 
     def check(self) -> None:
         """The settings against each other, and against the levels that the study declares."""
-        if bool(self.risk) == bool(self.model):
+        if sum(map(bool, (self.risk, self.model, self.learnt))) != 1:
             raise StudyError(
-                "give risk (a column with the predicted probability) or model and coefficients: one of both"
+                "give risk (a column with the predicted probability), or model and coefficients, or learnt (a model's "
+                "file): one of them"
             )
         kind = self._kind()
         if (kind == "surv") != self.followed:
@@ -116,12 +133,15 @@ class Evaluate:
             raise StudyError("cause is of an outcome Surv(time, event); leave it out")
         if self.followed:
             self._check_followed()
-        elif self.link != "logit" or self.baseline is not None:
+        elif self.link != "logit" or (self.baseline is not None and not self.learnt):
             raise StudyError("link = 'cox' and baseline need an outcome Surv(time, event); leave them out")
-        if self.model:
+        if self.learnt:
+            self._check_learnt()
+        elif self.model:
             self._check_model()
         elif len(self.terms.names) != 1 or not self.terms.intercept:
             raise StudyError(f"risk is {self.risk!r}; it must name one column of numbers")
+        self._check_grid()
         self._check_over()
         read = set(model_of(f"{self.outcome} ~ 1", self.ground).columns)
         if both := sorted(read & {*self.terms.columns, *self.reads}):
@@ -174,6 +194,21 @@ class Evaluate:
         if self.model and (self.link != "cox" or self.baseline is None):
             raise StudyError("a model of follow-up has link = 'cox' and a baseline: give the survival at times")
 
+    def _check_grid(self) -> None:
+        """Times that go up to the horizon, and survival that falls to the baseline."""
+        if not (self.grid or self.survival):
+            return
+        if self.baseline is None:
+            raise StudyError("grid and survival are of a model of hazards, with a baseline; leave them out")
+        times, curve = [0.0, *self.grid, self.horizon], [1.0, *self.survival, self.baseline]
+        if len(times) != len(curve) or len(self.grid) > MOST_TIMES:
+            raise StudyError(f"grid and survival have as many numbers as each other, at most {MOST_TIMES}")
+        if (np.diff(times) <= 0).any() or (np.diff(curve) >= 0).any():
+            raise StudyError(
+                f"grid is {list(self.grid)} and survival {list(self.survival)}: times go up, and end before times = "
+                f"{self.horizon:g}; survival falls from below 1 to above the baseline, {self.baseline:g}"
+            )
+
     def _check_model(self) -> None:
         """A coefficient for every term, and none besides."""
         if self.terms.strata or self.terms.offsets or self.terms.pooled:
@@ -185,7 +220,48 @@ class Evaluate:
         if missing := [name for name in wanted if name not in self.coefficients]:
             raise StudyError(f"coefficients: {missing[0]!r} is missing; give one for each of {', '.join(wanted)}")
 
+    def _check_learnt(self) -> None:
+        """A model of risks, whose levels the study declares."""
+        from confrere.analyses.learning import released
+
+        released.check(self.opened)
+        if self.coefficients or self.link != "logit":
+            raise StudyError("coefficients and link are of a published model; learnt has its own. Leave them out")
+        if (self.baseline is None) == released.ranks(self.opened):
+            raise StudyError(
+                "baseline is missing: the model predicts hazard ratios. Give the survival at times of somebody whose "
+                "hazard ratio is 1"
+                if self.baseline is None else "baseline is of a model of hazards; this one predicts risks. Leave it out"
+            )  # fmt: skip
+        if self.baseline is not None and not self.followed:
+            raise StudyError("learnt is a model of hazards: its outcome is Surv(time, event)")
+        for name, column in released.schema_of(self.opened).columns.items():
+            if self.ground.schema.levels(name) != column.levels:
+                raise StudyError(
+                    f"learnt: the model knows other levels of {name!r} than the study; declare "
+                    f"[data.columns.{name}] levels = {list(column.levels or ())}"
+                )
+
     # public
+
+    @property
+    def opened(self) -> Any:
+        """The learned model. StudyError where it is none."""
+        from confrere.analyses.learning.released import opened
+
+        return opened(self.learnt)
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The columns that a learned model reads; none of another."""
+        from confrere.analyses.learning.released import columns_of
+
+        return columns_of(self.opened) if self.learnt else ()
+
+    @property
+    def sole(self) -> str:
+        """Why a study has no analysis beside this one, where it has none: a learned model divides people at will."""
+        return SOLE if self.learnt else ""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -220,23 +296,34 @@ class Evaluate:
     @property
     def terms(self) -> Model:
         """The right side: terms of the model, or the column of the risk."""
-        return model_of(f"~ {self.model or self.risk}", self.ground)
+        return model_of(f"~ {self.model or self.risk or 1}", self.ground)
 
     @property
     def formula(self) -> str:
         """Outcome and terms in one formula."""
-        return f"{self.outcome} ~ {self.model or self.risk}"
+        return f"{self.outcome} ~ {self.model or self.risk or 1}"
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """The columns of subgroups or periods, and of inputs."""
-        return (*self.columns, *self.inputs)
+        """The columns of subgroups or periods, of inputs, and of a learned model."""
+        return tuple(dict.fromkeys((*self.columns, *self.inputs, *self.features)))
+
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """The columns in which everybody must be complete: trees take missing values."""
+        trees = self.features if self.learnt and hasattr(self.opened, "trees") else ()
+        needed = (*model_of(self.formula, self.ground).columns, *self.reads)
+        return tuple(dict.fromkeys(c for c in needed if c not in trees or c in (*self.columns, *self.inputs)))
 
     @property
     def valued(self) -> Mapping[str, tuple[float, ...]]:
         """Values that columns without levels have: risks are probabilities, subgroups whole numbers."""
         plain = {name: tuple(np.arange(1, 40) / 40) for name in (self.risk,) if name in self.terms.columns}
         subgroups = {name: (0.0, 1.0, 2.0) for name in self.columns if not self.ground.schema.levels(name)}
+        if self.learnt:
+            from confrere.analyses.learning.released import valued
+
+            plain = {name: values for name, values in valued(self.opened).items() if name not in self.columns}
         return plain | subgroups | ({} if self.followed or self._levels else self._marks())
 
     def _marks(self) -> dict[str, tuple[float, ...]]:
@@ -268,6 +355,8 @@ class Evaluate:
     @property
     def _words(self) -> str:
         """The words for the risk: its column, or its model with a digest of all that makes it."""
+        if self.learnt:
+            return f"risk of the model [{hashlib.sha256(self.learnt.encode()).hexdigest()[:16]}, {self.baseline}]"
         if not self.model:
             return self.risk
         made = [self.model, sorted((n, float(c)) for n, c in self.coefficients.items()), self.link, self.baseline]
@@ -275,13 +364,14 @@ class Evaluate:
 
     def selected(self, frame: Any) -> Iterator[tuple[str, tuple[str, ...], Bools]]:
         """Whom `selecting` selects (N,), and the columns by which; the last again, by none."""
-        from confrere.analyses.learning.evaluate_risk import risk_of
+        from confrere.analyses.learning.evaluate_risk import learnt_risk, risk_of
 
         # without a risk nobody is at or above a threshold; columns that are no risks are refused by the evaluation
         with np.errstate(invalid="ignore", divide="ignore"):
-            logit = special.logit(risk_of(self, self.terms.evaluate(frame).x))
+            risk = learnt_risk(self, frame) if self.learnt else risk_of(self, self.terms.evaluate(frame).x)
+            logit = special.logit(risk)
             above = [np.asarray(logit >= special.logit(t)) for t in self.thresholds]
-        columns = [self.terms.columns] * len(above) + [()]
+        columns = [self.features or self.terms.columns] * len(above) + [()]
         yield from zip(self.selecting, columns, (*above, *above[-1:]), strict=bool(above))
 
     @property
@@ -290,7 +380,9 @@ class Evaluate:
         cuts = tuple(f"~ I({name} >= {cut!r})" for name, each in self.inputs.items() for cut in each)
         outcome = model_of(f"{self.outcome} ~ 1", self.ground).outcome
         time = outcome.time if outcome else None
-        return (*cuts, f"~ I({time.text} > {self.horizon!r})") if self.followed and time else cuts
+        if not (self.followed and time):
+            return cuts
+        return (*cuts, *(f"~ I({time.text} > {t!r})" for t in (*self.grid, self.horizon)))
 
     # sums only
 

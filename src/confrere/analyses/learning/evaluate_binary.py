@@ -32,6 +32,7 @@ from confrere.analyses.learning.evaluate_risk import (
     ladder,
     marks_of,
     predicted,
+    rough,
     starts_of,
 )
 from confrere.analyses.learning.scored import DELONG, Z, auc
@@ -42,7 +43,6 @@ from confrere.rounds import (
     Cells,
     Design,
     Flow,
-    Ints,
     People,
     Sum,
     Verdict,
@@ -116,9 +116,9 @@ class Risks:
         return Sizes(people.cells("subgroups"))
 
     @local(on="cells")
-    def measured(self, people: People, shown: Shown) -> Measured:
-        """People, their risks and losses, by subgroup and cell of risk."""
-        data: Predicted = people.design.data
+    def measured(self, people: People, shown: Shown, within: Edges) -> Measured:
+        """People, their risks and losses, by subgroup and cell of risk; of a learned model risks `within` cells."""
+        data = rough(people.design.data, within)
         row = self.of.row(data.level, shown)
         losses = np.array([np.bincount(row, power, minlength=self.of.rows) for power in _powers(data).T], dtype=float).T
         return Measured(
@@ -129,8 +129,8 @@ class Risks:
 
     # sums only
 
-    def flow(self) -> Flow[tuple[Verdict, list[Part], Shown]]:
-        """Everybody, then the subgroups that are told, and which these are."""
+    def flow(self) -> Flow[tuple[Verdict, list[Part], Shown, Edges]]:
+        """Everybody, then the subgroups that are told, which these are, and the cells of a learned model's risks."""
         first = yield from support(self.people)
         sizes = yield from ask(self.sizes)
         told, count = first.grids["subgroups"] >= 0, sizes.people.value
@@ -140,14 +140,16 @@ class Risks:
         shown = tuple(j for j in range(count.shape[1]) if told[:, j].all() and count[:, j].all())
         edges = ladder(first.budget, 2 * self.of.rows, self.of.thresholds)
         verdict = yield from support(self.cells, edges, marks_of(edges, self.of.thresholds), shown)
-        got = yield from ask(self.measured, shown)
-        return first, list(self._parts(verdict.grids["risks"], np.array(edges), got, shown)), shown
-
-    def _parts(self, grids: Ints, edges: Array, got: Measured, shown: Shown) -> Iterator[Part]:
-        grid = next(row for row in grids if (row >= 0).all())
-        own, wide = edges[starts_of(grid)[1:] - 1], int(grid.max()) + 1
+        grid = next(row for row in verdict.grids["risks"] if (row >= 0).all())
+        own = np.array(edges)[starts_of(grid)[1:] - 1]
         if not own.size:
             raise ModelError(ONE_CELL)
+        within = tuple(own.tolist()) if self.of.learnt else ()
+        got = yield from ask(self.measured, shown, within)
+        return first, list(self._parts(own, got, shown)), shown, within
+
+    def _parts(self, own: Array, got: Measured, shown: Shown) -> Iterator[Part]:
+        wide = len(own) + 1
         people, risks = (s.value[:, :wide].reshape(2, self.of.rows, wide) for s in (got.people, got.risks))
         whole = got.losses.value.sum(axis=0)
         yield Part("", "", people.sum(axis=1), risks.sum(axis=1), own, whole.reshape(2, 2))
@@ -176,11 +178,12 @@ class Recalibrated(Glm):
 
     of: Evaluate = Evaluate("_")
     levels: tuple[int, ...] = ()
+    within: Edges = ()
 
     def design(self, people: People) -> Design:
         """The logit of the risk, and the outcome."""
         made = predicted(self.of, people)
-        data: Predicted = made.data
+        data = rough(made.data, self.within)
         values = {OUTCOME: data.outcome.astype(float), LOGIT: data.logit}
         for j in self.levels:
             mark = (data.level == j).astype(float)
@@ -193,13 +196,13 @@ class Recalibrated(Glm):
         return replace(super().design(People(seen)), columns=made.columns)
 
 
-def recalibrated(evaluate: Evaluate, sloped: bool, levels: tuple[int, ...] = ()) -> Recalibrated:
+def recalibrated(evaluate: Evaluate, sloped: bool, levels: Shown = (), within: Edges = ()) -> Recalibrated:
     """The model of intercepts and slopes, or of intercepts alone with slope 1."""
     marks = " + ".join(f"{LEVEL}{j}" + (f" + {LOGIT}{j}" if sloped else "") for j in levels)
     right = f"0 + {marks}" if levels else LOGIT if sloped else "1"
     formula = f"{OUTCOME} ~ {right}" + ("" if sloped else f" + offset({LOGIT})")
     ground = replace(evaluate.ground, complete=())
-    return Recalibrated(formula, "binomial", "logit", ground=ground, of=evaluate, levels=levels)
+    return Recalibrated(formula, "binomial", "logit", ground=ground, of=evaluate, levels=levels, within=within)
 
 
 class Straight(NamedTuple):
@@ -210,12 +213,12 @@ class Straight(NamedTuple):
     slope: Record | None
 
 
-def straight(evaluate: Evaluate, levels: tuple[int, ...] = ()) -> Flow[list[Straight]]:
+def straight(evaluate: Evaluate, levels: Shown = (), within: Edges = ()) -> Flow[list[Straight]]:
     """Calibration of everybody, or of each level. Where the people do not determine it, there is none."""
     found: list[Sequence[Record | None]] = []
     for sloped in (False, True):
         try:
-            fit = yield from recalibrated(evaluate, sloped, levels).flow()
+            fit = yield from recalibrated(evaluate, sloped, levels, within).flow()
             found.append(fit.tables["coefficients"])
         except ModelError:
             found.append([None] * (1 + sloped) * max(1, len(levels)))
@@ -228,13 +231,13 @@ def straight(evaluate: Evaluate, levels: tuple[int, ...] = ()) -> Flow[list[Stra
 
 def evaluated(evaluate: Evaluate) -> Flow[Finding]:
     """Everybody, then the subgroups."""
-    verdict, both, shown = yield from Risks(evaluate).flow()
+    verdict, both, shown, within = yield from Risks(evaluate).flow()
     inputs = yield from Inputs(evaluate).flow(shown)
     whole = both[0]
-    lines = yield from straight(evaluate)
+    lines = yield from straight(evaluate, within=within)
     if len(both) > 1:
         codes = tuple(evaluate.subgroups.index(part.level) for part in both[1:])
-        lines += yield from straight(evaluate, codes)
+        lines += yield from straight(evaluate, codes, within)
     rows = [r for part, line in zip(both, lines, strict=True) for r in metrics(part, line)]
     moved = drifted(evaluate, {p.level: p.people.sum(axis=0) for p in both[1:]} if evaluate.over else {}, inputs, rows)
     tables = {
@@ -253,12 +256,17 @@ def evaluated(evaluate: Evaluate) -> Flow[Finding]:
         "prevalence": events / n, "cells_of_risk": whole.people.shape[1],
         "recalibration_intercept": first.intercept and first.intercept["estimate"],
         "recalibration_slope": first.slope and first.slope["estimate"],
-    }  # fmt: skip
+    } | of_model(evaluate)  # fmt: skip
     return Finding(
         "evaluate", n, verdict.hospitals, {name: t for name, t in tables.items() if t}, events, facts,
         warnings=(*few(min(events, n - events)), *moved.cautions),
         cite=(TRIPOD, DELONG, MILLER, VICKERS, WILSON, *((YURDAKUL,) if moved.rows else ())),
     )  # fmt: skip
+
+
+def of_model(evaluate: Evaluate) -> dict[str, str]:
+    """The fact that says which learned model was evaluated."""
+    return {"evaluated_sha256": evaluate.opened.sha256} if evaluate.learnt else {}
 
 
 def few(people: int, followed: bool = False) -> tuple[Caution, ...]:

@@ -10,7 +10,8 @@ who is still followed at a horizon t weighs 1/G(t):
   2013;32:5381. R `timeROC`, `riskRegression::Score`.
 - concordance truncated at the horizon: Uno et al., Stat Med 2011;30:1105; with competing causes Wolbers et al.,
   Biostatistics 2014;15:526. R `survival::concordance(timewt = "n/G2")`, `pec::cindex`.
-- Brier(t): Graf et al., Stat Med 1999;18:2529; Gerds & Schumacher, Biom J 2006;48:1029.
+- Brier(t): Graf et al., Stat Med 1999;18:2529; Gerds & Schumacher, Biom J 2006;48:1029; its mean over times as
+  scikit-survival's `integrated_brier_score`.
 
 Standard errors are by influence functions over people: what a person adds at its own place, and what it adds through G.
 With h_l the cumulative hazard of censoring in cell l and R_l the derivative of an estimate by h_l, a person who leaves
@@ -133,13 +134,18 @@ def _variance(people: Leaving, added: Added) -> float:
     )
 
 
+def spread_of(people: Leaving, added: Added) -> float:
+    """The standard error of an estimate to which people add so much."""
+    return float(np.sqrt(_variance(people, added)))
+
+
 def auc_at(people: Leaving, time: float) -> Estimated | None:
     """The area under the ROC curve at a horizon; None where there are no cases, or no controls."""
     added = auc_added(people, time)
     if added is None:
         return None
     estimate, influence = added
-    return Estimated(estimate, float(np.sqrt(_variance(people, influence))))
+    return Estimated(estimate, spread_of(people, influence))
 
 
 def cases_and_controls(people: Leaving, time: float) -> tuple[Array, Array] | None:
@@ -179,7 +185,7 @@ def auc_added(people: Leaving, time: float) -> tuple[float, Added] | None:
 def concordance(people: Leaving, *, weighted: bool) -> Estimated | None:
     """Concordance up to the horizon, Harrell's or, `weighted` against censoring, Uno's; None without pairs."""
     found = concordance_added(people, weighted=weighted)
-    return None if found is None else Estimated(found[0], float(np.sqrt(_variance(people, found[1]))))
+    return None if found is None else Estimated(found[0], spread_of(people, found[1]))
 
 
 def concordance_added(people: Leaving, *, weighted: bool) -> tuple[float, Added] | None:
@@ -253,6 +259,37 @@ def brier_added(people: Leaving, powers: Powers, time: float) -> tuple[float, tu
         for w, s, s2, m, e in zip(weights, sums, squares, counts, common, strict=True)
     ]
     return estimate, (parts[0], parts[1], parts[2])
+
+
+def brier_cells(people: Leaving, risks: Array, time: float) -> tuple[float, Added]:
+    """The Brier score at a horizon of one risk (B,) for everybody in a cell of risk, and what people add to it."""
+    g, j, n = people.censoring(), people.until(time), people.people
+    early = np.arange(people.right.size) < j
+    inside, late = np.where(early, np.append(g.inside, 0.0), 0.0), np.where(early, 0.0, g.edge[j])
+    hit, missed = (1 - risks[:, None]) ** 2, risks[:, None] ** 2
+    own = [inside * hit + late * missed, (inside + late) * missed, late * missed]
+    counts = (people.event, people.other, people.censored)
+    estimate = float(sum((m * o).sum() for m, o in zip(counts, own, strict=True))) / n
+    sums = [m * o / n for m, o in zip(counts, own, strict=True)]
+    q = np.where(early, (sums[0] + sums[1]).sum(axis=0), 0.0)[:-1]
+    q_edge = np.zeros(g.edge.size)
+    q_edge[j] = float(sum(part[:, j:].sum() for part in sums))
+    by_event, by_censoring, beyond = g.added(q, q_edge)
+    through = [np.concatenate([by, beyond]) - estimate / n for by in (by_event, by_event, by_censoring)]
+    return estimate, Added(*(o / n + t for o, t in zip(own, through, strict=True)))
+
+
+def integrated(people: Leaving, risks: Array, times: Array) -> Estimated:
+    """The mean of the Brier score over times (T,) by the trapezoidal rule, from risks (T, B).
+
+    The standard error is that of the sum of what everybody adds at all times.
+    """
+    gaps = np.diff(times) / (times[-1] - times[0])
+    weights = np.append(gaps, 0.0) / 2 + np.insert(gaps, 0, 0.0) / 2
+    found = [brier_cells(people, at, t) for at, t in zip(risks, times.tolist(), strict=True)]
+    whole = [sum(w * added[i] for w, (_, added) in zip(weights, found, strict=True)) for i in range(len(Added._fields))]
+    estimate = float(sum(w * e for w, (e, _) in zip(weights, found, strict=True)))
+    return Estimated(estimate, spread_of(people, Added(*map(np.asarray, whole))))
 
 
 def _misses(n: Array, p: Array) -> tuple[Array, Array]:

@@ -30,18 +30,30 @@ from confrere.analyses.ladder import cell_of, check_on_grid, ladder
 from confrere.analyses.learning import evaluate_risk
 from confrere.analyses.learning.drift import YURDAKUL, Inputs, drifted
 from confrere.analyses.learning.evaluate import TRIPOD, Evaluate
-from confrere.analyses.learning.evaluate_binary import VICKERS, few, ratio, told
+from confrere.analyses.learning.evaluate_binary import VICKERS, few, of_model, ratio, told
 from confrere.analyses.learning.evaluate_censored import (
     Estimated,
     Leaving,
     Powers,
     auc_at,
     brier,
+    brier_cells,
     cases_and_controls,
     concordance,
+    integrated,
     slope,
+    spread_of,
 )  # fmt: skip
-from confrere.analyses.learning.evaluate_risk import MOST, ONE_CELL, Predicted, even, marks_of, predicted, starts_of
+from confrere.analyses.learning.evaluate_risk import (
+    MOST,
+    ONE_CELL,
+    Predicted,
+    even,
+    marks_of,
+    predicted,
+    rough,
+    starts_of,
+)
 from confrere.errors import ModelError
 from confrere.rounds import Array, Cells, Design, Flow, Ints, People, Sum, Verdict, ask, local, register, support
 from confrere.study.ground import Ground
@@ -126,8 +138,8 @@ class FollowedRisks:
         shape = (len(self.kinds) * many, size)
         return replace(made, cells={"risks": Cells(at, shape, rule="align", marks=marks, bound=bound)})
 
-    def table(self, people: People, cuts: Edges, edges: Edges, shown: Shown) -> Design:
-        """Kinds of leaving on the ladder of times, by subgroup and bin of risk."""
+    def table(self, people: People, cuts: Edges, edges: Edges, shown: Shown, within: Edges) -> Design:
+        """Kinds of leaving on the ladder of times, by subgroup and bin of risk; learned risks `within` cells."""
         made, many = self.people(people), self.of.rows * (len(cuts) + 1)
         data: Predicted = made.data
         group = self.of.row(data.level, shown) * (len(cuts) + 1) + np.searchsorted(cuts, data.logit, side="right")
@@ -141,7 +153,7 @@ class FollowedRisks:
         for i, name in enumerate(self.kinds[:-1]):
             index = np.where(kind == i, group * size[1] + cell_of(time, edges), -1)
             cells[name] = Cells(index, size, family="time", days=ground.days, marks=marks, **rule)
-        return replace(made, cells=cells)
+        return replace(made, cells=cells, data=rough(data, within))
 
     @local(on="people")
     def sizes(self, people: People) -> Sizes:
@@ -180,8 +192,8 @@ class FollowedRisks:
 
     @property
     def ground(self) -> Ground:
-        """The ground, on whose ladder of times the horizon is."""
-        return self.of.ground.marked(self.of.horizon)
+        """The ground, on whose ladder of times are the horizon and the grid."""
+        return self.of.ground.marked(self.of.horizon, *self.of.grid)
 
     # sums only
 
@@ -195,12 +207,13 @@ class FollowedRisks:
         edges = evaluate_risk.ladder(first.budget, rows, self.of.thresholds)
         verdict = yield from support(self.cells, edges, marks_of(edges, self.of.thresholds), shown)
         counted = yield from ask(self.counted)
-        cuts = self._cuts(first, verdict, counted.people.value, np.array(edges))
+        cuts, own = self._cuts(first, verdict, counted.people.value, np.array(edges))
+        within = tuple(own.tolist()) if self.of.learnt else ()
         groups = self.of.rows * (len(cuts) + 1)
         most = max(6, first.budget // (4 * (len(self.kinds) - 1) * groups))
         horizon = self.of.horizon
         times = tuple(e for e in ladder(self.ground, horizon, most) if e <= horizon * (1 + 1e-12))
-        final = yield from support(self.table, tuple(cuts.tolist()), times, shown)
+        final = yield from support(self.table, tuple(cuts.tolist()), times, shown, within)
         got = yield from ask(self.exits)
         return first, list(self._bins(got, final, np.array(times), shown)), cuts, shown
 
@@ -216,8 +229,9 @@ class FollowedRisks:
         some = by_kind > 0
         return tuple(j for j in range(len(self.of.subgroups)) if (told[some, j] >= 0).all() and people[0, j] > 0)
 
-    def _cuts(self, first: Verdict, verdict: Verdict, counts: Array, edges: Array) -> Array:
-        """Cuts between bins of risk, in logits: edges of the merged cells that make bins of about as many people."""
+    def _cuts(self, first: Verdict, verdict: Verdict, counts: Array, edges: Array) -> tuple[Array, Array]:
+        """Cuts between bins of risk, in logits, edges of the merged cells that make bins of about as many people; and
+        all edges of these cells."""
         grid = next((row for row in verdict.grids["risks"] if (row >= 0).all()), None)
         if grid is None or any((row < 0).any() for row in verdict.grids["risks"]):
             raise ModelError(
@@ -230,7 +244,8 @@ class FollowedRisks:
         many = len(self.kinds) * self.of.rows * CELLS
         most = FINE_BINS if self.ground.fine else min(BINS, first.budget // (4 * many))
         starts = even(counts[:, : len(own) + 1].sum(axis=0), max(2, most))
-        return np.unique([*own[starts[1:] - 1], *(own[m - 1] for m in marks_of(own.tolist(), self.of.thresholds))])
+        marked = [own[m - 1] for m in marks_of(own.tolist(), self.of.thresholds)]
+        return np.unique([*own[starts[1:] - 1], *marked]), own
 
     def _bins(self, got: Exits, final: Verdict, times: Array, shown: Shown) -> Iterator[Bins]:
         """Everybody, and then each subgroup that is told."""
@@ -298,6 +313,7 @@ def evaluated(evaluate: Evaluate) -> Flow[Finding]:
     moved = drifted(evaluate, {p.level: p.counts for p in parts[1:]} if evaluate.over else {}, inputs, measured)
     tables = {
         "metrics": measured, "drift": moved.rows,
+        "horizons": [r for part in parts for r in horizons(evaluate, part)] if evaluate.grid else [],
         "subgroups": [_said(p) | _sizes(p) for p in parts],
         "calibration": [r for part in parts for r in calibration(part, cuts, t, evaluate.bins)],
         "roc": [r for part in parts for r in roc(part, cuts, t)],
@@ -309,7 +325,7 @@ def evaluated(evaluate: Evaluate) -> Flow[Finding]:
     gray = (BLANCHE, WOLBERS) if evaluate.competes else (UNO, BLANCHE)
     return Finding(
         "evaluate", n, verdict.hospitals, {name: rows for name, rows in tables.items() if rows}, events,
-        {"horizon": t, "bins_of_risk": len(cuts) + 1},
+        {"horizon": t, "bins_of_risk": len(cuts) + 1} | of_model(evaluate),
         notes=(grid_note(evaluate.ground),), warnings=(*few(events, followed=True), *moved.cautions),
         cite=(TRIPOD, *gray, GRAF, VICKERS, *((YURDAKUL,) if moved.rows else ())),
     )  # fmt: skip
@@ -353,7 +369,29 @@ def metrics(evaluate: Evaluate, part: Bins) -> list[Record]:
     name = "Wolbers's concordance" if evaluate.competes else "Uno's concordance"
     rows += told_of(name, concordance(people, weighted=True))
     rows += told_of("calibration slope", slope(people, part.scores))
+    if evaluate.grid:
+        when = np.array([*evaluate.grid, t])
+        rows += told_of("integrated Brier score", integrated(people, risks_at(evaluate, part, when), when))
     return [_said(part) | {"time": t} | r for r in rows]
+
+
+def risks_at(evaluate: Evaluate, part: Bins, times: Array) -> Array:
+    """The risk of each bin by each of some times (T, B), from its mean complementary log-log at the horizon."""
+    survival = np.interp(times, [*evaluate.grid, evaluate.horizon], [*evaluate.survival, evaluate.baseline or 0.5])
+    share = np.log(survival) / np.log(survival[-1])  # of the cumulative hazard at the horizon
+    return np.asarray(-np.expm1(-np.exp(part.scores)[None, :] * share[:, None]))
+
+
+def horizons(evaluate: Evaluate, part: Bins) -> list[Record]:
+    """Area and Brier score at each time of the grid, and at the horizon; `edge` is where the cell of time ends."""
+    when, people, rows = np.array([*evaluate.grid, evaluate.horizon]), part.leaving, list[Record]()
+    for t, risks in zip(when.tolist(), risks_at(evaluate, part, when), strict=True):
+        at = people.until(t)
+        edge = float(people.right[at - 1]) if at else 0.0
+        score, added = brier_cells(people, risks, t)
+        found = [*told_of("AUC", auc_at(people, t)), told("Brier score", score, spread_of(people, added))]
+        rows += [_said(part) | {"time": t, "edge": edge} | r for r in found]
+    return rows
 
 
 def told_of(metric: str, found: Estimated | None) -> list[Record]:

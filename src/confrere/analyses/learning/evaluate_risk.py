@@ -50,10 +50,12 @@ class Predicted(NamedTuple):
 
 def predicted(evaluate: Evaluate, people: People) -> Design:
     """The people with an outcome, a risk and levels; the design's data are `Predicted`."""
-    ground = replace(evaluate.ground, complete=tuple(dict.fromkeys((*evaluate.ground.complete, *evaluate.reads))))
+    ground = replace(evaluate.ground, complete=tuple(dict.fromkeys((*evaluate.ground.complete, *evaluate.requires))))
     made = design_of(people, evaluate.formula, ground)
     rows = made.data
-    risk = _risk(evaluate, made)
+    risk = learnt_risk(evaluate, people.table.frame)[made.rows] if evaluate.learnt else _risk(evaluate, made)
+    if bad := int(np.isnan(risk).sum()):
+        raise DataError(f"the model predicts nothing for {bad} of {made.n} people; correct their values")
     zero = np.zeros(made.n, dtype=np.int64)
     level = _codes(evaluate, people, evaluate.columns[0])[made.rows] if evaluate.parted else zero
     outcome = _outcome(evaluate, rows.value if rows.time is None else rows.event)
@@ -85,6 +87,41 @@ def risk_of(evaluate: Evaluate, x: Array) -> Array:
         return np.asarray(np.clip(special.expit(eta), LEAST, 1 - LEAST))
     hazard = -np.log(evaluate.baseline)
     return np.asarray(np.clip(-np.expm1(-np.exp(np.clip(eta, -50, 50)) * hazard), LEAST, 1 - LEAST))
+
+
+def learnt_risk(evaluate: Evaluate, frame: Any) -> Array:
+    """The risk (N,) that a learned model predicts, within [LEAST, 1 - LEAST]; NaN where a value is missing."""
+    from confrere.analyses.learning.released import risks
+
+    return np.asarray(np.clip(risks(evaluate.opened, frame, evaluate.baseline), LEAST, 1 - LEAST))
+
+
+def rough(data: Predicted, edges: Sequence[float]) -> Predicted:
+    """The same people with one risk for everybody in a cell; as they are where there are no `edges`, in logits.
+
+    Whoever writes a learned model may give any people any risk, and read from a sum of exact ones how many there are of
+    every kind within a cell, were it one alone. What edges alone decide says no more than the counts of cells.
+    """
+    if not len(edges):
+        return data
+    places = np.searchsorted(np.array(edges), data.logit, side="right")
+    return data._replace(risk=special.expit(middles(edges))[places])
+
+
+def middles(edges: Sequence[float]) -> Array:
+    """Where the people of the cells between edges (e,) are taken to be, (e + 1,): in the middle.
+
+    Cells were merged because few people are in them, and most of these are near the others: in a cell wider than its
+    neighbour, on the side of the narrowest, no farther off than that one is wide.
+    """
+    if len(edges) == 1:
+        return np.array([edges[0] - 0.5, edges[0] + 0.5])
+    ends = np.array([-np.inf, *edges, np.inf])
+    width = np.diff(ends)
+    narrowest = int(np.argmin(width))
+    low = ends[1:-1] - np.minimum(width[:-1] / 2, width[1:])
+    high = ends[1:-1] + np.minimum(width[1:] / 2, width[:-1])
+    return np.array([*low[:narrowest], (ends[narrowest] + ends[narrowest + 1]) / 2, *high[narrowest:]])
 
 
 def _outcome(evaluate: Evaluate, values: Any) -> Ints:

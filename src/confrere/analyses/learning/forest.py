@@ -70,12 +70,12 @@ class Forest:
         return out if self.classes > 1 else out[:, 0]
 
     def prediction(self, score: Array) -> Array:
-        """What scores mean: probabilities, rates or the outcome itself."""
+        """What scores mean: probabilities, rates, relative risks or the outcome itself."""
         if self.objective == "binary":
             return expit(score)
         if self.objective == "multiclass":
             return softmax(score)
-        return np.exp(score) if self.objective == "poisson" else score
+        return np.exp(score) if self.objective in ("poisson", "cox") else score
 
     def gains(self) -> dict[str, float]:
         """Total gain of the splits of each feature that is used."""
@@ -123,7 +123,21 @@ class Forest:
             raise StudyError("this is no model of boosted trees as Confrere writes it (confrere-forest/1)")
         wide = max((len(t["feature"]) for t in plain["trees"]), default=1)  # each is written as far as it has nodes
         trees = tuple(Tree._make(_filled(t[name], name, wide) for name in Tree._fields) for t in plain["trees"])
-        return cls(plain["objective"], tuple(plain["features"]), tuple(plain["base"]), trees)
+        made = cls(plain["objective"], tuple(plain["features"]), tuple(plain["base"]), trees)
+        made._check(wide)
+        return made
+
+    def _check(self, wide: int) -> None:
+        """StudyError where trees are none: a file may come from anybody, and loops over nodes ask nothing."""
+        places = np.arange(wide)
+        numbers = [np.array(self.base, dtype=float), *(f for tree in self.trees for f in tree if f is not tree.cut)]
+        sound = self.objective in OBJECTIVES and self.base and self.trees and len(self.trees) % len(self.base) == 0
+        sound = sound and all(np.isfinite(n).all() for n in numbers)
+        for tree in self.trees:
+            sound = sound and bool(((tree.feature >= -1) & (tree.feature < len(self.features))).all())
+            sound = sound and bool((2 * places[tree.feature >= 0] + 2 < wide).all() and not np.isnan(tree.cut).any())
+        if not sound:
+            raise StudyError("its trees have features or nodes that are not there, or numbers that are none")
 
 
 def _filled(values: Sequence[float], name: str, wide: int) -> Any:

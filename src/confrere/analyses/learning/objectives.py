@@ -1,9 +1,9 @@
 """What boosted trees minimise: per person, the gradient and the Hessian of a loss in the score.
 
 Names and formulas are XGBoost's: `squared` is reg:squarederror, `binary` binary:logistic, `multiclass` multi:softprob,
-`poisson` count:poisson. Gradients and Hessians are bounded (those that are not are clipped, at what hardly anybody
-reaches), so that they become whole numbers on a public scale: sums over people are then exact, and no tree depends on
-the hospital in which somebody is.
+`poisson` count:poisson, `cox` survival:cox (whose slopes need risk sets: `followed`). Gradients and Hessians are
+bounded (those that are not are clipped, at what hardly anybody reaches), so that they become whole numbers on a public
+scale: sums over people are then exact, and no tree depends on the hospital in which somebody is.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ OBJECTIVES: Mapping[str, Objective] = {
         Objective("binary", "binary:logistic", 1.0, 0.25),
         Objective("multiclass", "multi:softprob", 1.0, 0.5),
         Objective("poisson", "count:poisson", WIDE, WIDE, counted=True),
+        Objective("cox", "survival:cox", WIDE, WIDE, counted=True),
     )
 }
 

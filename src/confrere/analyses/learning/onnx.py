@@ -13,7 +13,7 @@ import numpy as np
 from confrere.analyses.learning.forest import Forest
 from confrere.errors import StudyError
 
-LINKS = {"binary": "Sigmoid", "multiclass": "Softmax", "poisson": "Exp", "squared": "Identity"}
+LINKS = {"binary": "Sigmoid", "multiclass": "Softmax", "poisson": "Exp", "cox": "Exp", "squared": "Identity"}
 
 
 def to_onnx(forest: Forest) -> bytes:

@@ -24,6 +24,7 @@ from confrere.analyses.learning.penalised_solver import Quadratic, solved
 from confrere.analyses.newton import check_collinear
 from confrere.analyses.outcomes import estimates
 from confrere.rounds import Array, Verdict
+from confrere.study.ground import model_of
 
 if TYPE_CHECKING:
     from confrere.analyses.learning.penalised import Penalised
@@ -147,6 +148,8 @@ def _notes(of: Penalised, fit: Fit) -> tuple[str, ...]:
         notes.append("The factors of the adaptive lasso come from everybody, also in cross-validation.")
     if of.family == "cox":
         notes.append("Stratified by hospital: each has its own baseline hazard.")
+    if model_of(of.formula, of.ground).offsets:
+        notes.append("The formula has an offset, which new people have not: no model is delivered that predicts them.")
     return tuple(notes)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 from confrere.analyses.finding import Caution, Citation, Record
 from confrere.analyses.learning.forest import Forest
@@ -58,20 +58,27 @@ class Scored:
     def design(self, people: People) -> Design:
         """Everybody's score in its cell, by outcome and by whether they were trained on."""
         made: Design = self.of.people(people)
-        y, values, train, _ = made.data
+        y, values, train = made.data[:3]
         score = self.forest.score(values)
         sample = (~train).astype(np.int64)
-        cells, needs = dict(made.cells), getattr(self.of, "needs", NEEDS)
+        cells, needs = dict(made.cells), self.needs
         if self.forest.objective == "binary":
             at = np.searchsorted(EDGES, score, side="right")
             index = (sample * 2 + y.astype(np.int64)) * (len(EDGES) + 1) + at
             cells["scores"] = Cells(index, (2 * self.samples, len(EDGES) + 1), rule="align", needs=needs)
         elif self.samples > 1:
-            each = losses(self.forest, score, y)[:, 0 if self.forest.objective == "multiclass" else 1]
-            at = np.searchsorted(LOSSES, each, side="right")
-            index = sample * (len(LOSSES) + 1) + at
-            cells["scores"] = Cells(index, (self.samples, len(LOSSES) + 1), rule="align", needs=needs)
+            each, edges = losses(self.forest, score, y)[:, 0 if self.forest.objective == "multiclass" else 1], LOSSES
+            if getattr(self.of, "conformal", 0):  # in the same order, and where sets of classes are cut
+                own = margins(self.forest.objective, score)[np.arange(len(y)), y.astype(np.int64)]
+                each, edges = -own, EDGES
+            index = sample * (len(edges) + 1) + np.searchsorted(edges, each, side="right")
+            cells["scores"] = Cells(index, (self.samples, len(edges) + 1), rule="align", needs=needs)
         return replace(made, cells=cells, data=(y, score, sample))
+
+    @property
+    def needs(self) -> str:
+        """The disclosure class of counts by score."""
+        return str(getattr(self.of, "needs", NEEDS))
 
     @property
     def samples(self) -> int:
@@ -108,6 +115,15 @@ def losses(forest: Forest, score: Array, y: Array) -> Array:
     return np.stack([first, second], axis=1)
 
 
+def margins(objective: str, score: Array) -> Array:
+    """(n, K) the logits of each class against all others, of scores (n,), or (n, K) of three classes or more."""
+    if objective == "binary":
+        one = score.reshape(len(score))
+        return np.stack([-one, one], axis=1)
+    others = [special.logsumexp(np.delete(score, j, axis=1), axis=1) for j in range(score.shape[1])]
+    return np.asarray(score - np.stack(others, axis=1))
+
+
 NAMES: Mapping[str, tuple[str, str]] = {
     "binary": ("log loss", "Brier score"),
     "multiclass": ("log loss", "error rate"),
@@ -142,7 +158,7 @@ def trained(scored: Scored) -> Flow[Told]:
             metrics.append(_auc(counts) | sample)
             curve += [r | sample for r in roc(counts, verdict.grids["scores"][2 * s])]
         for name, (total, square) in zip(NAMES[scored.forest.objective], found.losses.value[s], strict=True):
-            metrics.append(_mean(name, total, square, n) | sample)
+            metrics.append(mean_record(name, total, square, n) | sample)
         if scored.forest.objective == "squared":
             total, square = found.outcome.value[s]
             spread = square - total**2 / n
@@ -156,7 +172,8 @@ def trained(scored: Scored) -> Flow[Told]:
     return Told(tables, events, (APPARENT,), *nobody)
 
 
-def _mean(name: str, total: float, square: float, n: float) -> Record:
+def mean_record(name: str, total: float, square: float, n: float) -> Record:
+    """The mean of n people, from their sum and that of squares."""
     mean = float(total) / n
     se = float(np.sqrt(max(0.0, square / n - mean**2) / n))
     return {"metric": name, "estimate": mean, "conf_low": mean - Z * se, "conf_high": mean + Z * se}

@@ -101,7 +101,7 @@ class State:
         if tree <= self.tree:
             return
         if tree:
-            values = np.zeros(int(leaves[:, 0].max()) + 1)
+            values = np.zeros(int(leaves[:, 0].max(initial=0)) + 1)
             values[leaves[:, 0].astype(int)] = leaves[:, 1]
             self.score[:, (tree - 1) % self.classes] += values[self.node]
         self.tree, self.level = tree, 0
@@ -115,6 +115,10 @@ class State:
         if self._slopes is None or k == 0:
             self._slopes = slopes(self.objective, self.shown, self.y, self.scale.unit)
         g, h = (s[:, k] if s.ndim > 1 else s for s in self._slopes)
+        self.pack(g, h)
+
+    def pack(self, g: Array, h: Array) -> None:
+        """Slopes (n,) of the tree that grows, as whole numbers; of who is not in its sample 0."""
         g, h = np.rint(g * 2.0**self.scale.g), np.rint(h * 2.0**self.scale.h)
         self.packs = packed(g, h, wide=self.scale.bits > 32)
         if not self.inside.all():

@@ -8,18 +8,19 @@ hospital adapted to itself is measured by the mean loss over all of them.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from scipy import stats
 
 from confrere.analyses import concordance
-from confrere.analyses.finding import Caution, Record
-from confrere.analyses.learning.attack import attacked
-from confrere.analyses.learning.scored import APPARENT, Scored, trained
+from confrere.analyses.finding import Caution, Citation, Record
+from confrere.analyses.learning.attack import YEOM, attacked
+from confrere.analyses.learning.conformal import promised
+from confrere.analyses.learning.scored import APPARENT, DELONG, Scored, trained
 from confrere.analyses.networks.model import predicted
 from confrere.rounds import Array, Cells, Design, Flow, People, Sum, ask, local, register
-from confrere.study.ground import narrowed
+from confrere.study.ground import Ground, narrowed
 
 Z = float(stats.norm.ppf(0.975))
 SAMPLES = ("held out", "training")
@@ -32,6 +33,7 @@ class Told(NamedTuple):
     more: dict[str, list[Record]]  # further tables
     events: int | None
     cautions: tuple[Caution, ...]
+    cite: tuple[Citation, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,9 +94,29 @@ class Measured:
         return float(self.of.share)
 
     @property
+    def conformal(self) -> float:
+        """How often a set of classes may miss the right one; 0 for no sets."""
+        return float(self.of.conformal)
+
+    @property
+    def by(self) -> str:
+        """The column of subgroups by which sets are told."""
+        return str(self.of.by)
+
+    @property
+    def ground(self) -> Ground:
+        """The study's columns."""
+        return cast(Ground, self.of.ground)
+
+    @property
+    def outcome(self) -> str:
+        """What is predicted."""
+        return str(self.of.outcome)
+
+    @property
     def needs(self) -> str:
         """The disclosure class of cells of scores."""
-        return str(self.of.design_needs)
+        return "model_weights"
 
     def people(self, people: People) -> Design:
         """Everybody's outcome and scores, and who trained: as `Scored` reads them."""
@@ -109,7 +131,7 @@ class Measured:
             score = self.about.mean[-1] + self.about.sd[-1] * score
         return replace(
             made, x=y[:, None] if numeric else np.empty((made.n, 0)), names=("the outcome",) if numeric else (),
-            flags={}, cells=cells, data=(y, score, train, None), needs=self.needs,
+            flags={}, cells=cells, data=(y, score, train, None), crowd=int(train.sum()),
         )  # fmt: skip
 
     def ranking(self, people: People) -> Design:
@@ -125,15 +147,13 @@ class Measured:
         rows, _, score = people.design.data
         got = pairs(self.of, rows, score)
         events = np.array(float((rows.event > 0).sum()))
-        half = np.array([p.sum() for p in got]) / 2
-        return Ranked(people.derived(half, dims=("kinds",)), people.derived(events, scale=0, known=True))
+        return Ranked(people.derived(got.sums, dims=("kinds",)), people.derived(events, scale=0, known=True))
 
     @local(on="ranking")
     def spread(self, people: People, c: float, total: float) -> Spread:
         """Sum over people of squared influence on the concordance."""
         rows, _, score = people.design.data
-        got = pairs(self.of, rows, score)
-        influence = (got.concordant + got.tied / 2 - c * (got.concordant + got.discordant + got.tied)) / total
+        influence = pairs(self.of, rows, score).influence(c, total)
         return Spread(people.derived(np.array((influence**2).sum())))
 
 
@@ -146,7 +166,7 @@ def sampled(of: Any, people: People, training: bool) -> Design:
     flags = {"event": made.data.event > 0} if made.data.event is not None else {}
     ids = of.ids(people, made) if of.bags else ()
     bare = replace(made, x=np.empty((made.n, 0)), names=(), flags=flags, cells={}, data=(made.data, ids))
-    return replace(bare, needs=of.design_needs)  # the hospitals of training, no other
+    return replace(bare, crowd=int(train.sum()))  # of the hospitals that trained, no other
 
 
 def scored(of: Any, people: People, made: Design, weights: Array, about: Any) -> Array:
@@ -172,7 +192,7 @@ def adaptable(of: Any, people: People, weights: Array, about: Any) -> Array:
     given = of.rows(people, rows, ids, about)
     score = scores(of.built, weights, given)
     if of.goal in ("cox", "discrete"):
-        return np.array([p.sum() for p in pairs(of, rows, score)]) / 2
+        return pairs(of, rows, score).sums
     each = lost(of.goal, score, given.y)
     return np.array([len(each), each.sum(), (each**2).sum()])
 
@@ -182,6 +202,7 @@ def measured(of: Any, weights: Array, about: Any) -> Flow[Told]:
     cautions: tuple[Caution, ...] = () if of.share else (APPARENT,)
     metrics: list[Record] = []
     events: int | None = None
+    cite: tuple[Citation, ...] = ()
     more: dict[str, list[Record]] = {}
     if not of.personal and of.goal in ("cox", "discrete"):
         many = 0
@@ -191,24 +212,25 @@ def measured(of: Any, weights: Array, about: Any) -> Flow[Told]:
             many += found
         events = many
     elif not of.personal:
-        told = yield from trained(Scored(Measured(of, weights, about), Plain(of.goal)))  # type: ignore[arg-type]
-        attack = attacked(told)
+        by_score = Scored(Measured(of, weights, about), Plain(of.goal))  # type: ignore[arg-type]
+        told = yield from trained(by_score)
+        attack, sets = attacked(told), (yield from promised(by_score, told))
         metrics, events = told.tables.pop("metrics"), told.events
-        more = told.tables | ({"attack": attack.rows} if attack.rows else {})
-        cautions = (*told.cautions, *attack.cautions)
+        more = told.tables | sets.tables | ({"attack": attack.rows} if attack.rows else {})
+        cautions = (*told.cautions, *attack.cautions, *sets.cautions)
+        cite = (*sets.cite, *((DELONG,) if of.goal == "binary" else ()), *((YEOM,) if attack.rows else ()))
     if of.personal or of.fine_tune:
         metrics += yield from _adapted(of, weights, about)
-    return Told(metrics, more, events, cautions)
+    return Told(metrics, more, events, cautions, cite)
 
 
 def _concordance(of: Measured) -> Flow[tuple[list[Record], int]]:
     """Harrell's C within hospitals; and how many events the people have."""
     got = yield from ask(of.ranked)
-    concordant, _, level = got.pairs.value
     total, events = float(got.pairs.value.sum()), round(float(got.events.value))
     if total <= 0:
         return [], events
-    c = float(concordant + level / 2) / total
+    c = concordance.concordance(got.pairs.value)
     spread = yield from ask(of.spread, c, total)
     se = float(np.sqrt(spread.square.value))
     row = {"metric": "concordance", "estimate": c, "conf_low": max(0.0, c - Z * se), "conf_high": min(1.0, c + Z * se)}
@@ -223,7 +245,7 @@ def _adapted(of: Any, weights: Array, about: Any) -> Flow[list[Record]]:
         if (which == "shared" and of.personal) or first + second + third <= 0:
             continue
         if of.goal in ("cox", "discrete"):
-            c = float((first + third / 2) / (first + second + third))
+            c = concordance.concordance(np.array([first, second, third]))
             row: Record = {"metric": "concordance", "estimate": c, "conf_low": None, "conf_high": None}
         else:
             mean = float(second / first)

@@ -146,6 +146,7 @@ class Net:
     def from_plain(cls, plain: Mapping[str, Any], tensors: bytes) -> Net:
         """The inverse of `plain` and `tensors`. StudyError where they are something else, or not of one model."""
         needs_torch()
+        import torch
         from safetensors import SafetensorError
         from safetensors.numpy import load
 
@@ -157,8 +158,13 @@ class Net:
             sizes, parts = Sizes(**plain["sizes"]), load(tensors)
         except SafetensorError as error:
             raise StudyError(f"the parameters beside it cannot be read ({error})") from None
-        module = built(plain["module"], sizes, plain["settings"])
-        weights = np.concatenate([np.ravel(parts[name]) for name, _ in module.named_parameters()])
+        with torch.device("meta"):  # of its shapes alone: whoever wrote the file may ask for any size
+            shapes = {
+                name: tuple(p.shape) for name, p in built(plain["module"], sizes, plain["settings"]).named_parameters()
+            }
+        if {name: part.shape for name, part in parts.items()} != shapes:
+            raise StudyError("the parameters beside it are not those of its module")
+        weights = np.concatenate([np.ravel(parts[name]) for name in shapes])
         lists: dict[str, Any] = {key: tuple(plain[key]) for key in ("levels", "mean", "sd", "intervals", "personal")}
         names: dict[str, Any] = {key: plain[key] for key in ("objective", "outcome", "formula", "module", "bags")}
         settings = {k: tuple(v) if isinstance(v, list) else v for k, v in plain["settings"].items()}

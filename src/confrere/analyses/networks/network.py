@@ -81,7 +81,8 @@ class Network:
     `optimizer` (sgd or adam) with `learning_rate` and weight `decay`, and cuts its change to the norm `clip`. Layers
     named in `personal` stay in each hospital; `fine_tune` passes at the end adapt the network to each hospital, which
     is measured and stays there. `holdout` is the share of people who are measured on (a fifth where `[data] person` is
-    named).
+    named). With `conformal` above 0, of classes, people get sets of classes that miss the right one so often, and
+    `by` is a column by whose levels it is told how good they are.
 
     `privacy` above 0 adds Gaussian noise of so many times what a `privacy_unit` can change: a hospital (equal weights),
     or a person (DP-SGD: gradients clipped to `person_clip`, everybody in a step with the probability `sample`). The
@@ -114,6 +115,8 @@ class Network:
     fine_tune: int = 0
     intervals: tuple[float, ...] = ()
     holdout: float | None = None
+    conformal: float = 0.0
+    by: str = ""
     seed: int = 1
     precision: str = "double"
     privacy: float = 0.0
@@ -179,7 +182,7 @@ class Network:
     def reads(self) -> tuple[str, ...]:
         """Columns beside those of the formula: an outcome of many levels, and the person."""
         person = (self._person,) if self._person and (self.share or self.bags) else ()
-        return (*((self.outcome,) if self.levels else ()), *person)
+        return (*((self.outcome,) if self.levels else ()), *person, *((self.by,) if self.by else ()))
 
     @property
     def requires(self) -> tuple[str, ...]:
@@ -189,11 +192,6 @@ class Network:
     @property
     def _person(self) -> str:
         return self.ground.person or (PERSON if self.ground.cohorts else "")
-
-    @property
-    def design_needs(self) -> str:
-        """The disclosure class of its designs."""
-        return NEEDS
 
     @property
     def share(self) -> float:
@@ -267,16 +265,14 @@ class Network:
         kinds = max(2, len(self.levels))
         kind = kind if self.goal not in ("squared", "poisson") else np.zeros_like(kind)
         cells = {"samples": Cells(np.where(train, 0, 1) * kinds + kind, (1, 2 * kinds))}
-        return replace(made, x=np.empty((made.n, 0)), names=(), flags={}, cells=cells, needs=NEEDS)
+        return replace(made, x=np.empty((made.n, 0)), names=(), flags={}, cells=cells, crowd=int(train.sum()))
 
     @property
     def whom(self) -> Callable[[Any], Bools]:
         """Who (N,) has a bag, for the guards: no missing column tells it. There only where the network reads bags."""
         if not self.bags:
             raise AttributeError("whom")
-        return lambda table: np.array(
-            [table.bags[self.bags].many(p) > 0 for p in table.frame[self._person]], dtype=bool
-        )
+        return lambda table: table.bags[self.bags].known(table.frame[self._person])
 
     def chosen(self, people: People) -> tuple[Design, Bools]:
         """Who is complete and has a bag; which of them (n,) train."""
@@ -292,17 +288,15 @@ class Network:
         if self.goal == "poisson" and ((made.data.value < 0) | (made.data.value % 1 != 0)).any():
             raise DataError(f"column {self.outcome!r} must hold counts, 0 or more, for objective 'poisson'")
         if self.bags:
-            bags = self._bags(people)
-            known = np.array([bags.many(p) > 0 for p in self.ids(people, made)], dtype=bool)
-            made = narrowed(made, known, f"no bag of {self.bags}")
+            made = narrowed(made, self._bags(people).known(self.ids(people, made)), f"no bag of {self.bags}")
         if not self.share:
             return made, np.ones(made.n, dtype=bool)
-        words = people.words("network", self.ids(people, made), shared=True)
+        words = people.drawn("network", self._person)[made.rows]
         return made, mixed(words, self.seed, -1) >= self.share
 
-    def ids(self, people: People, made: Design) -> list[str]:
+    def ids(self, people: People, made: Design) -> list[Any]:
         """The ids of the people of a design."""
-        return [str(p) for p in people.table.frame[self._person].to_numpy()[made.rows]]
+        return list(people.table.frame[self._person].to_numpy()[made.rows])
 
     def _bags(self, people: People) -> Any:
         if self.bags not in people.table.bags:
@@ -318,7 +312,7 @@ class Network:
         """The people of training: their features and outcome."""
         made, train = self.chosen(people)
         made = narrowed(made, train, "held out, to measure on")
-        return replace(self._judged(made), needs=NEEDS, data=(made.data, self.ids(people, made) if self.bags else ()))
+        return replace(self._judged(made), data=(made.data, self.ids(people, made) if self.bags else ()))
 
     def _judged(self, made: Design) -> Design:
         """With what must rest on enough people on either side: marks and levels, and numbers as columns."""
@@ -375,7 +369,8 @@ class Network:
         from confrere.analyses.networks.training import Client
 
         def made() -> Client:
-            words = people.words("network noise", [f"{self!r} {i}" for i in range(4)])
+            # the group too: the same noise in two of them would be gone in the difference of their sums
+            words = people.words("network noise", [f"{self!r} {people.group} {i}" for i in range(4)])
             rows, ids = people.design.data
             key = words.astype("<u8").tobytes()
             return Client(self.built, self.rows(people, rows, ids, about), self.plan, self.plan_mask, self.begins, key)
@@ -398,7 +393,7 @@ class Network:
         if not self.bags:
             return Rows(x, y)
         bags = self._bags(people)
-        return Rows(x, y, lambda i: bags.of(ids[i]), tuple(ids))
+        return Rows(x, y, lambda i: bags.of(ids[i]), tuple(map(str, ids)))
 
     @local(on="design")
     def tune(self, people: People, weights: Array, about: About) -> Array:
@@ -424,6 +419,8 @@ class Network:
         """Standardise; train; adapt; measure."""
         if self.share:
             yield from support(self.parted)
+            if self.goal in ("cox", "discrete") or self.personal or self.fine_tune:
+                yield from support(self.held)  # refused before a round of training, not after the last
         verdict = yield from support(self.design)
         about = yield from self._about(verdict)
         server, losses = yield from self._trained(about)
@@ -440,7 +437,7 @@ class Network:
             "people_trained": about.people, **self._promised(),
         }  # fmt: skip
         tables = {"metrics": told.metrics, "training": losses, "attrition": attrition(verdict)} | told.more
-        cite = (CITE["fedavg"], *((CITE[self.strategy],) if self.strategy in CITE else (REDDI,)))
+        cite = (CITE["fedavg"], *((CITE[self.strategy],) if self.strategy in CITE else (REDDI,)), *told.cite)
         return Finding(
             "network", verdict.n, verdict.hospitals, tables, told.events, facts, arrays, warnings=told.cautions,
             cite=tuple(dict.fromkeys(cite)),

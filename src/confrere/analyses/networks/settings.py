@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from confrere.analyses.learning.conformal import wrong as unconformal
 from confrere.analyses.networks import catalogue
 from confrere.analyses.networks.strategies import RATES
 from confrere.errors import StudyError
@@ -57,6 +58,9 @@ def wrong(of: Network) -> Iterator[str]:
         yield "objective 'discrete' needs intervals: their right ends, such as intervals = [365, 730, 1825]"
     if of.intervals and of.goal != "discrete":
         yield "intervals belong to Surv(time, event) in discrete time; leave them out"
+    yield from unconformal(of, of.goal)
+    if of.conformal and of.personal:
+        yield "conformal is of the shared network, and personal layers stay in each hospital; leave one out"
     if (of.share or of.bags) and not (of.ground.person or of.ground.cohorts):
         yield "holdout and bags know people by name: name their column, [data] person = ..."
     if bool(of.bags) != bool(of.bag_size):

@@ -198,7 +198,7 @@ class Client:
                 lost += self._private(batch, number, done)
                 seen += 1
             else:
-                loss = losses.mean(self.plan.objective, self.score(batch), self.y[batch]) + self._beside(batch)
+                loss = self._loss(batch)
                 loss.backward()  # type: ignore[no-untyped-call]
                 lost, seen = lost + float(loss.detach()) * len(batch), seen + len(batch)
             pull()
@@ -279,21 +279,18 @@ class Client:
         found: dict[str, Tensor] = grads(params, self.x[batch], self.y[batch])
         return found
 
-    def score(self, batch: Ints) -> Tensor:
-        """Scores (m, outputs) of some people."""
-        if self.rows.bag is None:
-            return self.module(self.x[batch])  # type: ignore[no-any-return]
-        return self.module(self.x[batch], *self._stacked(batch))  # type: ignore[no-any-return]
-
-    def _beside(self, batch: Ints) -> Tensor | float:
-        """The further loss of a module that has one of its rows, such as `clam`."""
+    def _loss(self, batch: Ints) -> Tensor:
+        """The mean loss of some people, and of a module that has one the further loss of its rows, such as `clam`."""
+        bags = self._stacked(batch)
+        loss = losses.mean(self.plan.objective, self.module(self.x[batch], *bags), self.y[batch])
         own = getattr(self.module, "beside", None)
-        return own(*self._stacked(batch)) if own and self.rows.bag else 0.0
+        return loss + own(*bags) if own and bags else loss
 
-    def _stacked(self, batch: Ints) -> tuple[Tensor, Tensor]:
-        """The rows of some people's bags, and whose each is."""
-        bag = self.rows.bag or (lambda i: np.empty((0, 0)))
-        rows, of = stacked([bag(int(self.order[i])) for i in batch])
+    def _stacked(self, batch: Ints) -> tuple[Tensor, ...]:
+        """The rows of some people's bags, and whose each is; nothing where there are no bags."""
+        if self.rows.bag is None:
+            return ()
+        rows, of = stacked([self.rows.bag(int(self.order[i])) for i in batch])
         return rows.to(self.dtype), of
 
 

@@ -34,7 +34,7 @@ RULES: Final[dict[str, tuple[str, str]]] = {  # of `hospital.rules.Rules`: what 
     ),
     "alone": (
         N_(
-            "Ids of studies under which sums over this member's people alone may leave: a trial's sponsor names "
+            "Hashes of studies under which sums over this member's people alone may leave: a trial's sponsor names "
             "its trial."
         ),
         N_(

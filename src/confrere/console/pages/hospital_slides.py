@@ -4,7 +4,8 @@
     clinicians = ["dr.curie"]    # as their own pages show it; nobody else sees a slide
 
 Nothing is made here: `confrere slides extract` and `heatmap` write into the folders that [data.bags] names, and pages
-show what is there. A slide is addressed by the hash of its bytes, since its file may be named after a patient.
+show what is there, of nobody who opposes a use of the records. A slide is addressed by the hash of its bytes, since its
+file may be named after a patient.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from confrere.console.pages.languages import N_, Tongue
 from confrere.console.pages.sessions import Person
 from confrere.console.pages.tables import Column, Table, downloaded
 from confrere.console.slides_looked import map_of
+from confrere.data.opposition import CONTACT, EVERY
 from confrere.errors import DataError
 from confrere.hospital.home import Home
 from confrere.images.slides_list import LEDGER, Entry, read
@@ -47,8 +49,12 @@ def slides(request: Request, person: Either, here: Here) -> Response:
     """Every folder of slides: numbers for the steward, the slides for a clinician who may see them."""
     _, mine = tongue_of(request), _may(here.home, person)
     found = _ledgers(here.home)
+    wanted = request.query_params.get("csv", "")
     for name in found if mine else ():
-        here.home.log("slide shown", bags=name, who=person.id, what="list")
+        if not wanted:
+            here.home.log("slide shown", bags=name, who=person.id, what="list")
+        elif wanted == f"slides-{name}":
+            here.home.log("slide shown", bags=name, who=person.id, what="download")
     sheets = [_sheet(name, entries, _) for name, (_folder, entries) in found.items()] if mine else []
     counts = (
         [_counts(name, entries, _) for name, (_folder, entries) in found.items()] if "steward" in person.roles else []
@@ -89,14 +95,17 @@ def _may(home: Home, person: Person) -> bool:
 
 
 def _ledgers(home: Home) -> dict[str, tuple[Path, list[Entry]]]:
-    """The bags of slides that the hospital has bound, with their ledgers."""
+    """The bags of slides that the hospital has bound, with their ledgers; without those of patients who oppose."""
     found = {}
+    opposed = {word.person for word in home.oppositions.last() if word.status == "opposed" and word.purpose != CONTACT}
     for name, folder in home.bags.items():
         if (folder / LEDGER).is_file():
             try:
-                found[name] = (folder, read(folder / LEDGER))
+                entries = read(folder / LEDGER)
             except DataError:
                 continue  # no ledger of slides: bags of other images
+            out = home.oppositions.left_out(EVERY, {entry.person for entry in entries}) | opposed
+            found[name] = (folder, [entry for entry in entries if entry.person not in out])
     return found
 
 

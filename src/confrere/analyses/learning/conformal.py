@@ -1,0 +1,292 @@
+"""Sets of classes instead of one class, and no answer where the set is not of one: split conformal prediction.
+
+A class is in a person's set where its margin, log(p / (1 - p)) of its predicted probability p, is at or above a limit.
+Limits come from people held out, of the counts of people by cell of their score that the model was measured by
+(`scored`): no further number is asked for them. Of n people floor(alpha (n + 1)) - 1 at most may lie below the limit,
+which is an edge of the cells: the limit is at or below the one that single scores would give, so that the set holds at
+least as much. Where even the first cell holds more people than that, the class is in every set.
+
+Of an outcome of two classes each has a limit of its own, from its own people: the set holds the class of a new person
+with a probability of 1 - alpha or more within each class (Mondrian; Vovk et al., Algorithmic Learning in a Random
+World, 2005, chapter 4). Of more classes there is one limit, from all people together, and the promise is on average
+over classes (Papadopoulos et al., ECML 2002; Vovk 2013). It is of new people who come as those held out did, hospitals
+in the same proportions: in a hospital whose people differ it may not hold, which nobody can promise.
+
+How large the sets are, and how often the class is in them, by class and by a column `by`, is asked afterwards: counts
+of people by set, of which the gate tells those that no combination of tells about a few (`rounds.Cells`, `known`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from confrere.analyses.finding import Caution, Citation, Record
+from confrere.analyses.learning.scored import EDGES, Scored, Told, margins
+from confrere.analyses.rates import share
+from confrere.errors import StudyError
+from confrere.rounds import Array, Bools, Cells, Design, Flow, People, Sum, ask, local, register, support
+from confrere.study.rows import TableRows
+
+FORMAT = "confrere-sets/1"
+ALWAYS = -1e9  # a limit that every margin is above
+PARTS = (
+    "n",
+    "covered",
+    "one",
+    "right",
+    "none",
+)  # of a group: all; their class is in the set; one class; that; none
+KINDS = 6  # whether the class is in the set, and whether the set is of none, one, or more
+VOVK = Citation(
+    "Vovk V. Conditional validity of inductive conformal predictors. Mach Learn 2013;92:349-376",
+    "10.1007/s10994-013-5355-6",
+)
+
+
+@dataclass(frozen=True)
+class Conformal:
+    """Which classes are in a person's set.
+
+    alpha   how often the class may be missing
+    levels  the names of the classes (K,)
+    limits  (K,) of margins
+    people  (K,) who were held out, from whom each limit is
+    """
+
+    alpha: float
+    levels: tuple[str, ...]
+    limits: tuple[float, ...]
+    people: tuple[int, ...]
+
+    def sets(self, margin: Array) -> Bools:
+        """(n, K) which classes are in the set, of margins (n, K)."""
+        return np.asarray(margin >= np.array(self.limits))
+
+    def worded(self, margin: Array) -> list[str]:
+        """The sets of people (n, K) as text, the likeliest class first; "" where there is none."""
+        order = np.argsort(-margin, axis=1, kind="stable")
+        inside = self.sets(margin)
+        return [", ".join(self.levels[j] for j in row if mine[j]) for row, mine in zip(order, inside, strict=True)]
+
+    def plain(self) -> dict[str, Any]:
+        """As it stands in the model's file."""
+        lists = {key: list(getattr(self, key)) for key in ("levels", "limits", "people")}
+        return {"format": FORMAT, "alpha": self.alpha, **lists}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Conformal:
+        """The inverse of `plain`. StudyError where it is something else."""
+        lists = [tuple(plain.get(key, ())) for key in ("levels", "limits", "people")]
+        if plain.get("format") != FORMAT or len({len(one) for one in lists}) != 1 or not lists[0]:
+            raise StudyError(f"its sets of classes are not as Confrere writes them ({FORMAT})")
+        names, limits, people = lists
+        return cls(float(plain["alpha"]), tuple(map(str, names)), tuple(map(float, limits)), tuple(map(int, people)))
+
+
+# Limits, from counts that were told ---------------------------------------------------------------------------
+
+
+def calibrated(told: Told, alpha: float, levels: tuple[str, ...]) -> Conformal:
+    """The limits, from people held out by merged cell of their score: (2, cells) of two classes without and with the
+    outcome, (1, cells) of more by the margin against their class."""
+    cells = int(told.grid.max(initial=0)) + 1
+    first = np.searchsorted(told.grid, np.arange(1, cells))  # ladder cell with which each merged cell but one begins
+    edges = EDGES[first - 1]
+    held = told.cells[len(told.cells) // 2 :, :cells]
+    if len(levels) == 2:
+        without, having = held
+        low = int(below(having, alpha))
+        high = cells - int(below(without[::-1], alpha))
+        limits = (_under(edges[high - 1]) if high < cells else ALWAYS, float(edges[low - 1]) if low else ALWAYS)
+        return Conformal(alpha, levels, limits, (round(without.sum()), round(having.sum())))
+    (against,) = held
+    high = cells - int(below(against[::-1], alpha))
+    limit = _under(edges[high - 1]) if high < cells else ALWAYS
+    return Conformal(alpha, levels, (limit,) * len(levels), (round(against.sum()),) * len(levels))
+
+
+def below(counts: Array, alpha: float) -> int:
+    """How many of the first cells may lie beyond a limit, of people (cells,) from the worst: the finite-sample rule."""
+    most = math.floor(alpha * (counts.sum() + 1) + 1e-9) - 1
+    return int(np.searchsorted(np.cumsum(counts), most, side="right")) if counts.sum() else 0
+
+
+def _under(edge: float) -> float:
+    """The least margin of scores below an edge, the margin being the score with the other sign."""
+    return float(np.nextafter(-edge, np.inf))
+
+
+# How good the sets are ----------------------------------------------------------------------------------------
+
+
+class Counted(NamedTuple):
+    """Of each set of people that may be told, how many they are; and the sum of the sizes of everybody's sets of
+    classes, where no size is that of a few."""
+
+    people: Sum  # (sets,)
+    sizes: Sum  # ()
+
+
+@register("_conformal")
+@dataclass(frozen=True, eq=False)
+class Covered:
+    """The sets of people held out, by class and by the column `by` of the analysis that learned the model."""
+
+    scored: Scored
+    limits: Conformal
+
+    @property
+    def by(self) -> str:
+        """The column of subgroups; "" for none."""
+        return str(self.scored.of.by)
+
+    @property
+    def subgroups(self) -> tuple[str, ...]:
+        """The levels of the column."""
+        return (self.scored.of.ground.schema.levels(self.by) or ()) if self.by else ()
+
+    @property
+    def groups(self) -> tuple[tuple[int, int], ...]:
+        """Groups as (level, class), -1 for all: everybody, classes, levels, classes of levels."""
+        classes, levels = len(self.limits.levels), len(self.subgroups)
+        return tuple((level, y) for level in range(-1, levels) for y in range(-1, classes))
+
+    def design(self, people: People) -> Design:
+        """Who is held out, by subgroup, class, and whether their set is right and of one class."""
+        made: Design = self.scored.of.people(people)
+        y, values, train, *_ = made.data
+        inside = self.limits.sets(margins(self.scored.forest.objective, self.scored.forest.score(values)))
+        classes, levels, kind = len(self.limits.levels), len(self.subgroups), y.astype(np.int64)
+        level = np.full(made.n, levels)
+        if self.by:
+            codes = TableRows(people.table.frame[made.rows], self.scored.of.ground.schema, {}).codes(self.by)
+            level = np.where(codes < 0, levels, codes)
+        size = inside.sum(axis=1)
+        right = inside[np.arange(made.n), kind] if made.n else np.zeros(0, dtype=bool)
+        index = np.where(train, -1, (level * classes + kind) * KINDS + 3 * right + np.minimum(size, 2))
+        atoms, needs = (levels + 1) * classes * KINDS, self.scored.needs
+        sets = Cells(index.astype(np.int64), (1, atoms), rule="known", needs=needs, sets=self._sets(atoms, classes))
+        sizes = Cells(np.where(train, -1, size).astype(np.int64), (1, classes + 1), rule="suppress", needs=needs)
+        columns = tuple(dict.fromkeys((*made.columns, *filter(None, [self.by]))))
+        return replace(made, cells={**made.cells, "sets": sets, "sizes": sizes}, data=size, columns=columns)
+
+    def _sets(self, size: int, classes: int) -> tuple[Bools, ...]:
+        """Which atoms (size,) make each set: of each group its `PARTS`."""
+        atom = np.arange(size)
+        level, kind, right = atom // KINDS // classes, atom // KINDS % classes, atom // 3 % 2 == 1
+        one, none = atom % 3 == 1, atom % 3 == 0
+        parts = (np.ones(size, dtype=bool), right, one, right & one, none)
+        inside = [((v < 0) | (level == v)) & ((y < 0) | (kind == y)) for v, y in self.groups]
+        return tuple(group & part for group in inside for part in parts)
+
+    @local(on="design")
+    def counted(self, people: People) -> Counted:
+        """People of each set that may be told, and the sizes of everybody's sets of classes."""
+        cells, sizes = (people.design.cells[name] for name in ("sets", "sizes"))
+        atoms, held = cells.shape[1], cells.index >= 0
+        inside = np.array(cells.sets) & (people.grid("sets")[0, atoms:] >= 0)[:, None]
+        counted = np.asarray(inside @ np.bincount(cells.index[held], minlength=atoms), dtype=float)
+        may = bool((people.grid("sizes") >= 0).all())
+        needs = self.scored.needs
+        return Counted(
+            people.derived(counted, dims=("sets",), scale=0, known=True, needs=needs),
+            people.derived(np.array(float(sizes.index[held].sum()) * may), scale=0, needs=needs),
+        )
+
+    # sums only
+
+    def flow(self) -> Flow[list[Record]]:
+        """The table `conformal`: a record per group."""
+        verdict = yield from support(self.design)
+        got = yield from ask(self.counted)
+        told = verdict.grids["sets"][0, -len(self.groups) * len(PARTS) :].reshape(-1, len(PARTS)) >= 0
+        rows = list(self._records(got.people.value.reshape(-1, len(PARTS)), told))
+        if rows and rows[0]["mean_size"] is None and rows[0]["n"] and (verdict.grids["sizes"] >= 0).all():
+            rows[0]["mean_size"] = float(got.sizes.value) / rows[0]["n"]
+        return rows
+
+    def _records(self, counts: Array, told: Bools) -> Iterator[Record]:
+        for (level, y), counted, may in zip(self.groups, counts, told, strict=True):
+            n, covered, one, right, none = counted.tolist()
+            if may[0] and not n:
+                continue
+            known = may & may[0]
+            limits = share(covered, n) if known[1] else None
+            two = len(self.limits.levels) == 2 and known[2] and known[4]
+            yield {
+                "subgroup": self.by if level >= 0 else "", "level": self.subgroups[level] if level >= 0 else "",
+                "class": self.limits.levels[y] if y >= 0 else "", "n": round(n) if known[0] else None,
+                "coverage": limits and limits.estimate,
+                "conf_low": limits and limits.conf_low, "conf_high": limits and limits.conf_high,
+                "abstained": 1 - one / n if known[2] else None, "empty": none / n if known[4] else None,
+                "mean_size": (2 * (n - none) - one) / n if two else None,
+                "answered_right": right / n if known[3] else None, "suppressed": not bool(known.all()),
+            }  # fmt: skip
+
+
+class Promised(NamedTuple):
+    """Limits as a table, how good they are as a table, and what a reader must know."""
+
+    tables: dict[str, list[Record]]
+    cautions: tuple[Caution, ...]
+    cite: tuple[Citation, ...]
+
+
+def promised(scored: Scored, told: Told) -> Flow[Promised]:
+    """The sets of an analysis with `conformal` above 0: their limits, and how good they are; else nothing."""
+    of = scored.of
+    if not of.conformal:
+        return Promised({}, (), ())
+    limits = calibrated(told, of.conformal, classes_of(of))
+    rows = yield from Covered(scored, limits).flow()
+    records: list[Record] = [
+        {"class": name, "limit": None if limit == ALWAYS else limit, "people": n, "alpha": limits.alpha}
+        for name, limit, n in zip(limits.levels, limits.limits, limits.people, strict=True)
+    ]
+    lacking = [name for name, limit in zip(limits.levels, limits.limits, strict=True) if limit == ALWAYS]
+    cautions = (few(lacking, limits.alpha),) if lacking else ()
+    return Promised({"conformal": rows, "conformal_limits": records}, cautions, (VOVK,))
+
+
+def few(classes: list[str], alpha: float) -> Caution:
+    """The caution of classes without a limit."""
+    return Caution(
+        "few-to-calibrate",
+        f"{', '.join(classes)}: too few people are held out to say when it is not the class at alpha = {alpha:g}, so "
+        f"that it is in every set. Hold out more people, or take a larger alpha.",
+    )
+
+
+def classes_of(of: Any) -> tuple[str, ...]:
+    """The names of the classes of an outcome: its declared levels, or 0 and 1."""
+    return tuple(of.ground.schema.levels(of.outcome) or ("0", "1"))
+
+
+def wrong(of: Any, objective: str) -> Iterator[str]:
+    """Why sets of classes cannot be made of an analysis."""
+    if of.by and not of.conformal:
+        yield "by is for the sets of classes: set conformal too, such as conformal = 0.1"
+    if of.by and len(of.ground.schema.levels(of.by) or ()) < 2:
+        yield f"by = {of.by!r}: declare its levels, [data.columns.{of.by}] levels = [...]"
+    if not of.conformal:
+        return
+    if not 0.001 <= of.conformal <= 0.5:
+        yield f"conformal is {of.conformal}; it is how often the class may be missing, from 0.001 to 0.5"
+    if objective not in ("binary", "multiclass"):
+        yield f"conformal is for an outcome of classes; that of objective {objective!r} is none"
+    if not of.share:
+        yield "conformal needs people who are held out: set holdout, such as 0.3, and [data] person = ..."
+
+
+def found_in(tables: Mapping[str, Any]) -> Conformal | None:
+    """The sets of a finding's tables; None where there are none."""
+    rows = tables.get("conformal_limits")
+    if not rows:
+        return None
+    limits = tuple(ALWAYS if r["limit"] is None else float(r["limit"]) for r in rows)
+    return Conformal(rows[0]["alpha"], tuple(r["class"] for r in rows), limits, tuple(int(r["people"]) for r in rows))

@@ -1,0 +1,146 @@
+"""Models that were learned, opened from their files: what a hospital predicts its own people with, in a list of its own
+and in an evaluation.
+
+`opened` takes the text that stands in a study (`study.learnt`). A model is data, and may come from anybody: what cannot
+be one is refused before it is used.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from confrere.analyses.learning import terms
+from confrere.analyses.learning.boosting import Boosting
+from confrere.analyses.learning.forest import Forest
+from confrere.analyses.learning.terms import Terms
+from confrere.analyses.networks import model as networks
+from confrere.analyses.networks.model import Net
+from confrere.errors import StudyError, UserError
+from confrere.rounds import Array
+from confrere.study.ground import Ground
+from confrere.study.learnt import SETTING, TENSORS, is_model
+from confrere.study.schema import Column, Schema
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Model = Forest | Net | Terms
+RISKS = ("binomial", "binary", "discrete")  # families and objectives whose prediction is a probability
+
+
+def of_plain(plain: Mapping[str, Any], tensors: bytes = b"") -> Model:
+    """The model of a file's content, and of a network's parameters. StudyError, KeyError and the like: it is none."""
+    if plain.get("format") == networks.FORMAT:
+        return Net.from_plain(plain, tensors)
+    return Terms.from_plain(plain) if plain.get("format") == terms.FORMAT else Forest.from_plain(plain)
+
+
+def read(path: Path) -> Model:
+    """The model in a file. StudyError where there is none."""
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+        return of_plain(plain, path.with_suffix(".safetensors").read_bytes() if "weights_sha256" in plain else b"")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, UserError) as error:
+        raise StudyError(
+            f"{path} is no model that Confrere wrote ({error}); give models/NAME.json of a result"
+        ) from None
+
+
+@lru_cache(maxsize=4)
+def opened(text: str) -> Model:
+    """The model that stands in a study. StudyError where it is none, or the study names a file in its place."""
+    if not is_model(text):
+        raise StudyError(
+            f"{SETTING} is {text!r}, a file, and the study goes to others with the model within. Run or submit it by "
+            f"its path, and the model is put there"
+        )
+    try:
+        plain = json.loads(text)
+        return of_plain(plain, base64.b64decode(plain.get(TENSORS, "")))
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, UserError) as error:
+        raise StudyError(f"{SETTING}: this is no model that Confrere wrote ({error})") from None
+
+
+def reader(forest: Forest) -> Boosting:
+    """What reads a forest's features from a table. StudyError where it has features that no table has."""
+    levels: dict[str, list[str]] = {}
+    for name in forest.features:
+        column, bracket, level = name.partition("[")
+        if bracket:
+            levels.setdefault(column, []).append(level.removesuffix("]"))
+    schema = Schema({name: Column(name, tuple(values)) for name, values in levels.items()})
+    features = tuple(dict.fromkeys(name.partition("[")[0] for name in forest.features))
+    made = Boosting("", features, forest.objective, ground=Ground(schema))
+    if made.terms != forest.features:
+        raise StudyError(f"the model reads {', '.join(forest.features)}, which no table has; was it changed?")
+    return made
+
+
+def columns_of(model: Model) -> tuple[str, ...]:
+    """The columns that a prediction reads."""
+    return reader(model).features if isinstance(model, Forest) else model.columns
+
+
+def schema_of(model: Model) -> Schema:
+    """The levels that a model knows, of columns that have some."""
+    known = reader(model).ground.schema if isinstance(model, Forest) else model.ground.schema
+    return Schema({name: c for name, c in known.columns.items() if name in columns_of(model) and c.levels is not None})
+
+
+def valued(model: Model) -> dict[str, tuple[float, ...]]:
+    """Values of a forest's numeric features between all its cuts, with which it predicts all that it may."""
+    if not isinstance(model, Forest):
+        return {}
+    found: dict[str, tuple[float, ...]] = {}
+    for j, name in enumerate(model.features):
+        cuts = np.unique([c for t in model.trees for c in t.cut[t.feature == j] if np.isfinite(c)])
+        if cuts.size and "[" not in name:
+            found[name] = (float(cuts[0]) - 1, *((cuts[1:] + cuts[:-1]) / 2).tolist(), float(cuts[-1]) + 1)
+    return found
+
+
+def ranks(model: Model) -> bool:
+    """Whether a prediction is a hazard ratio, which orders people, and is a risk with a baseline alone."""
+    return (model.family if isinstance(model, Terms) else model.objective) == "cox"
+
+
+def check(model: Model) -> None:
+    """StudyError where a model predicts no risk of one outcome, or cannot be carried to a hospital."""
+    kind = model.family if isinstance(model, Terms) else model.objective
+    if kind not in RISKS and not ranks(model):
+        raise StudyError(
+            f"{SETTING}: the model predicts no risk ({kind}); evaluate one of an outcome of two levels, or of a "
+            f"time to an event"
+        )
+    if isinstance(model, Net) and (model.bags or model.personal):
+        raise StudyError(
+            f"{SETTING}: the network reads images, or has layers that stayed in the hospitals; have each hospital "
+            f"predict with it, and evaluate the column: risk = ..."
+        )
+
+
+def risks(model: Model, frame: pd.DataFrame, baseline: float | None) -> Array:
+    """The predicted risk (N,) of the people of a table, NaN where a regression or a network misses a value.
+
+    `baseline` is the survival of somebody whose hazard ratio is 1, where a model `ranks`. DataError: a missing column.
+    """
+    if isinstance(model, Forest):
+        found = model.prediction(model.score(reader(model).values(frame)))
+    elif isinstance(model, Terms):
+        found = model.prediction(model.score(frame))
+    else:
+        x = model.features(frame)
+        found = np.full(len(x), np.nan)
+        known = np.asarray(np.isfinite(x).all(axis=1))
+        if known.any():
+            found[known] = model.prediction(model.score(x[known]))
+    if not ranks(model) or baseline is None:
+        return np.asarray(found)
+    return np.asarray(-np.expm1(found * np.log(baseline)))

@@ -338,7 +338,7 @@ def test_an_outcome_that_does_not_vary_says_so() -> None:
 def test_a_model_learns() -> None:
     """People who are held out are told apart, a wave is followed, and only features that matter are used most."""
     rng = np.random.default_rng(2)
-    n = 3000
+    n = 4000
     frame = pd.DataFrame({"a": rng.normal(size=n), "b": rng.normal(size=n), "pid": np.arange(n)})
     frame["y"] = np.sin(3 * frame["a"]) + 0.1 * rng.normal(size=n)
     boosting = Boosting("y", ("a", "b"), "squared", trees=60, depth=4, learning_rate=0.3, ground=Ground(person="pid"))

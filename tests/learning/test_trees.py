@@ -71,15 +71,18 @@ def test_cuts_leave_nobody_alone_and_part_people_evenly(seed: int, n: int, kind:
         "normal": rng.normal(50, 10, n), "integers": rng.integers(0, 6, n).astype(float),
         "lognormal": np.exp(rng.normal(0, 3, n)), "constant": np.full(n, 3.0),
     }  # fmt: skip
-    values, edges = drawn[kind], ladders.first()
+    values, ladder, of = drawn[kind], ladders.Ladder(ladders.first()), []
     for step in (1, 2):
-        index = ladders.cells_of(values, edges, "x", ladders.width(16)).index
-        counts = np.bincount(index, minlength=ladders.width(16)).astype(float)
-        grid = _merged(counts, 11)
+        cells = ladders.cells_of(values, ladder, "x", ladders.width(16))
+        counts = np.bincount(cells.index, minlength=ladders.width(16)).astype(float)
+        grid = _merged(counts, 11, cells.marks)
         people = np.bincount(grid, counts)
+        of.append(grid[cells.index])
         if step == 1:
-            edges = ladders.second(grid, people, 16)
-    cuts = ladders.cuts(edges, grid, people, 16)
+            ladder = ladders.second(grid, people, 16)
+    pairs = {(int(a), int(b)) for a, b in zip(*of, strict=True)}
+    assert len(pairs) == len({b for _, b in pairs})  # who share a cell of the second ladder share one of the first
+    cuts = ladders.cuts(ladder.edges, grid, people, 16)
     inside = np.bincount(ladders.binned([values], [cuts], 16)[:, 0], minlength=len(cuts) + 1)
     assert inside.sum() == n
     assert (inside >= min(n, 11)).all()
@@ -92,10 +95,10 @@ def test_cuts_leave_nobody_alone_and_part_people_evenly(seed: int, n: int, kind:
         assert not len(cuts)
 
 
-def _merged(counts: np.ndarray, k: int) -> np.ndarray:
+def _merged(counts: np.ndarray, k: int, marks: tuple[int, ...] = ()) -> np.ndarray:
     from confrere.hospital.gate import Policy, merged
 
-    return merged({"x": counts[None]}, (), Policy(k=k), aligned=False)["x"][0]
+    return merged({"x": counts[None]}, marks, Policy(k=k), aligned=False)["x"][0]
 
 
 @given(SEEDS)

@@ -322,7 +322,8 @@ def test_events_of_the_ledger_have_their_words() -> None:
 
 def test_what_steps_do_has_its_french() -> None:
     """Of all methods of this package and their parts, and of what is asked before and between them."""
-    studies = [read(file) for file in DEMOS.glob("*.toml")] + [parse(drafts.started(name)) for name in STARTS]
+    files = [file for file in DEMOS.glob("*.toml") if file.stem != "prognosis-later"]  # its model is made by its demo
+    studies = [read(file) for file in files] + [parse(drafts.started(name)) for name in STARTS]
     found = {e.does for study in studies for e in manifest(study).entries}
     for module in walk_packages(analyses.__path__, "confrere.analyses."):
         for kind in vars(importlib.import_module(module.name)).values():

@@ -45,7 +45,8 @@ CITE = (
              "10.1145/2939672.2939785"),
 )  # fmt: skip
 DEEPEST, MOST_BINS, MOST_TREES = 10, 255, 5000
-Edges = tuple[Array, ...]
+Cuts = tuple[Array, ...]
+Ladders = tuple[ladders.Ladder, ...]
 
 
 class Counted(NamedTuple):
@@ -255,21 +256,21 @@ class Boosting:
     # inside each hospital
 
     def first(self, people: People) -> Design:
-        """Everybody's place on the first ladder of each feature."""
+        """The place of who trains on the first ladder of each feature."""
         edges = ladders.first()
-        made = self._laddered(people, tuple(edges for _ in self.terms), len(edges) + 1)
+        made = self._laddered(people, (ladders.Ladder(edges),) * len(self.terms), len(edges) + 1)
         return (
             replace(made, cells={**made.cells, "span": span_cells(made.data[4], self.ground)}) if self.timed else made
         )
 
-    def design(self, people: People, edges: Edges, times: tuple[float, ...] = ()) -> Design:
-        """Everybody's place on the second ladders, and on that of times; the outcome."""
-        made = self._laddered(people, edges, ladders.width(self.bins))
+    def design(self, people: People, second: Ladders, times: tuple[float, ...] = ()) -> Design:
+        """The place of who trains on the second ladders; everybody's on that of times, and the outcome."""
+        made = self._laddered(people, second, ladders.width(self.bins))
         y, _, train, _, time = made.data
         cells = followed.cells_of(time, y > 0, train, times, self.ground) if self.timed else {}
         return replace(made, cells={**made.cells, **cells})
 
-    def _laddered(self, people: People, edges: Edges, size: int = 0) -> Design:
+    def _laddered(self, people: People, given: Ladders, size: int = 0) -> Design:
         frame = people.table.frame
         needed = (*self._sources, *self.ground.complete)
         rows = complete(frame, needed)
@@ -279,9 +280,10 @@ class Boosting:
         values = [_some(v, rows) for v in self.values(frame)]
         train, words = self._drawn(people, rows)
         cells: dict[str, Cells] = {}
-        for i, (name, v, e) in enumerate(zip(self.terms, values, edges, strict=False)):
-            cells[f"{i}: {name}"] = ladders.cells_of(v, e, name, size)
-            cells[f"{i}: {name} missing"] = Cells(cast(Ints, np.isnan(v).astype(np.int8)), (1, 2), rule="show")
+        for i, (name, v, ladder) in enumerate(zip(self.terms, values, given, strict=False)):
+            cells[f"{i}: {name}"] = ladders.cells_of(np.where(train, v, np.nan), ladder, name, size)
+            gone = np.where(train, np.isnan(v), -1).astype(np.int8)  # bins rest on those who train
+            cells[f"{i}: {name} missing"] = Cells(cast(Ints, gone), (1, 2), rule="show")
         # who is trained on and who is measured on are counted apart, and so are their outcomes
         marked = self.objective == "binary" or self.timed
         many, kinds = 2 if self.share else 1, max(self.classes, 2 if marked else 1)
@@ -335,7 +337,7 @@ class Boosting:
         return self._counted(people, len(ladders.first()) + 1)
 
     @local(on="design")
-    def counted(self, people: People, edges: Edges) -> Counted:
+    def counted(self, people: People, second: Ladders) -> Counted:
         """People by merged cell of the second ladders."""
         return self._counted(people, ladders.width(self.bins))
 
@@ -348,7 +350,7 @@ class Boosting:
         return Counted(people.derived(out, dims=("features", "cells"), bounds=bounds, scale=0, needs=ladders.NEEDS))
 
     @local(on="design")
-    def begin(self, people: People, cuts: Edges) -> Begun:
+    def begin(self, people: People, cuts: Cuts) -> Begun:
         """Bin everybody; how many train, and moments of their outcome."""
         y, values, train, words, _ = people.design.data
         bins = ladders.binned(values, cuts, self.bins)
@@ -470,25 +472,25 @@ class Boosting:
             cite=(*CITE, *((DELONG,) * (self.objective == "binary")), *((YEOM,) if attack.rows else ()), *sets.cite),
         )  # fmt: skip
 
-    def _cuts(self) -> Flow[tuple[Verdict, Edges, tuple[float, ...]]]:
+    def _cuts(self) -> Flow[tuple[Verdict, Cuts, tuple[float, ...]]]:
         """The cut points of all terms, from the counts on two ladders; and the ladder of times, if there are any."""
         verdict = yield from support(self.first)
         placed = yield from ask(self.placed)
         for term, counts in zip(self.terms, placed.cells.value, strict=True):
             if not counts.any():
                 raise ModelError(f"feature {term!r} is missing for everybody; correct the column, or leave it out")
-        edges = tuple(
+        second = tuple(
             ladders.second(verdict.grids[f"{i}: {name}"][0], counts, self.bins)
             for i, (name, counts) in enumerate(zip(self.terms, placed.cells.value, strict=True))
         )
         times = followed.edges_of(self.ground, horizon_of(verdict.grids["span"], self.ground)) if self.timed else ()
-        verdict = yield from support(self.design, edges, times)
+        verdict = yield from support(self.design, second, times)
         if self.timed:
             followed.usable(verdict)
-        counted = yield from ask(self.counted, edges)
+        counted = yield from ask(self.counted, second)
         cuts = tuple(
-            ladders.cuts(e, verdict.grids[f"{i}: {name}"][0], counts, self.bins)
-            for i, (name, e, counts) in enumerate(zip(self.terms, edges, counted.cells.value, strict=True))
+            ladders.cuts(ladder.edges, verdict.grids[f"{i}: {name}"][0], counts, self.bins)
+            for i, (name, ladder, counts) in enumerate(zip(self.terms, second, counted.cells.value, strict=True))
         )
         return verdict, cuts, times
 

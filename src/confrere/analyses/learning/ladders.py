@@ -3,14 +3,15 @@
 A first ladder is the same for all features of all studies: 0, and 8 steps to every doubling from 2^-20 to 2^40 on both
 sides. The gate merges its cells until each holds nobody or at least k people, and the counts say where the people are.
 There a second ladder divides the cells evenly, the finer the more people are in them; it is merged and counted alike.
-Of its edges the cut points are those nearest to even quantiles. What is below a cut goes to the left, as in XGBoost,
+The first ladder's cells stay parts of it, so that no difference of the two rests on fewer. Counted are those who
+train. Of its edges the cut points are those nearest to even quantiles. What is below a cut goes to the left, as in XGBoost,
 whose numbers have 32 bits: so have cuts and values here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,23 +43,30 @@ def width(bins: int) -> int:
     return len(first()) + 1 + FINE * bins
 
 
-def cells_of(values: Array, edges: Array, family: str, size: int) -> Cells:
+class Ladder(NamedTuple):
+    """A ladder of one feature."""
+
+    edges: Array  # (m,) inner edges
+    kept: tuple[int, ...] = ()  # cells whose left edge stays one
+
+
+def cells_of(values: Array, ladder: Ladder, family: str, size: int) -> Cells:
     """The cell [edge, next edge) of each value (n,), -1 where it is missing; merged by the gate, each by itself.
 
     The ladder has `size` cells whatever its edges are, the last of them empty: shapes are public.
     """
-    index = cast(Ints, places(values, single(edges), -1))
-    return Cells(index, (1, size), rule="merge", family=family, needs=NEEDS)
+    index = cast(Ints, places(values, single(ladder.edges), -1))
+    return Cells(index, (1, size), rule="merge", family=family, marks=ladder.kept, needs=NEEDS)
 
 
-def second(grid: Ints, counts: Array, bins: int) -> Array:
-    """Inner edges of the second ladder, from the merged grid (cells,) of the first and its counts (merged,)."""
+def second(grid: Ints, counts: Array, bins: int) -> Ladder:
+    """The second ladder, from the merged grid (cells,) of the first and its counts (merged,), whose edges it keeps."""
     edges = first()
     starts = _starts(grid, edges)
     inner = edges[starts[1:] - 1]
     outer = np.concatenate([inner[:1], inner, inner[-1:]]) if inner.size else np.array([0.0])
     if not inner.size:
-        return edges
+        return Ladder(edges)
     shares = counts[: len(starts)] / max(1.0, counts.sum())
     made = [inner]
     for low, high, share in zip(outer[:-1], outer[1:], shares, strict=True):
@@ -67,7 +75,8 @@ def second(grid: Ints, counts: Array, bins: int) -> Array:
             made.append(np.linspace(low, high, many + 1)[1:-1])
     # an open end has no even division: there the first ladder stays
     ends = [edges[: starts[1] - 1], edges[starts[-1] :]]
-    return np.unique(single(np.concatenate([*made, *ends])).astype(float))
+    found = np.unique(single(np.concatenate([*made, *ends])).astype(float))
+    return Ladder(found, tuple(int(at) + 1 for at in np.searchsorted(found, inner)))
 
 
 def _starts(grid: Ints, edges: Array) -> Ints:

@@ -21,7 +21,7 @@ from confrere.errors import DataError, StudyError
 from confrere.study.file import parse
 
 HOSPITALS = ("brest", "lille", "lyon", "nice")
-PEOPLE = 480
+PEOPLE = 800
 MOST = 1200  # people of HAM10000 who are dealt: the demo stays under two minutes
 KINDS = {"nevus": 0.45, "melanoma": 0.2, "keratosis": 0.2, "vascular": 0.15}
 DX = {  # of HAM10000; two kinds that few people have are one
@@ -63,6 +63,7 @@ batch = 64
 optimizer = "adam"
 learning_rate = 0.003
 holdout = 0.3
+conformal = 0.1
 """
 QUESTION = """
 [[analysis]]
@@ -106,7 +107,7 @@ def demonstrated(out: Path, lang: str, deadline: float | None, folder: Path | No
 
 
 def texts_of(photos: Photos) -> dict[str, str]:
-    """The study files: a classifier, and a question about each case.
+    """The study files: a classifier that may abstain, and a question about each case.
 
     They are two: where the weights of a network leave, the thirty nearest of a hospital are too few to be counted.
     """

@@ -3,8 +3,8 @@
 A first ladder is the same for all features of all studies: 0, and 8 steps to every doubling from 2^-20 to 2^40 on both
 sides. The gate merges its cells until each holds nobody or at least k people, and the counts say where the people are.
 There a second ladder divides the cells evenly, the finer the more people are in them; it is merged and counted alike.
-The first ladder's cells stay parts of it, so that no difference of the two rests on fewer. Counted are those who
-train. Of its edges the cut points are those nearest to even quantiles. What is below a cut goes to the left, as in XGBoost,
+Its cells are parts of the first ladder's, so that no difference of the two rests on fewer. Counted are those who train.
+Of its edges the cut points are those nearest to even quantiles. What is below a cut goes to the left, as in XGBoost,
 whose numbers have 32 bits: so have cuts and values here.
 """
 

@@ -121,8 +121,8 @@ def ran(page: Path, folder: Path) -> list[tuple[Block, str]]:
 
 
 def plain(text: str) -> list[str]:
-    """Lines without what is blank at their ends."""
-    return [line.rstrip() for line in text.strip("\n").splitlines()]
+    """Lines without what is blank at their ends; a nought has no sign, since machines differ in it."""
+    return [re.sub(r"(?<![\w.])-(0\.0+)(?![\d.])", r" \1", line).rstrip() for line in text.strip("\n").splitlines()]
 
 
 def in_order(wanted: list[str], lines: list[str]) -> str | None:

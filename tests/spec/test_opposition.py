@@ -24,7 +24,11 @@ from confrere.study.schema import Column, Schema
 
 RESEARCH = "Public-interest research"
 IDS = [f"p{i}" for i in range(40)]
-TODAY = date.today().isoformat()
+
+
+def today() -> str:
+    """The day on which a test runs, also after midnight."""
+    return date.today().isoformat()
 
 
 @pytest.fixture
@@ -56,9 +60,9 @@ def test_the_last_word_holds_by_day_and_nothing_is_deleted(register: Register) -
     register.withdraw("p1", "*", "desk")
     assert register.left_out(RESEARCH, IDS) == frozenset()
     assert [line.status for line in register.history("p1")] == ["opposed", "withdrawn", "opposed", "withdrawn"]
-    register.say(opposed("p1", day=TODAY))  # on the same day, for the second time
+    register.say(opposed("p1", day=today()))  # on the same day, for the second time
     register.withdraw("p1", "*", "desk")
-    register.say(opposed("p1", day=TODAY))
+    register.say(opposed("p1", day=today()))
     assert register.left_out(RESEARCH, IDS) == {"p1"}
 
 
@@ -80,7 +84,7 @@ def test_where_consent_is_needed_everybody_without_one_is_left_out(register: Reg
             opposed("p1", RESEARCH, status="consented"),
             opposed("p2", "*", status="consented"),
             opposed("p3", "*", status="consented")._replace(until=yesterday),
-            opposed("p4", "*", status="consented")._replace(until=TODAY),
+            opposed("p4", "*", status="consented")._replace(until=today()),
             opposed("p5", "*", status="consented"),
             opposed("p5", RESEARCH),
         ]

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from scipy import stats
+import scipy
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial import distance
 
@@ -220,7 +220,7 @@ def groups_of(method: Any) -> tuple[tuple[str, ...], ...]:
 def starts_of(basis: Basis, clusters: int, starts: int, seed: int) -> list[Array]:
     """Places (K, p) in standardised columns: along the first component, then at random with their correlations."""
     plane = Plane.of(basis.correlation)
-    along = stats.norm.ppf((np.arange(clusters) + 0.5) / clusters)[:, None] * plane.sd[0] * plane.loadings[:, 0]
+    along = scipy.stats.norm.ppf((np.arange(clusters) + 0.5) / clusters)[:, None] * plane.sd[0] * plane.loadings[:, 0]
     root = plane.loadings * plane.sd @ plane.loadings.T  # symmetric: the signs of components do not matter
     drawn = [np.random.default_rng([seed, s]).standard_normal((clusters, len(root))) @ root for s in range(1, starts)]
     return [along, *drawn]

@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from confrere.analyses.follow_up import Table
 from confrere.errors import StudyError
 from confrere.rounds import Array, Ints
 
-Z = float(stats.norm.ppf(0.975))
+Z = float(special.ndtri(0.975))
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from confrere.analyses.finding import Record
 from confrere.errors import StudyError
@@ -114,7 +114,7 @@ class Rate(NamedTuple):
         """Expected people of so many months together, and the ends of a 95 % prediction interval."""
         size_mean = (self.people + 0.5) * months / self.months
         probability = self.months / (self.dispersion * (self.months + months))
-        law = stats.nbinom(size_mean * probability / (1 - probability), probability)
+        law = scipy.stats.nbinom(size_mean * probability / (1 - probability), probability)
         return size_mean, float(law.ppf(0.025)), float(law.ppf(0.975))
 
 

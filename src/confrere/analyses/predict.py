@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from confrere.analyses.cox import Cox
 from confrere.analyses.curves import limits, read_off
@@ -176,7 +176,7 @@ def _regression(finding: Finding, analysis: Any, table: pd.DataFrame, wanted: Wa
     se = _se(x, _vcov(finding))
     # a fit to imputed tables has no single number of degrees of freedom
     df = finding.facts.get("df_residual", np.inf) if family.estimated else np.inf
-    reach = stats.t.ppf((1 + wanted.level) / 2, df) * se
+    reach = scipy.stats.t.ppf((1 + wanted.level) / 2, df) * se
     if wanted.type == "link":
         return _framed(table, eta, se, eta - reach, eta + reach)
     at, ends = link.mean(eta), np.array([link.mean(eta - reach).mu, link.mean(eta + reach).mu])
@@ -203,7 +203,7 @@ def _risk(finding: Finding, cox: Cox, table: pd.DataFrame, wanted: Wanted) -> pd
         )
     x = evaluated(cox, table).x - centre
     lp, se = x @ finding.arrays["estimate"], _se(x, _vcov(finding))
-    reach = stats.norm.ppf((1 + wanted.level) / 2) * se
+    reach = scipy.stats.norm.ppf((1 + wanted.level) / 2) * se
     if wanted.type == "lp":
         return _framed(table, lp, se, lp - reach, lp + reach)
     return _framed(table, np.exp(lp), np.exp(lp) * se, np.exp(lp - reach), np.exp(lp + reach))
@@ -251,7 +251,7 @@ def _long(index: Any, wanted: Wanted, curve: tuple[Array, Array, str], **more: A
     import pandas as pd
 
     survival, variance, kind = curve
-    low, high = limits(survival, variance, kind, float(stats.norm.ppf((1 + wanted.level) / 2)))
+    low, high = limits(survival, variance, kind, float(scipy.stats.norm.ppf((1 + wanted.level) / 2)))
     rows = {"row": np.repeat(np.asarray(index), len(wanted.times)), **more, "time": np.tile(wanted.times, len(index))}
     estimates = {"estimate": survival, "std_error": spread_of(survival, variance), "conf_low": low, "conf_high": high}
     return pd.DataFrame(rows | estimates)

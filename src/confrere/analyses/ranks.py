@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from confrere.analyses.cox import Beta, Cox
 from confrere.analyses.curves import cellwise, own_edges, suppressed
@@ -89,7 +89,7 @@ class Ranks:
         n = float(size.total.value)
         mean = float(size.first.value) / n
         sd = float(np.sqrt(max(float(size.second.value) / n - mean**2, 1e-30)))
-        cuts = tuple(float(c) for c in mean + sd * stats.norm.ppf(np.arange(1, bins) / bins))
+        cuts = tuple(float(c) for c in mean + sd * scipy.stats.norm.ppf(np.arange(1, bins) / bins))
         verdict = yield from support(self.binned, beta, z, cuts, edges)
         got = yield from ask(self.ranked)
         return concordant(_table(got, verdict, edges), self.cox.ground.fine)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from confrere.analyses.finding import Citation
 from confrere.rounds import Array
@@ -44,8 +44,8 @@ def rate(events: float, time: float, level: float = 0.95) -> Limits:
     if time <= 0:
         return NOTHING
     tail = (1 - level) / 2
-    low = stats.chi2.ppf(tail, 2 * events) / 2 if events else 0.0
-    high = stats.chi2.ppf(1 - tail, 2 * (events + 1)) / 2
+    low = scipy.stats.chi2.ppf(tail, 2 * events) / 2 if events else 0.0
+    high = scipy.stats.chi2.ppf(1 - tail, 2 * (events + 1)) / 2
     return Limits(events / time, float(low) / time, float(high) / time)
 
 
@@ -53,7 +53,7 @@ def share(cases: float, people: float, level: float = 0.95) -> Limits:
     """The share of people who are cases."""
     if people <= 0:
         return NOTHING
-    z, p = stats.norm.ppf((1 + level) / 2), cases / people
+    z, p = scipy.stats.norm.ppf((1 + level) / 2), cases / people
     middle = (p + z**2 / (2 * people)) / (1 + z**2 / people)
     reach = z / (1 + z**2 / people) * np.sqrt(p * (1 - p) / people + z**2 / (4 * people**2))
     return Limits(p, float(max(0.0, middle - reach)), float(min(1.0, middle + reach)))
@@ -72,11 +72,11 @@ def ratio(events: Array, time: Array, level: float = 0.95) -> Ratio:
     if not total or (time <= 0).any():
         return Ratio(NOTHING, None)
     tail, odds = (1 - level) / 2, float(time[1] / time[0])
-    low = float(stats.beta.ppf(tail, events[0], events[1] + 1)) if events[0] else 0.0
-    high = float(stats.beta.ppf(1 - tail, events[0] + 1, events[1])) if events[1] else 1.0
+    low = float(scipy.stats.beta.ppf(tail, events[0], events[1] + 1)) if events[0] else 0.0
+    high = float(scipy.stats.beta.ppf(1 - tail, events[0] + 1, events[1])) if events[1] else 1.0
     estimate = None if not events[1] else float(events[0] / events[1]) * odds
     limits = Limits(estimate, low / (1 - low) * odds, None if high == 1.0 else high / (1 - high) * odds)
-    p = stats.binomtest(round(events[0]), round(total), float(time[0] / time.sum())).pvalue
+    p = scipy.stats.binomtest(round(events[0]), round(total), float(time[0] / time.sum())).pvalue
     return Ratio(limits, float(p))
 
 
@@ -89,9 +89,9 @@ def mantel_haenszel(events: Array, time: Array, level: float = 0.95) -> Ratio:
     if not above or not below:
         return Ratio(NOTHING, None)
     se = np.sqrt(float(((a + b) * t1 * t0 / whole**2).sum()) / (above * below))
-    z, middle = stats.norm.ppf((1 + level) / 2), np.log(above / below)
+    z, middle = scipy.stats.norm.ppf((1 + level) / 2), np.log(above / below)
     low, high = np.exp([middle - z * se, middle + z * se])
-    return Ratio(Limits(above / below, float(low), float(high)), float(2 * stats.norm.sf(abs(middle) / se)))
+    return Ratio(Limits(above / below, float(low), float(high)), float(2 * scipy.stats.norm.sf(abs(middle) / se)))
 
 
 def standardised(events: Array, time: Array, weights: Array, level: float = 0.95) -> Limits:
@@ -101,7 +101,7 @@ def standardised(events: Array, time: Array, weights: Array, level: float = 0.95
     each = weights / weights.sum() / time
     mean, variance = float(each @ events), float(each**2 @ events)
     tail, most = (1 - level) / 2, float(each.max())
-    low = variance / (2 * mean) * float(stats.chi2.ppf(tail, 2 * mean**2 / variance)) if mean else 0.0
+    low = variance / (2 * mean) * float(scipy.stats.chi2.ppf(tail, 2 * mean**2 / variance)) if mean else 0.0
     spread, middle = variance + most**2, mean + most
-    high = spread / (2 * middle) * float(stats.chi2.ppf(1 - tail, 2 * middle**2 / spread))
+    high = spread / (2 * middle) * float(scipy.stats.chi2.ppf(1 - tail, 2 * middle**2 / spread))
     return Limits(mean, low, high)

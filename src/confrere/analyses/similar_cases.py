@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from confrere.analyses.at_risk import check_level, followed
 from confrere.analyses.finding import Citation, Finding, FlowFinding, Record, attrition
@@ -234,7 +234,7 @@ class SimilarCases:
 
 def wilson(n: float, of: float, level: float) -> tuple[float, float]:
     """Wilson's limits of a share `n / of`."""
-    z = float(stats.norm.ppf(0.5 + level / 2))
+    z = float(scipy.stats.norm.ppf(0.5 + level / 2))
     middle, reach = n + z**2 / 2, z * np.sqrt(n * (of - n) / of + z**2 / 4)
     return float(max(0.0, (middle - reach) / (of + z**2))), float(min(1.0, (middle + reach) / (of + z**2)))
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from confrere.errors import StudyError
 
@@ -38,11 +38,11 @@ def membership_auc(members: ArrayLike, others: ArrayLike) -> Auc:
         raise StudyError(
             f"{inside.size} losses of members and {outside.size} of others: at least two of each are needed, all finite"
         )
-    ranks = stats.rankdata(np.concatenate([inside, outside]))
+    ranks = scipy.stats.rankdata(np.concatenate([inside, outside]))
     # for each person, the share of the other side on whom the guess would be right
-    of_members = 1 - (ranks[: inside.size] - stats.rankdata(inside)) / outside.size
-    of_others = (ranks[inside.size :] - stats.rankdata(outside)) / inside.size
+    of_members = 1 - (ranks[: inside.size] - scipy.stats.rankdata(inside)) / outside.size
+    of_others = (ranks[inside.size :] - scipy.stats.rankdata(outside)) / inside.size
     auc = float(of_members.mean())
     variance = of_members.var(ddof=1) / inside.size + of_others.var(ddof=1) / outside.size
-    reach = float(stats.norm.ppf(0.975) * np.sqrt(variance))
+    reach = float(scipy.stats.norm.ppf(0.975) * np.sqrt(variance))
     return Auc(auc, max(0.0, auc - reach), min(1.0, auc + reach))

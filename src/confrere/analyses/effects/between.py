@@ -24,7 +24,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from confrere.analyses.finding import Citation
 from confrere.errors import ModelError
@@ -62,6 +62,6 @@ def facts(statistic: float, hospitals: int) -> dict[str, Any]:
     df = hospitals - 1
     return {
         "heterogeneity": statistic,
-        "heterogeneity_p": float(stats.chi2.sf(statistic, df)),
+        "heterogeneity_p": float(scipy.stats.chi2.sf(statistic, df)),
         "i2": max(0.0, 1 - df / statistic) if statistic > 0 else 0.0,
     }

@@ -22,7 +22,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import optimize, stats
+import scipy
+from scipy import optimize
 
 from confrere.analyses.finding import Citation
 from confrere.errors import ModelError
@@ -56,15 +57,15 @@ class Errors(NamedTuple):
         if self.sd == 0:
             return abs(self.mean)
         z = self.mean / self.sd
-        return float(self.mean * (1 - 2 * stats.norm.cdf(-z)) + 2 * self.sd * stats.norm.pdf(z))
+        return float(self.mean * (1 - 2 * scipy.stats.norm.cdf(-z)) + 2 * self.sd * scipy.stats.norm.pdf(z))
 
     def p_value(self, estimate: float, std_error: float) -> float:
         """The two-sided p-value of an estimate among the errors."""
-        return float(2 * stats.norm.sf(abs(estimate - self.mean) / np.hypot(self.sd, std_error)))
+        return float(2 * scipy.stats.norm.sf(abs(estimate - self.mean) / np.hypot(self.sd, std_error)))
 
     def limits(self, estimate: float, std_error: float, level: float = 0.95) -> tuple[float, float, float]:
         """The calibrated log ratio and its limits; infinite where errors grow faster than effects."""
-        z = float(stats.norm.ppf((1 + level) / 2))
+        z = float(scipy.stats.norm.ppf((1 + level) / 2))
         return (
             self._at(estimate, std_error, 0.0, np.nan), self._at(estimate, std_error, z, -np.inf),
             self._at(estimate, std_error, -z, np.inf),

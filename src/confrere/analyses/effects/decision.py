@@ -20,13 +20,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+import scipy
+from scipy import special
 
 from confrere.analyses.effects.measures import fieller
 from confrere.analyses.finding import Record
 from confrere.rounds import Array
 
-Z = float(stats.norm.ppf(0.975))
+Z = float(special.ndtri(0.975))
 DRAWS = 10_000  # from the bivariate normal
 POINTS = 41  # of the acceptability curve
 QUADRANTS = ("costs more, does more", "costs more, does less", "costs less, does less", "costs less, does more")
@@ -57,7 +58,7 @@ def _net_benefit(found: Increment, worth: float) -> Record:
 
 
 def _probability(value: float, se: float) -> float:
-    return float(stats.norm.cdf(value / se)) if se > 0 else float(np.heaviside(value, 0.5))
+    return float(scipy.stats.norm.cdf(value / se)) if se > 0 else float(np.heaviside(value, 0.5))
 
 
 def acceptability(found: Increment, most: float) -> list[Record]:

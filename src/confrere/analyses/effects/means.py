@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from confrere.analyses.effects import balance, between, measures
 from confrere.analyses.effects import overlap as overlaps
@@ -268,7 +268,7 @@ def _finding(effect: Effect, f: Found) -> Finding:
 def _arms(f: Found) -> list[Record]:
     """A record per arm: people, their effective number, the mean outcome that it would have."""
     se = np.sqrt(np.diag(f.means.vcov))
-    reach = float(stats.norm.ppf(0.975)) * se
+    reach = float(special.ndtri(0.975)) * se
     records: list[Record] = []
     for a, arm in enumerate(ARMS):
         mean = float(f.means.mean[a])

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from confrere.analyses.finding import Record, coefficients
 from confrere.errors import ModelError
 from confrere.rounds import Array
 
-Z = float(stats.norm.ppf(0.975))
+Z = float(special.ndtri(0.975))
 BY_FAMILY = {
     "gaussian": ("mean difference",),
     "binomial": ("risk difference", "risk ratio", "odds ratio"),

@@ -19,7 +19,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
+import scipy
+from scipy import special
 
 from confrere.analyses.effects.learners import Regressed
 from confrere.analyses.effects.measures import record
@@ -31,12 +32,12 @@ from confrere.rounds import Array, Bools
 
 REASONS = 3  # on a card
 UNLIKE = "no advice: unlike the people of the study"
-REACH = float(stats.norm.ppf(0.975))
+REACH = float(special.ndtri(0.975))
 
 
 def edges_of(mean: float, sd: float, many: int) -> tuple[float, ...]:
     """Public inner edges of so many classes, as many people in each were they Gaussian; in the unit of mean and sd."""
-    return tuple((mean + sd * stats.norm.ppf(np.arange(1, many) / many)).tolist())
+    return tuple((mean + sd * scipy.stats.norm.ppf(np.arange(1, many) / many)).tolist())
 
 
 class Class(NamedTuple):

@@ -19,7 +19,8 @@ from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+import scipy
+from scipy import special
 
 from confrere.analyses.effects.arms import Models
 from confrere.analyses.effects.learners import Scores, Side
@@ -255,7 +256,7 @@ def tested(leaves: Sequence[Rule], criteria: Sequence[str], found: Sequence[Grou
     p = holm([r[2] for r in raw if r is not None], 1 if len(leaves) == 2 else len(leaves))
     adjusted = iter(p)
     records: list[Record] = []
-    reach = float(stats.norm.ppf(0.975))
+    reach = float(special.ndtri(0.975))
     for rule, group, test in zip(leaves, found, raw, strict=True):
         record: Record = {"rule": spelt(rule, criteria)}
         if group is None or not group.compares:
@@ -280,7 +281,7 @@ def _against(one: Group, other: Group) -> tuple[float, float, float] | None:
     if variance <= 0:
         return None
     difference, se = one.effect - other.effect, float(np.sqrt(variance))
-    return difference, se, float(2 * stats.norm.sf(abs(difference) / se))
+    return difference, se, float(2 * scipy.stats.norm.sf(abs(difference) / se))
 
 
 def holm(p: Sequence[float], tests: int) -> list[float]:

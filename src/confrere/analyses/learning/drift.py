@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from confrere.analyses.finding import Caution, Citation, Record
 from confrere.analyses.learning.evaluate import Evaluate
@@ -144,7 +144,7 @@ def stability(counts: Array) -> dict[str, float]:
     n, m = merged.sum(axis=1)
     p, q = merged[0] / n, merged[1] / m
     index = float(((q - p) * np.log(q / p)).sum())
-    return {"estimate": index, "if_same": float(stats.chi2.ppf(0.95, merged.shape[1] - 1) * (1 / n + 1 / m))
+    return {"estimate": index, "if_same": float(scipy.stats.chi2.ppf(0.95, merged.shape[1] - 1) * (1 / n + 1 / m))
             if merged.shape[1] > 1 else 0.0}  # fmt: skip
 
 

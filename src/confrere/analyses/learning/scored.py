@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from confrere.analyses.finding import Caution, Citation, Record
 from confrere.analyses.learning.forest import Forest
@@ -24,7 +24,7 @@ from confrere.rounds import Array, Cells, Design, Flow, Ints, People, Sum, ask, 
 EDGES = np.round(np.arange(-12, 12.001, 0.05), 2)
 LOSSES = 2.0 ** np.arange(-20, 20.01, 0.25)  # edges of cells of losses, 19 % wide, where scores have no cells
 SAMPLES = ("training", "held out")
-Z = float(stats.norm.ppf(0.975))
+Z = float(special.ndtri(0.975))
 DELONG = Citation(
     "DeLong ER, DeLong DM, Clarke-Pearson DL. Comparing the areas under two or more correlated receiver operating "
     "characteristic curves: a nonparametric approach. Biometrics 1988;44:837-845", "10.2307/2531595"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, cast
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from confrere.analyses import concordance
 from confrere.analyses.finding import Caution, Citation, Record
@@ -22,7 +22,7 @@ from confrere.analyses.networks.model import predicted
 from confrere.rounds import Array, Cells, Design, Flow, People, Sum, ask, local, register
 from confrere.study.ground import Ground, narrowed
 
-Z = float(stats.norm.ppf(0.975))
+Z = float(special.ndtri(0.975))
 SAMPLES = ("held out", "training")
 
 

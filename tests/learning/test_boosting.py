@@ -276,6 +276,7 @@ def test_few_held_out_people_are_refused_before_a_sum_of_them_leaves() -> None:
         ({"monotone": {"x9": 1}}, "name a feature"),
         ({"holdout": 0.9}, "from 0 to 0.5"),
         ({"patience": 3, "holdout": 0.0}, "set holdout"),
+        ({"within": "x2"}, "by levels: declare"),
     ],
 )
 def test_wrong_settings_are_named(given: dict[str, Any], words: str) -> None:

@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 import confrere as cf
+from attacks.histories import asked
 from confrere.analyses.learning import evaluate_binary, evaluate_followed
 from confrere.analyses.learning.evaluate import Evaluate
 from confrere.analyses.learning.evaluate_risk import Predicted
@@ -23,6 +24,7 @@ from confrere.console.app import app
 from confrere.console.output import delivered
 from confrere.console.result import as_dict
 from confrere.errors import DataError, StudyError
+from confrere.hospital.differencing import Answered
 from confrere.study import build
 from confrere.study.file import parse, read
 from confrere.study.learnt import written as model_text
@@ -168,6 +170,22 @@ def test_a_learned_model_has_no_analysis_beside_it() -> None:
     assert len(build.analyses(parse(head + one + groups[0] + other + groups[1]))) == 2
 
 
+def test_a_second_learned_model_of_the_same_people_is_refused(tmp_path: Path) -> None:
+    """One made for somebody gives them alone another risk; the difference of the two tables would be their outcome."""
+    past = Answered(tmp_path / "answered.sqlite", bytes(32))
+
+    def answered(model: Forest, name: str) -> bool:
+        head = f'[study]\nid = "{name}"\npurpose = "care"\n[data]\ntable = "t"\nperson = "pid"\n'
+        one = f'[[analysis]]\nname = "a"\nmethod = "evaluate"\noutcome = "ill"\nlearnt = {json.dumps(text(model))}\n'
+        study = parse(head + one)
+        frame = patients(300, 1).assign(pid=[f"p{i}" for i in range(300)])
+        return past.admit(study.hash, asked(study, frame), 11).ok
+
+    assert answered(FOREST, "first")
+    assert answered(FOREST, "again")  # the same model of the same people
+    assert not answered(replace(FOREST, base=(-0.2001,)), "second")
+
+
 # In the study ---------------------------------------------------------------------------------------------------
 
 STUDY = '[study]\nid = "later"\npurpose = "care"\n[data]\ntable = "t"\n'
@@ -261,6 +279,7 @@ OTHER = text(replace(HAZARDS, ground=Ground(replace(SCHEMA, columns=FOUR)), coef
         ({"outcome": "ill", "learnt": text(FOREST), "risk": "x1"}, "one of them"),
         ({"outcome": "ill", "learnt": text(FOREST), "coefficients": {"x1": 1.0}}, "has its own"),
         ({"outcome": "ill", "learnt": text(FOREST), "baseline": 0.5}, "this one predicts risks"),
+        ({"outcome": "ill", "learnt": text(FOREST), "over": "stage", "inputs": {"x1": (0.0,)}}, "no learned model"),
         ({"outcome": "Surv(time, event)", "learnt": text(HAZARDS), "times": 9.0}, "baseline is missing"),
         ({"outcome": "ill", "learnt": text(HAZARDS), "baseline": 0.5}, "its outcome is Surv"),
         ({"outcome": "Surv(time, event)", "learnt": OTHER, "times": 9.0, "baseline": 0.5}, "other levels of 'stage'"),

@@ -28,6 +28,7 @@ def card(
     """
     from confrere.console.output import check_language
     from confrere.console.predict import read
+    from confrere.hospital.signing import of_card
     from confrere.report.model_card import page
     from confrere.report.words import Words
 
@@ -37,8 +38,8 @@ def card(
     if "card" not in plain:
         raise StudyError(f"{model} has no card; give models/NAME.json of a result")
     made = plain["card"]
-    if made["model"]["sha256"] != sha256:
-        raise StudyError(f"the card in {model} is of another model ({made['model']['sha256'][:16]}); was it changed?")
+    if (said := of_card(plain)) != sha256:
+        raise StudyError(f"the card in {model} is of another model ({said[:16]}); was it changed?")
     new = evaluations(found, sha256)
     known = {(e["result"], e["analysis"]) for e in new}
     kept = [e for e in made.get("evaluations", []) if (e["result"], e["analysis"]) not in known]

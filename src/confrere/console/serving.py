@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from confrere.errors import StudyError, Waiting
+from confrere.errors import ConfrereError, StudyError, Waiting
 
 HOUR = 3600.0
 
@@ -139,7 +139,7 @@ def show_hospital(
         say(f"the pages are at {identity.address}")
     with stopped() as stop, _answering([config]):
         while not stop.is_set():  # once an hour, also where nobody opens a page
-            with suppress(OSError):
+            with suppress(OSError, ConfrereError):  # pages say what is wrong, and a stop must always work
                 here.home.expire()
             stop.wait(HOUR)
 

@@ -263,10 +263,12 @@ class Home:
 
     def expire(self) -> None:
         """Erase rows of worklists and cases whose days are over, or whose patients oppose."""
-        if (self.path / "worklists.sqlite").is_file():
-            self.worklists.expire()
-        if (self.path / "images.sqlite").is_file():
-            self.cases.expire()
+        try:
+            if (self.path / "worklists.sqlite").is_file():
+                self.worklists.expire()
+        finally:
+            if (self.path / "images.sqlite").is_file():
+                self.cases.expire()
 
     @property
     def members(self) -> tuple[str, ...]:

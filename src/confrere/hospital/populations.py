@@ -34,6 +34,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -115,7 +116,10 @@ def cohorts_of(study: Study, built: Sequence[Analysis], table: Table, here: Here
         if here.hospital not in hospitals:
             continue
         made = [*_complete(spec.name, analysis, table, here.k), *_imaged(spec.name, analysis, table)]
-        if 0 < np.count_nonzero(made[0][-1]) < enough(here.k, study.allow):
+        made += _learned(study, spec.name, analysis, made[0][-1])
+        n, share = int(np.count_nonzero(made[0][-1])), getattr(analysis, "share", 0.0) * (spec.method == "network")
+        # who trains is drawn later: at the worst
+        if n and n * (1 - share) - 5 * math.sqrt(n * share * (1 - share)) < enough(here.k, study.allow):
             hospitals = tuple(name for name in hospitals if name != here.hospital)  # it takes part with nobody
         for name, about, family, rows in (*made, *_cuts(study, spec, analysis, table, here.k)):
             said = {**_meant(about, study.omop), "table": study.table, "cut": here.cut}
@@ -171,6 +175,14 @@ def _imaged(name: str, analysis: Any, table: Table) -> Iterator[Made]:
     if bags := getattr(analysis, "bags", ""):
         about = {"bags": [bags], "content": table.bags[bags].content}
         yield f"{name}: {bags}", about, f"bags {bags}", _pictured(analysis, table)
+
+
+def _learned(study: Study, name: str, analysis: Any, rows: Bools) -> Iterator[Made]:
+    """A learned model that people are given risks by: one made for it may give a single person another risk."""
+    if learnt := getattr(analysis, "learnt", ""):
+        settings = [analysis.baseline, list(analysis.thresholds)]
+        about = {"model": hashlib.sha256(str(learnt).encode()).hexdigest(), "settings": settings}
+        yield f"{name}: the learned model", about, f"cuts of learned models in {study.table}", rows
 
 
 def _gaps(table: Table, columns: Sequence[str]) -> list[str]:

@@ -46,7 +46,7 @@ def sign_model(home: Home, path: Path) -> str:
     plain = _plain(path)
     if "card" not in plain:
         raise StudyError(f"{path} has no card, and nothing to put a name to; give models/NAME.json of a result")
-    found, said = read(path).sha256, _of_card(plain)
+    found, said = read(path).sha256, of_card(plain)
     if found != said:
         raise StudyError(
             f"{path}: the card is of the model {said[:16] or 'without a SHA-256'}, and the file holds {found[:16]}; "
@@ -78,7 +78,7 @@ def signers(path: Path, roster: Roster) -> tuple[str, ...]:
     return tuple(sorted(signatures))
 
 
-def _of_card(plain: dict[str, Any]) -> str:
+def of_card(plain: dict[str, Any]) -> str:
     """The SHA-256 of the model that a card is of; "" where it says none."""
     card = plain["card"]
     model = card.get("model") if isinstance(card, dict) else None

@@ -102,7 +102,7 @@ class Bagged:
         """Have no bags until they are made anew. In the transaction of a revocation: no other process can make them
         anew before the word is written."""
         for folder in _folders(db):
-            if folder.is_dir():
+            if (folder / LISTED).is_file():  # else it is not the bank's: an extraction of this name came to no end
                 shutil.rmtree(_aside(folder), ignore_errors=True)
                 folder.rename(_aside(folder))
 

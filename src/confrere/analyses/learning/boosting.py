@@ -171,6 +171,8 @@ class Boosting:
             raise StudyError(found)
         if self.conformal and self.patience:
             raise StudyError("patience chooses trees by the people held out, who then are no test; leave conformal out")
+        if self.within and self.ground.schema.levels(self.within) is None:
+            raise StudyError(f"within compares pairs by levels: declare [data.columns.{self.within}] levels")
         if self.patience and not self.share:
             raise StudyError("patience needs people who are held out: set holdout, such as 0.2")
 
@@ -321,10 +323,6 @@ class Boosting:
             codes = given.codes(name)
             found += [np.where(codes < 0, np.nan, (codes == j).astype(float)) for j in range(len(levels))]
         return found
-
-    def strata(self, people: People) -> Ints | None:
-        """Of each row of the table (N,) the stratum within which pairs of people are compared; None: all of them."""
-        return np.unique(people.table.frame[self.within], return_inverse=True)[1] if self.within else None
 
     def people(self, people: People) -> Design:
         """The people, their outcome, the values of all terms and who trains, without ladders: for measuring."""

@@ -227,6 +227,8 @@ class Evaluate:
         released.check(self.opened)
         if self.coefficients or self.link != "logit":
             raise StudyError("coefficients and link are of a published model; learnt has its own. Leave them out")
+        if self.inputs:  # cells of an input and of risks that a model was made for may differ by one person
+            raise StudyError("inputs stand beside no learned model; compare them in an evaluation of a column of risks")
         if (self.baseline is None) == released.ranks(self.opened):
             raise StudyError(
                 "baseline is missing: the model predicts hazard ratios. Give the survival at times of somebody whose "

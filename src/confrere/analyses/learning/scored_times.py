@@ -18,7 +18,8 @@ from confrere.analyses.ladder import cell_of
 from confrere.analyses.learning import followed
 from confrere.analyses.learning.forest import Forest
 from confrere.analyses.learning.scored import APPARENT, SAMPLES, Told, Z, mean_record
-from confrere.rounds import Array, Design, Flow, Ints, People, Sum, ask, local, register
+from confrere.rounds import Array, Cells, Design, Flow, Ints, People, Sum, ask, local, register
+from confrere.study.rows import TableRows
 
 
 class Deviances(NamedTuple):
@@ -62,10 +63,16 @@ class ScoredTimes:
         """Everybody's time, score, sample, and stratum within which pairs are compared: all of the hospital."""
         made: Design = self.of.people(people)
         event, values, train, _, time = made.data
-        strata = self.of.strata(people)
-        within = np.zeros(made.n, dtype=np.int64) if strata is None else strata[made.rows]
-        sample = (~train).astype(np.int64)
-        return replace(made, data=(event, self.forest.score(values), sample, time, within * 2 + sample))
+        sample, within, cells = (~train).astype(np.int64), np.zeros(made.n, dtype=np.int64), dict(made.cells)
+        if self.of.within:  # no pair is of a few: events and others of each level, of who trains and who does not
+            column, levels = people.table.frame[self.of.within], self.of.ground.schema.levels(self.of.within)
+            if levels is None:  # a law's twin, of all rows at one place
+                within = np.unique(column, return_inverse=True)[1][made.rows]
+            else:
+                within = TableRows(people.table.frame, self.of.ground.schema, {}).codes(self.of.within)[made.rows]
+                at = np.where(within < 0, -1, (within * 2 + sample) * 2 + (event > 0))
+                cells["within"] = Cells(at, (1, 4 * len(levels)))
+        return replace(made, cells=cells, data=(event, self.forest.score(values), sample, time, within * 2 + sample))
 
     @local(on="design")
     def measured(self, people: People) -> Deviances:

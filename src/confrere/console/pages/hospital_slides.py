@@ -50,15 +50,14 @@ def slides(request: Request, person: Either, here: Here) -> Response:
     _, mine = tongue_of(request), _may(here.home, person)
     found = _ledgers(here.home)
     wanted = request.query_params.get("csv", "")
-    for name in found if mine else ():
-        if not wanted:
-            here.home.log("slide shown", bags=name, who=person.id, what="list")
-        elif wanted == f"slides-{name}":
-            here.home.log("slide shown", bags=name, who=person.id, what="download")
     sheets = [_sheet(name, entries, _) for name, (_folder, entries) in found.items()] if mine else []
     counts = (
         [_counts(name, entries, _) for name, (_folder, entries) in found.items()] if "steward" in person.roles else []
     )
+    table = wanted in {table.name for table in (*sheets, *counts)}
+    for name in found if mine else ():  # what is no table's name shows the page
+        if wanted == f"slides-{name}" or not table:
+            here.home.log("slide shown", bags=name, who=person.id, what="download" if table else "list")
     return downloaded(request, *sheets, *counts) or page(
         request, "hospital_slides.html", sheets=sheets, counts=counts, mine=mine, clinician="clinician" in person.roles
     )

@@ -12,7 +12,7 @@ import pandas as pd
 
 from confrere.console.demo import load
 from confrere.coordinator import roster
-from confrere.coordinator.conduct import conduct, ended
+from confrere.coordinator.conduct import Folder, Found, conduct, ended
 from confrere.coordinator.engine import Vitals
 from confrere.coordinator.federation import Link
 from confrere.coordinator.home import Home as CoordinatorHome
@@ -21,6 +21,7 @@ from confrere.hospital.chain import read
 from confrere.hospital.desk import Desk
 from confrere.hospital.home import Home
 from confrere.hospital.vitals import vitals
+from confrere.study.file import parse
 
 FOUR = ("curie", "delft", "lyon", "paris")
 STUDY = """
@@ -107,6 +108,16 @@ def links(homes: Mapping[str, Home], fault: Fault = lambda name, number, answere
         return send
 
     return {name: link(name, home) for name, home in homes.items()}
+
+
+def attempt(place: Path, fault: Fault = lambda name, number, answered: None, text: str = STUDY) -> Found:
+    """One attempt at a run: fresh processes everywhere, on what the homes and the coordinator's folder keep."""
+    folder = Folder.make(place / "coordinator" / "runs" / parse(text).hash[:16], text)
+    given = links({name: Home(place / name) for name in NAMES}, fault)
+    try:
+        return conduct(folder, given)
+    finally:
+        let_go(given)
 
 
 def let_go(given: Mapping[str, Link]) -> None:

@@ -15,22 +15,10 @@ from confrere.errors import ProtocolError, Refused, StudyError, Waiting
 from confrere.hospital.desk import Desk
 from confrere.journal import Journal
 from confrere.study.file import parse
-from engines.inprocess import FOUR, NAMES, STUDY, Fault, found, let_go, links, tables, told
+from engines.inprocess import FOUR, NAMES, STUDY, attempt, found, let_go, links, tables, told
 
 HASH = parse(STUDY).hash
 START = {"do": "start", "study": HASH, "version": wire.release(), "without": ()}
-
-
-def once(place: Path, fault: Fault = lambda name, number, answered: None) -> Found:
-    """One attempt: fresh processes everywhere."""
-    from confrere.hospital.home import Home
-
-    folder = Folder.make(place / "coordinator" / "runs" / HASH[:16], STUDY)
-    given = links({name: Home(place / name) for name in NAMES}, fault)
-    try:
-        return conduct(folder, given)
-    finally:
-        let_go(given)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +26,7 @@ def whole(beginning: Path, tmp_path_factory: pytest.TempPathFactory) -> Found:
     """The undisturbed run."""
     copy = tmp_path_factory.mktemp("whole") / "f"
     shutil.copytree(beginning, copy)
-    return once(copy)
+    return attempt(copy)
 
 
 def same(one: Found, other: Found) -> bool:
@@ -83,7 +71,7 @@ def messages(place: Path) -> int:
         nonlocal seen
         seen = max(seen, number)
 
-    once(place, count)
+    attempt(place, count)
     return seen
 
 
@@ -103,8 +91,8 @@ def test_a_hospital_lost_at_any_message_is_waited_for(place: Path, beginning: Pa
                 raise Waiting("delft did not answer")
 
         with pytest.raises(Waiting, match="delft"):
-            once(place, lose)
-        assert same(once(place), whole), f"lost at message {at}, {'after' if answered else 'before'} its answer"
+            attempt(place, lose)
+        assert same(attempt(place), whole), f"lost at message {at}, {'after' if answered else 'before'} its answer"
 
 
 def test_faults_of_all_one_after_another(place: Path, whole: Found) -> None:
@@ -116,7 +104,7 @@ def test_faults_of_all_one_after_another(place: Path, whole: Found) -> None:
 
     for _ in range(200):
         try:
-            result = once(place, unlucky)
+            result = attempt(place, unlucky)
         except Waiting:
             continue
         assert same(result, whole)
@@ -130,7 +118,7 @@ def test_what_was_answered_is_not_asked_again(place: Path) -> None:
             raise Waiting("lyon did not answer")
 
     with pytest.raises(Waiting):
-        once(place, lose)
+        attempt(place, lose)
     learned = len(Journal(place / "curie" / "runs" / HASH / "journal").records)
     assert learned > 5
     asked = []
@@ -139,7 +127,7 @@ def test_what_was_answered_is_not_asked_again(place: Path) -> None:
         if answered and name == "curie":
             asked.append(number)
 
-    once(place, note)
+    attempt(place, note)
     assert len(asked) < messages_after(learned)
 
 
@@ -153,7 +141,7 @@ def test_a_study_that_is_not_approved_is_refused_alike_and_the_reason_stays(plac
 
     Home(place / "lyon").refuse(HASH)
     with pytest.raises(Refused) as caught:
-        once(place)
+        attempt(place)
     assert str(caught.value) == Refused.uniform
     assert "not approved" in told(place / "lyon")
     assert "not approved" not in "".join(told(place / n) for n in ("curie", "delft"))
@@ -165,12 +153,12 @@ def test_changed_data_are_noticed_and_nothing_is_mixed(place: Path) -> None:
             raise Waiting("lyon did not answer")
 
     with pytest.raises(Waiting):
-        once(place, lose)
+        attempt(place, lose)
     csv = place / "curie" / "breast.csv"
     rows = csv.read_text().splitlines()
     csv.write_text("\n".join(rows[:-30]) + "\n")
     with pytest.raises(Refused):
-        once(place)
+        attempt(place)
     assert "changed since" in told(place / "curie")
 
 
@@ -184,12 +172,12 @@ def test_the_first_rounds_sums_are_of_one_cut_too(place: Path) -> None:
             raise Waiting("lyon did not answer")
 
     with pytest.raises(Waiting):
-        once(place, stop)
+        attempt(place, stop)
     assert not Journal(place / "curie" / "runs" / HASH / "journal").records
     csv = place / "curie" / "breast.csv"
     csv.write_text("\n".join(csv.read_text().splitlines()[:-1]) + "\n")
     with pytest.raises(Refused):
-        once(place)
+        attempt(place)
     assert "changed since" in told(place / "curie")
 
 
@@ -201,7 +189,7 @@ def test_a_yes_that_is_taken_back_holds_before_the_next_round(place: Path) -> No
             Home(place / "delft").refuse(HASH)
 
     with pytest.raises(Refused) as caught:
-        once(place, refuse)
+        attempt(place, refuse)
     assert str(caught.value) == Refused.uniform
     assert "not approved" in told(place / "delft")
     assert len(Journal(place / "curie" / "runs" / HASH / "journal").records) < 20

@@ -10,11 +10,9 @@ import pytest
 
 pytest.importorskip("torch")
 
-from confrere.coordinator.conduct import Folder, Found, conduct
 from confrere.errors import Waiting
 from confrere.hospital.home import Home
-from confrere.study.file import parse
-from engines.inprocess import NAMES, Fault, found, let_go, links, told
+from engines.inprocess import Fault, attempt, found, told
 
 STUDY = """
 [study]
@@ -38,7 +36,6 @@ rounds = 4
 epochs = 1
 batch = 64
 """
-HASH = parse(STUDY).hash
 
 
 def begun(place: Path) -> None:
@@ -48,16 +45,6 @@ def begun(place: Path) -> None:
         toml = home.path / "hospital.toml"
         toml.write_text(toml.read_text().replace("allow = []", 'allow = ["model_weights"]'))
         Home(home.path).approve(STUDY)
-
-
-def attempt(place: Path, fault: Fault = lambda name, number, answered: None) -> Found:
-    """Fresh processes everywhere, on what was kept."""
-    folder = Folder.make(place / "coordinator" / "runs" / HASH[:16], STUDY)
-    given = links({name: Home(place / name) for name in NAMES}, fault)
-    try:
-        return conduct(folder, given)
-    finally:
-        let_go(given)
 
 
 @pytest.mark.parametrize("answered", [False, True])
@@ -75,12 +62,12 @@ def test_training_goes_on_bit_for_bit_after_a_hospital_and_the_coordinator_were_
         return fault
 
     with pytest.raises(Waiting):  # before anybody trains: from here on the keys are kept by which people are drawn
-        attempt(tmp_path / "broken", lose(5))
+        attempt(tmp_path / "broken", lose(5), STUDY)
     shutil.copytree(tmp_path / "broken", tmp_path / "whole")
     for at in (14, 8):
         with pytest.raises(Waiting):
-            attempt(tmp_path / "broken", lose(at))  # every process is gone then, the coordinator's too
+            attempt(tmp_path / "broken", lose(at), STUDY)  # every process is gone then, the coordinator's too
         assert "network.update" in told(tmp_path / "broken" / "delft")  # within the training
-    again, whole = (attempt(tmp_path / name).findings["net"] for name in ("broken", "whole"))
+    again, whole = (attempt(tmp_path / name, text=STUDY).findings["net"] for name in ("broken", "whole"))
     assert np.array_equal(again.arrays["weights"], whole.arrays["weights"])
     assert again.tables == whole.tables

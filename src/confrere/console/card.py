@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,7 +27,7 @@ def card(
     """
     from confrere.console.output import check_language
     from confrere.console.predict import read
-    from confrere.hospital.signing import of_card
+    from confrere.hospital.signing import of_card, rewritten
     from confrere.report.model_card import page
     from confrere.report.words import Words
 
@@ -45,9 +44,7 @@ def card(
     kept = [e for e in made.get("evaluations", []) if (e["result"], e["analysis"]) not in known]
     made["evaluations"] = [*kept, *new]
     signed = plain.pop("signatures", {})
-    beside = model.with_name(model.name + ".part")
-    beside.write_text(json.dumps(plain), encoding="utf-8")
-    os.replace(beside, model)
+    rewritten(model, plain)
     model.with_suffix(".card.md").write_text(page(made, Words("fr" if lang == "fr" else "en")), encoding="utf-8")
     typer.echo(f"{model}: the card has {len(made['evaluations'])} evaluations of model {sha256[:16]}")
     if signed:

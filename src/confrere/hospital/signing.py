@@ -55,11 +55,16 @@ def sign_model(home: Home, path: Path) -> str:
     made = digest(plain, path)
     signature = home.identity.sign(USE, made).hex()
     plain["signatures"] = plain.get("signatures", {}) | {home.name: signature}
+    home.log("signed model", model=made.hex(), file=path.name)  # first: there is no signature without its entry
+    rewritten(path, plain)
+    return made.hex()
+
+
+def rewritten(path: Path, plain: dict[str, Any]) -> None:
+    """Write a model's file anew, whole or not at all."""
     beside = path.with_name(path.name + ".part")
     beside.write_text(json.dumps(plain), encoding="utf-8")
-    home.log("signed model", model=made.hex(), file=path.name)  # first: there is no signature without its entry
     os.replace(beside, path)
-    return made.hex()
 
 
 def signers(path: Path, roster: Roster) -> tuple[str, ...]:

@@ -65,13 +65,10 @@ class ScoredTimes:
         event, values, train, _, time = made.data
         sample, within, cells = (~train).astype(np.int64), np.zeros(made.n, dtype=np.int64), dict(made.cells)
         if self.of.within:  # no pair is of a few: events and others of each level, of who trains and who does not
-            column, levels = people.table.frame[self.of.within], self.of.ground.schema.levels(self.of.within)
-            if levels is None:  # a law's twin, of all rows at one place
-                within = np.unique(column, return_inverse=True)[1][made.rows]
-            else:
-                within = TableRows(people.table.frame, self.of.ground.schema, {}).codes(self.of.within)[made.rows]
-                at = np.where(within < 0, -1, (within * 2 + sample) * 2 + (event > 0))
-                cells["within"] = Cells(at, (1, 4 * len(levels)))
+            levels = self.of.ground.schema.levels(self.of.within) or ()
+            within = TableRows(people.table.frame, self.of.ground.schema, {}).codes(self.of.within)[made.rows]
+            at = np.where(within < 0, -1, (within * 2 + sample) * 2 + (event > 0))
+            cells["within"] = Cells(at, (1, 4 * len(levels)))
         return replace(made, cells=cells, data=(event, self.forest.score(values), sample, time, within * 2 + sample))
 
     @local(on="design")

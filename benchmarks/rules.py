@@ -37,6 +37,7 @@ KINDS = {  # the files of tests/attacks, and what their attacks are
     "test_gradients": "records from the first update of a network",
     "test_crowds": "hospitals too small for a network, beside other analyses",
     "test_held_out": "who is held out in two studies",
+    "test_inputs": "inputs of a score that are all but its risk",
     "test_mixture": "mixtures of larger studies, smoothly",
     "test_moves": "clusters from round to round",
     "test_similar": "questions of similar cases that move by little",

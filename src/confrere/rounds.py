@@ -139,9 +139,10 @@ class Design:
     `rows` (N,) marks the rows of the table that are in it. `x` (n, p) are the raw columns by `names`; `flags` are
     two-sided marks (n,) by name, above all the event; `weights` (n,) the case weights, if any; `cells` the
     partitions. `data` is the method's own and is read by its steps. `columns` names the source columns read: the
-    budget of numbers is people x columns / 4. `crowd` is how many of the people must be enough for the hospital to take
-    part, where that is not all of them: who trains, of all who are measured on. `left_out` counts the people not in it
-    by reason, in the order in which reasons are looked at; the reasons are public, the counts are not.
+    budget of numbers is people x columns / 4. `crowd` is how many people must be enough for the hospital to take part,
+    where that is not how many are in it: who trains, for all designs of a model, so that none lacks a hospital.
+    `left_out` counts the people not in it by reason, in the order in which reasons are looked at; the reasons are
+    public, the counts are not.
     """
 
     n: int
@@ -156,6 +157,11 @@ class Design:
     left_out: Mapping[str, int] = field(default_factory=dict)
     crowd: int | None = None
     _made: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def crowded(self) -> int:
+        """How many people decide whether the hospital takes part."""
+        return self.n if self.crowd is None else self.crowd
 
     def once(self, name: str, make: Callable[[], T]) -> T:
         """What is expensive to prepare and the same in every round: made at the first call, then remembered."""
@@ -547,7 +553,7 @@ class Site:
     def design(self, a: Ask, least: int = 0, member: bool = True) -> Design:
         """Make the design that a support ask names; of nobody if of fewer than `least` people, or not asked at all."""
         made = self._make(a, self.table)
-        if min(made.n, made.n if made.crowd is None else made.crowd) < least or not member:
+        if made.crowded < least or not member:
             made = self._make(a, self.table.nobody())
         self._designs[a.analysis, a.step, a.group] = made
         return made
@@ -559,9 +565,9 @@ class Site:
         return cast(Design, getattr(a.analysis, a.step)(people, *a.args))
 
     def people(self, a: Ask) -> int:
-        """How many people of this hospital are in the design that an ask works on."""
+        """How many people of this hospital let it take part in the design that an ask works on."""
         design = self._designs.get((a.analysis, step_of(a).on, a.group))
-        return 0 if design is None else design.n
+        return 0 if design is None else design.crowded
 
     def settle(self, a: Ask, verdict: Verdict) -> None:
         """Remember what the hospitals agreed about a design."""

@@ -155,14 +155,35 @@ def test_a_sample_of_few_people_is_refused_before_anything_leaves() -> None:
 
 
 @pytest.mark.parametrize("kind", [{"outcome": "Surv(time, event)"}, {"personal": ("out",), **MLP}, {"fine_tune": 1}])
-def test_too_few_held_out_are_refused_before_a_round_of_training(
+def test_few_held_out_are_refused_before_a_round_of_training(
     kind: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training.Client, "train", lambda *_: pytest.fail("a hospital trained"))
-    analysis = make(ground=KNOWN, holdout=0.05, **kind)
+    analysis = make(ground=KNOWN, holdout=0.01, **kind)
     frames = dict(zip("abcdefgh", hospitals(960, *[120] * 8), strict=True))
-    with pytest.raises(ConfrereError, match=r"network \(held\): 0 hospitals have at least"):
+    with pytest.raises(ConfrereError, match=r"network \(parted\): cells 'samples': some rest on fewer than 11"):
         masked(analysis, frames, allow=ALLOW)
+
+
+@pytest.mark.parametrize("kind", [{"outcome": "Surv(time, event)"}, {"fine_tune": 1}])
+def test_who_trains_is_measured_however_few_are_held_out_there(
+    kind: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Left out of those measured, a hospital's own would be the people of all less who trains and who is measured."""
+    judged: dict[str, int] = {}
+    settle = Gate.settle
+
+    def noted(gate: Gate, a: Ask, *rest: Any) -> Any:
+        verdict = settle(gate, a, *rest)
+        judged.setdefault(a.step, verdict.n)  # the first design is of who trains
+        return verdict
+
+    monkeypatch.setattr(Gate, "settle", noted)
+    analysis = make(ground=KNOWN, holdout=0.1, **kind)
+    frames = dict(zip("abcdefgh", hospitals(960, *[290] * 3, *[18] * 5), strict=True))
+    assert found(masked(analysis, frames, allow=ALLOW)).hospitals == 3
+    assert judged["parted"] == judged["design"] + judged["held"]
+    assert judged["held"] < 3 * 44  # so that each hospital has fewer than 4 k held out
 
 
 @pytest.mark.parametrize("other", [{"holdout": 0.3}, {"holdout": 0.2, "seed": 2}, {"holdout": 0.0}])

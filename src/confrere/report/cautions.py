@@ -139,6 +139,12 @@ CAUTIONS: dict[str, tuple[str, ...]] = {
     "model-drift": (
         ("Since {name} there is {names}. Evaluate the model among the people of today, and recalibrate or replace it."),
     ),
+    "inputs-not-told": (
+        (
+            "The distribution of {names} is not told: beside that of the risk, or of another input, it would tell a "
+            "few people apart. Take other cuts, or an evaluation in a study of its own."
+        ),
+    ),
     "few-to-calibrate": (
         (
             "{name}: too few people are held out to say when it is not the class at alpha = {p}, so that it is in "

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -23,10 +24,11 @@ from confrere.analyses.finding import Caution, Citation, Record
 from confrere.analyses.learning.evaluate import Evaluate
 from confrere.analyses.learning.evaluate_risk import even, predicted
 from confrere.analyses.learning.scored import Z
-from confrere.rounds import Array, Cells, Design, Flow, People, Sum, ask, local, register, support
+from confrere.rounds import Array, Cells, Design, Flow, Ints, People, Sum, ask, local, register, support
 from confrere.study.rows import TableRows
 
 GROUPS, SHIFT, SURE = 10, 0.25, 3.0  # cells of the risk; the index of a shift; standard errors of a change
+BEYOND = 3  # the kind of who is followed beyond the horizon; others are 0 to 2, as `Predicted` has them
 WATCHED = ("AUC", "Uno's concordance", "Brier score", "calibration in the large", "calibration slope")
 INDEX = "population stability index"
 YURDAKUL = Citation("Yurdakul B, Naranjo J. Statistical properties of the population stability index. J Risk Model "
@@ -34,7 +36,7 @@ YURDAKUL = Citation("Yurdakul B, Naranjo J. Statistical properties of the popula
 
 
 class Counted(NamedTuple):
-    """People by period and cell of each input; inputs with fewer cells end in zeros."""
+    """People by period and cell of each input; inputs with fewer cells end in zeros, those not told are zeros."""
 
     people: Sum  # (inputs, periods, cells)
 
@@ -59,23 +61,58 @@ class Inputs:
             found[name] = Cells(index, (self.of.rows, many), rule="align", family=name)
         return replace(made, x=np.empty((made.n, 0)), names=(), flags={}, cells=found)
 
+    def near(self, people: People, shown: tuple[int, ...], edges: tuple[float, ...], told: tuple[Ints, ...]) -> Design:
+        """By how many people counts of an input and of risks differ, or counts of two inputs.
+
+        `edges` are those of the cells of risk that are told, `told` the merged cells (periods, cells) of each input.
+        """
+        made = self.cells(people, shown)
+        data, rows, wide = made.data, self.of.rows, len(edges) + 1
+        kind = data.outcome if data.time is None else np.where(data.time > self.of.horizon, BEYOND, data.outcome)
+        risk = np.searchsorted(edges, data.logit, side="right")
+        places = [((kind * rows + self.of.row(data.level, shown)) * wide + risk, (BEYOND + 1) * rows * wide)]
+        for cells, grid in zip(made.cells.values(), told, strict=True):
+            at, size = cells.placed(grid, cells.shape[1]), rows * cells.shape[1]
+            places.append((np.where(at < 0, size, at), size + 1))
+        near = {
+            f"{i}:{j}": Cells(one * many + other, (high, many), rule="near")
+            for (i, (one, high)), (j, (other, many)) in combinations(enumerate(places), 2)
+        }
+        return replace(made, cells=near, data=None)
+
     @local(on="cells")
-    def counted(self, people: People) -> Counted:
-        """People by period and cell of each input."""
-        each = [people.cells(name).value for name in self.of.inputs]
+    def counted(self, people: People, kept: tuple[str, ...]) -> Counted:
+        """People by period and cell of each input.
+
+        0 for what is not `kept`.
+        """
+        each = [people.cells(name).value * (name in kept) for name in self.of.inputs]
         bounds = (len(each), self.of.rows, max(self.of.sizes.values()))
         out = np.zeros((len(each), self.of.rows, max(c.shape[1] for c in each)))
         for place, count in zip(out, each, strict=True):
             place[:, : count.shape[1]] = count
         return Counted(people.derived(out, dims=("inputs", "periods", "cells"), bounds=bounds, scale=0))
 
-    def flow(self, shown: tuple[int, ...]) -> Flow[Mapping[str, Array]]:
-        """People (periods, cells) of each input."""
+    def flow(self, shown: tuple[int, ...], edges: Array) -> Flow[Mapping[str, Array]]:
+        """People (periods, cells) of each input that is told; `edges` are those of the cells of risk."""
         if not self.of.inputs:
             return {}
-        yield from support(self.cells, shown)
-        got = yield from ask(self.counted)
-        return dict(zip(self.of.inputs, got.people.value, strict=True))
+        cells = yield from support(self.cells, shown)
+        told = tuple(cells.grids[name] for name in self.of.inputs)
+        near = yield from support(self.near, shown, tuple(map(float, edges)), told)
+        kept = self._kept({pair for pair, found in near.grids.items() if found.any()})
+        if not kept:
+            return {}
+        got = yield from ask(self.counted, kept)
+        return {name: people for name, people in zip(self.of.inputs, got.people.value, strict=True) if name in kept}
+
+    def _kept(self, close: set[str]) -> tuple[str, ...]:
+        """The inputs that are told: each if it is close to no risk, the first of the partitions, nor to one before."""
+        kept = [0]
+        for j in range(1, len(self.of.inputs) + 1):
+            if not any(f"{i}:{j}" in close for i in kept):
+                kept.append(j)
+        return tuple(name for j, name in enumerate(self.of.inputs, 1) if j in kept)
 
 
 class Drifted(NamedTuple):
@@ -105,13 +142,23 @@ def drifted(
         rows += [_moved(name, period, people[places]) for name, people in inputs.items()]
         rows += list(_changed(first, period, metrics))
     found = [_named(r) for r in rows if _beyond(r)]
-    return Drifted(rows, (Caution("model-drift", _text(first, found)),) if found else ())
+    cautions = [Caution("model-drift", _text(first, found))] if found else []
+    if silent := [name for name in evaluate.inputs if name not in inputs]:
+        cautions.append(Caution("inputs-not-told", _silent(silent)))
+    return Drifted(rows, tuple(cautions))
 
 
 def _text(first: str, found: Sequence[str]) -> str:
     return (
         f"Since {first} there is {'; '.join(found)}. Evaluate the model among the people of today, and "
         f"recalibrate or replace it."
+    )
+
+
+def _silent(names: Sequence[str]) -> str:
+    return (
+        f"The distribution of {', '.join(names)} is not told: beside that of the risk, or of another input, it would "
+        f"tell a few people apart. Take other cuts, or an evaluation in a study of its own."
     )
 
 

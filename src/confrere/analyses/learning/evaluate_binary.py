@@ -232,8 +232,8 @@ def straight(evaluate: Evaluate, levels: Shown = (), within: Edges = ()) -> Flow
 def evaluated(evaluate: Evaluate) -> Flow[Finding]:
     """Everybody, then the subgroups."""
     verdict, both, shown, within = yield from Risks(evaluate).flow()
-    inputs = yield from Inputs(evaluate).flow(shown)
     whole = both[0]
+    inputs = yield from Inputs(evaluate).flow(shown, whole.edges)
     lines = yield from straight(evaluate, within=within)
     if len(both) > 1:
         codes = tuple(evaluate.subgroups.index(part.level) for part in both[1:])

@@ -197,9 +197,9 @@ class FollowedRisks:
 
     # sums only
 
-    def flow(self) -> Flow[tuple[Verdict, list[Bins], Array, Shown]]:
-        """Subgroups, cells and bins of risk, then the table. Gives everybody, the subgroups, the cuts in logits, and
-        which levels are told."""
+    def flow(self) -> Flow[tuple[Verdict, list[Bins], tuple[Array, Array], Shown]]:
+        """Subgroups, cells and bins of risk, then the table. Gives everybody, the subgroups, the cuts between bins and
+        between cells in logits, and which levels are told."""
         first = yield from support(self.people)
         sizes = yield from ask(self.sizes)
         shown = self._shown(sizes.people.value, first.grids["subgroups"])
@@ -215,7 +215,7 @@ class FollowedRisks:
         times = tuple(e for e in ladder(self.ground, horizon, most) if e <= horizon * (1 + 1e-12))
         final = yield from support(self.table, tuple(cuts.tolist()), times, shown, within)
         got = yield from ask(self.exits)
-        return first, list(self._bins(got, final, np.array(times), shown)), cuts, shown
+        return first, list(self._bins(got, final, np.array(times), shown)), (cuts, own), shown
 
     def _shown(self, people: Array, told: Ints) -> Shown:
         """Levels that are told: with enough people of every kind that anybody is of."""
@@ -304,8 +304,8 @@ def _of(column: str, level: str, cells: list[Cellwise], which: Ints, got: Exits,
 
 def evaluated(evaluate: Evaluate) -> Flow[Finding]:
     """One table; everything else is a function of it."""
-    verdict, parts, cuts, shown = yield from FollowedRisks(evaluate).flow()
-    inputs = yield from Inputs(evaluate).flow(shown)
+    verdict, parts, (cuts, own), shown = yield from FollowedRisks(evaluate).flow()
+    inputs = yield from Inputs(evaluate).flow(shown, own)
     whole, t = parts[0], evaluate.horizon
     if not whole.leaving.censored[:, -1].any():
         raise ModelError(f"nobody is followed beyond {t:g}: choose an earlier time")

@@ -43,7 +43,9 @@ EVENTS: Final[Mapping[str, str]] = {
 RISKS: Final[Mapping[str, str]] = {  # as `hospital.gate.CLASSES`
     "fine_times": N_("exact event times of the network leave: who knows a patient's date of death may recognise it"),
     "small_cells": N_("counts of fewer than k people leave: a rare patient may be recognised in a table"),
-    "histograms": N_("sums over fine cells leave at every split of a tree: a person alone in a cell may be read off"),
+    "histograms": N_(
+        "sums over fine cells, also of time, leave as a tree grows: a person alone in a cell may be read off"
+    ),
     "model_weights": N_(
         "the weights of a network leave each round: parts of training records can be rebuilt from them"
     ),

@@ -9,7 +9,8 @@
 # gaussian ... cox_untied: cv.glmnet with these folds, to a tight tolerance, over the grid of glmnet.
 # cox_efron: no package has it; the lasso by coordinate descent on coxph's score and information, stratified by hospital,
 # until the score is at its bound to 1e-10.
-# debiased: b + Theta U(b) from glmnet's b, the rows of Theta by glmnet of each term on the others.
+# debiased, debiased_cox: b + Theta U(b) from glmnet's b (with ties, from cox_efron's), the rows of Theta by glmnet of each
+# term on the others (van de Geer et al., Ann Stat 2014;42:1166, equations 3 to 6 and section 3), and its variance Theta I Theta'.
 # least_squares: lm, which the linear model debiased by the inverse is.
 suppressMessages({library(glmnet); library(survival); library(jsonlite)})
 glmnet.control(fdev = 0, devmax = 1, mxitnr = 5000, epsnr = 1e-14)
@@ -96,20 +97,54 @@ theta_of <- function(weights, how) {
   list(theta = theta, information = information)
 }
 debiased <- function(y, family, how) {
-  fit <- glmnet(x, y, family = family, lambda = 0.02, thresh = 1e-20, maxit = 1e8)
+  link <- if (family == "gamma") Gamma(link = "log") else family
+  fit <- glmnet(x, y, family = link, lambda = 0.02, thresh = 1e-20, maxit = 1e8)
   b <- as.numeric(coef(fit))
   eta <- as.numeric(cbind(1, x) %*% b)
-  mu <- if (family == "gaussian") eta else plogis(eta)
-  weights <- if (family == "gaussian") rep(1, n) else mu * (1 - mu)
+  mu <- switch(family, gaussian = eta, binomial = plogis(eta), exp(eta))
+  # of the canonical links the score is y - mu; of gamma's logarithm (y - mu) / mu, with an information of 1
+  weights <- switch(family, binomial = mu * (1 - mu), poisson = mu, rep(1, n))
+  u <- if (family == "gamma") (y - mu) / mu else y - mu
   got <- theta_of(weights, how)
-  estimate <- b[-1] + as.numeric(got$theta %*% (t(x) %*% (y - mu))) / n
+  estimate <- b[-1] + as.numeric(got$theta %*% (t(x) %*% u)) / n
   left <- y - as.numeric(x %*% estimate)
-  dispersion <- if (family == "gaussian") sum((left - mean(left))^2) / (n - ncol(x) - 1) else 1
+  dispersion <- switch(family, gaussian = sum((left - mean(left))^2) / (n - ncol(x) - 1),
+                       gamma = sum(u^2) / (n - 1 - fit$df), 1)
   variance <- diag(got$theta %*% got$information %*% t(got$theta)) / n * dispersion
   list(family = family, how = how, penalty = 0.02, estimate = estimate, std_error = sqrt(variance))
 }
-made$debiased <- list(debiased(y0, "gaussian", "nodewise"), debiased(y0, "gaussian", "inverse"),
-                      debiased(d$recur, "binomial", "nodewise"), debiased(d$recur, "binomial", "inverse"))
+outcomes <- list(gaussian = y0, binomial = d$recur, poisson = counts, gamma = d$rtime + 1)
+made$debiased <- unlist(lapply(names(outcomes), function(family) lapply(c("nodewise", "inverse"), function(how)
+  debiased(outcomes[[family]], family, how))), recursive = FALSE)
+
+# of Cox's model: score and information are coxph's; the information is a matrix and no sum of products of people's
+# terms, so that the regressions of Theta are glmnet's on its Cholesky factor, whose products are the matrix
+theta_of_matrix <- function(information, lambda, how) {
+  if (how == "inverse") return(solve(information))
+  p <- ncol(information)
+  size <- sqrt(diag(information))
+  root <- chol(information / outer(size, size)) * sqrt(p)
+  theta <- diag(p)
+  for (j in 1:p) {
+    fit <- glmnet(root[, -j], root[, j], lambda = lambda, standardize = FALSE, intercept = FALSE, thresh = 1e-25, maxit = 1e8)
+    gamma <- as.numeric(coef(fit))[-1]
+    theta[j, -j] <- -gamma
+    theta[j, ] <- theta[j, ] / (1 - sum(root[, j] * (root[, -j] %*% gamma)) / p)
+  }
+  theta / outer(size, size)
+}
+debiased_cox <- function(time, ties, lambda, b, how) {
+  m <- coxph(Surv(time, d$recur) ~ x + strata(d$hospital), init = b, iter = 0, ties = ties)
+  information <- solve(m$var)
+  theta <- theta_of_matrix(information, sqrt(log(ncol(x)) / sum(d$recur)), how)
+  estimate <- b + as.numeric(theta %*% colSums(residuals(m, type = "score")))
+  list(family = "cox", ties = ties, how = how, penalty = lambda, estimate = estimate,
+       std_error = sqrt(diag(theta %*% information %*% t(theta))))
+}
+untied <- glmnet(x, stratifySurv(Surv(d$untied, d$recur), d$hospital), family = "cox", lambda = 0.02, thresh = 1e-20, maxit = 1e8)
+made$debiased_cox <- unlist(lapply(c("nodewise", "inverse"), function(how) list(
+  debiased_cox(d$untied, "breslow", 0.02, as.numeric(coef(untied)), how),
+  debiased_cox(d$rtime, "efron", 0.02, made$cox_efron[[2]]$estimate, how))), recursive = FALSE)
 
 told <- summary(lm(y0 ~ x))$coefficients[-1, ]
 made$least_squares <- list(estimate = as.numeric(told[, 1]), std_error = as.numeric(told[, 2]))

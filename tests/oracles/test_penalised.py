@@ -114,10 +114,25 @@ def test_hazards_with_ties_have_the_score_of_coxph_at_its_bound(want: dict[str, 
     np.testing.assert_allclose(estimate, want["estimate"], rtol=1e-6, atol=1e-9)
 
 
+OUTCOMES = {"gaussian": "y0", "binomial": "recur", "poisson": "counts", "gamma": "cost"}
+
+
 @pytest.mark.parametrize("want", R["debiased"], ids=lambda w: f"{w['family']}, {w['how']}")
 def test_debiased_estimates_are_those_of_glmnets_regressions(want: dict[str, Any]) -> None:
-    outcome = "y0" if want["family"] == "gaussian" else "recur"
-    model = Penalised(f"{outcome} ~ {TERMS}", want["family"], penalty=(want["penalty"],), debias=want["how"])
+    family = want["family"]
+    settings: dict[str, Any] = {"penalty": (want["penalty"],), "debias": want["how"]}
+    settings |= {"link": "log"} if family == "gamma" else {}
+    found = fit(Penalised(f"{OUTCOMES[family]} ~ {TERMS}", family, **settings), dealt(), LOOSE)
+    np.testing.assert_allclose(column(found, "debiased", "estimate"), want["estimate"], rtol=2e-5, atol=1e-9)
+    np.testing.assert_allclose(column(found, "debiased", "std_error"), want["std_error"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("want", R["debiased_cox"], ids=lambda w: f"{w['ties']}, {w['how']}")
+def test_debiased_hazards_are_those_of_coxphs_score_and_information(want: dict[str, Any]) -> None:
+    time = "untied" if want["ties"] == "breslow" else "rtime"
+    model = Penalised(
+        f"Surv({time}, recur) ~ {TERMS}", "cox", penalty=(want["penalty"],), debias=want["how"], ties=want["ties"]
+    )
     found = fit(model, dealt(), LOOSE)
     np.testing.assert_allclose(column(found, "debiased", "estimate"), want["estimate"], rtol=2e-5, atol=1e-9)
     np.testing.assert_allclose(column(found, "debiased", "std_error"), want["std_error"], rtol=1e-6)

@@ -26,6 +26,7 @@ import numpy as np
 
 from confrere.analyses.causes import no_events
 from confrere.analyses.cox import Cox
+from confrere.analyses.families import family_of
 from confrere.analyses.finding import Finding
 from confrere.analyses.glm import Glm
 from confrere.analyses.learning import penalised_sums as sums
@@ -53,6 +54,12 @@ class Began(NamedTuple):
     second: Sum  # (p,)
     events: Sum  # (2,) weight of the events, and people with one
     saturated: Sum  # ()
+
+
+class Left(NamedTuple):
+    """What the fit leaves of the outcome."""
+
+    pearson: Sum  # () Pearson's chi-squared, over the unit of the frame
 
 
 @register("penalised")
@@ -166,6 +173,11 @@ class Penalised:
         return self.family == "gaussian" and self.link in ("", "identity")
 
     @property
+    def estimated(self) -> bool:
+        """Whether the dispersion is Pearson's, which is asked; of a linear model it follows from other sums."""
+        return self.family != "cox" and family_of(self.family, self.link)[0].estimated and not self.quadratic
+
+    @property
     def points(self) -> int:
         """At how many coefficients cross-validation is asked at once, at most."""
         return self.folds * (len(self.penalty) or self.penalties if self.exact else 2)
@@ -213,6 +225,12 @@ class Penalised:
             people.derived(np.asarray(got.information), got.weights, symmetric=True),
         )  # fmt: skip
 
+    @local(on="design")
+    def left(self, people: People, beta: Beta, frame: Frame) -> Left:
+        """Pearson's chi-squared at the fit, where the dispersion is estimated from it."""
+        got = self.linked.local_of(people.design.data, beta, frame, "expected")
+        return Left(people.derived(np.asarray(got.pearson), got.weights[0]))
+
     @local(on="dealt", repeats=6)
     def moments(self, people: People, folds: int) -> sums.Moments:
         """Raw moments of every fold."""
@@ -237,7 +255,11 @@ class Penalised:
 
     def flow(self) -> Flow[Finding]:
         """The frame, folds, anchors along the path, the choice, and the exact fit at the chosen penalty."""
-        return told(self, (yield from self.fit()))
+        fit = yield from self.fit()
+        if self.debias and self.estimated:
+            left = yield from ask(self.left, tuple(fit.best.at.tolist()), fit.stage.frame)
+            fit = fit._replace(pearson=float(left.pearson.value) * fit.stage.frame.unit)
+        return told(self, fit)
 
     def fit(self) -> Flow[Fit]:
         """What the finding is made of, in the frame of the fit: for methods that go on from it."""

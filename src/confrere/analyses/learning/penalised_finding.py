@@ -47,7 +47,7 @@ DEBIASED = Citation("van de Geer S, Buhlmann P, Ritov Y, Dezeure R. On asymptoti
 
 class Fit(NamedTuple):
     """What a flow found: the null log-likelihood, the path, cross-validation if any, the place of the chosen lambda,
-    and the exact fit there."""
+    the exact fit there, and Pearson's chi-squared where it was asked."""
 
     stage: Stage
     null: float
@@ -56,6 +56,7 @@ class Fit(NamedTuple):
     at: int
     best: Quadratic
     verdict: Verdict
+    pearson: float = 0.0
 
 
 def told(of: Penalised, fit: Fit) -> Finding:
@@ -197,13 +198,13 @@ def nodewise(information: Array, n: int) -> Array:
 def _dispersion(of: Penalised, fit: Fit, move: Array) -> float:
     """The dispersion, where debiasing moves the terms' coefficients by `move` (p,): 1 where the family has none.
 
-    Of a linear model what is left about the debiased coefficients, over n - p - 1; of others what is left of the
-    deviance of the penalised fit, per degree of freedom (Reid et al., Stat Sin 2016;26:35).
+    Of a linear model what is left about the debiased coefficients, over n - p - 1; of others Pearson's chi-squared of
+    the penalised fit per degree of freedom, as glm and R's summary.glm have it.
     """
-    if of.family == "cox" or not family_of(of.family, of.link)[0].estimated:
-        return 1.0
+    if of.estimated:
+        return fit.pearson / (fit.verdict.n - _df(fit, fit.best.at) - 1)
     if not of.quadratic:
-        return _deviance(fit, fit.best.value) / (fit.verdict.n - _df(fit, fit.best.at) - 1)
+        return 1.0
     along = fit.best.information[0]
     b = fit.best.at + np.concatenate([[-(along[1:] @ move) / along[0]], move])  # the intercept is fitted again
     return _deviance(fit, fit.best.of(b)) / (fit.verdict.n - len(of.names))

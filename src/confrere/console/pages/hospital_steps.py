@@ -197,6 +197,7 @@ STEPS: Final = (
     N_("Raw moments of every fold."),
     N_("Products of standardised terms of every fold."),
     N_("Log-likelihood, score and expected information; of every fold the log-likelihood and score."),
+    N_("Pearson's chi-squared at the fit, where the dispersion is estimated from it."),
     N_("Log-likelihood and score without a fold, and what the fold adds, at several coefficients."),
     N_("Everybody's score in its cell, by outcome and by whether they were trained on."),
     N_("The class of each of this hospital's people, and its probability; they stay here."),

@@ -303,7 +303,7 @@ def serve(home: At = HERE) -> None:
     from confrere.hospital.vitals import exposed
 
     here = Home(home)
-    _ = here.rules  # StudyError where they are wrong
+    _ = here.rules, here.identity  # StudyError where the rules are wrong, or the key is lost
     process = site(here)
     with alone(here.path / "serving.lock"), stopped() as stop, exposed(here):
         try:

@@ -188,7 +188,7 @@ class Desk:
         self._still(study)
         folder = self.home.run(study.hash)
         self._attempts = _claimed(folder / "attempts", self._linger)
-        self._without = _members(folder, tuple(asked["without"]))
+        self._without = _members(folder, self.home.members, tuple(asked["without"]))
         self._records = self.home.records(study, self._without)
         if self._records.why and not _asked(folder).exists():
             raise Refused("; ".join(self._records.why))
@@ -316,14 +316,17 @@ def _frozen(folder: Path, cut: str) -> None:
         )
 
 
-def _members(folder: Path, without: tuple[str, ...]) -> tuple[str, ...]:
-    """Who of the roster takes no part: what is said first holds from the first round on."""
-    file = folder / "without"
+def _members(folder: Path, roster: tuple[str, ...], without: tuple[str, ...]) -> tuple[str, ...]:
+    """Who of the roster takes no part. Who does stays the same, whatever roster is pinned since."""
+    file, members = folder / "members", [name for name in roster if name not in without]
     if _asked(folder).exists():
-        if set(file.read_text(encoding="utf-8").splitlines()) != set(without):
-            raise Refused("this study was begun with other hospitals; a sum less one hospital would show its part")
+        if file.read_text(encoding="utf-8").splitlines() != members:
+            raise Refused(
+                "this study was begun with other hospitals; a sum less one hospital would show its part. To begin "
+                "anew, every hospital erases the run, `hospital erase`, the coordinator too, and all approve anew"
+            )
     else:
-        file.write_text("\n".join(sorted(without)), encoding="utf-8")
+        file.write_text("\n".join(members), encoding="utf-8")
     return without
 
 

@@ -116,8 +116,14 @@ class Home:
 
     @property
     def identity(self) -> Identity:
-        """The long-term key."""
-        return Identity.from_bytes((self.path / "identity.key").read_bytes())
+        """The long-term key. StudyError where it is lost: another one would be another hospital's."""
+        file = self.path / "identity.key"
+        if not file.is_file():
+            raise StudyError(
+                f"{file} is lost: restore it from the hospital's backup. Where there is none, the hospital is a new "
+                "member of the federation: a new folder, a new card, a new roster"
+            )
+        return Identity.from_bytes(file.read_bytes())
 
     @property
     def roster(self) -> Roster:

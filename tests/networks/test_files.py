@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("torch")
 
+from confrere.analyses.networks.privacy import epsilon
 from confrere.console.fit import Results
 from confrere.console.local import Local
 from confrere.console.predict import listed, read
@@ -19,7 +20,7 @@ from confrere.console.result import as_dict, models
 from confrere.errors import KeysError, StudyError
 from confrere.hospital.home import Home
 from confrere.hospital.signing import sign_model, signers
-from confrere.report.model_card import card
+from confrere.report.model_card import NOISE, card
 from confrere.study import build
 from confrere.study.ground import Ground
 from confrere.study.schema import Column, Schema
@@ -59,6 +60,20 @@ def test_the_card_of_a_network_says_what_left_and_what_it_reads(binary: Results)
     text = models(binary)["network.card.md"].decode()
     assert "outside the limit of numbers" in text
     assert "has an AUC of" in text
+
+
+def test_the_card_says_what_noise_promises_and_to_whom(binary: Results) -> None:
+    """Of three hospitals, 2 rounds of z = 4: epsilon by the accountant, and with 2/3 of the variance."""
+    noisy = ran("ill", privacy=4.0, rounds=2)
+    facts = noisy["network"].facts
+    made = card(as_dict(noisy), as_dict(noisy)["analyses"][0])
+    assert made["noise"] == {name: facts[name] for name in NOISE}
+    assert facts["epsilon_if_one_colludes"] == epsilon(4 * (2 / 3) ** 0.5, 2, 1e-5)
+    text = models(noisy)["network.card.md"].decode()
+    assert f"to an epsilon of {facts['epsilon']:.2f}, at a delta of 1e-05" in text
+    assert f"its noise, the others are hidden to an epsilon of {facts['epsilon_if_one_colludes']:.2f}" in text
+    plain = card(as_dict(binary), as_dict(binary)["analyses"][0])
+    assert plain["noise"] == {}
 
 
 def test_an_outcome_that_no_attack_is_tried_on() -> None:

@@ -261,7 +261,39 @@ def test_noise_is_the_same_when_it_is_asked_again_and_differs_between_hospitals(
     one, other = (found(masked(make(privacy=1.0), frames, allow=ALLOW)) for _ in range(2))
     assert np.array_equal(one.arrays["weights"], other.arrays["weights"])
     assert one.facts["epsilon"] == pytest.approx(privacy.epsilon(1.0, 4, 1e-5))
+    assert one.facts["epsilon_if_one_colludes"] == pytest.approx(privacy.epsilon((2 / 3) ** 0.5, 4, 1e-5))
     assert one.tables["training"] == []
+
+
+def test_who_takes_a_known_part_of_the_noise_off_has_less_before_them() -> None:
+    """By hand: of 4 hospitals each adds a variance of z^2 / 4, so that 3/4 is left without one of them, and nothing
+    without all. At the order 2 one round of z = 1 is 2 / (2 z^2) = 1, and 4/3 where 3/4 of the variance is left."""
+    assert privacy.against(1.0, 4) == pytest.approx(0.75**0.5, rel=1e-15)
+    assert privacy.against(2.0, 4, 3) == 1.0
+    assert privacy.against(2.0, 4, 4) == 0.0
+    assert privacy.renyi(privacy.against(1.0, 4), 1)[0] == pytest.approx(4 / 3, rel=1e-15)
+    assert privacy.epsilon(privacy.against(1.0, 1), 1, 1e-5) == np.inf
+
+
+def test_the_noise_that_a_hospital_cannot_take_off_is_what_is_promised() -> None:
+    """The sum less what one hospital sent: its spread about the sum without noise is that of the accountant."""
+    about = network.About(1200, 3, (0.0, 0.0, 0.0, 0.0), (1.0, 1.0, 1.0, 1.0))
+    z, features = 0.5, " + ".join(f"I(x1 > {cut})" for cut in np.linspace(-2, 2, 9))
+    about = about._replace(mean=(0.0,) * 10, sd=(1.0,) * 10)
+    settings: dict[str, Any] = {"module": "mlp", "settings": {"hidden": (400,)}, "clip": 0.1}
+    sent = []
+    for privacy_of in (z, 0.0):
+        made = make(features=features, privacy=privacy_of, **settings)
+        asked = Ask(made, "update", ((0, 0), made.begins, np.zeros(0), about), "ask")
+        both = []
+        for i in range(2):  # the two that do not collude
+            site = Site(table(people(400, i)), bytes([i]) * 32)
+            site.design(Ask(made, "design", (), "support"))
+            both.append(np.asarray(site.run(asked).weights.value))
+        sent.append(sum(both))
+    # without noise hospitals count by their people, here as many each
+    left = (sent[0] - sent[1]).std() / (made.clip / 3)
+    assert left == pytest.approx(privacy.against(z, 3), rel=0.05)
 
 
 def updated(site: Site, analysis: Network, group: str) -> np.ndarray:
@@ -304,6 +336,7 @@ def test_a_person_moves_a_private_step_by_no_more_than_the_clip() -> None:
     assert 0 < np.linalg.norm(apart[0] - apart[1]) < 2 * clip / n * 1.5
     got = fit(make(**{**kind, "privacy": 1.0, "sample": 0.2, "rounds": 3, "steps": 0}), hospitals(), LOOSE)
     assert got.facts["epsilon"] == pytest.approx(privacy.epsilon(1.0, 15, 1e-5, 0.2))
+    assert got.facts["epsilon_if_one_colludes"] == got.facts["epsilon"]  # another's noise is not theirs
 
 
 # Models -------------------------------------------------------------------------------------------------------

@@ -15,6 +15,10 @@ LABELS = {
     "module": ("module", "module"),
     "strategy": ("strategy", "stratégie"),
     "epsilon": ("epsilon of the weights", "epsilon des poids"),
+    "epsilon_if_one_colludes": (
+        "epsilon of the weights, if one hospital colludes",
+        "epsilon des poids, si un hôpital s’entend avec le coordinateur",
+    ),
     "delta": ("delta", "delta"),
     "privacy_unit": ("unit of privacy", "unité de confidentialité"),
     "round": ("round", "tour"),

@@ -19,6 +19,7 @@ from confrere.report.words import Words
 
 FORMAT = "confrere-card/1"
 METRICS = ("metric", "sample", "subgroup", "level", "estimate", "conf_low", "conf_high")
+NOISE = ("epsilon", "epsilon_if_one_colludes", "delta", "privacy_unit")
 GAP = ("cross-validation", "training")
 EXEMPT = {"boosting": "histograms", "network": "model_weights"}  # whose sums are outside the limit of numbers
 Lines = list[tuple[str, str]]
@@ -58,6 +59,7 @@ def card(result: Result, analysis: Record) -> dict[str, Any]:
         "subgroups": [r for r in tables.get("metrics", []) if r.get("subgroup")],
         "sets": {"limits": tables.get("conformal_limits", []), "covered": tables.get("conformal", [])},
         "attacks": {"membership": tables.get("attack", []), "reconstruction": _numbers(result, analysis)},
+        "noise": {name: analysis["facts"][name] for name in NOISE if name in analysis["facts"]},
         "disclosure": study["disclosure"],
         "limits": {"warnings": analysis["warnings"], "notes": analysis["notes"]},
         "release": {k: result["release"][k] for k in ("state", "by", "at")} if "release" in result else {},
@@ -257,6 +259,26 @@ def _attacks(made: Mapping[str, Any], words: Words) -> Iterator[tuple[str, str]]
         words("Each number rests on enough people, and hospitals answer a quarter as many as there are values at most: "
               "too few to solve for them.")
     )  # fmt: skip
+    yield from _noise(made.get("noise", {}), words)
+
+
+def _noise(noise: Mapping[str, Any], words: Words) -> Iterator[tuple[str, str]]:
+    """What the noise on a network's weights promises."""
+    if not noise:
+        return
+    shown = {name: words.numbers.fixed(noise[name], 2) for name in NOISE[:2] if name in noise}
+    yield words("Noise"), words(
+        "Of the weights alone, who took part ({unit}) is hidden to an epsilon of {epsilon}, at a delta of {delta}.",
+        unit=words.label(noise["privacy_unit"]), epsilon=shown["epsilon"], delta=f"{noise['delta']:g}",
+    )  # fmt: skip
+    if len(shown) == 2:
+        yield (
+            words("Noise"),
+            words(
+                "If one hospital tells the coordinator its noise, the others are hidden to an epsilon of {epsilon}.",
+                epsilon=shown["epsilon_if_one_colludes"],
+            ),
+        )
 
 
 def _limits(made: Mapping[str, Any], words: Words) -> Iterator[tuple[str, str]]:

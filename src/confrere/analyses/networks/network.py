@@ -86,11 +86,13 @@ class Network:
 
     `privacy` above 0 adds Gaussian noise of so many times what a `privacy_unit` can change: a hospital (equal weights),
     or a person (DP-SGD: gradients clipped to `person_clip`, everybody in a step with the probability `sample`). The
-    fact `epsilon` is at `delta`, of the weights alone: not of counts, means, SDs and metrics.
+    fact `epsilon` is at `delta`, of the weights alone: not of counts, means, SDs and metrics; against a hospital that
+    shares its noise with the coordinator it is `epsilon_if_one_colludes`.
 
     Finding: tables `metrics` (`metric`, `estimate`, `conf_low`, `conf_high`, `sample`), `training` (`round`, `loss`),
-    `attrition`; facts `parameters`, `people_trained`, `epsilon`; arrays `weights`, `mean`, `sd`. Needs the disclosure
-    class `model_weights`. Errors: ModelError where a feature or the outcome does not vary, or training diverges.
+    `attrition`; facts `parameters`, `people_trained`, those of privacy; arrays `weights`, `mean`, `sd`. Needs the
+    disclosure class `model_weights`. Errors: ModelError where a feature or the outcome does not vary, or training
+    diverges.
     """
 
     outcome: str
@@ -434,7 +436,7 @@ class Network:
         arrays = {"weights": weights, "mean": np.array(about.mean), "sd": np.array(about.sd)}
         facts = {
             "module": self.module, "objective": self.goal, "strategy": self.strategy, "parameters": int(weights.size),
-            "people_trained": about.people, **self._promised(),
+            "people_trained": about.people, **self._promised(about.hospitals),
         }  # fmt: skip
         tables = {"metrics": told.metrics, "training": losses, "attrition": attrition(verdict)} | told.more
         cite = (CITE["fedavg"], *((CITE[self.strategy],) if self.strategy in CITE else (REDDI,)), *told.cite)
@@ -476,12 +478,13 @@ class Network:
             server = server.stepped(change[0], change[-1] / self.plan.unit)
         return server, losses
 
-    def _promised(self) -> dict[str, Any]:
-        """What noise promises."""
+    def _promised(self, hospitals: int) -> dict[str, Any]:
+        """What noise promises: against whoever has no part in it, and against the others with one of the hospitals."""
         if not self.privacy:
             return {}
-        sample, many = 1.0, self.rounds
-        if self.privacy_unit == "person":
-            sample, many = self.sample, self.rounds * (self.steps or self.epochs * round(1 / self.sample))
-        promised = privacy.epsilon(self.privacy, many, self.delta, sample)
-        return {"epsilon": promised, "delta": self.delta, "privacy_unit": self.privacy_unit}
+        sample, many, left = 1.0, self.rounds, privacy.against(self.privacy, hospitals)
+        if self.privacy_unit == "person":  # of whom their own hospital's noise is enough
+            sample, many, left = self.sample, many * (self.steps or self.epochs * round(1 / self.sample)), self.privacy
+        alone, joined = (privacy.epsilon(noise, many, self.delta, sample) for noise in (self.privacy, left))
+        facts = {"epsilon": alone, "delta": self.delta, "privacy_unit": self.privacy_unit}
+        return facts | ({"epsilon_if_one_colludes": joined} if hospitals > 1 else {})

@@ -41,6 +41,15 @@ def epsilon(multiplier: float, rounds: int, delta: float, sample: float = 1.0) -
     return float(max(0.0, found.min()))
 
 
+def against(multiplier: float, hospitals: int, colluding: int = 1) -> float:
+    """The multiplier that is left against so many `colluding`, of noise of which all `hospitals` add equal parts.
+
+    Parts are independent, so that variances add up; who knows some of them takes these off, and the others' are left:
+    z sqrt((H - c) / H).
+    """
+    return float(multiplier * np.sqrt(max(0, hospitals - colluding) / hospitals))
+
+
 def gaussian(size: int, key: bytes, number: int) -> Array:
     """Standard normal numbers (size,) of a key (32 bytes) and a number below 2^63 that is not used twice for it.
 

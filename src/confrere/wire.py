@@ -34,7 +34,7 @@ VERSION: Final = 1
 LIMIT: Final = 256 << 20  # bytes of a message, unless the caller says otherwise
 HEADER_LIMIT: Final = 1 << 20  # bytes of the header: what is large belongs in an array
 DEPTH_LIMIT: Final = 32  # tuples in dicts in tuples ...
-ARRAY_LIMIT: Final = 4096  # arrays in a message
+ARRAY_LIMIT: Final = 1 << 14  # arrays in a message
 NDIM_LIMIT: Final = 8
 
 _MAGIC: Final = b"confrere"

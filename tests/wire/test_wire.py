@@ -157,7 +157,7 @@ class Colour(IntEnum):
         (np.ma.masked_array([1.0], [True]), "a MaskedArray cannot"),
         (np.zeros((1,) * 9), "more than 8 dimensions"),
         (np.empty((0, 2**59, 2), np.uint8).reshape(0, 2**62), "beyond any bound"),
-        ([np.zeros(0)] * 4097, "more than 4096 arrays"),
+        ([np.zeros(0)] * 16385, "more than 16384 arrays"),
         ("x" * (wire.HEADER_LIMIT + 1), "use arrays"),
     ],
 )
@@ -278,7 +278,7 @@ def test_another_version_is_named() -> None:
         (msgspec.msgpack.encode(msgspec.msgpack.Ext(1, b"\0abc")), b"", "not an array"),
         (reference(3, 2), b"\x01\x02" + bytes(6), "neither 0 nor 1"),
         (reference(4, 2), b"\x01\x02\x03" + bytes(5), "between two arrays are not zero"),
-        (b"\xdc\x10\x01" + reference(4, 0) * 4097, b"", "more than 4096 arrays"),
+        (b"\xdc\x40\x01" + reference(4, 0) * 16385, b"", "more than 16384 arrays"),
         (b"\x82\xa1b\x01\xa1a\x02", b"", "not in order"),
         (b"\x82\xa1a\x01\xa1a\x02", b"", "canonical"),  # one key twice
         (b"\x81\x01\x02", b"", "keys must be text"),

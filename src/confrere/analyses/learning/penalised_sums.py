@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations, product
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 
@@ -188,7 +188,7 @@ def folded(design: Design, own: Own, marks: Sequence[int], folds: int, products:
     `products`, so it is with every two. Of the terms there is nothing new: the same people stand in the design of
     everybody.
     """
-    at, names, p = own.at, design.names, own.x.shape[1]
+    at, names, p = cast(Ints, own.at.astype(np.int8)), design.names, own.x.shape[1]  # there are many partitions
     has: list[Bools] = list(design.x.T != 0)
     cells = {"folds": Cells(at, (1, folds), rule="suppress")}
     for name, mark in (*((names[j], has[j]) for j in marks), *design.flags.items()):
@@ -208,11 +208,12 @@ def folded(design: Design, own: Own, marks: Sequence[int], folds: int, products:
 
 
 def _of(who: Bools, at: Ints, many: int) -> Cells:
-    return Cells(np.where(who, at, -1), (1, many), rule="suppress")
+    return Cells(np.where(who, at, at.dtype.type(-1)), (1, many), rule="suppress")
 
 
 def _four(at: Ints, one: Bools, other: Bools, folds: int) -> Cells:
-    return Cells(at + folds * (2 * one + other.astype(np.int64)), (1, 4 * folds), rule="suppress")
+    kind = one.view(np.int8) * 2 + other.view(np.int8)
+    return Cells(at + folds * kind, (1, 4 * folds), rule="suppress")
 
 
 def may(grids: Mapping[str, Ints]) -> bool:

@@ -108,8 +108,6 @@ def _encode(value: object) -> tuple[bytes, list[Array]]:
 
 def _tree(value: object, arrays: list[Array], depth: int) -> object:
     """The value as MessagePack data; its arrays are appended to `arrays`."""
-    if depth > DEPTH_LIMIT:
-        raise WireError(f"values are nested deeper than {DEPTH_LIMIT}")
     if isinstance(value, np.generic):
         value = _scalar(value)
     if type(value) in _LEAVES:
@@ -119,14 +117,23 @@ def _tree(value: object, arrays: list[Array], depth: int) -> object:
     if isinstance(value, tuple | list):
         if _FLOATS.issuperset(map(type, value)):  # many numbers, such as coefficients, at once
             return [one if one == one else math.nan for one in value]
-        return [_tree(item, arrays, depth + 1) for item in value]
+        _check_depth(depth)
+        return [one if type(one) in _LEAVES else _tree(one, arrays, depth + 1) for one in value]
     if type(value) is dict:
         if not all(type(key) is str for key in value):
             raise WireError("a dict's keys must be text")
-        return {key: _tree(value[key], arrays, depth + 1) for key in sorted(value)}
+        _check_depth(depth if value else 0)
+        items = ((key, value[key]) for key in sorted(value))
+        return {key: one if type(one) in _LEAVES else _tree(one, arrays, depth + 1) for key, one in items}
     if type(value) is np.ndarray:
         return _reference(value, arrays)
     raise WireError(f"a {type(value).__name__} cannot be sent: only plain data and arrays can")
+
+
+def _check_depth(depth: int) -> None:
+    """WireError where what is in a tuple or a dict at this depth is too deep. Leaves are looked at in their loop."""
+    if depth >= DEPTH_LIMIT:
+        raise WireError(f"values are nested deeper than {DEPTH_LIMIT}")
 
 
 def _scalar(value: np.generic) -> object:
@@ -204,22 +211,23 @@ class _Reader:
 
     def value(self, tree: object, depth: int) -> object:
         """The value of a part of the header. WireError for what `pack` does not write."""
-        if depth > DEPTH_LIMIT:
-            raise WireError(f"values are nested deeper than {DEPTH_LIMIT}")
         if type(tree) in _LEAVES:
             return tree
         if isinstance(tree, list):
             if _FLOATS.issuperset(map(type, tree)):
                 _check_nan(tree)
                 return tuple(tree)
-            return tuple(self.value(item, depth + 1) for item in tree)
+            _check_depth(depth)
+            return tuple([one if type(one) in _LEAVES else self.value(one, depth + 1) for one in tree])
         if isinstance(tree, dict):
             if not all(type(key) is str for key in tree):
                 raise WireError("a dict's keys must be text")
             # Not sorted here: an order that pack would not write must show when packed again.
             if list(tree) != sorted(tree):
                 raise WireError("a dict's keys are not in order")
-            return {key: self.value(item, depth + 1) for key, item in tree.items()}
+            _check_depth(depth if tree else 0)
+            items = tree.items()
+            return {key: one if type(one) in _LEAVES else self.value(one, depth + 1) for key, one in items}
         if isinstance(tree, msgspec.msgpack.Ext):
             return self._array(tree)
         if type(tree) is float:

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from threading import BoundedSemaphore
 from typing import Any, TypedDict, Unpack, cast
 
 from threadpoolctl import threadpool_limits
@@ -24,7 +23,7 @@ from confrere.analyses.finding import Caution, Finding
 from confrere.analyses.target_trial import cautioned
 from confrere.console.arguments import in_python, recorded
 from confrere.console.fit import Results
-from confrere.coordinator.federation import Federation, Link
+from confrere.coordinator.federation import Federation
 from confrere.data import bags, people, sources
 from confrere.data.table import Table
 from confrere.errors import ConfrereError, DataError, Refused, StudyError, UserError
@@ -122,7 +121,8 @@ class Local:
         columns = build.columns_of(built)
         tables = {name: self._read(source, study, built, name) for name, source in self.sources.items()}
         runs = self._hospitals(study, tables, len(columns))
-        federation = Federation(_links(runs), build.groups_of(study, list(runs)))
+        links = {name: run.answer for name, run in runs.items()}
+        federation = Federation(links, build.groups_of(study, list(runs)), at_once=os.cpu_count() or 1)
         rounds, asked = 0, cast(Round, ())
 
         def shown(number: int, asks: Round) -> None:
@@ -233,20 +233,6 @@ def _read(source: Any, study: Study, built: Sequence[Any], name: str) -> Table:
             f"records; submit the study to the federation that made the list"
         )
     return people.people(source.path if isinstance(source, sources.Source) else source, study, built, name)
-
-
-def _links(runs: Mapping[str, Run]) -> dict[str, Link]:
-    """The hospitals' answers, as many at once as there are cores."""
-    cores = BoundedSemaphore(os.cpu_count() or 1)
-
-    def link(run: Run) -> Link:
-        def answer(message: bytes) -> bytes:
-            with cores:
-                return run.answer(message)
-
-        return answer
-
-    return {name: link(run) for name, run in runs.items()}
 
 
 def _cautioned(finding: Finding, asked: int, least: int, tables: Mapping[str, Table]) -> Finding:

@@ -7,7 +7,7 @@ network an engine's. The coordinator cannot choose a question: every hospital fo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,10 +35,14 @@ class Left(NamedTuple):
 
 
 class Federation:
-    """Answers rounds over the hospitals' links. `groups` gives the members of each group of the study."""
+    """Answers rounds over the hospitals' links. `groups` gives the members of each group of the study.
 
-    def __init__(self, links: Mapping[str, Link], groups: Mapping[str, tuple[str, ...]]) -> None:
+    `at_once` is how many hospitals are asked at a time, 0 for all of them.
+    """
+
+    def __init__(self, links: Mapping[str, Link], groups: Mapping[str, tuple[str, ...]], at_once: int = 0) -> None:
         self._links = dict(sorted(links.items()))
+        self._pool = ThreadPoolExecutor(at_once or len(links))  # its threads end with the federation
         self._groups = groups
         self._number = 0
         self._before: tuple[Any, ...] = ()
@@ -118,8 +122,8 @@ class Federation:
 
     def _sent(self, messages: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         """Send every hospital its message, at once; one refusal refuses the round."""
-        with ThreadPoolExecutor(len(messages)) as pool:
-            sent = {n: pool.submit(self._say, n, m) for n, m in messages.items()}
+        sent = {n: self._pool.submit(self._say, n, m) for n, m in messages.items()}
+        wait(sent.values())  # for all, also where one has failed: no hospital is still at work when a round ends
         if lost := [reason for f in sent.values() if isinstance(reason := f.exception(), Waiting)]:
             raise Waiting("; ".join(map(str, lost)))
         raw = {n: f.result() for n, f in sent.items()}

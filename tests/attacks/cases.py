@@ -178,6 +178,8 @@ CASES = (
          note="one level", allow=("histograms",)),
     Case("boosting", _of("boosting", "Surv(time, event)", ("x1", "x2"), "cox", trees=2, depth=1, bins=8),
          ("x1", "x2", "time", "event"), note="times", allow=("histograms",)),
+    Case("boosting", _of("boosting", "ill", ("x1", "x2"), trees=2, depth=1, bins=8, holdout=0.5, permutation=2,
+                         ground=KNOWN), ("x1", "x2", "ill"), p=12, note="values replaced", allow=("histograms",)),
     Case("network", _of("network", "ill", "x1 + x2", rounds=2, steps=1), ("x1", "x2", "ill"), p=12,
          note="two steps", allow=("model_weights",)),
     Case("network", _of("network", "ill", "x1 + x2", rounds=2, steps=1, holdout=0.5, conformal=0.3, by="stage",

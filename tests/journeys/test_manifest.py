@@ -136,7 +136,7 @@ PHENOTYPES: Settings = [
 ]
 TREES: Settings = [
     {"method": "boosting", "outcome": "recur", "features": ["age", "nodes", "size", "er"], "trees": 3, "depth": 2,
-     "patience": 1, "rows": 0.8},
+     "patience": 1, "rows": 0.8, "permutation": 2},
     {"method": "boosting", "outcome": "fate", "features": ["age", "rtime"], "objective": "multiclass", "trees": 2,
      "depth": 2},
     {"method": "boosting", "outcome": "nodes", "features": ["age", "treated"], "objective": "poisson", "trees": 2},

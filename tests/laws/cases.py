@@ -356,6 +356,8 @@ CASES = (
                           ground=KNOWN), "sets of classes", ("x1", "x2"), people=named, allow=("histograms",)),
     Case(find("boosting")("fate", ("x1", "x2"), "multiclass", trees=2, depth=2, holdout=0.5, conformal=0.2, by="stage",
                           ground=KNOWN), "sets of three classes", ("x1", "x2"), people=named, allow=("histograms",)),
+    Case(find("boosting")("ill", ("x1", "stage", "gap"), trees=3, depth=2, holdout=0.5, permutation=2, ground=KNOWN),
+         "values replaced", ("x1",), people=gaps, allow=("histograms",)),
     _case("boosting", "three classes", "fate", ("x1", "x2", "treated"), "multiclass", trees=2, depth=2, terms=("x2",),
           allow=("histograms",)),
     _case("boosting", "counts", "visits", ("x1", "time", "arm"), "poisson", trees=3, depth=2, terms=("time",),

@@ -18,6 +18,7 @@ from confrere.analyses.ladder import cell_of
 from confrere.analyses.learning import followed, kernels, ladders, splits
 from confrere.analyses.learning.boosting import Boosting
 from confrere.analyses.learning.forest import Forest
+from confrere.analyses.learning.grown import agreed as agreed_on
 from confrere.analyses.learning.grown import rules_of, scale_for
 from confrere.analyses.learning.ladders import ABOVE
 from confrere.analyses.learning.splits import Cells, Rules
@@ -154,7 +155,7 @@ def test_the_trees_are_those_of_the_slow_twin(objective: str) -> None:
     frame, boosting = gaps(400, 3), study(objective, trees=3)
     frames = dealt(frame, np.arange(400) % 3, 3)
     forest = Forest.of(fit(boosting, frames, LOOSE))
-    verdict, agreed, times = drive(supported(boosting._cuts()), in_the_clear(frames, LOOSE))
+    verdict, agreed, times, _ = drive(supported(agreed_on(boosting)), in_the_clear(frames, LOOSE))
     cuts = [np.append(edges, ABOVE) for edges in agreed]  # and one above all, that parts who misses the value
     on = (times, verdict.grids["times"][0]) if boosting.timed else None
     for tree, slow in zip(forest.trees, twin(boosting, frame, cuts, on), strict=True):
@@ -237,7 +238,7 @@ def test_what_the_word_means(bins: int, depth: int, few: bool) -> None:
     boosting = study("binary", features=("x1", "x2", "time", "y"), trees=1, bins=bins, depth=depth)
     frames = dealt(frame, np.arange(1000) % 3, 3)
     tree = Forest.of(fit(boosting, frames, HISTOGRAMS)).trees[0]
-    _, cuts, _ = drive(supported(boosting._cuts()), in_the_clear(frames, HISTOGRAMS))
+    _, cuts, *_ = drive(supported(agreed_on(boosting)), in_the_clear(frames, HISTOGRAMS))
     binned = ladders.binned(boosting.values(frame), cuts, bins)
     node, cells = np.zeros(1000, dtype=np.int64), []
     for level in range(depth):

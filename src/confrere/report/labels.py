@@ -97,6 +97,7 @@ LABELS = {
     "true_positive_rate": ("sensitivity", "sensibilité"),
     "false_positive_rate": ("1 − specificity", "1 − spécificité"),
     "importance": ("importance of features", "importance des variables"),
+    "permutation": ("rise of the loss with values replaced", "hausse de la perte, valeurs remplacées"),
     "feature": ("feature", "variable"),
     "total_gain": ("gain", "gain"),
     "components": ("components", "composantes"),

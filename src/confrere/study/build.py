@@ -43,6 +43,11 @@ def _beside(study: Study, built: Sequence[Any]) -> None:
                 f"[[analysis]] {one.name} and {other.name} hold out other people: their sums could differ by a few. "
                 f"Give both the same holdout and seed"
             )
+        if getattr(a, "permutation", 0) and getattr(b, "permutation", 0):
+            raise StudyError(
+                f"[[analysis]] {one.name} and {other.name} both have permutation: what is drawn for them could differ "
+                f"for a few people. Leave it to one"
+            )
 
 
 def _own(cls: type[Any], ground: Ground) -> Ground:

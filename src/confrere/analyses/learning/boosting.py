@@ -16,25 +16,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from confrere.analyses.finding import Citation, Finding, FlowFinding, attrition
-from confrere.analyses.ladder import horizon_of, span_cells
+from confrere.analyses.ladder import span_cells
 from confrere.analyses.learning import followed, ladders
 from confrere.analyses.learning.attack import YEOM, attacked
 from confrere.analyses.learning.conformal import promised
 from confrere.analyses.learning.conformal import wrong as unconformal
 from confrere.analyses.learning.followed import Followed
-from confrere.analyses.learning.grown import Before, grown, scale_for
+from confrere.analyses.learning.grown import Before, learned
 from confrere.analyses.learning.kernels import histograms, unpacked
 from confrere.analyses.learning.objectives import OBJECTIVES, Objective
+from confrere.analyses.learning.permuted import BREIMAN, permuted
+from confrere.analyses.learning.permuted import wrong as unpermuted
 from confrere.analyses.learning.scored import DELONG, Scored, importance, trained
 from confrere.analyses.learning.scored_times import ScoredTimes, ranked
 from confrere.analyses.learning.state import Scale, State, mixed
-from confrere.errors import DataError, ModelError, StudyError
-from confrere.rounds import Array, Bools, Cells, Design, Flow, Ints, People, Sum, Verdict, ask, local, register, support
+from confrere.errors import DataError, StudyError
+from confrere.rounds import Array, Bools, Cells, Design, Ints, People, Sum, local, register
 from confrere.study.ground import Ground, complete, left_out
 from confrere.study.rows import TableRows
 
@@ -96,11 +99,12 @@ class Boosting:
     ends. Missing values of features are used: each split learns where they go. Of declared levels each is split from
     the rest. Of `cox` pairs of people are compared within hospitals, or within the values of the column `within` of
     each. With `conformal` above 0, of classes, people get sets of classes that miss the right one so often, and
-    `by` is a column by whose levels it is told how good they are.
+    `by` is a column by whose levels it is told how good they are. With `permutation`, the values of people held out are
+    replaced so often, feature by feature, and it is told by how much their loss rises.
 
     Finding: tables `metrics` (`metric`, `estimate`, `conf_low`, `conf_high`, `sample`), `importance` (`feature`,
-    `gain`, `share`), `attrition`; facts `model_sha256`, `trees`; the model itself as `model`. Needs the disclosure
-    class `histograms`. Errors: ModelError where no feature varies or the outcome does not.
+    `gain`, `share`), `permutation`, `attrition`; facts `model_sha256`, `trees`; the model itself as `model`.
+    Needs the disclosure class `histograms`. Errors: ModelError where no feature varies or the outcome does not.
     """
 
     outcome: str
@@ -122,6 +126,7 @@ class Boosting:
     within: str = ""
     conformal: float = 0.0
     by: str = ""
+    permutation: int = 0
     ground: Ground = Ground()
 
     def __hash__(self) -> int:
@@ -167,7 +172,7 @@ class Boosting:
             raise StudyError("monotone is for columns of numbers, not of levels")
         if (self.rows < 1 or self.share > 0 or self.patience) and not self.ground.person:
             raise StudyError("rows, holdout and patience draw people: name their column, [data] person = ...")
-        if found := next(unconformal(self, self.objective), ""):
+        if found := next(chain(unconformal(self, self.objective), unpermuted(self)), ""):
             raise StudyError(found)
         if self.conformal and self.patience:
             raise StudyError("patience chooses trees by the people held out, who then are no test; leave conformal out")
@@ -199,6 +204,11 @@ class Boosting:
     def _sources(self) -> tuple[str, ...]:
         """The columns of the outcome."""
         return tuple(followed.read(self.outcome, self.ground).columns) if self.timed else (self.outcome,)
+
+    @property
+    def _needed(self) -> tuple[str, ...]:
+        """Columns without which nobody takes part."""
+        return (*self._sources, *self.ground.complete)
 
     @property
     def formulas(self) -> tuple[str, ...]:
@@ -274,8 +284,7 @@ class Boosting:
 
     def _laddered(self, people: People, given: Ladders, size: int = 0) -> Design:
         frame = people.table.frame
-        needed = (*self._sources, *self.ground.complete)
-        rows = complete(frame, needed)
+        rows = self._rows(people)
         time, whole = followed.exits(self.outcome, self.ground, frame) if self.timed else (None, self._outcome(frame))
         rows = rows if time is None else rows & np.isfinite(time) & np.isfinite(whole)
         y, time = _some(whole, rows), None if time is None else _some(time, rows)
@@ -295,8 +304,12 @@ class Boosting:
         return Design(
             n=int(rows.sum()), rows=rows, x=y[:, None] if numeric else np.empty((len(y), 0)),
             names=(self.outcome,) if numeric else (), cells=cells, data=(y, values, train, words, time),
-            columns=(*self._sources, *self.features), left_out=left_out(people.table, needed, rows),
+            columns=(*self._sources, *self.features), left_out=left_out(people.table, self._needed, rows),
         )  # fmt: skip
+
+    def _rows(self, people: People) -> Bools:
+        """Whom it is about (N,): who has an outcome."""
+        return complete(people.table.frame, self._needed)
 
     def _outcome(self, frame: Any) -> Array:
         """The outcome (N,) as a number: of levels, which."""
@@ -444,53 +457,27 @@ class Boosting:
 
     def flow(self) -> FlowFinding:
         """Agree on cuts; grow the trees; measure."""
-        verdict, cuts, times = yield from self._cuts()
-        begun = yield from ask(self.begin, cuts)
-        n = round(float(begun.people.value))
-        if not any(len(c) for c in cuts):
-            raise ModelError("no feature varies among enough people; give other features")
-        scale = scale_for(self, n, begun.outcome.value)
-        forest, hazards = yield from grown(self, verdict.k, cuts, scale, begun.outcome.value)
+        made, n, (forest, hazards) = yield from learned(self)
+        scored: Scored | ScoredTimes = Scored(self, forest)
         if self.timed:
-            grid = verdict.grids[followed.NAMES[0]][0]
-            measured = yield from ranked(ScoredTimes(self, forest, times, grid, hazards[0]))
-        else:
-            measured = yield from trained(Scored(self, forest))
+            grid = made.verdict.grids[followed.NAMES[0]][0]
+            scored = ScoredTimes(self, forest, made.times, grid, hazards[0])
+        measured = yield from (ranked(scored) if isinstance(scored, ScoredTimes) else trained(scored))
         sets = yield from promised(Scored(self, forest), measured)
+        permutation = yield from permuted(scored, made, n)
         attack = attacked(measured)
-        told = {"importance": importance(forest), **({"attack": attack.rows} if attack.rows else {})}
-        tables = {**measured.tables, **sets.tables, **told, "attrition": attrition(verdict)}
+        told = {"importance": importance(forest), **permutation, **({"attack": attack.rows} if attack.rows else {})}
+        tables = {**measured.tables, **sets.tables, **told, "attrition": attrition(made.verdict)}
         facts = {
             "model_sha256": forest.sha256, "trees": len(forest.trees), "objective": self.objective,
             "people_trained": n,
         }  # fmt: skip
         return Finding(
-            "boosting", verdict.n, verdict.hospitals, tables, measured.events, facts, forest.arrays(),
+            "boosting", made.verdict.n, made.verdict.hospitals, tables, measured.events, facts, forest.arrays(),
             warnings=(*measured.cautions, *attack.cautions, *sets.cautions),
-            cite=(*CITE, *((DELONG,) * (self.objective == "binary")), *((YEOM,) if attack.rows else ()), *sets.cite),
+            cite=(*CITE, *((DELONG,) * (self.objective == "binary")), *((YEOM,) if attack.rows else ()), *sets.cite,
+                  *((BREIMAN,) if permutation else ())),
         )  # fmt: skip
-
-    def _cuts(self) -> Flow[tuple[Verdict, Cuts, tuple[float, ...]]]:
-        """The cut points of all terms, from the counts on two ladders; and the ladder of times, if there are any."""
-        verdict = yield from support(self.first)
-        placed = yield from ask(self.placed)
-        for term, counts in zip(self.terms, placed.cells.value, strict=True):
-            if not counts.any():
-                raise ModelError(f"feature {term!r} is missing for everybody; correct the column, or leave it out")
-        second = tuple(
-            ladders.second(verdict.grids[f"{i}: {name}"][0], counts, self.bins)
-            for i, (name, counts) in enumerate(zip(self.terms, placed.cells.value, strict=True))
-        )
-        times = followed.edges_of(self.ground, horizon_of(verdict.grids["span"], self.ground)) if self.timed else ()
-        verdict = yield from support(self.design, second, times)
-        if self.timed:
-            followed.usable(verdict)
-        counted = yield from ask(self.counted, second)
-        cuts = tuple(
-            ladders.cuts(ladder.edges, verdict.grids[f"{i}: {name}"][0], counts, self.bins)
-            for i, (name, ladder, counts) in enumerate(zip(self.terms, second, counted.cells.value, strict=True))
-        )
-        return verdict, cuts, times
 
 
 def _some(values: Any, rows: Bools) -> Any:

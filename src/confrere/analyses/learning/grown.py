@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from confrere.analyses.learning import followed
+from confrere.analyses.ladder import horizon_of
+from confrere.analyses.learning import followed, ladders
 from confrere.analyses.learning.followed import Hazards
 from confrere.analyses.learning.forest import Forest, Tree
 from confrere.analyses.learning.growing import Growing
@@ -14,7 +15,7 @@ from confrere.analyses.learning.splits import Cells as Bins
 from confrere.analyses.learning.splits import Rules
 from confrere.analyses.learning.state import Scale, scale_of
 from confrere.errors import ModelError
-from confrere.rounds import Array, Bools, Flow, Ints, ask
+from confrere.rounds import Array, Bools, Flow, Ints, Verdict, ask, support
 
 if TYPE_CHECKING:
     from confrere.analyses.learning.boosting import Boosting
@@ -23,11 +24,64 @@ Before = tuple[Ints, Array, Array]  # the last splits, the last tree's leaves; o
 UNTIMED = np.zeros((2, 0))
 
 
+class Agreed(NamedTuple):
+    """What the hospitals agree on before the first tree.
+
+    verdict  on who takes part
+    cuts     of each term, its cut points (c,)
+    times    the ladder of times, if there are any
+    bins     of each term, people who train (c + 1,) between its cut points; who misses it is in none
+    """
+
+    verdict: Verdict
+    cuts: tuple[Array, ...]
+    times: tuple[float, ...]
+    bins: tuple[Array, ...]
+
+
 class Grown(NamedTuple):
     """A model; of times, A and B (2, cells) after its trees, on the grid of who trains."""
 
     forest: Forest
     hazards: Array
+
+
+def learned(of: Boosting) -> Flow[tuple[Agreed, int, Grown]]:
+    """Agree on cuts, and grow the trees: what was agreed on, how many train, and the model."""
+    made = yield from agreed(of)
+    begun = yield from ask(of.begin, made.cuts)
+    n, outcome = round(float(begun.people.value)), begun.outcome.value
+    if not any(len(c) for c in made.cuts):
+        raise ModelError("no feature varies among enough people; give other features")
+    trees = yield from grown(of, made.verdict.k, made.cuts, scale_for(of, n, outcome), outcome)
+    return made, n, trees
+
+
+def agreed(of: Boosting) -> Flow[Agreed]:
+    """The cut points of all terms, from the counts on two ladders; and the ladder of times, if there are any."""
+    verdict = yield from support(of.first)
+    placed = yield from ask(of.placed)
+    for term, counts in zip(of.terms, placed.cells.value, strict=True):
+        if not counts.any():
+            raise ModelError(f"feature {term!r} is missing for everybody; correct the column, or leave it out")
+    second = tuple(
+        ladders.second(verdict.grids[f"{i}: {name}"][0], counts, of.bins)
+        for i, (name, counts) in enumerate(zip(of.terms, placed.cells.value, strict=True))
+    )
+    times = followed.edges_of(of.ground, horizon_of(verdict.grids["span"], of.ground)) if of.timed else ()
+    verdict = yield from support(of.design, second, times)
+    if of.timed:
+        followed.usable(verdict)
+    counted = yield from ask(of.counted, second)
+    cuts = tuple(
+        ladders.cuts(ladder.edges, verdict.grids[f"{i}: {name}"][0], counts, of.bins)
+        for i, (name, ladder, counts) in enumerate(zip(of.terms, second, counted.cells.value, strict=True))
+    )
+    bins = tuple(
+        ladders.between(ladder.edges, verdict.grids[f"{i}: {name}"][0], counts, edges)
+        for i, (name, ladder, counts, edges) in enumerate(zip(of.terms, second, counted.cells.value, cuts, strict=True))
+    )
+    return Agreed(verdict, cuts, times, bins)
 
 
 def scale_for(of: Boosting, n: int, outcome: Array) -> Scale:

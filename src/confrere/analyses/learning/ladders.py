@@ -99,6 +99,13 @@ def cuts(edges: Array, grid: Ints, counts: Array, bins: int) -> Array:
     return np.asarray(inner[np.unique(at - nearer)])
 
 
+def between(edges: Array, grid: Ints, counts: Array, cut: Array) -> Array:
+    """People (c + 1,) between cut points (c,), from the counts of the merged ladder of which they are edges."""
+    starts = _starts(grid, edges)
+    at = np.searchsorted(cut, edges[starts[1:] - 1], side="right")
+    return np.bincount(np.append(0, at), counts[: len(starts)], minlength=len(cut) + 1).astype(float)
+
+
 def binned(columns: Sequence[Array], cut: Sequence[Array], missing: int) -> NDArray[np.uint8]:
     """The bin of each value, (n, p): how many cuts are at or below it, or `missing`."""
     out = np.empty((len(columns[0]) if columns else 0, len(columns)), dtype=np.uint8)

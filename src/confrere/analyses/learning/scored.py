@@ -19,7 +19,7 @@ from confrere.analyses.finding import Caution, Citation, Record
 from confrere.analyses.learning.forest import Forest
 from confrere.analyses.learning.ladders import NEEDS
 from confrere.analyses.learning.objectives import OBJECTIVES, expit, loss
-from confrere.rounds import Array, Cells, Design, Flow, Ints, People, Sum, ask, local, register, support
+from confrere.rounds import Array, Bools, Cells, Design, Flow, Ints, People, Sum, ask, local, register, support
 
 EDGES = np.round(np.arange(-12, 12.001, 0.05), 2)
 LOSSES = 2.0 ** np.arange(-20, 20.01, 0.25)  # edges of cells of losses, 19 % wide, where scores have no cells
@@ -84,6 +84,10 @@ class Scored:
     def samples(self) -> int:
         """Who was trained on, and who was held out if anybody was."""
         return 2 if self.of.share else 1
+
+    def lost(self, score: Array, data: Any, who: Bools) -> Array:
+        """The loss of some of the people (m,) at their scores; `data` is that of everybody."""
+        return losses(self.forest, score, data[0][who])[:, 0]
 
     @local(on="design")
     def measured(self, people: People) -> Measured:

@@ -18,7 +18,7 @@ from confrere.analyses.ladder import cell_of
 from confrere.analyses.learning import followed
 from confrere.analyses.learning.forest import Forest
 from confrere.analyses.learning.scored import APPARENT, SAMPLES, Told, Z, mean_record
-from confrere.rounds import Array, Cells, Design, Flow, Ints, People, Sum, ask, local, register
+from confrere.rounds import Array, Bools, Cells, Design, Flow, Ints, People, Sum, ask, local, register
 from confrere.study.rows import TableRows
 
 
@@ -71,11 +71,18 @@ class ScoredTimes:
             cells["within"] = Cells(at, (1, 4 * len(levels)))
         return replace(made, cells=cells, data=(event, self.forest.score(values), sample, time, within * 2 + sample))
 
+    def lost(self, score: Array, data: Any, who: Bools) -> Array:
+        """The deviance of some of the people (m,) at their scores; `data` is that of everybody."""
+        return self._deviance(score, data[0][who], data[4][who])
+
+    def _deviance(self, score: Array, event: Array, time: Array) -> Array:
+        return followed.deviance(score, event, self.hazard[self.grid[cell_of(time, self.times)]])
+
     @local(on="design")
     def measured(self, people: People) -> Deviances:
         """Sums of deviances, and pairs."""
         event, score, sample, time, _ = people.design.data
-        loss = followed.deviance(score, event, self.hazard[self.grid[cell_of(time, self.times)]])
+        loss = self._deviance(score, event, time)
         many, dims = self.samples, ("samples", "powers")
         powers = np.stack([_by(sample, v, many) for v in (loss, loss**2)], axis=1)
         pairs = np.stack([_by(sample, p, many) for p in self._pairs(people)], axis=1) / 2

@@ -181,6 +181,8 @@ STEPS: Final = (
     N_("Sum over people of squared influence on the concordance."),
     N_("Who is held out, by subgroup, class, and whether their set is right and of one class."),
     N_("People of each set that may be told, and the sizes of everybody's sets of classes."),
+    N_("By how much everybody's loss rises, of people of training 0; whose does, and whose of two features differ."),
+    N_("Sums of the rise of the losses of people held out, and of its square, of the features that are told."),
     N_("Bin everybody; how many train, and moments of their outcome."),
     N_("Sums over the bins of nodes: `at` is (tree, level)."),
     N_("The loss of who is held out, of the trees before this one."),

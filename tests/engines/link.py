@@ -78,15 +78,11 @@ class Link:
 @contextmanager
 def linked(federation: Machines, name: str, delay: float = 0.0) -> Iterator[Link]:
     """A hospital whose connections go over a link of its own."""
-    file = federation.home(name) / "engine" / "site" / "startup" / "fed_client.json"
+    file = federation.home(name) / "federation.json"
     before = file.read_text(encoding="utf-8")
-    kit = json.loads(before)
-    service = kit["servers"][0]["service"]
-    host, port = service["target"].rsplit(":", 1)
-    link = Link(int(port), delay)
-    service["target"] = f"{host}:{link.port}"
+    link = Link(json.loads(before)["port"], delay)
     federation.stop(name)
-    file.write_text(json.dumps(kit), encoding="utf-8")
+    file.write_text(json.dumps({**json.loads(before), "port": link.port}), encoding="utf-8")
     try:
         federation.up()
         yield link

@@ -69,9 +69,10 @@ def found(place: Path, hospitals: Mapping[str, pd.DataFrame], text: str) -> str:
     fingerprint = kits.make_authority(place / "authority", kits.Profile("demo", "localhost", *_free(3)))
     profile = kits.Profile.read(place / "authority" / "federation.json")
     coordinator = CoordinatorHome.make(place / "coordinator")
-    profile.write(coordinator.path / "federation.json")
     study = parse(text)
     homes = [_hospital(place / "hospitals" / n, study, frame) for n, frame in hospitals.items()]
+    for folder in (coordinator.path, *(home.path for home in homes)):
+        profile.write(folder / "federation.json")
     sites = [kits.Ask(h.path, "client", h.name) for h in homes]
     sites += [kits.Ask(coordinator.path, "server", profile.host), kits.Ask(coordinator.path, "runner", kits.RUNNER)]
     signed = kits.approve(place / "authority", *kits.request(profile, *sites))

@@ -300,15 +300,19 @@ def serve(home: At = HERE) -> None:
     from confrere.hospital.flare import serve as keep
     from confrere.hospital.flare import site, tidy
     from confrere.hospital.home import Home
+    from confrere.hospital.tunnel import way_out
     from confrere.hospital.vitals import exposed
 
     here = Home(home)
     _ = here.rules, here.identity  # StudyError where the rules are wrong, or the key is lost
     process = site(here)
-    with alone(here.path / "serving.lock"), stopped() as stop, exposed(here):
+    with (
+        alone(here.path / "serving.lock"), stopped() as stop, exposed(here),
+        way_out(here, lambda why: typer.echo(why, err=True)) as target,
+    ):  # fmt: skip
         try:
             for turn in cycle(range(1800)):
-                if keep(here, process):
+                if keep(here, process, target):
                     typer.echo(f"{here.name} is serving; its ledger is {here.path / 'ledger.sqlite'}")
                 if turn == 0:  # once an hour
                     tidy(here)

@@ -94,9 +94,13 @@ def strange(app: Path) -> str:
     return ""
 
 
-def harden(kit: Path) -> None:
-    """Write the engine's local settings of a hospital: no code, no shell, no log streams, only our classes."""
-    local = kit / "local"
+def harden(kit: Path, target: str) -> None:
+    """Write the engine's settings of a hospital: where it connects, no code, no shell, no log streams, our classes."""
+    local, client = kit / "local", kit / "startup" / "fed_client.json"
+    settings: dict[str, Any] = json.loads(client.read_text(encoding="utf-8"))
+    if settings["servers"][0]["service"]["target"] != target:
+        settings["servers"][0]["service"]["target"] = target
+        client.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     resources: dict[str, Any] = json.loads((local / "resources.json.default").read_text(encoding="utf-8"))
     resources["class_allow_list"] = list(HOSPITAL_CLASSES)
     resources["class_list_enforcement_mode"] = "enforce"
@@ -123,14 +127,17 @@ def site(home: Home) -> Process:
     return Process(home.path / "engine" / "site.pid", home.path / "engine" / "site.log")
 
 
-def serve(home: Home, process: Process) -> bool:
-    """Start the engine's process of a hospital, or start it again if it died; whether it was."""
+def serve(home: Home, process: Process, target: str) -> bool:
+    """Start the engine's process of a hospital, or start it again if it died; whether it was.
+
+    `target` is HOST:PORT to which it connects: `tunnel.way_out`.
+    """
     if process.alive:
         return False
     kit = home.path / "engine" / "site"
     if not (kit / "startup" / "client.key").is_file():
         raise StudyError(f"{home.name} has no certificate yet: `confrere hospital install` lays it in")
-    harden(kit)
+    harden(kit, target)
     process.start(command(kit, home.name), {HOME: str(home.path)})
     return True
 

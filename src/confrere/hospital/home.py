@@ -24,11 +24,12 @@ import tarfile
 import tempfile
 import tomllib
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 from confrere.data.columns import columns
 from confrere.data.engines import LIMITS, is_url, limited
@@ -58,6 +59,7 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "data": ("bags",),
     "policy": (),
     "metrics": ("port",),
+    "transport": ("proxy",),
     "slides": ("clinicians",),
     "identity": (),
 }
@@ -217,6 +219,19 @@ class Home:
             file = self.path / "hospital.toml"
             raise StudyError(f"{file}: [metrics] port must be a number, such as 9464, not {port!r}")
         return port
+
+    @property
+    def proxy(self) -> SplitResult | None:
+        """[transport] proxy of hospital.toml: the proxy through which connections go out; None where there is none."""
+        given = self._config.get("transport", {}).get("proxy")
+        if given is None:
+            return None
+        with suppress(ValueError):
+            found = urlsplit(given if isinstance(given, str) else "")
+            if found.scheme == "http" and found.hostname and found.path in ("", "/") and found.port != 0:
+                return found
+        file = self.path / "hospital.toml"  # what was given is not said: it may hold a password
+        raise StudyError(f'{file}: [transport] proxy must be an address, such as "http://proxy.hospital.example:3128"')
 
     @cached_property
     def rules(self) -> Rules:

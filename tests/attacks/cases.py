@@ -16,6 +16,7 @@ from attacks.people import CIRCE, GROUND, LISTED, STAYS, TRIAL, WIDER, dealt, pa
 from attacks.view import View, record, refused
 from confrere import analyses
 from confrere.analyses.effects.controls import Control
+from confrere.analyses.effects.effect import Growth
 from confrere.errors import UserError
 from confrere.hospital.gate import Policy
 from confrere.rounds import find, installed
@@ -176,6 +177,8 @@ CASES = (
          (*SEEN, *FIRSTS[:6]), note="strata"),
     Case("boosting", _of("boosting", "ill", ("x1", "x2"), trees=2, depth=1, bins=8), ("x1", "x2", "ill"),
          note="one level", allow=("histograms",)),
+    Case("effect", _of("effect", "treated", "y", "x1 + x2", propensity="boosting", growth=Growth(2, 1, bins=8)),
+         (*X, "y"), note="a boosted propensity", allow=("histograms",)),
     Case("boosting", _of("boosting", "Surv(time, event)", ("x1", "x2"), "cox", trees=2, depth=1, bins=8),
          ("x1", "x2", "time", "event"), note="times", allow=("histograms",)),
     Case("boosting", _of("boosting", "ill", ("x1", "x2"), trees=2, depth=1, bins=8, holdout=0.5, permutation=2,

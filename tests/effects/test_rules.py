@@ -47,7 +47,7 @@ def codes(finding: Finding) -> list[str]:
         ({"confounders": "x1 + offset(x2)"}, FormulaError, "offset"),
         ({"outcome": "a"}, FormulaError, "both treatment and outcome"),
         ({"outcome_model": "x1", "estimator": "gformula"}, FormulaError, "lacks the treatment"),
-        ({"propensity": "boosting"}, StudyError, "logistic"),
+        ({"propensity": "forest"}, StudyError, "logistic"),
         ({"propensity": -1.0}, StudyError, "0 or positive"),
         ({"trim": (0.9, 0.1)}, StudyError, r"\[0.1, 0.9\]"),
         ({"truncate": (0.5,)}, StudyError, "above 1"),

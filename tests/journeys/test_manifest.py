@@ -87,6 +87,8 @@ EFFECTS: Settings = [
      "hospital_effects": True},
     {"method": "effect", "treatment": "treated", "outcome": "er", "confounders": "age + nodes + grade",
      "propensity": "lasso"},
+    {"method": "effect", "treatment": "treated", "outcome": "er", "confounders": "age + C(size)", "estimator": "aipw",
+     "propensity": "boosting", "growth": {"trees": 3, "depth": 2}, "folds": 2},
     {"method": "effect", "treatment": "treated", "outcome": "Surv(rtime, recur)", "confounders": "age + nodes",
      "times": [365.0, 1826.0], "stabilised": True},
     {"method": "effect", "treatment": "treated", "outcome": "Surv(rtime, recur)", "confounders": "age",
@@ -198,7 +200,7 @@ METHODS: dict[str, Settings] = {
 
 def study(analyses: Settings, data: str = "", allow: str = "") -> Study:
     """A study of these analyses, named a0, a1, ..."""
-    if any(settings["method"] == "boosting" for settings in analyses):
+    if any("boosting" in (settings["method"], settings.get("propensity")) for settings in analyses):
         allow = '"histograms"'
     if any(settings["method"] == "network" for settings in analyses):
         allow = '"model_weights"'

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from confrere.analyses.effects.controls import Control, Diagnostics
+from confrere.analyses.effects.effect import Growth
 from confrere.analyses.learning.forest import Forest, Tree
 from confrere.rounds import find, installed
 from confrere.study.circe import definition
@@ -285,6 +286,11 @@ CASES = (
     _case("effect", "risks of causes", "arm", FATE, "x1 + x2", stabilised=True, times=(730.0,), terms=("x1", "x2")),
     Case(find("effect")("treated", "y", "x1 + x2", estimator="aipw", folds=2, ground=KNOWN), "cross-fitted",
          ("x1", "x2"), people=gaps),
+    Case(find("effect")("treated", "y", "x1 + x2", estimator="aipw", folds=2, propensity="boosting",
+                        growth=Growth(4, 2, 0.5), ground=KNOWN), "trees, cross-fitted", ("x1",), people=gaps,
+         allow=("histograms",)),
+    _case("effect", "trees, hazards", "treated", SURV, "x1 + x2", propensity="boosting", growth=Growth(3, 2, 0.5),
+          times=(730.0,), trim=(0.1, 0.9), baseline="shared", terms=("x1",), allow=("histograms",)),
     _case("interaction", "augmented", "treated", "arm", "y", "x1", estimator="aipw", outcome_model="treated * arm + x1",
           terms=("x1",)),
     _case("interaction", "hazards", "treated", "arm", SURV, "x1", estimator="regression", baseline="shared",

@@ -38,6 +38,7 @@ SETTINGS = {
     "folds": ("folds", "plis"),
     "gamma": ("gamma", "gamma"),
     "grace": ("grace period", "délai de grâce"),
+    "growth": ("growth of the trees", "croissance des arbres"),
     "halves": ("halves of the hospitals", "moitiés des hôpitaux"),
     "hessian": ("least hessian of a leaf", "hessienne minimale d’une feuille"),
     "hold": ("hospitals held out", "hôpitaux mis de côté"),

@@ -31,6 +31,16 @@ Baseline = Literal["per hospital", "shared"]
 Ties = Literal["efron", "breslow"]
 
 
+@dataclass(frozen=True)
+class Growth:
+    """How the boosted trees of a propensity grow: the settings of `boosting` of these names."""
+
+    trees: int = 100
+    depth: int = 3
+    learning_rate: float = 0.1
+    bins: int = 32
+
+
 @register("effect")
 @dataclass(frozen=True)
 class Effect:
@@ -42,8 +52,9 @@ class Effect:
     `estimand` says for whom: `ATE`, `ATT`, `ATO` (overlap weights), `ATM` (matching weights). `family` is that of the
     outcome: `gaussian`, `binomial`, `poisson`; unless given, binomial where all are 0 or 1, else gaussian.
 
-    `propensity` is `logistic`, `lasso` (its penalty by cross-validation), or the penalty of a ridge. `outcome_model` is
-    the right side of the outcome model, the treatment among its terms; unless given, treatment and confounders.
+    `propensity` is `logistic`, `lasso` (its penalty by cross-validation), `boosting` (trees, which grow as `growth`
+    says; class `histograms`), or the penalty of a ridge. `outcome_model` is the right side of the outcome model, the
+    treatment among its terms; unless given, treatment and confounders.
     `stabilised` and `truncate`: see `Weighting`. `trim` are two bounds: people with a propensity beyond them are left
     out, and the propensity is fitted again. `hospital_effects` gives every hospital an intercept of its own in the
     propensity, which never leaves it. `folds` of 2 or more cross-fit the models of `aipw` (`ATE`, `ATT`), by a keyed
@@ -73,6 +84,7 @@ class Effect:
     estimand: Estimand = "ATE"
     family: Family = ""
     propensity: str | float = "logistic"
+    growth: Growth | None = None
     outcome_model: str = ""
     stabilised: bool = False
     truncate: tuple[float, ...] = ()
@@ -247,16 +259,7 @@ def _check_columns(effect: Effect, treating: Model) -> None:
 
 def _check_choices(effect: Effect) -> None:
     """Settings that do not go together."""
-    if isinstance(effect.propensity, str) and effect.propensity not in ("logistic", "lasso"):
-        raise StudyError(
-            f"propensity is {effect.propensity!r}; it is 'logistic', 'lasso', or a number: the penalty of a ridge"
-        )
-    if effect.propensity == "lasso" and effect.hospital_effects:
-        raise StudyError("a lasso has one intercept for all: leave hospital_effects out, or take propensity 'logistic'")
-    if effect.propensity == "lasso" and not effect.ground.person:
-        raise StudyError("propensity 'lasso' deals people to folds: name their column, person = ... under [data]")
-    if not 0 <= effect.ridge < float("inf"):
-        raise StudyError(f"propensity is {effect.propensity}; as the penalty of a ridge it is 0 or positive")
+    _check_propensity(effect)
     if effect.trim and not (len(effect.trim) == 2 and 0 <= effect.trim[0] < effect.trim[1] <= 1):
         raise StudyError(f"trim is {list(effect.trim)}; it is two bounds of the propensity, such as [0.1, 0.9]")
     if effect.folds < 1 or (effect.folds > 1 and effect.estimator != "aipw"):
@@ -274,9 +277,37 @@ def _check_choices(effect: Effect) -> None:
         raise StudyError(f"estimand {effect.estimand} weighs people by their propensity; gformula has ATE and ATT")
     if effect.heterogeneity and not effect.weighs:
         raise StudyError("gformula has one model for all hospitals: leave heterogeneity out, or take iptw or aipw")
-    shrunk = effect.ridge or effect.propensity == "lasso"
+    shrunk = effect.ridge or effect.propensity in ("lasso", "boosting")
     weighing = (effect.truncate, effect.trim, effect.stabilised, shrunk, effect.hospital_effects)
     if not effect.weighs and any(weighing):
         raise StudyError(
             "gformula has no propensity: leave out truncate, trim, stabilised, propensity and hospital_effects"
         )
+
+
+def _check_propensity(effect: Effect) -> None:
+    """Settings of the propensity."""
+    kind = effect.propensity
+    if isinstance(kind, str) and kind not in ("logistic", "lasso", "boosting"):
+        raise StudyError(
+            f"propensity is {kind!r}; it is 'logistic', 'lasso', 'boosting', or a number: the penalty of a ridge"
+        )
+    if kind in ("lasso", "boosting") and effect.hospital_effects:
+        raise StudyError(
+            f"a {kind} propensity has one intercept for all: leave hospital_effects out, or take propensity 'logistic'"
+        )
+    if kind == "lasso" and not effect.ground.person:
+        raise StudyError("propensity 'lasso' deals people to folds: name their column, person = ... under [data]")
+    if not 0 <= effect.ridge < float("inf"):
+        raise StudyError(f"propensity is {kind}; as the penalty of a ridge it is 0 or positive")
+    if kind != "boosting":
+        if effect.growth is not None:
+            raise StudyError("growth is of trees: leave it out, or take propensity 'boosting'")
+        return
+    if effect.estimator == "aipw" and effect.folds < 2:
+        raise StudyError(
+            "trees fit the people they were grown on too well: with propensity 'boosting', aipw needs folds, such as 5"
+        )
+    from confrere.analyses.effects.boosted import boosted
+
+    boosted(effect, effect.among)  # its settings are checked as it is made

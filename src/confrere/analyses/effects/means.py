@@ -113,6 +113,10 @@ def propensity(effect: Effect, among: Among) -> Flow[Learned]:
 
         made = lasso.Lasso(effect.treating, "binomial", debias="", ground=effect.about, among=among)
         return (yield from lasso.learned(made))
+    if effect.propensity == "boosting":
+        from confrere.analyses.effects import boosted
+
+        return (yield from boosted.learned(boosted.boosted(effect, among)))
     if effect.hospital_effects:
         return (yield from OwnIntercepts(effect.treating, effect.ridge, among, effect.about).flow())
     glm = Nuisance(effect.treating, "binomial", ridge=effect.ridge, ground=effect.about, among=among)
@@ -122,7 +126,7 @@ def propensity(effect: Effect, among: Among) -> Flow[Learned]:
 def _models(
     arms: Arms, family: str, weighed: Weighed | None, start: Outcomes, verdict: Verdict
 ) -> Flow[tuple[Models, tuple[Learned, ...]]]:
-    """The models of the estimator, and those of them that the variance accounts for: none where folds differ."""
+    """The models, and those of them that the variance accounts for: none where folds differ, and no trees."""
     effect = arms.effect
     amongs = [arms.among]
     if effect.folds > 1:
@@ -140,7 +144,8 @@ def _models(
     models = Models(
         tuple(m.model for m in weighing), tuple(m.model for m in outcome), float(start.treated.value) / verdict.n, scale
     )
-    return models, (*weighing, *outcome) if effect.folds == 1 else ()
+    leant = () if effect.folds > 1 else tuple(m for m in (*weighing, *outcome) if m.model.forest is None)
+    return models, leant
 
 
 class Fits(NamedTuple):

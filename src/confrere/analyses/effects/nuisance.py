@@ -1,9 +1,10 @@
 """The models that an effect leans on: the propensity of treatment, and the outcome given treatment and confounders.
 
 Each is the flow of a `Glm` over the people of the effect (`Nuisance`), or of those people in other folds. What it
-leaves is public (`Fitted`): coefficients in the frame of the fit. Steps that follow recompute in each hospital what it
-says of every person (`Local`), and from it what influence functions need: with the estimating function U of a step, its
-derivative by the coefficients, sum dU/deta z, and each person's score, z (y - mu) for canonical links.
+leaves is public (`Fitted`): coefficients in the frame of the fit, or trees (`boosted`). Steps that follow recompute in
+each hospital what it says of every person (`Local`), and from it what influence functions need: with the estimating
+function U of a step, its derivative by the coefficients, sum dU/deta z, and each person's score, z (y - mu) for
+canonical links.
 
 Folds come from the keyed hash of the person, whose key the coordinator lacks. Trimming leaves out whoever has a
 propensity beyond public bounds by a public model; models are then fitted again among those who stay (Li, Thomas & Li,
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy import optimize
@@ -30,6 +31,9 @@ from confrere.errors import ModelError, StudyError
 from confrere.rounds import Array, Bools, Design, Flow, Ints, People, register
 from confrere.study.ground import Ground, finite, model_of, narrowed
 
+if TYPE_CHECKING:
+    from confrere.analyses.learning.forest import Forest
+
 Beta = tuple[float, ...]
 
 
@@ -37,7 +41,8 @@ class Fitted(NamedTuple):
     """A model as its sums found it; public, and an argument of the steps that use it.
 
     `beta` (q,) belongs to the standardised terms of `frame`. `own` says that every hospital has an intercept of its
-    own, which it finds by itself and which never leaves it.
+    own, which it finds by itself and which never leaves it. Where there is a `forest`, its score of the raw terms
+    stands for the linear predictor, and there are no coefficients.
     """
 
     formula: str
@@ -45,6 +50,7 @@ class Fitted(NamedTuple):
     beta: Beta
     frame: Frame
     own: bool = False
+    forest: Forest | None = None
 
 
 class Trim(NamedTuple):
@@ -227,7 +233,9 @@ class Local(NamedTuple):
 
 
 def predictor(x: Array, model: Fitted) -> Array:
-    """The linear predictor (n,) of raw terms x (n, p), without a hospital's own intercept."""
+    """The linear predictor (n,) of raw terms x (n, p), without a hospital's own intercept; or the score of trees."""
+    if model.forest is not None:
+        return model.forest.score(list(x.T))
     frame, eta = model.frame, np.empty(len(x))
     beta = frame.reach * np.array(model.beta)
     for rows, z in blocks(x, frame.mean, frame.sd, int(frame.intercept)):
@@ -277,7 +285,9 @@ def intercept(eta: Array, y: Array) -> float:
 
 
 def _terms(x: Array, model: Fitted, local: Local) -> Iterator[tuple[slice, Array]]:
-    """Blocks of standardised terms, less the hospital's own centre where it has one."""
+    """Blocks of standardised terms, less the hospital's own centre where it has one; of trees none."""
+    if model.forest is not None:
+        return
     for rows, z in blocks(x, model.frame.mean, model.frame.sd, int(model.frame.intercept)):
         if np.isfinite(local.spread):
             z -= local.centre
@@ -294,7 +304,7 @@ def derivative(x: Array, model: Fitted, local: Local, du: Array) -> Array:
 
 def moved(x: Array, model: Fitted, local: Local, lean: Array, du: Array) -> Array:
     """What each person moves the targets by through the model (n, k), for `lean` (k, q) and du (n, k) as above."""
-    out = np.empty((len(x), len(lean)))
+    out = np.zeros((len(x), len(lean)))
     for rows, z in _terms(x, model, local):
         np.multiply(z @ lean.T, local.score[rows, None], out=out[rows])
     if np.isfinite(local.spread):

@@ -114,9 +114,13 @@ def targets(k: int) -> Iterator[slice]:
 
 
 def leaning(by: By, got: Derivatives) -> Flow[Leaning]:
-    """D H^-1, and E/n. The propensity's flow is run again, on sums that are known."""
+    """D H^-1, and E/n. The propensity's flow is run again, on sums that are known; on trees nothing leans."""
+    share = tuple((got.share.value / by.n).tolist())
+    if by.model.forest is not None:
+        targets = len(got.by.value)
+        return Leaning(Lean(((),) * targets, (0.0,) * targets), share)
     learned = yield from propensity(by.effect, by.among)
-    return Leaning(lean_of(learned, got.by.value), tuple((got.share.value / by.n).tolist()))
+    return Leaning(lean_of(learned, got.by.value), share)
 
 
 def leans(people: People, parts: Iterator[Array], k: int) -> Derivatives:

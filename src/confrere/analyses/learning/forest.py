@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -90,7 +91,10 @@ class Forest:
         trees = [np.stack([f.astype(float) for f in tree], axis=1) for tree in self.trees]
         return {"base": np.array(self.base), "trees": np.array(trees)}
 
-    @property
+    def __repr__(self) -> str:
+        return f"Forest({self.sha256})"  # the same text for the same model alone: what is remembered goes by it
+
+    @cached_property
     def sha256(self) -> str:
         """Hash of the model: equal where trees, cuts and leaf values are the same to the bit."""
         return hashlib.sha256(json.dumps(self.plain(), sort_keys=True).encode()).hexdigest()

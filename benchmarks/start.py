@@ -8,13 +8,14 @@ import tempfile
 import time
 from typing import Any
 
-from benchmarks.process import spread
+from benchmarks.process import as_installed, spread
 
 DEMO = "import sys; from confrere.console.app import main; sys.argv[1:1] = ['demo', '--out']; main()"
 
 
 def start(times: int) -> dict[str, Any]:
     """Seconds by the wall, over so many fresh processes each; `python` is the interpreter alone, which is in both."""
+    as_installed()
     return {
         "python": spread([_seconds("pass") for _ in range(times)]),
         "import": spread([_seconds("import confrere") for _ in range(times)]),

@@ -31,6 +31,7 @@ from confrere.console.card import card
 from confrere.console.feasibility import feasibility
 from confrere.console.hospital import app as hospital_app
 from confrere.console.predict import predict
+from confrere.console.recalibrate import recalibrate
 from confrere.errors import ConfrereError, StudyError
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ app.command()(synthetic.synthesize)
 app.command()(feasibility)
 app.command()(predict)
 app.command()(card)
+app.command()(recalibrate)
 
 
 @app.callback()

@@ -66,13 +66,15 @@ def evaluations(path: Path, sha256: str) -> list[dict[str, Any]]:
     if sha256 not in of.values():
         others = ", ".join(f"{name} of {h[:16]}" for name, h in of.items() if h) or "none that names its model (learnt)"
         raise StudyError(f"--with {path} has no evaluation of model {sha256[:16]}; it has {others}")
+    return [entry(result, a, raw) for a in analyses if of[a["name"]] == sha256]
+
+
+def entry(result: dict[str, Any], analysis: dict[str, Any], raw: bytes) -> dict[str, Any]:
+    """An evaluation as it stands on a card; `raw` is the file of the result."""
     keys = ("metric", "subgroup", "level", "time", "estimate", "conf_low", "conf_high")
-    return [
-        {
-            "result": hashlib.sha256(raw).hexdigest(), "analysis": a["name"], "study": result["study"]["id"],
-            "hash": result["study"]["hash"], "title": result["study"]["title"], "made": result["created"],
-            "people": a["n"], "events": a["events"], "hospitals": a["hospitals"],
-            "metrics": [{k: r[k] for k in keys if k in r} for r in a["tables"]["metrics"]],
-        }
-        for a in analyses if of[a["name"]] == sha256
-    ]  # fmt: skip
+    return {
+        "result": hashlib.sha256(raw).hexdigest(), "analysis": analysis["name"], "study": result["study"]["id"],
+        "hash": result["study"]["hash"], "title": result["study"]["title"], "made": result["created"],
+        "people": analysis["n"], "events": analysis["events"], "hospitals": analysis["hospitals"],
+        "metrics": [{k: r[k] for k in keys if k in r} for r in analysis["tables"]["metrics"]],
+    }  # fmt: skip

@@ -42,10 +42,12 @@ def predict(
     """Order a hospital's own people by a model's prediction, with the features that raise or lower it most.
 
     A model that was learned with `conformal` also gives each person's set of classes, and abstains where it is not of
-    one. Nothing leaves this machine.
+    one; one of hazards that was recalibrated gives the risk by the time of the evaluation. Nothing leaves this machine.
     """
     found = read(model)
     made = listed(found, table, person, reasons, level, sets_of(model))
+    if baseline := json.loads(model.read_text(encoding="utf-8")).get("baseline"):
+        made.insert(2, "risk", -np.expm1(made["prediction"] * np.log(float(baseline["survival"]))))
     try:
         made.to_csv(out, index=False)
     except OSError as error:

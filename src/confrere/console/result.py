@@ -106,12 +106,18 @@ def models(results: Results, lang: Language = "en") -> dict[str, bytes]:
         if model is not None:
             sets = found_in(results.findings[name].tables)
             beside = {"card": card(result, analysis)} | ({"sets": sets.plain()} if sets else {})
-            made[f"{name}.json"] = json.dumps(model.plain() | beside).encode()
+            made |= files(name, model, beside)
             made[f"{name}.card.md"] = markdown(result, analysis, Words(lang)).encode()
-        if isinstance(model, Net):
-            made[f"{name}.safetensors"] = model.tensors()
-        if isinstance(model, Forest):
-            made[f"{name}.xgboost.json"] = json.dumps(to_xgboost(model)).encode()
+    return made
+
+
+def files(name: str, model: Forest | Net | Terms, beside: Mapping[str, Any]) -> dict[str, bytes]:
+    """A model as files by name; what stands `beside` it in its own, such as the card."""
+    made = {f"{name}.json": json.dumps({**model.plain(), **beside}).encode()}
+    if isinstance(model, Net):
+        made[f"{name}.safetensors"] = model.tensors()
+    if isinstance(model, Forest):
+        made[f"{name}.xgboost.json"] = json.dumps(to_xgboost(model)).encode()
     return made
 
 

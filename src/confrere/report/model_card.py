@@ -139,6 +139,7 @@ def sections(made: Mapping[str, Any], words: Words) -> list[Section]:
         Section(words("Model"), about), Section(words("Purpose"), use),
         Section(words("Population"), _population(made["population"], words)),
         Section(words("Performance"), list(_performance(made, words))),
+        *([_recalibration(made["recalibration"], words)] if "recalibration" in made else []),
         *(_evaluation(found, words) for found in made.get("evaluations", ())),
         Section(words("Attacks on the model"), list(_attacks(made, words))),
         Section(words("Limits"), list(_limits(made, words))),
@@ -198,6 +199,34 @@ def _evaluation(found: Mapping[str, Any], words: Words) -> Section:
         whom = f", {row['subgroup']} {row['level']}" if row["subgroup"] else ""
         lines.append((f"{words.title(row['metric'])}{whom}", _interval(row, words)))
     return Section(words("Evaluation: {title}", title=found["title"]), lines)
+
+
+def _recalibration(about: Mapping[str, Any], words: Words) -> Section:
+    """Of which model it was made, by which evaluation."""
+    forms, found = words.numbers, about["evaluation"]
+    a, b = (forms.fixed(about[part], 3) for part in ("intercept", "slope"))
+    lines = [
+        (words("Made of"), about["of"] or words("A published model, with the coefficients that the study wrote down.")),
+        (words("Study"), f"{found['study']}, {found['hash']}"), (words("Made"), found["made"][:10]),
+        (words("People"), forms.count(found["people"])), (words("Events"), forms.count(found["events"])),
+        (words("Hospitals"), forms.count(found["hospitals"])),
+        (words("Risks"),
+         words("Hazard ratios are raised to the power {b}.", b=b) if about["baseline"] else
+         words("The logit of the risk is {a} + {b} times what it was.", a=a, b=b)),
+    ]  # fmt: skip
+    if at := about["baseline"]:
+        text = words("Of those with the hazard ratio 1, a share of {share} has no event by the time {time}.",
+                     time=forms.short(at["times"]), share=forms.fixed(at["survival"], 3))  # fmt: skip
+        lines.append((words("Baseline"), text))
+    lines.append((words("Note"), words("Measured before: {metrics}. Evaluate the new model on other people.",
+                                       metrics=_measured(found, words))))  # fmt: skip
+    return Section(words("Recalibration"), lines)
+
+
+def _measured(found: Mapping[str, Any], words: Words) -> str:
+    """The metrics of everybody in an evaluation, as a text."""
+    rows = [row for row in found["metrics"] if not row["subgroup"]]
+    return "; ".join(f"{words.title(row['metric'])} {_interval(row, words)}" for row in rows)
 
 
 def _sets(sets: Mapping[str, Any], words: Words) -> Iterator[tuple[str, str]]:

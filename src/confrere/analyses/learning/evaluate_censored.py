@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from scipy.optimize import brentq
 
 from confrere.rounds import Array
 
@@ -324,3 +325,19 @@ def slope(people: Leaving, scores: Array) -> Estimated | None:
         if abs(step) < 1e-12:
             break
     return Estimated(beta, information**-0.5) if abs(beta) < 20 else None
+
+
+def recalibration(people: Leaving, scores: Array, risk: float) -> dict[str, float]:
+    """Facts of the line by which scores (B,) of cells become complementary log-logs of risks that are right: their
+    `slope`, and the intercept with which they are the observed `risk` on average. Nothing where there is none."""
+    found = slope(people, scores)
+    if found is None or not 0 < risk < 1:
+        return {}
+    line, n = found.estimate * scores, (people.event + people.other + people.censored).sum(axis=1)
+
+    def apart(intercept: float) -> float:
+        return float(n @ -np.expm1(-np.exp(np.minimum(intercept + line, 30.0))) / n.sum() - risk)
+
+    wide = 40.0 + float(np.abs(line).max())
+    intercept = float(brentq(apart, -wide, wide, xtol=1e-13))
+    return {"recalibration_intercept": intercept, "recalibration_slope": found.estimate}

@@ -41,6 +41,7 @@ from confrere.analyses.learning.evaluate_censored import (
     cases_and_controls,
     concordance,
     integrated,
+    recalibration,
     slope,
     spread_of,
 )  # fmt: skip
@@ -322,10 +323,11 @@ def evaluated(evaluate: Evaluate) -> Flow[Finding]:
         "attrition": attrition(verdict),
     }  # fmt: skip
     n, events = round(float(whole.counts.sum())), _sizes(whole)["events"]
+    line = recalibration(whole.leaving, whole.scores, observed(whole, t).estimate)
     gray = (BLANCHE, WOLBERS) if evaluate.competes else (UNO, BLANCHE)
     return Finding(
         "evaluate", n, verdict.hospitals, {name: rows for name, rows in tables.items() if rows}, events,
-        {"horizon": t, "bins_of_risk": len(cuts) + 1} | of_model(evaluate),
+        {"horizon": t, "bins_of_risk": len(cuts) + 1} | line | of_model(evaluate),
         notes=(grid_note(evaluate.ground),), warnings=(*few(events, followed=True), *moved.cautions),
         cite=(TRIPOD, *gray, GRAF, VICKERS, *((YURDAKUL,) if moved.rows else ())),
     )  # fmt: skip

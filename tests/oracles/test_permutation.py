@@ -13,7 +13,7 @@ R = oracle("permutation")
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_rises_are_those_of_shuffled_values(objective: str) -> None:
-    """Within four standard errors of the draws of both, and a hundredth: values are those of the people of training, and
+    """Within four standard errors of the draws of both, and a hundredth: ours draws values of the people of training,
     scikit-learn shuffles those of the people held out."""
     result, expected = found(objective), R[objective]
     assert result.facts["model_sha256"] == expected["sha256"]

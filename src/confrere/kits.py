@@ -22,6 +22,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -36,7 +37,8 @@ HOSPITAL_CLASSES: Final = (  # all that a job may load at a hospital: ours, and 
 )
 VITALS: Final = "confrere_vitals"  # what a hospital says of its machine, in the engine's heartbeats
 SAFE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,30}")
-DAYS: Final = 1095
+DAYS: Final = 1095  # that certificates hold, unless the authority says otherwise
+SOON: Final = 60  # days before its end from which a certificate is to be renewed
 
 
 class KitError(ConfrereError):
@@ -191,6 +193,14 @@ def expires(kit: Path) -> str:
     name = "server.crt" if (kit / "startup" / "server.crt").exists() else "client.crt"
     found = x509.load_pem_x509_certificate((kit / "startup" / name).read_bytes())
     return found.not_valid_after_utc.date().isoformat()
+
+
+def ending(kit: Path) -> str:
+    """What there is to say of a kit's certificate that ends within `SOON` days; "" of one that does not."""
+    day = expires(kit)
+    if (date.fromisoformat(day) - datetime.now(UTC).date()).days > SOON:
+        return ""
+    return f"the certificate in {kit} ends on {day}: `renew` asks for a new one, to be approved and installed"
 
 
 def hospital_job() -> bytes:

@@ -8,6 +8,7 @@ import sys
 import time
 import uuid
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -71,3 +72,41 @@ def test_the_engine_neither_imports_torch_into_a_job_nor_writes_messages_out_as_
     assert "masked" not in f"{ConsumableBufferList([b'masked numbers'])}"
     _, there = optional_import(module="nvflare.app_opt.pt.decomposers", name="TensorDecomposer")
     assert not there
+
+
+def test_a_hospital_that_is_not_answered_signs_in_anew_unless_a_run_is_under_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after the coordinator's certificate was renewed: nothing of the engine's would ever try."""
+    pytest.importorskip("nvflare", reason="needs the extra `federation`")
+    from nvflare.apis.event_type import EventType
+
+    from confrere.hospital import flare
+
+    jobs: list[str] = []
+    ends: list[int] = []
+    context = SimpleNamespace(
+        set_prop=lambda *said, **how: None, get_engine=lambda: SimpleNamespace(get_all_job_ids=lambda: jobs)
+    )  # fmt: skip
+    clock = [0.0]
+    monkeypatch.setenv(flare.HOME, str(tmp_path))
+    monkeypatch.setattr(flare, "vitals", lambda home: {})
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(os, "_exit", ends.append)
+    pulse = flare.Pulse()
+
+    def beat(seconds: float) -> None:
+        pulse.handle_event(EventType.BEFORE_CLIENT_HEARTBEAT, context)
+        clock[0] += seconds
+        pulse.handle_event(EventType.AFTER_CLIENT_HEARTBEAT, context)
+
+    for seconds in (0.1, 30.0, 0.1, 30.0, 0.1):  # one that is lost now and then is none
+        beat(seconds)
+    assert ends == []
+    jobs.append("a run, whose arrays keep the line busy")
+    for _ in range(5):
+        beat(30.0)
+    assert ends == []
+    jobs.clear()
+    beat(30.0)
+    assert ends == [1]

@@ -302,6 +302,7 @@ def serve(home: At = HERE) -> None:
     from confrere.hospital.home import Home
     from confrere.hospital.tunnel import way_out
     from confrere.hospital.vitals import exposed
+    from confrere.kits import ending
 
     here = Home(home)
     _ = here.rules, here.identity  # StudyError where the rules are wrong, or the key is lost
@@ -316,6 +317,8 @@ def serve(home: At = HERE) -> None:
                     typer.echo(f"{here.name} is serving; its ledger is {here.path / 'ledger.sqlite'}")
                 if turn == 0:  # once an hour
                     tidy(here)
+                    if soon := ending(here.path / "engine" / "site"):
+                        typer.echo(soon, err=True)
                 if stop.wait(2.0):
                     break
         finally:

@@ -54,7 +54,7 @@ def coordinate(home: Path, say: Callable[[str], Any]) -> None:
     from confrere.console.api import web
     from confrere.coordinator.home import Home
     from confrere.coordinator.watch import sent
-    from confrere.kits import Profile
+    from confrere.kits import Profile, ending
 
     here = Home(home)
     sent(str(here.settings["traces"]))  # an extra that is missing is said before anything starts
@@ -76,6 +76,8 @@ def coordinate(home: Path, say: Callable[[str], Any]) -> None:
             engine.serve(float(here.settings["round_seconds"]))
             with _answering(configs):
                 say(f"the coordinator is serving researchers at https://{profile.host}:{profile.api_port}")
+                for soon in filter(None, (ending(here.path / "engine" / kit) for kit in ("site", "runner"))):
+                    say(soon)
                 _look(service, engine, float(here.settings["round_seconds"]), stop)
         finally:
             engine.close()

@@ -32,6 +32,8 @@ without_tensors()
 ConsumableBufferList.__repr__ = object.__repr__
 
 HOME: Final = "CONFRERE_HOSPITAL"  # the environment variable with the hospital's folder
+MISSED: Final = 2  # heartbeats without an answer, after which the hospital signs in anew
+SLOW: Final = 25.0  # seconds: the engine waits 30 for an answer to a heartbeat, and does not say whether there was one
 FILES: Final = {  # of a job, all that it may bring: its two configurations, and the submitter's signatures on them
     "config", "config/config_fed_client.json", "config/config_fed_server.json", ".__nvfl_sig.json",
     ".__nvfl_submitter.crt", "config/.__nvfl_sig.json", "config/.__nvfl_submitter.crt",
@@ -61,12 +63,26 @@ class Hospital:
 
 
 class Pulse(FLComponent):  # type: ignore[misc]
-    """What goes with every heartbeat of the hospital's process: release, clock and free disk, nothing of a patient."""
+    """What goes with every heartbeat of the hospital's process: release, clock and free disk, nothing of a patient.
+
+    A server whose certificate was renewed no longer knows whom it let in before, and does not answer. Then the process
+    ends, if no run is under way, and `serve` starts another, which signs in anew.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sent, self._missed = 0.0, 0
 
     def handle_event(self, event_type: str, fl_ctx: Any) -> None:
-        """Lay them into the heartbeat that is about to be sent."""
+        """Lay them into the heartbeat that is about to be sent; see whether the one before was answered."""
         if event_type == EventType.BEFORE_CLIENT_HEARTBEAT:
             fl_ctx.set_prop(VITALS, vitals(Path(os.environ[HOME])), private=False, sticky=False)
+            if self._missed >= MISSED and not fl_ctx.get_engine().get_all_job_ids():
+                self.logger.warning(f"{self._missed} heartbeats were not answered: this process ends, to sign in anew")
+                os._exit(1)
+            self._sent, self._missed = time.monotonic(), self._missed + 1
+        elif event_type == EventType.AFTER_CLIENT_HEARTBEAT and time.monotonic() - self._sent < SLOW:
+            self._missed = 0
 
 
 class OnlyOurs(AppValidator):  # type: ignore[misc]

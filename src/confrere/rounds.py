@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable, Generator, Hashable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import entry_points
 from typing import Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar, cast, get_type_hints
 
@@ -373,7 +373,12 @@ def step_of(a: Ask) -> Step:
 
 def sums_of(a: Ask) -> type[Any]:
     """The NamedTuple that the step of an ask gives, as it is annotated."""
-    return cast(type[Any], get_type_hints(getattr(type(a.analysis), a.step))["return"])
+    return _given_by(getattr(type(a.analysis), a.step))
+
+
+@cache
+def _given_by(step: Callable[..., Any]) -> type[Any]:
+    return cast(type[Any], get_type_hints(step)["return"])
 
 
 class Analysis(Protocol):
@@ -643,8 +648,14 @@ def drive(
 # Plain data ---------------------------------------------------------------------------------------------------
 
 
-_FLOATS = frozenset([float])  # the types of many numbers, such as coefficients, which are then taken at once
+_ONE = frozenset([float, str])  # types of which many may stand in a row, which are then taken at once
 _LEAVES = frozenset([str, int, bool, float, bytes, type(None)])  # most values, looked at first
+
+
+def _alike(values: Sequence[Any]) -> bool:
+    """Whether values are all floats, or all texts."""
+    types = set(map(type, values))
+    return len(types) == 1 and types.pop() in _ONE
 
 
 def _plain(value: Any) -> Any:
@@ -652,9 +663,10 @@ def _plain(value: Any) -> Any:
     if type(value) in _LEAVES:
         return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        own = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
+        return {name: v if type(v) in _LEAVES else _plain(v) for name, v in own}
     if isinstance(value, (tuple, list)):
-        return tuple(value) if _FLOATS.issuperset(map(type, value)) else tuple(_plain(v) for v in value)
+        return tuple(value) if _alike(value) else tuple(_plain(v) for v in value)
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
     return value
@@ -666,7 +678,7 @@ def _hashable(value: Any) -> Hashable:
     if isinstance(value, np.ndarray):
         return (value.dtype.str, value.shape, value.tobytes())
     if isinstance(value, (tuple, list)):
-        return tuple(value) if _FLOATS.issuperset(map(type, value)) else tuple(_hashable(v) for v in value)
+        return tuple(value) if _alike(value) else tuple(_hashable(v) for v in value)
     if isinstance(value, Mapping):
         return tuple(sorted((k, _hashable(v)) for k, v in value.items()))
     return cast(Hashable, value)
@@ -676,12 +688,12 @@ def same(a: Any, b: Any, tolerance: float = 1e-7) -> bool:
     """Whether two plain values are alike, their floating numbers to a relative tolerance."""
     if type(a) in _LEAVES and type(a) is not float:
         return type(a) is type(b) and bool(a == b)
-    if isinstance(a, Mapping) and isinstance(b, Mapping):
-        return a.keys() == b.keys() and all(same(a[k], b[k], tolerance) for k in a)
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all([_equal(v, b[k]) or same(v, b[k], tolerance) for k, v in a.items()])
     if isinstance(a, (tuple, list)) and isinstance(b, (tuple, list)):
-        if _FLOATS.issuperset(map(type, (*a, *b))) and tuple(a) == tuple(b):  # mostly, and at once
+        if _alike((*a, *b)) and tuple(a) == tuple(b):  # mostly, and at once
             return True
-        return len(a) == len(b) and all(same(x, y, tolerance) for x, y in zip(a, b, strict=True))
+        return len(a) == len(b) and all([_equal(x, y) or same(x, y, tolerance) for x, y in zip(a, b, strict=True)])
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
         if a.shape != b.shape or a.dtype != b.dtype:
             return False
@@ -689,6 +701,11 @@ def same(a: Any, b: Any, tolerance: float = 1e-7) -> bool:
     if isinstance(a, float) and isinstance(b, float):
         return bool(_near(a, b, tolerance))
     return type(a) is type(b) and bool(a == b)
+
+
+def _equal(a: Any, b: Any) -> bool:
+    """Whether two values are the same leaf: mostly so, and at once."""
+    return type(a) is type(b) and type(a) in _LEAVES and bool(a == b)
 
 
 def _near(a: Any, b: Any, tolerance: float) -> Any:

@@ -88,16 +88,18 @@ def _signed(low: Limb, high: Limb, sign: Limb) -> tuple[Limb, Limb]:
 
 def _paired(integers: Floats) -> Ring:
     """Integers (n,) of less than 32 bits, two in a limb: ((n + 1) // 2, 1)."""
-    halves = np.zeros((integers.size + 1) // 2 * 2, dtype=np.int64)
+    halves = np.zeros((integers.size + 1) // 2 * 2, dtype="<i4")
     halves[: integers.size] = integers
-    return (halves[::2] + (halves[1::2] << 32)).astype(np.uint64)[:, None]
+    halves[1::2] -= halves[::2] < 0  # a low half below 0 borrows from the high one
+    return halves.view("<u8").astype(np.uint64)[:, None]
 
 
 def _apart(ring: Ring) -> Floats:
     """The two integers of each limb, one after the other, shape (2 n,)."""
-    word = ring[:, 0].astype(np.int64)
-    low = word.astype(np.int32).astype(np.int64)
-    return np.stack([low, (word - low) >> 32], axis=1).astype(np.float64).ravel()
+    halves = np.ascontiguousarray(ring[:, 0], dtype="<u8").view("<i4")
+    integers = halves.astype(np.float64)
+    integers[1::2] += halves[::2] < 0  # a low half below 0 has borrowed from the high one
+    return integers
 
 
 def decode(ring: Ring, scale: int, size: int | None = None, bits: int = 128) -> Floats:
@@ -108,9 +110,9 @@ def decode(ring: Ring, scale: int, size: int | None = None, bits: int = 128) -> 
     check_scale(scale)
     check_ring(ring)
     if bits == 32:
-        return np.ldexp(_apart(ring)[:size], -scale)
+        return _apart(ring)[:size] * 2.0**-scale
     if ring.shape[1] == 1:  # the machine rounds so too
-        return np.ldexp(ring[:, 0].astype(np.int64).astype(np.float64), -scale)
+        return ring[:, 0].astype(np.int64).astype(np.float64) * 2.0**-scale
     floats = np.empty(len(ring))
     for at in range(0, len(ring), _PIECE):
         floats[at : at + _PIECE] = _decoded(ring[at : at + _PIECE], scale)

@@ -130,7 +130,7 @@ class Boosting:
     ground: Ground = Ground()
 
     def __hash__(self) -> int:
-        return hash((self.outcome, self.features, self.objective, self.trees, self.depth, self.seed, self.ground))
+        return hash((self.outcome, self.features, self.objective, self.trees, self.depth, self.seed))  # asked often
 
     def __post_init__(self) -> None:
         if isinstance(self.features, str):

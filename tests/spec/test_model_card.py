@@ -123,6 +123,8 @@ def test_where_nobody_is_held_out_there_is_no_attack_and_the_card_says_so() -> N
     made = card(result, result["analyses"][0])
     assert made["attacks"]["membership"] == []
     assert "nobody was held out" in markdown(result, result["analyses"][0], Words())
+    one = as_dict(cf.local(people(900), levels=LEVELS).run(cf.Penalised("ill ~ x1", penalty=(0.1,))).results)
+    assert "nobody was held out" in markdown(one, one["analyses"][0], Words())
 
 
 # The card -----------------------------------------------------------------------------------------------------
@@ -141,6 +143,7 @@ def test_a_card_says_what_the_result_says(ran: Results) -> None:
     assert trees["attacks"]["reconstruction"]["numbers_left"] >= sum(a.numbers for a in asked) > 0
     chosen = [r for r in ran["shrunk"].tables["cv"] if r["lambda"] == ran["shrunk"].facts["lambda"]]
     assert shrunk["metrics"][0]["estimate"] == chosen[0]["mean"]
+    assert shrunk["attacks"]["membership"] == ran["shrunk"].tables["attack"] != []
     assert hazard["metrics"][0]["estimate"] == ran["hazard"].facts["concordance"]
 
 

@@ -11,7 +11,7 @@ those of human output checkers in research data centres.
     saturated      a model with as many parameters as groups, which gives back their counts
     freedom        fewer than 10 residual degrees of freedom
     diagnostics    a threshold that the study set for the design itself is missed: the result stays unseen
-    membership     a learned model tells whom it was trained on
+    membership     a learned model tells whom it was trained on, or nobody was held out to try that
     differences    two analyses of the study whose numbers of people differ by 1 to k-1
 
 A check passes, fails, or asks for a review: what only somebody who knows the data can judge. Reasons name places and
@@ -49,6 +49,7 @@ SOURCES: Final = {
     "freedom": ACRO, "diagnostics": LEGEND, "differences": HANDBOOK,
     "membership": YEOM.text,
 }  # fmt: skip
+LEARNED: Final = ("boosting", "network", "penalised")  # methods whose models are attacked
 FREEDOM: Final = 10  # residual degrees of freedom; ACRO's safe_dof_threshold
 ABSURD: Final = 10.0  # |statistic| over this times the root of n: the term all but determines the outcome
 COUNTS: Final = frozenset(["n", "events", "at_risk", "censored", "entered", "missing", "observed", "people", "count"])
@@ -102,7 +103,7 @@ def checks(findings: Mapping[str, Finding], rule: Rule) -> tuple[Check, ...]:
 
 
 def _of(name: str, finding: Finding, rule: Rule) -> Iterator[Check]:
-    """The six checks of one finding; another where the study set thresholds for its design, or a model was attacked."""
+    """The six checks of one finding; another where the study set thresholds for its design, or a model was learned."""
     last = rule.k - 1
     yield _told(
         name, "cells", rule, _cells(finding, rule), f"No count of 1 to {last} people.", f"Counts of 1 to {last} people"
@@ -122,6 +123,8 @@ def _of(name: str, finding: Finding, rule: Rule) -> Iterator[Check]:
         yield _diagnostics(name, rows)
     if rows := finding.tables.get("attack"):
         yield _membership(name, rows)
+    elif finding.method in LEARNED:
+        yield _unattacked(name, finding)
 
 
 def _told(name: str, check: str, rule: Rule, places: Iterable[Place], good: str, bad: str) -> Check:
@@ -166,6 +169,18 @@ def _membership(name: str, rows: Sequence[Record]) -> Check:
         f"An attack on membership has an AUC of {worst:.2f}; 0.5 is a coin, {TOO_GOOD:g} the most that passes, if sure."
     )
     return Check(name, "membership", "fail" if any(map(tells, rows)) else "pass", said, SOURCES["membership"])
+
+
+def _unattacked(name: str, finding: Finding) -> Check:
+    """A learned model on which no attack was tried: what it tells of its people is for a person to judge."""
+    metrics = finding.tables.get("metrics", [])
+    some = "cv" in finding.tables or any("held out" in str(row.get("sample", "")) for row in metrics)
+    said = (
+        "No attack: too few people or numbers for one, or an outcome that none is tried on."
+        if some
+        else "No attack: nobody was held out."
+    )
+    return Check(name, "membership", "review", said, SOURCES["membership"])
 
 
 # Counts -------------------------------------------------------------------------------------------------------

@@ -123,6 +123,10 @@ def agree(case: Case, people: pd.DataFrame, deal: ArrayLike) -> bool:
     frame = placed(people, deal)
     over, at_once = _outcome(case.analysis, dealt(frame, deal, len(HOSPITALS))), _outcome(case.twin, [frame])
     if isinstance(over, Finding) and isinstance(at_once, Finding):
+        if case.stratified:  # whom an attack is tried on is drawn by the settings, and the twin has another formula
+            over, at_once = (
+                replace(f, tables={n: t for n, t in f.tables.items() if n != "attack"}) for f in (over, at_once)
+            )
         _alike(case, over, at_once, 1e-8)
         return True
     hold(over == at_once, f"{case.label}: over hospitals {over}, on all rows {at_once}")

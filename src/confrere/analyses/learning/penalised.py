@@ -29,6 +29,7 @@ from confrere.analyses.cox import Cox
 from confrere.analyses.families import family_of
 from confrere.analyses.finding import Finding
 from confrere.analyses.glm import Glm
+from confrere.analyses.learning import penalised_attack as membership
 from confrere.analyses.learning import penalised_sums as sums
 from confrere.analyses.learning.penalised_finding import Fit, told
 from confrere.analyses.learning.penalised_folds import choices, folds_of
@@ -76,8 +77,8 @@ class Penalised:
     coefficients in units of the terms. `debias` is `nodewise`, `inverse`, or empty for no confidence intervals.
     `weights` names a column of case weights. `exact` asks cross-validation at every penalty.
 
-    Finding: tables `coefficients`, `path`, `cv`, `debiased`, `attrition`; facts `lambda`, `lambda_min`, `lambda_1se`.
-    The fit at the chosen penalty is exact: equals R's glmnet. Errors: ModelError for constant and
+    Finding: tables `coefficients`, `path`, `cv`, `debiased`, `attack`, `attrition`; facts `lambda`, `lambda_min`,
+    `lambda_1se`. The fit at the chosen penalty is exact: equals R's glmnet. Errors: ModelError for constant and
     collinear terms; StudyError where folds need the column of person ids.
     """
 
@@ -251,15 +252,24 @@ class Penalised:
         """Log-likelihood and score without a fold, and what the fold adds, at several coefficients."""
         return sums.held(people, self.kind, points, frame, folds)
 
+    def halves(self, people: People, tried: membership.Tried) -> Design:
+        """Everybody's loss, of the fit without their own fold or of one without another."""
+        return membership.halves(self, people, tried)
+
+    @local(on="halves")
+    def guessed(self, people: People, starts: tuple[int, ...]) -> membership.Guessed:
+        """People by cell of their loss, in a fit and held out of it."""
+        return membership.counted(people, starts)
+
     # sums only
 
     def flow(self) -> Flow[Finding]:
-        """The frame, folds, anchors along the path, the choice, and the exact fit at the chosen penalty."""
+        """The frame, folds, anchors along the path, the choice, the exact fit at the chosen penalty; the attack."""
         fit = yield from self.fit()
         if self.debias and self.estimated:
             left = yield from ask(self.left, tuple(fit.best.at.tolist()), fit.stage.frame)
             fit = fit._replace(pearson=float(left.pearson.value) * fit.stage.frame.unit)
-        return told(self, fit)
+        return told(self, fit, (yield from membership.attacked(self, fit)))
 
     def fit(self) -> Flow[Fit]:
         """What the finding is made of, in the frame of the fit: for methods that go on from it."""

@@ -18,6 +18,7 @@ import numpy as np
 from confrere.analyses.families import family_of
 from confrere.analyses.finding import SHORT, Citation, Finding, Record, attrition, coefficients
 from confrere.analyses.glm import EXPONENTS
+from confrere.analyses.learning.attack import YEOM, Attacked
 from confrere.analyses.learning.penalised_folds import Crossed
 from confrere.analyses.learning.penalised_path import Path, Stage
 from confrere.analyses.learning.penalised_solver import Quadratic, solved
@@ -58,8 +59,13 @@ class Fit(NamedTuple):
     verdict: Verdict
     pearson: float = 0.0
 
+    @property
+    def usual(self) -> float:
+        """Half the deviance per unit of weight; of Cox's model, of the weight of events."""
+        return _deviance(self, self.best.value) / (2 * self.stage.weight)
 
-def told(of: Penalised, fit: Fit) -> Finding:
+
+def told(of: Penalised, fit: Fit, attack: Attacked) -> Finding:
     """The finding of a penalised regression."""
     stage, verdict = fit.stage, fit.verdict
     raw = estimates(stage.frame, fit.best.at)
@@ -69,12 +75,14 @@ def told(of: Penalised, fit: Fit) -> Finding:
         tables["cv"] = _crossed(fit.path.values, fit.crossed)
     if of.debias:
         tables["debiased"] = debiased(of, fit, ratio)
+    if attack.rows:
+        tables["attack"] = attack.rows
     return Finding(
         method="penalised", n=verdict.n, events=stage.events, hospitals=verdict.hospitals,
         tables=tables | {"attrition": attrition(verdict)}, facts=_facts(of, fit), arrays={"estimate": raw},
-        notes=_notes(of, fit),
+        notes=_notes(of, fit), warnings=attack.cautions,
         cite=(*CITE, *((SIMON, VERWEIJ) if of.family == "cox" else ()), *((ADAPTIVE,) if of.adaptive else ()),
-              *((DEBIASED,) if of.debias else ())),
+              *((DEBIASED,) if of.debias else ()), *((YEOM,) if attack.rows else ())),
     )  # fmt: skip
 
 

@@ -63,7 +63,10 @@ class Folds:
 
 
 class Crossed(NamedTuple):
-    """The cross-validated loss at the values of lambda: mean and standard error (l,), and the two that are told."""
+    """The cross-validated loss at the values of lambda: mean and standard error (l,), and the two that are told.
+
+    `without` (folds, q) are the fits without each fold at the chosen one.
+    """
 
     mean: Array
     se: Array
@@ -71,6 +74,7 @@ class Crossed(NamedTuple):
     within: int  # one standard error
     folds: int
     exact: Bools  # (l,) where the likelihoods themselves were asked
+    without: Array = np.zeros((0, 0))
 
     def chosen(self, rule: str) -> int:
         """The place of the value that a rule, `min` or `1se`, chooses."""
@@ -179,20 +183,21 @@ class Fit(NamedTuple):
 
 
 def choices(of: Penalised, stage: Stage, path: Path, folds: Folds) -> Flow[Crossed]:
-    """The loss at every value of lambda, and the values that it chooses."""
-    fits = [[_modelled(stage, path, folds, i, k) for k in range(folds.many)] for i in range(len(path.values))]
-    held = np.array([[f.held for f in row] for row in fits])
+    """The loss at every value of lambda, the values that it chooses, and the fits without folds there."""
+    fits = {(i, k): _modelled(stage, path, folds, i, k) for i in range(len(path.values)) for k in range(folds.many)}
+    held = np.array([f.held for f in fits.values()]).reshape(-1, folds.many)
     exact = np.full(len(path.values), of.quadratic)
+    found = _crossed(stage, folds, held, exact)
     if not of.quadratic:
-        found = _crossed(stage, folds, held, exact)
         which = range(len(path.values)) if of.exact else sorted({found.least, found.within})
-        wanted = {(i, k): fits[i][k] for i in which for k in range(folds.many)}
-        held = yield from _corrected(of, stage, path, folds, wanted, held)
+        wanted = {at: f for at, f in fits.items() if at[0] in which}
+        fits |= yield from _corrected(of, stage, path, folds, wanted)
+        held = np.array([f.held for f in fits.values()]).reshape(-1, folds.many)
         exact[list(which)] = True
-        if not of.exact:
-            again = _crossed(stage, folds, held, exact)
-            return again._replace(least=found.least, within=found.within)
-    return _crossed(stage, folds, held, exact)
+        again = _crossed(stage, folds, held, exact)
+        found = again if of.exact else again._replace(least=found.least, within=found.within)
+    at = found.chosen(of.choose)
+    return found._replace(without=np.array([fits[at, k].b for k in range(folds.many)]))
 
 
 def _modelled(stage: Stage, path: Path, folds: Folds, i: int, k: int) -> Fit:
@@ -214,10 +219,11 @@ def _crossed(stage: Stage, folds: Folds, held: Array, exact: Bools) -> Crossed:
 
 
 def _corrected(
-    of: Penalised, stage: Stage, path: Path, folds: Folds, fits: dict[tuple[int, int], Fit], held: Array
-) -> Flow[Array]:  # fmt: skip
-    """What folds add (l, folds), where fits are named by (lambda, fold) at their own exact maximum."""
-    held, waiting = held.copy(), {at: f._replace(held=np.nan) for at, f in fits.items()}
+    of: Penalised, stage: Stage, path: Path, folds: Folds, fits: dict[tuple[int, int], Fit]
+) -> Flow[dict[tuple[int, int], Fit]]:  # fmt: skip
+    """Fits, named by (lambda, fold), at their own exact maximum, with what the fold adds there."""
+    done: dict[tuple[int, int], Fit] = {}
+    waiting = {at: f._replace(held=np.nan) for at, f in fits.items()}
     for _ in range(of.corrections):
         order = sorted(waiting)
         betas = np.array([waiting[at].b for at in order])
@@ -230,11 +236,10 @@ def _corrected(
             if not np.isnan(before.held):
                 information = updated(information, before.b - before.model.at, before.model.score - score)
             now = Quadratic(before.b, float(got.loglik.value[j]), score, information)
-            held[i, k] = got.held.value[j]
             b = now.peak(stage.penalty(path.values[i], folds.scales[k]), before.b)
-            waiting[i, k] = Fit(now, b, held[i, k])
+            done[i, k] = waiting[i, k] = Fit(now, b, float(got.held.value[j]))
             if now.far(b) <= SETTLED:
                 del waiting[i, k]
         if not waiting:
             break
-    return held
+    return done

@@ -20,10 +20,11 @@ from typing import Any, NamedTuple, Protocol, cast
 import numpy as np
 
 from confrere.analyses.cox import Cox, Likelihood, with_sets
+from confrere.analyses.families import family_of
 from confrere.analyses.glm import Glm
 from confrere.analyses.outcomes import Cases, Frame
 from confrere.analyses.risksets import tied
-from confrere.analyses.scaling import RAW, Standard, sides, squares
+from confrere.analyses.scaling import RAW, Centred, Standard, sides, squares
 from confrere.errors import ProtocolError
 from confrere.rounds import Array, Bools, Cells, Design, Ints, People, Sum
 from confrere.study.ground import narrowed
@@ -98,6 +99,7 @@ class Kind(Protocol):
     def split(self, own: Own, folds: int) -> Sequence[Any]: ...
     def part(self, data: Any, beta: Beta, frame: Frame, *, wanted: bool = False) -> Part: ...
     def outcome(self, data: Any, fold: Any) -> tuple[float, float]: ...
+    def losses(self, data: Any, beta: Beta, frame: Frame) -> Array: ...
 
 
 class Linked(NamedTuple):
@@ -133,6 +135,17 @@ class Linked(NamedTuple):
         """Sums of the outcome and of its square, less the offset."""
         y = fold.y - fold.offset
         return float(fold.w @ y), float(fold.w @ y**2)
+
+    def losses(self, data: Cases, beta: Beta, frame: Frame) -> Array:
+        """Half the deviance of each person (n,), whatever their weight; infinite where a mean cannot be."""
+        family, link = family_of(self.glm.family, self.glm.link)
+        terms = Centred.of(frame.mean, frame.sd, frame.intercept)
+        lost = np.empty(len(data.y))
+        with np.errstate(all="ignore"):
+            for rows, part in terms.blocks(data.x):
+                eta = frame.base + frame.reach * terms.times(part, np.array(beta)) + data.offset[rows]
+                lost[rows] = family.half_deviance(data.y[rows], link.mean(eta))
+        return np.where(np.isnan(lost), np.inf, lost)
 
 
 class Survived(NamedTuple):
@@ -170,6 +183,14 @@ class Survived(NamedTuple):
         """The weight of the events of who is not in `fold`, and the log-likelihood of its saturated model."""
         events = float(data.data.sets.weight.sum() - fold.data.sets.weight.sum())
         return events, self.saturated(fold)
+
+    def losses(self, data: Design, beta: Beta, frame: Frame) -> Array:
+        """Half the squared deviance residual of each person (n,): of expected events m, m - e - e log m."""
+        got = Likelihood.at(data, beta, Standard(frame.mean, frame.sd), self.cox.ties == "efron")
+        event = np.zeros(len(got.residual))
+        event[got.sets.dead] = 1.0
+        expected = np.maximum(event - got.residual / got.weights, 0.0)
+        return np.asarray(expected - event - event * np.log(np.maximum(expected, 1e-300)))
 
     def saturated(self, data: Design) -> float:
         """The log partial likelihood of a model in which only those with an event at a time are at risk of it."""

@@ -109,6 +109,8 @@ def typed(hint: Any) -> str:
     """A type in the words of a TOML file."""
     inner = [a for a in getattr(hint, "__args__", ()) if a not in (type(None), ...)]
     if getattr(hint, "__origin__", None) is tuple:
+        if getattr(inner[0], "__origin__", None) is tuple:
+            return "list of lists"
         return f"list of {'texts' if inner[0] is str else 'numbers'}"
     if not inner:
         return TYPES.get(hint, "a table of its own")

@@ -191,11 +191,12 @@ class _Drive(NamedTuple):
     kinds: set[type]
     tables: dict[tuple[Any, ...], set[Any]]
 
-    def add(self, analysis: Any, entry: Entry) -> None:
-        """One more entry. An analysis of twenty imputed tables is one analysis, twenty times as often."""
-        at = (_alike(analysis), entry.step, entry.name)
+    def add(self, a: Ask, entry: Entry) -> None:
+        """One more entry. An analysis of twenty imputed tables is one analysis, twenty times as often; so is one that
+        asks several groups of hospitals."""
+        at = (_alike(a.analysis), entry.step, entry.name)
         alike = self.tables.setdefault(at, set())
-        alike.add(analysis)
+        alike.add((a.analysis, a.group))
         known = self.entries.get(at, entry)
         bounds = tuple(map(max, entry.bounds, known.bounds))
         most = max(entry.bytes, known.bytes)
@@ -253,7 +254,7 @@ class _List:
             for a, got in zip(asks, answers, strict=True):
                 seen.kinds.add(type(a.analysis))
                 for entry in self._support(name, a, next(counts)) if a.kind == "support" else _sums(name, a, got):
-                    seen.add(a.analysis, entry)
+                    seen.add(a, entry)
             return answers
 
         return recorded

@@ -266,6 +266,11 @@ class Evaluate:
         return SOLE if self.learnt else ""
 
     @property
+    def shares(self) -> int:
+        """Among how many evaluations of as many people the budget of numbers is shared."""
+        return 1
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """The column of subgroups or periods, if there is one."""
         return (self.parted,) if self.parted else ()

@@ -138,7 +138,7 @@ class Risks:
             which = "the outcome" if count[1].any() else "no outcome"
             raise ModelError(f"everybody has {which}: there is nobody to tell apart. Check {self.of.outcome!r}")
         shown = tuple(j for j in range(count.shape[1]) if told[:, j].all() and count[:, j].all())
-        edges = ladder(first.budget, 2 * self.of.rows, self.of.thresholds)
+        edges = ladder(first.budget // self.of.shares, 2 * self.of.rows, self.of.thresholds)
         verdict = yield from support(self.cells, edges, marks_of(edges, self.of.thresholds), shown)
         grid = next(row for row in verdict.grids["risks"] if (row >= 0).all())
         own = np.array(edges)[starts_of(grid)[1:] - 1]

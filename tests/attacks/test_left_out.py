@@ -1,0 +1,50 @@
+"""Sums of all groups of hospitals but one, for each: together they are those of each group, where few may be."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from confrere.analyses.logistic import Logistic
+from confrere.errors import Refused
+from confrere.hospital.gate import Policy
+from confrere.rounds import ask, drive, supported
+from confrere.study.ground import Ground
+from federate import found, in_the_clear, masked
+
+NAMES = tuple("abcdefghi")
+GROUPS = (NAMES[:3], NAMES[3:6], NAMES[6:])
+FEW, SIZE = 3, 600
+
+
+def people(few: int) -> dict[str, pd.DataFrame]:
+    """Nine hospitals; of the rare mark there are `few` people in the last group, and many elsewhere."""
+    rng, made = np.random.default_rng(1), {}
+    for i, name in enumerate(NAMES):
+        frame = pd.DataFrame({"x": rng.normal(size=SIZE), "rare": 0.0})
+        frame.loc[: (14 if i < 6 else -1), "rare"] = 1.0
+        if i >= 6:
+            frame.loc[: few // 3 - 1, "rare"] = 1.0 if few else 0.0
+        frame["ill"] = (rng.random(SIZE) < 0.4).astype(float)
+        made[name] = frame
+    return made
+
+
+def test_a_mark_of_few_in_one_group_is_refused() -> None:
+    model = Logistic("ill ~ x + rare", leave_out=GROUPS)
+    with pytest.raises(Refused, match="rare"):
+        found(masked(model, people(FEW)))
+    assert found(masked(model, people(45))).tables["left_out"]
+
+
+def test_control_sums_of_the_others_are_those_of_the_group() -> None:
+    """Each is of enough people by itself: 45 or 48 with the mark. The few are a sum of three of them."""
+    hospitals, glm = people(FEW), Logistic("ill ~ x + rare", ground=Ground()).glm
+    firsts = []
+    for group in GROUPS:
+        frames = [hospitals[name] for name in NAMES if name not in group]
+        got = drive(supported(ask(glm.start)), in_the_clear(frames, Policy()))
+        firsts.append(got.first.value[glm.names.index("rare") - 1])
+    mine = (firsts[0] + firsts[1] - firsts[2]) / 2
+    assert round(mine) == FEW == sum(hospitals[name]["rare"].sum() for name in GROUPS[2])

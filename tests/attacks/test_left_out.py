@@ -6,10 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import confrere as cf
 from confrere.analyses.logistic import Logistic
-from confrere.errors import Refused
+from confrere.errors import Refused, StudyError
 from confrere.hospital.gate import Policy
 from confrere.rounds import ask, drive, supported
+from confrere.study.file import parse
 from confrere.study.ground import Ground
 from federate import found, in_the_clear, masked
 
@@ -48,3 +50,18 @@ def test_control_sums_of_the_others_are_those_of_the_group() -> None:
         firsts.append(got.first.value[glm.names.index("rare") - 1])
     mine = (firsts[0] + firsts[1] - firsts[2]) / 2
     assert round(mine) == FEW == sum(hospitals[name]["rare"].sum() for name in GROUPS[2])
+
+
+@pytest.mark.xfail(
+    strict=True, raises=AssertionError, reason="levels are judged in all hospitals, and in a group of them"
+)
+def test_two_analyses_of_a_study_do_not_show_a_level_of_few_by_their_groups() -> None:
+    """One of all hospitals, the other of those of two groups: what is left are the sums of the third, three people."""
+    text = '[study]\nid = "s"\npurpose = "research"\n[data]\ntable = "t"\n'
+    for name, group in (("all", ""), ("most", 'group = ["a", "b", "c", "d", "e", "f"]\n')):
+        text += f'[[analysis]]\nname = "{name}"\nmethod = "logistic"\nformula = "ill ~ x + rare"\n{group}'
+    try:
+        found = cf.local(people(FEW)).run(parse(text))
+    except (Refused, StudyError):
+        return
+    assert len(found.errors) == 1

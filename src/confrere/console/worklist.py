@@ -167,7 +167,7 @@ def export(
 @app.command()
 def status(
     name: Name, clinician: Who,
-    what: Annotated[
+    person_and_status: Annotated[
         tuple[str, str],
         typer.Argument(
             metavar="PERSON STATUS",
@@ -178,8 +178,12 @@ def status(
     lang: Lang = "en", home: At = HERE,
 ) -> None:  # fmt: skip
     """Note what became of a patient on a list. It stays in this hospital."""
-    words = Words(lang)
-    _lists(home).mark(name, clinician, what[0], what[1].replace("-", " "), reason)
+    from confrere.study.file import meant
+
+    words, (person, to) = Words(lang), person_and_status
+    if to.replace(" ", "-") not in TYPED:
+        raise StudyError(f"{to!r} is no status; {meant(to, TYPED)}")
+    _lists(home).mark(name, clinician, person, to.replace("-", " "), reason)
     typer.echo(words("The status is noted."))
 
 

@@ -7,7 +7,7 @@ SETTINGS = {
     "bag_size": ("rows of a bag at most", "lignes d’un sac au plus"),
     "batch": ("people of a step", "personnes par pas"),
     "importance": ("importance of features", "importance des variables"),
-    "permutation": ("rise of the loss with values replaced", "hausse de la perte, valeurs remplacées"),
+    "permutation": ("permutation importance", "importance par permutation"),
     "feature": ("feature", "variable"),
     "total_gain": ("gain", "gain"),
     "leave_out": ("groups left out", "groupes écartés à tour de rôle"),

@@ -294,35 +294,9 @@ def erase(
 @app.command()
 def serve(home: At = HERE) -> None:
     """Connect to the coordinator and answer approved studies, until stopped. Connections go out only."""
-    from itertools import cycle
+    from confrere.console.serving import serve_hospital
 
-    from confrere.console.serving import alone, stopped
-    from confrere.hospital.flare import serve as keep
-    from confrere.hospital.flare import site, tidy
-    from confrere.hospital.home import Home
-    from confrere.hospital.tunnel import way_out
-    from confrere.hospital.vitals import exposed
-    from confrere.kits import ending
-
-    here = Home(home)
-    _ = here.rules, here.identity  # StudyError where the rules are wrong, or the key is lost
-    process = site(here)
-    with (
-        alone(here.path / "serving.lock"), stopped() as stop, exposed(here),
-        way_out(here, lambda why: typer.echo(why, err=True)) as target,
-    ):  # fmt: skip
-        try:
-            for turn in cycle(range(1800)):
-                if keep(here, process, target):
-                    typer.echo(f"{here.name} is serving; its ledger is {here.path / 'ledger.sqlite'}")
-                if turn == 0:  # once an hour
-                    tidy(here)
-                    if soon := ending(here.path / "engine" / "site"):
-                        typer.echo(soon, err=True)
-                if stop.wait(2.0):
-                    break
-        finally:
-            process.stop()
+    serve_hospital(home, typer.echo)
 
 
 @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import math
 import signal
 import socket
 import threading
@@ -16,7 +17,8 @@ from typing import Any
 
 from confrere.errors import ConfrereError, StudyError, Waiting
 
-HOUR = 3600.0
+HOUR = 3600.0  # seconds between two times that what must go is erased
+LOOK = 2.0  # seconds between two looks at the engine's process of a hospital
 
 
 @contextmanager
@@ -112,6 +114,35 @@ def _paged(service: Any, place: str, say: Callable[[str], Any], port: int = 0) -
     from confrere.console.pages.research import serving
 
     return serving(service, place, say, port)
+
+
+def serve_hospital(home: Path, say: Callable[[str], Any]) -> None:
+    """A hospital's side: the engine's process kept up, and once an hour what must go erased, until stopped."""
+    from confrere.hospital.flare import serve, site, tidy
+    from confrere.hospital.home import Home
+    from confrere.hospital.tunnel import way_out
+    from confrere.hospital.vitals import exposed
+    from confrere.kits import ending
+
+    here = Home(home)
+    _ = here.rules, here.identity  # StudyError where the rules are wrong, or the key is lost
+    process, tidied = site(here), -math.inf
+    with alone(here.path / "serving.lock"), stopped() as stop, exposed(here), way_out(here, say) as target:
+        try:
+            while not stop.is_set():
+                if serve(here, process, target):
+                    say(f"{here.name} is serving; its ledger is {here.path / 'ledger.sqlite'}")
+                if time.monotonic() - tidied >= HOUR:
+                    tidied = time.monotonic()
+                    try:
+                        tidy(here)
+                    except (OSError, ConfrereError) as error:  # tried again in an hour: studies are answered meanwhile
+                        say(f"what is past its day could not be erased: {error}")
+                    if soon := ending(here.path / "engine" / "site"):
+                        say(soon)
+                stop.wait(LOOK)
+        finally:
+            process.stop()
 
 
 def show_hospital(

@@ -117,6 +117,8 @@ LATER: Settings = [
      "confounders": "age + nodes", "times": [1826.0]},
     {"method": "sequential_trials", "outcome": "Surv(rtime, recur)", "started": "start", "periods": [180.0, 360.0],
      "confounders": "age + nodes", "updated": [["nodes", "er"]], "estimand": "ATT", "times": [1826.0]},
+    {"method": "sequential_trials", "outcome": "Surv(rtime, recur)", "started": "start", "periods": [180.0, 900.0],
+     "confounders": "age + nodes", "contrast": "per protocol", "times": [700.0]},
 ]  # fmt: skip
 RECRUITING: Settings = [
     {"method": "recruitment", "title": "Seen", "cohort": "trial", "unknown": 1, "within": 90, "as_of": "2026-10-31",

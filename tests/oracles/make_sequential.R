@@ -8,6 +8,10 @@
 # hazard ratio from glm(quasipoisson) on the cells, and from coxph(cluster = person) on the rows. A person's influence is
 # the derivative by that person's case weight, in all of their trials at once, models fitted again (Richardson). The
 # generated table has a confounder that is measured anew before every trial, and estimates the effect in the treated.
+#
+# Per protocol (`keeps`): the rows of the untreated end with the period in which they start, or in which it is not known
+# any more what the next trial needs, all rows with the last period; they are split (survSplit) where further periods end,
+# and from there on weighed by 1/(1 - e) of that trial too, as TrialEmulation does on data of discrete visits.
 
 suppressPackageStartupMessages({ library(survival); library(jsonlite) })
 options(warn = 1, stringsAsFactors = FALSE)
@@ -26,13 +30,50 @@ expand <- function(d, x, periods, horizon) {
   do.call(rbind, rows)
 }
 
-values <- function(long, v, cut, times, tau, att = FALSE) {
+# Per protocol: until when, from the beginning of its trial, each row is followed, given all rows and people's times.
+adhere <- function(long, d, periods, horizon) {
+  last <- tapply(long$trial, long$id, max); K <- length(periods)
+  end <- mapply(function(i, k, a) {
+    L <- last[[as.character(i)]]; starts <- any(long$id == i & long$trial == L & long$a == 1)
+    leave <- if (a == 1) periods[K] else if (starts) periods[L] else periods[min(L + 1, K)]
+    min(d$time[i], leave)
+  }, long$id, long$trial, long$a)
+  after <- end - periods[long$trial]
+  long$event <- d$event[long$id] * (d$time[long$id] <= end) * (after <= horizon)
+  long$time <- pmin(after, horizon)
+  long
+}
+
+# Rows split where further periods end; `product` is what the untreated weigh more there, from propensities e of all rows.
+split_periods <- function(long, e, periods) {
+  stays <- matrix(1, max(long$id), length(periods)); stays[cbind(long$id, long$trial)] <- 1 - e
+  long$product <- 1; long$start <- 0
+  rows <- lapply(unique(long$trial), function(k) {
+    own <- long[long$trial == k & long$time > 0, ]
+    if (!nrow(own)) return(NULL)
+    later <- periods[periods > periods[k]] - periods[k]
+    if (!length(later)) return(own)
+    own <- survSplit(Surv(start, time, event) ~ ., own, cut = later, episode = "stretch")
+    for (l in seq_along(later)) {
+      behind <- own$a == 0 & own$stretch > l
+      own$product[behind] <- own$product[behind] / stays[cbind(own$id[behind], k + l)]
+    }
+    own$stretch <- NULL
+    own
+  })
+  do.call(rbind, lapply(rows, function(r) r[, c("id", "trial", "x", "z", "a", "v", "w", "product", "start", "time", "event")]))
+}
+
+values <- function(long, v, cut, times, tau, att = FALSE, keeps = NULL) {
   long$v <- v[long$id]
   fit <- suppressWarnings(glm(a ~ 0 + factor(trial) + x + z, binomial, long, weights = v, control = tight))
   e <- fitted(fit)
   long$w <- long$v * if (att) ifelse(long$a == 1, 1, e / (1 - e)) else ifelse(long$a == 1, 1 / e, 1 / (1 - e))
   J <- length(cut); edge <- c(0, cut); D <- Y <- matrix(0, 2, J)
-  split <- survSplit(Surv(time, event) ~ ., long, cut = cut[-J], episode = "cell")
+  if (is.null(keeps)) { followed <- long; followed$start <- 0 } else {
+    followed <- split_periods(long, e, keeps); followed$w <- followed$w * followed$product
+  }
+  split <- survSplit(Surv(start, time, event) ~ ., followed, cut = cut[-J], episode = "cell", start = "tstart")
   for (a in 0:1) for (j in seq_len(J)) {
     rows <- split$a == a & split$cell == j
     D[a + 1, j] <- sum((split$w * split$event)[rows]); Y[a + 1, j] <- sum((split$w * (split$time - split$tstart))[rows])
@@ -48,14 +89,15 @@ values <- function(long, v, cut, times, tau, att = FALSE) {
   cells <- cells[cells$cell %in% cells$cell[cells$d > 0], ]
   hr <- suppressWarnings(glm(d ~ cell + arm + offset(log(y)), quasipoisson, cells, control = list(epsilon = 1e-13, maxit = 200)))
   list(read = c(as.vector(rbind(sapply(times, function(t) 1 - surv(1, t)), sapply(times, function(t) 1 - surv(2, t)))),
-                area(1), area(2), unname(coef(hr)["arm"])), D = D, Y = Y, propensity = unname(coef(fit)), long = long)
+                area(1), area(2), unname(coef(hr)["arm"])), D = D, Y = Y, propensity = unname(coef(fit)), followed = followed)
 }
 
-case <- function(d, x, periods, cut, times, tau, att = FALSE) {
-  long <- expand(d, x, periods, max(cut))
-  whole <- values(long, rep(1, nrow(d)), cut, times, tau, att)
-  cox <- coxph(Surv(time, event) ~ a, whole$long, weights = w, cluster = id, ties = "breslow", robust = TRUE)
-  f <- function(v) values(long, v, cut, times, tau, att)$read
+case <- function(d, x, periods, cut, times, tau, att = FALSE, keeps = FALSE) {
+  long <- expand(d, x, periods, max(cut)); at <- if (keeps) periods else NULL
+  if (keeps) long <- adhere(long, d, periods, max(cut))
+  whole <- values(long, rep(1, nrow(d)), cut, times, tau, att, at)
+  cox <- coxph(Surv(start, time, event) ~ a, whole$followed, weights = w, cluster = id, ties = "breslow", robust = TRUE)
+  f <- function(v) values(long, v, cut, times, tau, att, at)$read
   h <- 2e-3
   phi <- sapply(unique(long$id), function(i) {
     step <- function(by) { v <- rep(1, nrow(d)); v[i] <- 1 + by; f(v) }
@@ -88,4 +130,13 @@ d <- data.frame(z = z, time = pmin(t, cens), event = as.numeric(t <= cens), star
 d$start[!is.na(d$start) & d$start > d$time] <- NA
 x[cbind(sample(n, 20), 2)] <- NA   # not measured: in no trial from the second on
 out$updated <- case(d, x, c(60, 120, 180), seq(60, 360, 60), c(180, 360), 300, att = TRUE)
+few <- d; six <- seq(60, 360, 60); u <- matrix(0, n, 6); u[, 1:3] <- x
+for (k in 4:6) u[, k] <- round(0.7 * u[, k - 1] + rnorm(n, 0, 0.5), 3)
+for (k in 4:6) {
+  s <- is.na(few$start) & !is.na(u[, 2]) & rbinom(n, 1, plogis(-1.5 + 0.6 * u[, k] - 0.4 * z)) == 1
+  few$start[s] <- 60 * (k - 1) + ceiling(60 * runif(sum(s)))
+}
+few$start[!is.na(few$start) & few$start > few$time] <- NA
+out$adhering <- case(few, u, six, seq(60, 240, 60), c(120, 240), 180, keeps = TRUE)
+out$adhering_treated <- case(few, u, six, seq(60, 240, 60), c(120, 240), 240, att = TRUE, keeps = TRUE)
 write(toJSON(out, digits = NA, auto_unbox = TRUE, dataframe = "columns", na = "null"), "tests/oracles/sequential.json")

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pandas as pd
+
+VISITS, APART = 8, 60.0  # at which treatments start, and the days between them
 
 
 def drawn(n: int, seed: int, effect: float, wait: float = 500) -> pd.DataFrame:
@@ -20,3 +25,57 @@ def drawn(n: int, seed: int, effect: float, wait: float = 500) -> pd.DataFrame:
     event = (time <= end).astype(float)
     time = np.minimum(time, end)
     return pd.DataFrame({"x": x, "z": z, "time": time, "event": event, "start": np.where(start <= time, start, np.nan)})
+
+
+def lives(rng: Any, x: Any, z: Any, visit: Any, effect: float, starts: Callable[[int, Any], Any]) -> Any:
+    """What becomes of people from a visit (n,) on, 0 being entry: x (n, visits) as it is seen, their starts and ends.
+
+    `starts` says of a visit and x who starts there. A start lowers the hazard by exp(effect), and x afterwards.
+    """
+    n = len(x)
+    seen, start, end = np.full((n, VISITS), np.nan), np.full(n, np.inf), np.full(n, np.inf)
+    for k in range(VISITS + 1):
+        here, now = (visit <= k) & np.isinf(end), APART * k
+        if k:
+            seen[here, k - 1] = x[here]
+            start = np.where(here & np.isinf(start) & starts(k, x), now, start)
+        treated = start <= now
+        spent = rng.exponential(size=n) / np.exp(-6.6 + 0.6 * x + 0.3 * z + effect * treated)
+        end = np.where(here & (spent <= APART), now + spent, end)
+        x = np.where(here, 0.7 * x - 0.5 * (effect < 0) * treated + rng.normal(0, 0.5, n), x)
+    return seen, start, end
+
+
+def visited(n: int, seed: int, effect: float) -> pd.DataFrame:
+    """People who are seen at every visit as x1, x2, ..., and start there the sooner the larger x is."""
+    rng = np.random.default_rng(seed)
+    x, z = rng.normal(size=n), rng.integers(0, 2, n).astype(float)
+    seen, start, end = lives(
+        rng, x, z, np.zeros(n), effect, lambda _, now: rng.random(n) < 1 / (1 + np.exp(2 - 0.9 * now + 0.4 * z))
+    )
+    last = APART * (VISITS + 1)
+    made = pd.DataFrame(seen, columns=[f"x{k}" for k in range(1, VISITS + 1)]).assign(z=z)
+    return made.assign(
+        time=np.minimum(end, last), event=(end <= last).astype(float), start=np.where(start < end, start, np.nan)
+    ).assign(start=lambda f: f["start"].replace(np.inf, np.nan))
+
+
+def risks_kept(frame: pd.DataFrame, seed: int, effect: float, until: float) -> list[float]:
+    """The risks until a time had everybody in each trial never started, and had they started at its beginning.
+
+    As the method counts them: hazards even between visits, of all trials but the last, followed until the last visit.
+    """
+    rng, made = np.random.default_rng(seed), []
+    for treat in (False, True):
+        events, time = np.zeros(VISITS), np.zeros(VISITS)
+        for k in range(1, VISITS):
+            own = frame[(frame["time"] > APART * k) & ~(frame["start"] < APART * k)]
+            people = own[f"x{k}"].to_numpy(), own["z"].to_numpy(), np.full(len(own), k)
+            end = lives(rng, *people, effect, lambda at, _, k=k, treat=treat: treat & (at == k))[2]
+            after = np.minimum(end, APART * VISITS) - APART * k
+            for cell in range(VISITS - k):
+                time[cell] += np.clip(after - APART * cell, 0, APART).sum()
+                events[cell] += ((end <= APART * VISITS) & (after > APART * cell) & (after <= APART * (cell + 1))).sum()
+        hazard = events[: round(until / APART)] / time[: round(until / APART)]
+        made.append(float(1 - np.exp(-APART * hazard.sum())))
+    return made

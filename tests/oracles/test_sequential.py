@@ -11,12 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from by_hand import SEQUENTIAL
-from starters import drawn
+from starters import APART, VISITS, drawn, risks_kept, visited
 
 from confrere.analyses.effects.sequential_trials import SequentialTrials
 from confrere.analyses.finding import Finding
 from confrere.errors import DataError, FormulaError, ModelError, StudyError
 from confrere.hospital.gate import Policy, Violation
+from confrere.study import build
+from confrere.study.file import parse
 from confrere.study.ground import Ground
 from confrere.study.schema import Column, Schema
 from confrere.testing import GATE, LOOSE, fit
@@ -72,6 +74,25 @@ def test_confounders_measured_anew_equal_r() -> None:
         times=(180.0, 360.0), tau=300.0, ground=Ground(step=60.0),
     )  # fmt: skip
     agrees(got, want)
+
+
+SIX = tuple(60.0 * k for k in range(1, 7))
+KEEPING: dict[str, Any] = {
+    "periods": SIX, "contrast": "per protocol", "confounders": "x1 + z", "ground": Ground(step=60.0),
+    "updated": (("x1", *(f"x{k}" for k in range(2, 7))),),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "estimand", "tau"), [("adhering", "ATE", 180.0), ("adhering_treated", "ATT", 240.0)])
+def test_keeping_to_a_treatment_equals_r(name: str, estimand: str, tau: float) -> None:
+    """Those who start later leave, as do those of whom the next trial lacks a value; weights grow as periods end."""
+    want = ORACLE[name]
+    frame = pd.DataFrame(want["people"]).astype(float)
+    got = found(frame, estimand=estimand, times=(120.0, 240.0), tau=tau, **KEEPING)
+    agrees(got, {**want, "rows": want["rows"][:-1], "treated": want["treated"][:-1]})  # no trial begins in the last
+    assert got.facts["contrast"] == "per protocol"
+    row = got.tables["effects"][0]
+    assert row["estimate"] == pytest.approx(want["cox"][0], abs=0.02)
 
 
 def test_a_case_by_hand() -> None:
@@ -156,6 +177,9 @@ def test_who_is_in_which_trial_is_told_apart() -> None:
         ({"confounders": "x + stage", "updated": (("stage", "x2"),)}, StudyError, "'x2' has other levels"),
         ({"confounders": "standardize(x)"}, FormulaError, "one time, and there are 2 periods"),
         ({"confounders": "z + center(x)"}, FormulaError, "one time, and there are 2 periods"),
+        ({"contrast": "as treated"}, StudyError, "'intention to treat' or 'per protocol'"),
+        ({"contrast": "per protocol"}, StudyError, "no time after 90"),
+        ({"contrast": "per protocol", "times": (90.0,), "truncate": (10.0,)}, StudyError, "two bounds"),
         ({"outcome": "event"}, FormulaError, "Surv\\(time, event\\)"),
         ({"started": "log(start)"}, FormulaError, "not a column of times"),
     ],
@@ -181,6 +205,69 @@ def test_one_trial_may_be_standardised() -> None:
     frame = drawn(900, 1, -0.5)
     got = [found(frame, periods=(90.0,), confounders=f"{x} + z") for x in ("x", "standardize(x)")]
     np.testing.assert_allclose(read(got[1]), read(got[0]), rtol=1e-9)
+
+
+def keeping(contrast: str = "per protocol", **settings: Any) -> dict[str, Any]:
+    """Settings of trials at every visit of `visited`."""
+    others = ("x1", *(f"x{k}" for k in range(2, VISITS + 1)))
+    periods = tuple(APART * k for k in range(1, VISITS + 1))
+    given = {"periods": periods, "confounders": "x1 + z", "updated": (others,), "times": (240.0,)}
+    return {**given, "contrast": contrast, "ground": Ground(step=60.0)} | settings
+
+
+def test_keeping_to_a_treatment_has_the_effect_that_it_has() -> None:
+    """A start lowers the hazard, and the condition that people start for. The risks had all kept to it are known; where
+    they stay as they were assigned, the untreated who start later have some of the good of it."""
+    frame = visited(12_000, 1, -0.8)
+    truth = np.mean([risks_kept(frame, seed, -0.8, 240.0) for seed in range(3)], axis=0)
+    kept, assigned = (found(frame, GATE, **keeping(c)).tables["risks"] for c in ("per protocol", "intention to treat"))
+    for row, want in zip(kept, truth, strict=True):
+        assert abs(row["estimate"] - want) < 3.5 * row["std_error"]
+        assert row["std_error"] < 0.01
+    assert assigned[0]["estimate"] < truth[0] - 3 * assigned[0]["std_error"]
+    nothing = found(visited(12_000, 1, 0.0), GATE, **keeping())
+    for row in nothing.tables["effects"]:
+        assert abs(row["statistic"]) < 2.6, row
+
+
+@pytest.mark.slow
+def test_limits_of_keeping_hold_the_truth_as_often_as_they_say() -> None:
+    """200 networks in which the treatment does nothing."""
+    held = []
+    for seed in range(200):
+        rows = {r["measure"]: r for r in found(visited(1500, seed, 0.0), **keeping()).tables["effects"]}
+        held.append([abs(rows[m]["statistic"]) < 1.96 for m in ("hazard ratio", "risk difference", "RMST difference")])
+    share = np.mean(held, axis=0)
+    assert share.min() > 0.91  # 95 % less 2.6 standard errors
+    assert share.max() < 0.99
+
+
+def test_two_contrasts_of_a_study_could_be_subtracted() -> None:
+    head = '[study]\nid = "s"\npurpose = "public-interest research"\n'
+    one = (
+        '[[analysis]]\nname = "{}"\nmethod = "sequential_trials"\noutcome = "Surv(time, event)"\nstarted = "start"\n'
+        'periods = [60, 180]\nconfounders = "x"\ntimes = [120]\ncontrast = "{}"\n'
+    )
+    both = parse(head + one.format("a", "per protocol") + one.format("b", "intention to treat"))
+    with pytest.raises(StudyError, match="a and b follow the same people differently"):
+        build.analyses(both)
+    assert len(build.analyses(parse(head + one.format("a", "per protocol")))) == 1
+
+
+def test_who_keeps_to_it_is_told_apart() -> None:
+    """The sets by which studies are held against each other know who leaves a trial by starting, and who has the event
+    before."""
+    frame = visited(900, 1, -0.5)
+    kept, assigned = (SequentialTrials(SURV, "start", **keeping(c)) for c in ("per protocol", "intention to treat"))
+    assert not {*kept.selecting} & {*assigned.selecting}
+    sets = [who for _, _, who in kept.selected(frame)]
+    assert all((later <= one).all() for one, later in pairwise(sets))
+    pattern = np.sum(sets, axis=0)
+    last, treated = kept.enrolment(frame, frame["time"].to_numpy())
+    early = (frame["event"] > 0) & (frame["time"] <= 60.0 * VISITS) & (last > 0) & ~treated & (last < VISITS)
+    for known in (last, treated, early & (frame["time"] <= 240)):
+        inside = last > 0
+        assert all(pd.Series(np.asarray(known))[inside & (pattern == p)].nunique() <= 1 for p in set(pattern))
 
 
 def test_what_cannot_be_compared_is_said() -> None:

@@ -204,6 +204,13 @@ def test_strategies_with_a_grace_period_are_per_protocol() -> None:
         emulated(GRACE.replace("1000", "5000"), "ATE", "per protocol")
 
 
+def test_sequential_trials_may_be_per_protocol() -> None:
+    keeping = TRIALS.replace("periods = [90, 180]", 'periods = [90, 180, 1200]\ncontrast = "per protocol"')
+    assert codes(emulated(keeping, "ATE", "per protocol")) == ["unchecked-time-zero"]
+    with pytest.raises(StudyError, match="censors whoever leaves a strategy"):
+        emulated(keeping, "ATE")
+
+
 def test_results_of_the_emulating_analyses_carry_the_cautions() -> None:
     study = parse(PLAIN + '[[analysis]]\nname = "who"\nmethod = "describe"\nvariables = ["age"]\n')
     found = {name: Finding("effect", 10, 3, {}) for name in ("one", "who")}

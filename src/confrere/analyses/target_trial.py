@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from confrere.analyses.finding import Caution, Finding
 from confrere.study.file import Study
-from confrere.study.target_trial import ADHERING, TargetTrial, ahead, columns, effects, estimand_of
+from confrere.study.target_trial import TargetTrial, adheres, ahead, columns, effects, estimand_of
 
 
 def cautioned(study: Study, findings: Mapping[str, Finding]) -> dict[str, Finding]:
@@ -58,7 +58,7 @@ def _time_zero(study: Study) -> Iterator[Caution]:
 
 def _contrast(study: Study, trial: TargetTrial) -> Iterator[Caution]:
     """Whether the analyses answer what the trial asks."""
-    kept = any("censoring" in s.settings or s.method == ADHERING for s in effects(study))
+    kept = any("censoring" in s.settings or adheres(s) for s in effects(study))
     if trial.contrast == "per protocol" and not kept:
         yield Caution(
             "per-protocol",

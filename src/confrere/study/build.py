@@ -38,6 +38,11 @@ def _beside(study: Study, built: Sequence[Any]) -> None:
             continue
         if hasattr(a, "once"):
             raise StudyError(f"[[analysis]] {one.name} and {other.name}: {b.once}")
+        if getattr(a, "contrast", "") != getattr(b, "contrast", ""):
+            raise StudyError(
+                f"[[analysis]] {one.name} and {other.name} follow the same people differently: in a cell of time a few "
+                f"could tell them apart. Give both the same contrast, and the other one to another study"
+            )
         if hasattr(a, "holdout") and (a.share, a.share and a.seed) != (b.share, b.share and b.seed):
             raise StudyError(
                 f"[[analysis]] {one.name} and {other.name} hold out other people: their sums could differ by a few. "

@@ -140,6 +140,11 @@ def estimand_of(spec: Spec) -> str:
     return str(spec.settings.get("estimand", ESTIMANDS.get(spec.method, "")))
 
 
+def adheres(spec: Spec) -> bool:
+    """Whether an analysis censors whoever leaves a strategy."""
+    return spec.method == ADHERING or spec.settings.get("contrast") == "per protocol"
+
+
 def check(study: Study, error: Error) -> None:
     """StudyError where analyses do not emulate the target trial of the study: see the docs, docs/target-trial.md."""
     trial = study.target_trial
@@ -154,10 +159,10 @@ def check(study: Study, error: Error) -> None:
             f'is {first}; write estimand = "{trial.estimand}" there, or ask for the other one here'
         )  # fmt: skip
     for spec in emulating:
-        if spec.method == ADHERING and trial.contrast != "per protocol":
+        if adheres(spec) and trial.contrast != "per protocol":
             raise error(
                 TABLE, "contrast", f"is {trial.contrast}, but '{spec.name}' censors whoever leaves a strategy: write "
-                f'contrast = "per protocol", or take method = "sequential_trials"'
+                f'contrast = "per protocol", or take method = "sequential_trials" without it'
             )  # fmt: skip
         _check_times(study, trial, spec, error)
         if study.omop:

@@ -4,8 +4,10 @@ Where a treatment may start at any time, one time zero for all wastes most start
 start on makes immortal time. So a trial begins at the end of every period: whoever is followed beyond it, free of the
 event and untreated before the period, is in it, as treated if their treatment starts within the period, else as
 untreated. Treatments stay as they were assigned (intention to treat): whoever starts later was untreated in the trials
-before. Person-trials are weighed by the inverse propensity of their trial, with what is known at its period, and the
-trials are pooled. A person may be in many trials, and is one person in variances and to the gate (`trials`).
+before. Or trials are of keeping to it (per protocol): the untreated leave at the end of the period in which they start,
+and who remains stands for them (`adhering`). Person-trials are weighed by the inverse propensity of their trial, with
+what is known at its period, and the trials are pooled. A person may be in many trials, and is one person in variances
+and to the gate (`trials`).
 
 Sources: Hernan, Alonso, Logan, et al., Epidemiology 2008;19:766; Danaei, Garcia Rodriguez, Cantero, Logan & Hernan,
 Stat Methods Med Res 2013;22:70; Keogh, Gran, Seaman, Davies & Vansteelandt, Stat Med 2023;42:2191 (whose weights and
@@ -16,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -27,6 +29,8 @@ from confrere.rounds import Array, Bools, Flow, Ints, register
 from confrere.study.expressions import renamed
 from confrere.study.formulas import Model
 from confrere.study.ground import LEFT, Ground, complete, finite, model_of
+
+Contrast = Literal["intention to treat", "per protocol"]
 
 
 @register("sequential_trials")
@@ -44,6 +48,9 @@ class SequentialTrials:
     are compared at `times` from the start of a trial, mean times free of the event until `tau` (the last of `times`
     unless given), hazards until the last of all, where follow-up of every trial ends.
 
+    With the `contrast` `per protocol` the untreated leave a trial at the end of the period in which they start, weights
+    account for it, and all are followed until the last of `periods`, in which no trial begins.
+
     Finding: tables `effects` (`hazard ratio`, `risk difference` and `risk ratio` at times, `RMST difference`), `risks`,
     `rmst`, `trial_curve`, `arms`, `trials`, `propensity`, `attrition`. Standard errors are of people, not of
     person-trials, and account for the propensity.
@@ -60,12 +67,14 @@ class SequentialTrials:
     truncate: tuple[float, ...] = ()
     times: tuple[float, ...] = ()
     tau: float | None = None
+    contrast: Contrast = "intention to treat"
     ground: Ground = Ground()
 
     def check(self) -> None:
         """The settings, against the columns that the study declares: StudyError, FormulaError."""
         self.weighting  # noqa: B018  (its bounds are checked as it is made)
         self._check_times()
+        self._check_contrast()
         self._check_updated()
         for formula in self.formulas:
             model = model_of(formula, self.ground)
@@ -93,6 +102,21 @@ class SequentialTrials:
         ends = (*self.times, *(() if self.tau is None else (self.tau,)))
         if not ends or not all(0 < t < float("inf") for t in ends):
             raise StudyError(f"times are {list(self.times)} and tau is {self.tau}; name positive times, or tau")
+
+    def _check_contrast(self) -> None:
+        """Periods in which starts are seen, for as long as people are followed, and bounds that weights can have."""
+        if self.contrast not in ("intention to treat", "per protocol"):
+            raise StudyError(f"contrast is {self.contrast!r}; it is 'intention to treat' or 'per protocol'")
+        if not self.adhering:
+            return
+        longest = self.periods[-1] - self.periods[0]
+        if self.horizon > longest:
+            raise StudyError(
+                f"contrast 'per protocol' follows people until the last of periods, {self.periods[-1]:g}: {longest:g} "
+                f"of the first trial. Name further periods, or no time after {longest:g}"
+            )
+        if len(self.truncate) == 1:
+            raise StudyError("weights grow as people keep to a treatment: truncate is two bounds of the propensity")
 
     def _check_updated(self) -> None:
         """A column that is among the confounders, and one of the same levels for each further period."""
@@ -162,6 +186,11 @@ class SequentialTrials:
         return {**ends, self.started: (*self.periods, *(float("nan"),) * len(self.periods))}
 
     @property
+    def adhering(self) -> bool:
+        """Whether people are followed for as long as they keep to their treatment."""
+        return self.contrast == "per protocol"
+
+    @property
     def weighting(self) -> Weighting:
         """How propensities become weights."""
         return Weighting(self.estimand, self.truncate)
@@ -193,6 +222,7 @@ class SequentialTrials:
         are followed to the end, and the event.
         """
         ends = f"periods {list(map(float, self.periods))!r}, until {self.horizon!r}, updated {self.updated!r}"
+        ends += f", {self.contrast}" if self.adhering else ""
         count = 4 * (len(self.periods) + 1) ** 2
         return tuple(f"pattern >= {j} of {self.outcome}, {self.started}, {ends}" for j in range(1, count))
 
@@ -200,10 +230,11 @@ class SequentialTrials:
         """Whom `selecting` selects (N,), and the columns by which; a field that is empty is no time and no event."""
         time, event = self._followed(frame)
         last, treated = self.enrolment(frame, time)
-        size = len(self.periods) + 1
-        beyond = time[:, None] - np.array(self.periods) > self.horizon
-        reached = (beyond & (np.arange(size - 1) < last[:, None])).sum(axis=1)
-        pattern = ((last * 2 + treated) * size + reached) * 2 + (event & (reached < last))
+        size, ends = len(self.periods) + 1, self.ends(time, last, treated)
+        inside, after = np.arange(size - 1) < last[:, None], ends - np.array(self.periods)
+        reached = (inside & (after > self.horizon)).sum(axis=1)
+        had = event & (inside & (time[:, None] <= ends) & (after <= self.horizon)).any(axis=1)
+        pattern = ((last * 2 + treated) * size + reached) * 2 + had
         for j, text in enumerate(self.selecting, 1):
             # the last is told of everybody, as the others: an empty field of `started` is an answer
             yield text, self.reads if j < len(self.selecting) else (), pattern >= j
@@ -226,6 +257,18 @@ class SequentialTrials:
             inside[:, k] &= finite(self._model(f"~ {formula.partition('~')[2]}").evaluate(frame), None)
         last = np.logical_and.accumulate(inside, axis=1).sum(axis=1)
         return last, np.asarray((last > 0) & (start <= ends[np.maximum(last, 1) - 1]))
+
+    def ends(self, time: Array, last: Ints, treated: Bools) -> Array:
+        """Until when, from entry, people (n,) with these times are followed in each trial (n, trials)."""
+        trials = len(self.periods)
+        if not self.adhering:
+            return np.repeat(time[:, None], trials, axis=1)
+        ends, until = np.array(self.periods), np.minimum(time, self.periods[-1])
+        # of a period at whose end it is not known what the next trial needs, nobody can stand for others
+        leave = np.append(ends, ends[-1])[np.where(treated, np.maximum(last, 1) - 1, last)]
+        made = np.repeat(np.minimum(until, leave)[:, None], trials, axis=1)
+        made[treated, last[treated] - 1] = until[treated]
+        return made
 
     def _model(self, formula: str) -> Model:
         return model_of(formula, self.ground)

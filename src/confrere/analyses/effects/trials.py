@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from confrere.analyses.effects.adhering import Chained, Stretches, chained, stretches
 from confrere.analyses.effects.even_tables import Slopes
 from confrere.analyses.effects.influence import Lean
 from confrere.analyses.effects.panel import around, starts
@@ -38,24 +39,30 @@ Edges = tuple[float, ...]
 
 
 class Enrolled(NamedTuple):
-    """A hospital's people: terms by trial (n, trials, p), time and event from entry, the number of trials, treated."""
+    """A hospital's people: terms by trial (n, trials, p), time and event from entry, the number of trials, treated in
+    the last; until when they are followed in each trial (n, trials), from entry.
+    """
 
     x: Array
     time: Array
     event: Bools
     last: Ints
     treated: Bools
+    until: Array
+
+    def had(self, of: SequentialTrials) -> Bools:
+        """Who has the event in each trial (n, trials)."""
+        ends = self.event[:, None] & (self.time[:, None] <= self.until)
+        return np.asarray(ends & _inside(self) & (self.until - np.array(of.periods) <= of.horizon))
 
 
 class PersonTrials(NamedTuple):
-    """One row per person and trial (m,): whose, which, terms (m, p), treated, time in it and event."""
+    """One row per person and trial (m,), a person's in the order of trials: whose, which, terms (m, p), treated."""
 
     who: Ints
     trial: Ints
     x: Array
     treated: Bools
-    time: Array
-    event: Bools
 
 
 class Treating(NamedTuple):
@@ -114,11 +121,14 @@ class Trials:
         cells = {"enrolled": Cells((data.last - 1) * 2 + data.treated, (1, 2 * len(self.of.periods)))}
         for name, k in self._parts():
             own = data.treated if k < 0 else (data.last > k) & ~(data.treated & (data.last == k + 1))
-            begins = np.array(self.of.periods)[data.last - 1 if k < 0 else np.full(made.n, k)]
-            after = data.time - begins
-            had = own & data.event & (after <= self.of.horizon)
-            cells[f"events {name}"] = self._cells(had, after, edges)
+            at = np.arange(made.n), data.last - 1 if k < 0 else np.full(made.n, k)
+            after = data.until[at] - np.array(self.of.periods)[at[1]]
+            cells[f"events {name}"] = self._cells(own & data.had(self.of)[at], after, edges)
             cells[f"left {name}"] = self._cells(own, after, edges)
+        if self.of.adhering:  # a period has its own events, and who else was in its trial untreated is lost in it
+            had = data.had(self.of)[np.arange(made.n), data.last - 1]
+            lost = ~data.treated & ~had & (data.last < len(self.of.periods))
+            cells["lost"] = Cells(np.where(lost, data.last - 1, -1), (1, len(self.of.periods)))
         return replace(made, x=np.empty((made.n, 0)), names=(), flags={}, cells=cells)
 
     def _parts(self) -> list[tuple[str, int]]:
@@ -181,14 +191,15 @@ class Trials:
     @local(on="table")
     def totals(self, people: People, edges: Edges, by: Treating) -> Totals:
         """Weighted events and times at risk by arm and cell."""
-        rows, w = self._rows(people), self._weights(people, by)[0]
-        size = len(edges) - 1
-        at = rows.treated * size + self._cell(people, edges)
-        events = np.bincount(at[rows.event], w[rows.event], minlength=2 * size).reshape(2, size).astype(float)
-        time, arms = self._spent(people, edges), [~rows.treated, rows.treated]
+        rows, weighed = self._rows(people), self._weights(people, by)
+        of, w, size = weighed.of, weighed.w, len(edges) - 1
+        treated = rows.treated[of.row]
+        at = treated * size + self._cell(people, edges)
+        events = np.bincount(at[of.event], w[of.event], minlength=2 * size).reshape(2, size).astype(float)
+        time, arms = self._spent(people, edges), [~treated, treated]
         risk = np.array([w[arm] @ time[arm] for arm in arms])
-        own = [self._whole(people, w * arm) for arm in arms]
-        whole, dims = self._whole(people, w), {"dims": ("arms", "cells"), "bounds": (2, self._most(people))}
+        own = [self._followed(people, w * arm) for arm in arms]
+        whole, dims = self._followed(people, w), {"dims": ("arms", "cells"), "bounds": (2, self._most(people))}
         return Totals(
             people.derived(events, whole, **dims), people.derived(risk, whole, **dims),
             people.derived(np.array([(o.sum(), o @ o) for o in own]), whole, dims=("arms", "sums")),
@@ -197,28 +208,27 @@ class Trials:
     @local(on="table")
     def derivatives(self, people: People, edges: Edges, by: Treating, slopes: Slopes) -> Derivatives:
         """Derivatives of values by the coefficients of the propensity."""
-        rows, (w, slope) = self._rows(people), self._weights(people, by)
+        rows, weighed = self._rows(people), self._weights(people, by)
         made = []
         for part in self._parts_of(people, edges, slopes):
-            du = part * slope
+            du = weighed.by_odds(part)
             trials = np.bincount(rows.trial, du, minlength=len(by.base))
             made.append(np.concatenate([trials, by.standard.sums(rows.x, du)]))
         most = (2 * len(self.of.times) + 3, len(by.beta))
-        return Derivatives(
-            people.derived(np.array(made), self._whole(people, w), dims=("values", "terms"), bounds=most)
-        )
+        whole = self._followed(people, weighed.w)
+        return Derivatives(people.derived(np.array(made), whole, dims=("values", "terms"), bounds=most))
 
     @local(on="table")
     def squares(self, people: People, edges: Edges, by: Treating, slopes: Slopes, lean: Lean) -> Squares:
         """Products of everybody's influences."""
-        rows, (w, _) = self._rows(people), self._weights(people, by)
+        rows, w = self._rows(people), self._weights(people, by).w
         score, k, z = rows.treated - by.of(rows).mu, len(by.base), by.standard.of(rows.x)
         phi = []
         for part, row in zip(self._parts_of(people, edges, slopes), lean.by, strict=True):
             through = score * (np.array(row[:k])[rows.trial] + z @ np.array(row[k:]))
-            phi.append(self._whole(people, w * part + through))
-        second = np.array(phi) @ np.array(phi).T
-        return Squares(people.derived(second, self._whole(people, w), dims=("values", "values"), symmetric=True))
+            phi.append(self._followed(people, w * part) + self._whole(people, through))
+        second, whole = np.array(phi) @ np.array(phi).T, self._followed(people, w)
+        return Squares(people.derived(second, whole, dims=("values", "values"), symmetric=True))
 
     # what person-trials are
 
@@ -228,34 +238,57 @@ class Trials:
 
     def _rows(self, people: People) -> PersonTrials:
         """The person-trials of a hospital; made once."""
-        return people.design.once("person-trials", lambda: person_trials(people.design.data, self.of))
+        return people.design.once("person-trials", lambda: person_trials(people.design.data))
 
     def _whole(self, people: People, values: Array) -> Array:
         """Sums (n,) over each person's trials of values (m,)."""
         return np.bincount(self._rows(people).who, values, minlength=people.design.n).astype(float)
 
+    def _stretches(self, people: People) -> Stretches:
+        """How they are followed; made once."""
+        return people.design.once("stretches", lambda: self._stretched(people.design.data, self._rows(people)))
+
+    def _stretched(self, data: Enrolled, rows: PersonTrials) -> Stretches:
+        at, periods = (rows.who, rows.trial), np.array(self.of.periods)
+        until = np.minimum(data.until[at] - periods[rows.trial], self.of.horizon)
+        kept = ~rows.treated & self.of.adhering
+        return stretches(rows.trial, kept, until, data.had(self.of)[at], periods)
+
+    def _followed(self, people: People, values: Array) -> Array:
+        """Sums (n,) over each person's stretches of values (s,)."""
+        who = self._rows(people).who[self._stretches(people).row]
+        return np.bincount(who, values, minlength=people.design.n).astype(float)
+
     def _cell(self, people: People, edges: Edges) -> Ints:
-        """The cell in which each person-trial ends (m,)."""
-        return cell_of(self._rows(people).time, edges[1:])
+        """The cell in which each stretch ends (s,)."""
+        return cell_of(self._stretches(people).end, edges[1:])
 
     def _spent(self, people: People, edges: Edges) -> Array:
-        """Time (m, cells) in each cell; made once."""
-        return people.design.once(f"spent in {edges!r}", lambda: spent(edges[:-1], edges[1:], self._rows(people).time))
+        """Time (s, cells) in each cell; made once."""
 
-    def _weights(self, people: People, by: Treating) -> tuple[Array, Array]:
-        """Weights (m,) and their slopes by the log odds."""
+        def made() -> Array:
+            of = self._stretches(people)
+            until = [spent(edges[:-1], edges[1:], times) for times in (of.end, of.begin)]
+            return until[0] - until[1]
+
+        return people.design.once(f"spent in {edges!r}", made)
+
+    def _weights(self, people: People, by: Treating) -> Chained:
+        """The weights of stretches; made once."""
         rows = self._rows(people)
-        made = people.design.once(f"weights by {by!r}", lambda: self.of.weighting.of(by.of(rows), rows.treated, 0.5))
-        return made.w, made.slope
+        return people.design.once(
+            f"weights by {by!r}",
+            lambda: chained(self._stretches(people), by.of(rows), rows.treated, self.of.weighting),
+        )
 
     def _parts_of(self, people: People, edges: Edges, slopes: Slopes) -> list[Array]:
-        """What each person-trial of weight 1 moves each value by (m,)."""
-        rows, time, cell = self._rows(people), self._spent(people, edges), self._cell(people, edges)
-        arm, size, made = rows.treated.astype(int), len(edges) - 1, []
+        """What each stretch of weight 1 moves each value by (s,)."""
+        of, time, cell = self._stretches(people), self._spent(people, edges), self._cell(people, edges)
+        arm, size, made = self._rows(people).treated[of.row].astype(int), len(edges) - 1, []
         for events, risk in zip(slopes.events, slopes.risk, strict=True):
             by_event, by_time = np.array(events).reshape(2, size), np.array(risk).reshape(2, size)
             each = time @ by_time.T
-            made.append(rows.event * by_event[arm, cell] + each[np.arange(len(arm)), arm])
+            made.append(of.event * by_event[arm, cell] + each[np.arange(len(arm)), arm])
         return made
 
 
@@ -271,10 +304,12 @@ def enrolled(people: People, of: SequentialTrials) -> Design:
     for k, formula in enumerate(of.formulas[1:], 1):
         x = model_of(formula, of.about).evaluate(frame).x
         trials.append(np.where((last > k)[:, None], x, 0.0)[made.rows])  # of those in the trial everything is known
-    data = Enrolled(np.stack(trials, axis=1), made.data.time, made.data.event > 0, last[made.rows], treated[made.rows])
+    last, treated, time = last[made.rows], treated[made.rows], made.data.time
+    until = of.ends(time, last, treated)
+    data = Enrolled(np.stack(trials, axis=1), time, made.data.event > 0, last, treated, until)
     made = narrowed(replace(made, data=data, columns=of.reads), data.last > 0, NONE)
     data = made.data
-    had = data.event & (_inside(data) & (data.time[:, None] - np.array(of.periods) <= of.horizon)).any(axis=1)
+    had = data.had(of).any(axis=1)
     columns = {**dict(zip(made.names, data.x[:, 0].T, strict=True)), "starts in a period": data.treated}
     columns |= _by_trial(data, of)
     return replace(
@@ -303,11 +338,8 @@ def _by_trial(data: Enrolled, of: SequentialTrials) -> dict[str, Array]:
     return made
 
 
-def person_trials(data: Enrolled, of: SequentialTrials) -> PersonTrials:
-    """Everybody in each of their trials, followed from its beginning until the horizon."""
+def person_trials(data: Enrolled) -> PersonTrials:
+    """Everybody in each of their trials."""
     who, trial = np.nonzero(_inside(data))
-    after = data.time[who] - np.array(of.periods)[trial]
-    return PersonTrials(
-        who, trial, data.x[who, trial], data.treated[who] & (trial == data.last[who] - 1),
-        np.minimum(after, of.horizon), data.event[who] & (after <= of.horizon),
-    )  # fmt: skip
+    treated = data.treated[who] & (trial == data.last[who] - 1)
+    return PersonTrials(who, trial, data.x[who, trial], treated)

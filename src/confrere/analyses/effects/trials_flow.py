@@ -27,6 +27,8 @@ from confrere.study.ground import model_of
 PER_CELL = 36  # numbers of the budget for each cell of the ladder, and for each trial as many as
 PER_TRIAL = 8
 WORTH = 0.5  # of the information: below it, weights are said to be extreme
+ASSIGNED = "Whoever starts after the period of a trial stays untreated in it (intention to treat)."
+KEPT = "Whoever starts after the period of a trial leaves it at the end of that later period (per protocol)."
 HERNAN = Citation(
     "Hernan MA, Alonso A, Logan R, et al. Observational studies analyzed like randomized experiments: an application "
     "to postmenopausal hormone therapy and coronary heart disease. Epidemiology 2008;19:766-779",
@@ -56,7 +58,7 @@ class Found(NamedTuple):
     """All that a finding is made of."""
 
     verdict: Verdict
-    enrolment: Enrolment
+    trials: Enrolment
     counts: Counts
     weights: Array  # (2, 2)
     fitted: tuple[Peak, Standard]
@@ -88,7 +90,8 @@ def estimated(of: SequentialTrials) -> Flow[Finding]:
     lean = Lean(tuple(tuple(row) for row in by_person.tolist()), (0.0,) * len(values))
     squares = yield from ask(steps.squares, grid, by, slopes, lean)
     read = Read(values, squares.second.value, of.times, of.until, ARMS)
-    return _finding(of, Found(verdict, enrolment, counts, totals.weights.value, (peak, z), arms, read))
+    trials = Enrolment(*(v[:-1] for v in enrolment)) if of.adhering else enrolment
+    return _finding(of, Found(verdict, trials, counts, totals.weights.value, (peak, z), arms, read))
 
 
 def _edges(of: SequentialTrials, budget: int) -> tuple[float, ...]:
@@ -143,17 +146,16 @@ def _finding(of: SequentialTrials, f: Found) -> Finding:
     """Effects, risks, means, curves, arms, trials, propensity."""
     tables: dict[str, list[Record]] = {
         "effects": f.read.effects(), "arms": _arms(f), "trials": _trials(of, f), "risks": f.read.risks(),
-        "rmst": f.read.means(), "trial_curve": curve_of(f.arms, ARMS), 
+        "rmst": f.read.means(), "trial_curve": curve_of(f.arms, ARMS),
         "propensity": terms_of(*f.fitted, model_of(of.formula, of.ground).names, "odds_ratio"),
         "attrition": attrition(f.verdict),
     }  # fmt: skip
     cells = len(f.arms.edges) - 1
-    facts = {"estimand": of.estimand, "trials": len(of.periods), "horizon": of.horizon, "cells": cells,
-             "person_trials": round(float(f.enrolment.people.sum()))}  # fmt: skip
+    facts = {"estimand": of.estimand, "contrast": of.contrast, "trials": len(f.trials.people), "horizon": of.horizon,
+             "cells": cells, "person_trials": round(float(f.trials.people.sum()))}  # fmt: skip
     notes = (
         f"Hazards are taken to be even within {cells} cells of time from the beginning of a trial; times at risk "
-        f"within a cell are exact. Whoever starts after the period of a trial stays untreated in it (intention to "
-        f"treat).",
+        f"within a cell are exact. {KEPT if of.adhering else ASSIGNED}",
     )
     return Finding(
         "sequential_trials", f.verdict.n, f.verdict.hospitals, tables, facts=facts, arrays={"vcov": f.read.vcov},
@@ -164,7 +166,7 @@ def _finding(of: SequentialTrials, f: Found) -> Finding:
 def _people(f: Found) -> Array:
     """People in the arms (2,): who is untreated in some trial, and who is treated in one."""
     alone = float(f.counts.enrolled.value[0][1])  # in the first trial only, and treated in it
-    return np.array([f.verdict.n - alone, float(f.enrolment.treated.sum())])
+    return np.array([f.verdict.n - alone, float(f.trials.treated.sum())])
 
 
 def _events(f: Found) -> Array:
@@ -174,8 +176,8 @@ def _events(f: Found) -> Array:
 
 def _arms(f: Found) -> list[Record]:
     """By arm: people, person-trials, what weights are worth in people, person-trials with the event."""
-    people, treated = _people(f), float(f.enrolment.treated.sum())
-    trials = f.enrolment.people.sum() - treated, treated
+    people, treated = _people(f), float(f.trials.treated.sum())
+    trials = float(f.trials.people.sum()) - treated, treated
     worth, events = f.weights[:, 0] ** 2 / f.weights[:, 1], _events(f)
     return [
         {"arm": arm, "n": round(people[a]), "person_trials": round(float(trials[a])), "effective_n": float(worth[a]),
@@ -185,8 +187,8 @@ def _arms(f: Found) -> list[Record]:
 
 
 def _trials(of: SequentialTrials, f: Found) -> list[Record]:
-    """By trial: its beginning, people in it, and those treated."""
-    rows = zip(of.periods, f.enrolment.people, f.enrolment.treated, strict=True)
+    """By trial: its beginning, people in it, and those treated. The last period of who keeps to it begins none."""
+    rows = zip(of.periods, f.trials.people, f.trials.treated, strict=False)
     return [{"time": float(p), "n": round(float(n)), "treated": round(float(a))} for p, n, a in rows]
 
 

@@ -140,11 +140,12 @@ def design_of(people: People, formula: str, ground: Ground, *, weights: str = ""
 
 def narrowed(made: Design, keep: Bools, reason: str) -> Design:
     """A design whose data are `Rows`, with the people of `keep` (n,) alone; the others are left out for `reason`."""
-    rows, data = made.rows.copy(), made.data
+    rows, x = made.rows.copy(), _at(made.x, keep)
     rows[made.rows] = keep
+    data = {f: x if v is made.x else _at(v, keep) for f, v in made.data._asdict().items()}  # large tables once
     return replace(
-        made, n=int(keep.sum()), rows=rows, x=_at(made.x, keep), flags={k: v[keep] for k, v in made.flags.items()},
-        weights=_at(made.weights, keep), data=data._replace(**{f: _at(v, keep) for f, v in data._asdict().items()}),
+        made, n=int(keep.sum()), rows=rows, x=x, flags={k: v[keep] for k, v in made.flags.items()},
+        weights=_at(made.weights, keep), data=made.data._replace(**data),
         cells={name: replace(c, index=c.index[keep]) for name, c in made.cells.items()},
         left_out={**made.left_out, reason: int((~keep).sum())},
     )  # fmt: skip
@@ -195,7 +196,13 @@ def finite(got: Evaluated, weights: Array | None) -> Bools:
 
 def _at(values: Any, rows: Bools) -> Any:
     """Values (N,) or (N, p) of some rows; not copied if they are all, and column after column, as they were."""
-    return values if values is None or rows.all() else values.T[..., rows].T
+    # by their places, which takes a fifth of the time of marks
+    return values if values is None or rows.all() else np.take(values.T, np.flatnonzero(rows), axis=-1).T
+
+
+def framed(frame: Any, rows: Bools) -> Any:
+    """Some rows (N,) of a frame; not copied if they are all."""
+    return frame if rows.all() else frame[rows]
 
 
 def check_times(data: Rows, formula: str) -> None:

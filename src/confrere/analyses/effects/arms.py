@@ -32,7 +32,7 @@ from confrere.analyses.scaling import RAW
 from confrere.errors import DataError, ModelError
 from confrere.rounds import Array, Bools, Design, Ints, People, Sum, local, register
 from confrere.study.counted import persons
-from confrere.study.ground import Ground, design_of, model_of
+from confrere.study.ground import Ground, design_of, framed, model_of
 
 
 class Outcomes(NamedTuple):
@@ -125,7 +125,7 @@ class Arms:
         people = self.among.seen(people, ground)
         made = design_of(people, f"{effect.outcome} ~ {effect.confounders}", ground)
         made = self.among.narrow(people, made, ground)
-        frame = people.table.frame[made.rows]
+        frame = framed(people.table.frame, made.rows)
         treated = treated_of(frame, effect.treatment, ground)
         y = made.data.value
         if effect.family:
@@ -299,4 +299,6 @@ def given(frame: Any, treatment: str, treated: Bools, ground: Ground) -> Any:
 
     levels, codes = ground.schema.levels(treatment), treated.astype(int)
     column: Any = treated.astype(float) if levels is None else pd.Categorical.from_codes(codes, list(levels))
-    return frame.assign(**{treatment: column})
+    made = frame.copy(deep=False)  # the other columns stay where they are
+    made[treatment] = column
+    return made

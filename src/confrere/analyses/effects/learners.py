@@ -58,7 +58,7 @@ from confrere.rounds import (
     support,
     together,
 )
-from confrere.study.ground import model_of
+from confrere.study.ground import framed, model_of
 
 Learner = Literal["dr", "r", "x"]
 
@@ -150,12 +150,12 @@ class Scores(Arms):
         made = super().design(people)
         pooled = {name: (mean, sd) for name, mean, sd in self.ground.pooled}
         model = model_of(self.modelling, self.ground)
-        v = model.evaluate(people.table.frame[made.rows], pooled).x
+        v = model.evaluate(framed(people.table.frame, made.rows), pooled).x
         of = made.data
         data = Cases(of.x, of.treated, of.y, of.fold, of.terms, v)
         new = [j for j, name in enumerate(model.names) if name not in made.names]
         names = (*made.names, *(model.names[j] for j in new))
-        return replace(made, x=np.column_stack([made.x, v[:, new]]), names=names, data=data)
+        return replace(made, x=np.column_stack([made.x, v[:, new]]) if new else made.x, names=names, data=data)
 
     @local(on="design")
     def moments(self, people: People) -> Scales:

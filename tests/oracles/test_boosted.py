@@ -70,6 +70,8 @@ def test_trees_find_what_a_line_does_not() -> None:
     (row, other) = (f.tables["effects"][0] for f in (trees, line))
     assert abs(row["estimate"] - 1) < 3 * row["std_error"] < 0.15 < abs(other["estimate"] - 1)
     assert {r["term"] for r in trees.tables["propensity"]} == {"x1", "x2", "x3"}
+    assert any("McCaffrey" in c.text for c in trees.cite)
+    assert not any("McCaffrey" in c.text for c in line.cite)
     assert sum(r["share"] for r in trees.tables["propensity"]) == pytest.approx(1)
 
 

@@ -48,6 +48,11 @@ OVERLAP = Citation(
     "2018;113:390-400",
     "10.1080/01621459.2016.1260466",
 )
+MCCAFFREY = Citation(
+    "McCaffrey DF, Ridgeway G, Morral AR. Propensity score estimation with boosted regression for evaluating causal "
+    "effects in observational studies. Psychol Methods 2004;9:403-425",
+    "10.1037/1082-989X.9.4.403",
+)
 FEW = 10  # people with the rarer outcome in an arm
 
 
@@ -264,6 +269,7 @@ def _finding(effect: Effect, f: Found) -> Finding:
     arrays = {"mean": f.means.mean, "vcov": f.means.vcov}
     cite = (CITE[effect.estimator], *((OVERLAP,) if effect.estimand == "ATO" else ()), HERNAN)
     cite += (between.HIGGINS,) if effect.heterogeneity else ()
+    cite += (MCCAFFREY,) if effect.propensity == "boosting" else ()
     return Finding(
         "effect", f.verdict.n, f.verdict.hospitals, tables, events=events, facts=facts, arrays=arrays, warnings=said,
         cite=cite,

@@ -22,7 +22,7 @@ from confrere.analyses.effects.between import HIGGINS
 from confrere.analyses.effects.censoring import staying
 from confrere.analyses.effects.curve_tables import Curves, curves
 from confrere.analyses.effects.effect import Effect
-from confrere.analyses.effects.means import ARMS, HERNAN, OVERLAP, Weighed, few, weigh
+from confrere.analyses.effects.means import ARMS, HERNAN, MCCAFFREY, OVERLAP, Weighed, few, weigh
 from confrere.analyses.effects.standardised import Standardised
 from confrere.analyses.effects.weighted import By, weighed, weighed_of
 from confrere.analyses.effects.weighted_cox import weighted_cox
@@ -278,6 +278,7 @@ def _cited(effect: Effect) -> tuple[Citation, ...]:
     own = {"iptw": (COLE, SHU), "gformula": (CHEN,), "aipw": (BAI, WESTLING)}[effect.estimator]
     own += (ROBINS,) if effect.censoring and not effect.standardises else ()
     own += (HIGGINS,) if effect.heterogeneity else ()
+    own += (MCCAFFREY,) if effect.propensity == "boosting" else ()
     return (*own, *((OVERLAP,) if effect.estimand == "ATO" else ()), HERNAN)
 
 

@@ -197,6 +197,7 @@ def test_a_new_file_predicts_the_risks_put_right(learned: Path, tmp_path: Path, 
         == json.loads((learned / "later/result.json").read_text())["study"]["hash"]
     )
     assert {r["metric"] for r in card["metrics"]} == {"AUC"}
+    assert card["release"] == {}
     page = (tmp_path / "risk2.card.md").read_text()
     assert "## Recalibration" in page
     assert ("Fait de" if lang == "fr" else "Made of") in page

@@ -145,7 +145,7 @@ def _card(old: dict[str, Any], sha256: str, name: str, about: dict[str, Any]) ->
     made["metrics"], made["subgroups"] = (
         [r for r in old[part] if r["metric"].endswith(ORDER)] for part in ("metrics", "subgroups")
     )
-    return made | {"recalibration": about}
+    return made | {"recalibration": about, "release": {}}  # what a reader released was the model before
 
 
 def _sets(plain: dict[str, Any], intercept: float, slope: float) -> dict[str, Any]:

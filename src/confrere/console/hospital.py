@@ -282,13 +282,16 @@ def restore(
 @app.command()
 def erase(
     study: Annotated[str, typer.Argument(help="The study file, or its hash.")],
+    worklists: Annotated[
+        bool, typer.Option("--worklists", help="Its worklists too, with all that clinicians noted on them.")
+    ] = False,
     home: At = HERE,
 ) -> None:
     """Remove what is kept of a study's run; prints a signed proof of what was removed."""
     from confrere.hospital.home import Home
 
     here = Home(home)
-    typer.echo(json.dumps(here.erase(_hash(here, study))))
+    typer.echo(json.dumps(here.erase(_hash(here, study), lists=worklists)))
 
 
 @app.command()

@@ -402,8 +402,11 @@ class Home:
         restored.log("restored", file=file.name)
         return restored
 
-    def erase(self, study: str) -> dict[str, str]:
-        """Remove what is kept of a study's run, and its approval; what proves it. StudyError if there is none."""
+    def erase(self, study: str, *, lists: bool = False) -> dict[str, str]:
+        """Remove what is kept of a study's run, and its approval; what proves it. StudyError if there is none.
+
+        `lists` removes its worklists too, with all that clinicians noted; else a new run takes them up.
+        """
         folder = self.path / "runs" / study
         if not (study.isalnum() and folder.is_dir()):
             raise StudyError(f"{self.name} keeps nothing of the study {study[:16]}")
@@ -411,6 +414,7 @@ class Home:
         proof = {
             "hospital": self.name, "study": study, "erased": datetime.now(UTC).isoformat(timespec="seconds"),
             "journal_sha256": hashlib.sha256(journal.read_bytes()).hexdigest() if journal.is_file() else "",
+            "worklists": ", ".join(self.worklists.erase(study)) if lists else "",
         }  # fmt: skip
         shutil.rmtree(folder)
         if (record := self.studies.record(study)) and "refuse" in LIFE[record.state]:

@@ -214,6 +214,11 @@ class Worklists:
 
     # for stewards
 
+    def erase(self, study: str) -> list[str]:
+        """Erase the lists of a study, by its hash, with all that was noted on them; their names."""
+        with self._open() as db:
+            return self._drop(db, "study = ?", study)
+
     def heads(self, now: datetime | None = None) -> tuple[Head, ...]:
         """All lists, without a row of theirs."""
         with self._open(now) as db:
@@ -335,7 +340,7 @@ class Worklists:
                 db.execute("BEGIN IMMEDIATE")
                 try:
                     _formed(db)
-                    self._expire(db, now or datetime.now(UTC))
+                    self._drop(db, "expires <= ?", _stamp(now or datetime.now(UTC)))
                     self._strike(db)
                     db.execute("COMMIT")  # what must go is erased, whatever becomes of the rest
                     db.execute("BEGIN IMMEDIATE")
@@ -348,11 +353,14 @@ class Worklists:
         except sqlite3.DatabaseError as error:
             raise OSError(f"{self.path.name} cannot be used ({error}); check the disk, then try again") from None
 
-    def _expire(self, db: sqlite3.Connection, now: datetime) -> None:
-        for (name,) in db.execute("SELECT name FROM lists WHERE expires <= ?", (_stamp(now),)).fetchall():
+    def _drop(self, db: sqlite3.Connection, which: str, value: str) -> list[str]:
+        """Erase lists with all that was noted on them; their names."""
+        names = [name for (name,) in db.execute(f"SELECT name FROM lists WHERE {which} ORDER BY name", (value,))]
+        for name in names:
             (rows,) = db.execute("SELECT COUNT(*) FROM people WHERE list = ?", (name,)).fetchone()
             db.execute("DELETE FROM lists WHERE name = ?", (name,))
             self._log("worklist erased", worklist=name, rows=rows)
+        return names
 
     def _strike(self, db: sqlite3.Connection) -> None:
         """Erase who has opposed since the lists were made: the study, or being contacted."""

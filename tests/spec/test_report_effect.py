@@ -147,6 +147,15 @@ def test_tables_are_set_for_reading() -> None:
     assert "1 of 3" in shown.foot[0]
 
 
+def test_a_propensity_of_trees_says_what_its_terms_are_to_it() -> None:
+    gains = [{"term": "nodes", "total_gain": 164.2, "share": 0.75}, {"term": "age", "total_gain": 54.7, "share": 0.25}]
+    trees = made() | {"tables": {**TABLES, "propensity": gains}}
+    (shown,) = (t for t in tables(trees, {"time_unit": "days"}, FR) if t.name == "propensity")
+    assert shown.caption == FR.title("propensity")
+    assert [row.cells[0] for row in shown.rows] == ["nodes", "age"]
+    assert shown.rows[0].cells[2] == FR.numbers.percent(0.75)
+
+
 def test_other_methods_keep_their_tables() -> None:
     other = analysis("x", "agreement", effects=[{"measure": "kappa", "value": 1.0}])
     (shown,) = tables(other, {"time_unit": None}, EN)

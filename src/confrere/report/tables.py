@@ -209,7 +209,9 @@ def _coefficients(name: str, records: list[Record], setting: Setting) -> Table:
 
 
 def _propensity(name: str, records: list[Record], setting: Setting) -> Table:
-    """The model of the propensity, by its own name."""
+    """The model of the propensity, by its own name: coefficients, or what the terms are to trees."""
+    if "total_gain" in records[0]:
+        return generic(name, records, setting)
     return _coefficients(name, records, setting)._replace(caption=setting.words.title("propensity"))
 
 

@@ -98,6 +98,16 @@ SENTENCES = (
         "People are counted per hospital: person ids are each hospital's own, so somebody who was treated in two "
         "hospitals is two people here, and the same id in two hospitals is two people too."
     ),
+    (
+        "Hazards are taken to be even within {cells} cells of time, {some} of them in the grace period; times at risk "
+        "within a cell are exact."
+    ),
+    (
+        "Hazards are taken to be even within {cells} cells of time from the beginning of a trial; times at risk within "
+        "a cell are exact."
+    ),
+    "Whoever starts after the period of a trial stays untreated in it (intention to treat).",
+    "Whoever starts after the period of a trial leaves it at the end of that later period (per protocol).",
     "no entry event",
     "{cohort}: fails '{rule}'",
     "{cohort}: cut off by its censoring",

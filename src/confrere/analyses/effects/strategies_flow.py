@@ -160,10 +160,11 @@ def _finding(of: CloneCensorWeight, f: Found) -> Finding:
         "attrition": attrition(f.verdict),
     }  # fmt: skip
     counted = f.counts.events.value.sum()
-    facts = {"grace": of.grace, "horizon": of.horizon, "cells": len(f.grid.edges) - 1}
+    cells, some = len(f.grid.edges) - 1, f.grid.grace
+    facts = {"grace": of.grace, "horizon": of.horizon, "cells": cells}
     notes = (
-        f"Hazards are taken to be even within {len(f.grid.edges) - 1} cells of time, {f.grid.grace} of them in the "
-        f"grace period; times at risk within a cell are exact.",
+        f"Hazards are taken to be even within {cells} cells of time, {some} of them in the grace period; times at risk "
+        f"within a cell are exact.",
     )
     return Finding(
         "clone_censor_weight", f.verdict.n, f.verdict.hospitals, tables, events=round(counted), facts=facts,

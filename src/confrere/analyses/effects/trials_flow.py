@@ -155,7 +155,8 @@ def _finding(of: SequentialTrials, f: Found) -> Finding:
              "cells": cells, "person_trials": round(float(f.trials.people.sum()))}  # fmt: skip
     notes = (
         f"Hazards are taken to be even within {cells} cells of time from the beginning of a trial; times at risk "
-        f"within a cell are exact. {KEPT if of.adhering else ASSIGNED}",
+        f"within a cell are exact.",
+        KEPT if of.adhering else ASSIGNED,
     )
     return Finding(
         "sequential_trials", f.verdict.n, f.verdict.hospitals, tables, facts=facts, arrays={"vcov": f.read.vcov},

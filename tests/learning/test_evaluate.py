@@ -198,7 +198,7 @@ def together(*analyses: str) -> list[Any]:
 def test_a_study_has_one_evaluation_of_the_same_people(threshold: float) -> None:
     with pytest.raises(StudyError, match="a0 and a1: a study has one evaluation"):
         together(SCORE.format(0.5), SCORE.format(threshold))
-    with pytest.raises(StudyError, match="one evaluation"):
+    with pytest.raises(StudyError, match="hospitals that overlap"):
         together(SCORE.format(0.5), SCORE.format(0.5) + 'group = ["a", "b", "c"]\n')
     elsewhere = [SCORE.format(0.5) + f"group = {list(g)}\n".replace("'", '"') for g in ("abc", "def")]
     assert len(together(*elsewhere)) == 2

@@ -28,10 +28,15 @@ def analyses(study: Study) -> list[Analysis]:
 
 
 def _beside(study: Study, built: Sequence[Any]) -> None:
-    """StudyError where two analyses may not ask the same hospital: one may have none beside it (`sole`); of a method,
-    it is one that a study has `once`, or they hold out other people."""
+    """StudyError where two analyses may not ask the same hospital: they ask others too; one may have none beside it
+    (`sole`); of a method, it is one that a study has `once`, or they hold out other people."""
     for (one, a), (other, b) in combinations(zip(study.analyses, built, strict=True), 2):
         elsewhere = one.group and other.group and not {*one.group} & {*other.group}
+        if not elsewhere and {*one.group} != {*other.group}:  # a level of few in the others is judged in neither
+            raise StudyError(
+                f"[[analysis]] {one.name} and {other.name} ask hospitals that overlap, and of those by which they "
+                f"differ a few people could be told by subtraction. Give both the same hospitals, or none in common"
+            )
         if not elsewhere and (why := getattr(a, "sole", "") or getattr(b, "sole", "")):
             raise StudyError(f"[[analysis]] {one.name} and {other.name}: {why}")
         if one.method != other.method or elsewhere:

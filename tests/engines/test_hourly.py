@@ -8,14 +8,24 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pandas as pd
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
+from confrere.console import serving as sides
 from confrere.data.opposition import CONTACT, Said
 from confrere.hospital.home import Home
 from confrere.kits import Profile
@@ -33,8 +43,6 @@ main()
 NO_ENGINE = """
 from confrere.hospital import flare
 flare.serve = lambda home, process, target: False  # its heartbeats look at the lists too
-from confrere import kits
-kits.ending = lambda kit: ""
 """
 
 
@@ -125,3 +133,51 @@ def test_a_file_that_cannot_be_read_ends_nothing(home: Home, kind: str) -> None:
         until(lambda: not known(home, "SELECT name FROM lists"), "it does not go on")
     said = (home.path.parent / "said").read_text()
     assert ("what is past its day could not be erased: worklists.sqlite cannot be used" in said) == (kind == "serve")
+
+
+def signed(site: Path, days: int) -> Path:
+    """A kit with a certificate that ends in so many days; its file."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "curie")])
+    made = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(days=days))
+    file = site / "startup" / "client.crt"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(made.sign(key, SHA256()).public_bytes(Encoding.PEM))
+    return file
+
+
+def test_a_certificate_half_written_ends_nothing_and_its_end_is_said(home: Home) -> None:
+    pytest.importorskip("nvflare", reason="needs an extra")
+    file = signed(home.path / "engine" / "site", 30)
+    whole, said = file.read_bytes(), home.path.parent / "said"
+    file.write_bytes(whole[:100])
+    with serving(home, "serve") as process:
+        until(lambda: "could not be read, and is looked at again" in said.read_text(), "nothing is said of it")
+        assert process.poll() is None
+        assert "ends on" not in said.read_text()
+        file.write_bytes(whole)
+        until(lambda: "ends on" in said.read_text(), "its end is not said")
+
+
+def test_a_coordinator_says_every_hour_that_a_certificate_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of one that comes within sixty days long after the start; and what cannot be read does not end it."""
+    said: list[str] = []
+    looked = iter([95, 70, 50, None, 40])  # days to the end, hour by hour
+
+    class Stop(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            if (days := next(looked, -1)) == -1:
+                return True
+            for kit in ("site", "runner"):
+                file = signed(tmp_path / "engine" / kit, days or 10)
+                file.write_bytes(file.read_bytes()[: None if days else 50])
+            return False
+
+    monkeypatch.setattr(sides, "HOUR", -1.0)
+    service = SimpleNamespace(home=SimpleNamespace(path=tmp_path), tidy=lambda: None)
+    engine: Any = SimpleNamespace(serve=lambda patience: False, up=False, tidy=lambda: None)
+    sides._look(service, engine, 1.0, Stop(), said.append)
+    ends = [one.partition(" ends on ")[2][:10] for one in said if " ends on " in one]
+    days = [(date.fromisoformat(day) - datetime.now(UTC).date()).days for day in ends]
+    assert days == [50, 50, 40, 40]
+    assert sum("could not be read" in one for one in said) == 2

@@ -56,7 +56,7 @@ def coordinate(home: Path, say: Callable[[str], Any]) -> None:
     from confrere.console.api import web
     from confrere.coordinator.home import Home
     from confrere.coordinator.watch import sent
-    from confrere.kits import Profile, ending
+    from confrere.kits import Profile
 
     here = Home(home)
     sent(str(here.settings["traces"]))  # an extra that is missing is said before anything starts
@@ -78,9 +78,7 @@ def coordinate(home: Path, say: Callable[[str], Any]) -> None:
             engine.serve(float(here.settings["round_seconds"]))
             with _answering(configs):
                 say(f"the coordinator is serving researchers at https://{profile.host}:{profile.api_port}")
-                for soon in filter(None, (ending(here.path / "engine" / kit) for kit in ("site", "runner"))):
-                    say(soon)
-                _look(service, engine, float(here.settings["round_seconds"]), stop)
+                _look(service, engine, float(here.settings["round_seconds"]), stop, say)
         finally:
             engine.close()
 
@@ -122,7 +120,6 @@ def serve_hospital(home: Path, say: Callable[[str], Any]) -> None:
     from confrere.hospital.home import Home
     from confrere.hospital.tunnel import way_out
     from confrere.hospital.vitals import exposed
-    from confrere.kits import ending
 
     here = Home(home)
     _ = here.rules, here.identity  # StudyError where the rules are wrong, or the key is lost
@@ -138,8 +135,7 @@ def serve_hospital(home: Path, say: Callable[[str], Any]) -> None:
                         tidy(here)
                     except (OSError, ConfrereError) as error:  # tried again in an hour: studies are answered meanwhile
                         say(f"what is past its day could not be erased: {error}")
-                    if soon := ending(here.path / "engine" / "site"):
-                        say(soon)
+                    _remind(here, ("site",), say)
                 stop.wait(LOOK)
         finally:
             process.stop()
@@ -199,8 +195,20 @@ def _answering(configs: Sequence[Any]) -> Iterator[None]:
             thread.join(10)
 
 
-def _look(service: Any, engine: Any, patience: float, stop: threading.Event) -> None:
-    """Look at the queue five times a second; keep the engine's server up."""
+def _remind(home: Any, kits: Sequence[str], say: Callable[[str], Any]) -> None:
+    """Say which certificates in a folder end soon, or cannot be read: an `install` may be half done at this second."""
+    from confrere.kits import ending
+
+    for kit in kits:
+        try:
+            if soon := ending(home.path / "engine" / kit):
+                say(soon)
+        except (OSError, ValueError) as error:
+            say(f"the certificate in {home.path / 'engine' / kit} could not be read, and is looked at again: {error}")
+
+
+def _look(service: Any, engine: Any, patience: float, stop: threading.Event, say: Callable[[str], Any]) -> None:
+    """Look at the queue five times a second; keep the engine's server up; hourly, say which certificates end."""
     recovered = tidied = 0.0
     while not stop.wait(0.2):
         if engine.serve(patience):
@@ -212,9 +220,10 @@ def _look(service: Any, engine: Any, patience: float, stop: threading.Event) -> 
             if recovered:
                 service.step()
         if time.time() - tidied > HOUR:
+            tidied = time.time()
             service.tidy()
             engine.tidy()
-            tidied = time.time()
+            _remind(service.home, ("site", "runner"), say)
 
 
 class _Quiet:

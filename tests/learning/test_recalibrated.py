@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -248,7 +249,8 @@ def test_a_published_model_becomes_a_file(tmp_path: Path, link: str) -> None:
     else:
         of = 'outcome = "Surv(time, event)"\nmodel = "x1 + x2"\nlink = "cox"\ntimes = 1095\nbaseline = 0.65\n'
         of += "[analysis.coefficients]\nx1 = 0.6\nx2 = 0.02\n"
-    folder = run(tmp_path, LATER.format("published") + of, hospitals, "found")
+    text = LATER.format("published").replace("[[analysis]]", '[data.columns.x1]\nunit = "cm"\n[[analysis]]') + of
+    folder = run(tmp_path, text, hospitals, "found")
     new = tmp_path / "new.json"
     done = command("--with", folder / "result.json", "--out", new)
     assert done.exit_code == 0, done.output
@@ -266,7 +268,20 @@ def test_a_published_model_becomes_a_file(tmp_path: Path, link: str) -> None:
     card = plain["card"]
     assert card["recalibration"]["of"] == ""
     assert card["model"]["licence"] == "CC BY 4.0"
-    assert "A published model" in (tmp_path / "new.card.md").read_text()
+    assert card["model"]["method"] == ("cox" if link == "cox" else "logistic")
+    left = json.loads((folder / "result.json").read_text())["left"]
+    many = sum(math.prod(a["shape"]) * a["rounds"] for a in left if a["kind"] == "ask")
+    read_here = {"logit": 3, "cox": 4}[link]  # the outcome, or time and event; x1 and x2
+    told_of = card["attacks"]["reconstruction"]
+    assert (told_of["numbers_left"], told_of["values_held"]) == (many, 2400 * read_here)
+    assert many > 100
+    assert card["population"]["columns"]["x1"]["unit"] == "cm"
+    assert "trained" not in card["population"]
+    page = (tmp_path / "new.card.md").read_text()
+    assert "A published model" in page
+    assert f"{many:,} numbers left" in page
+    assert "- **x1**: cm" in page
+    assert "Trained on" not in page
 
 
 def test_what_is_refused(learned: Path, tmp_path: Path) -> None:
@@ -296,6 +311,17 @@ def test_what_is_refused(learned: Path, tmp_path: Path) -> None:
         assert isinstance(done.exception, StudyError), done.output
         assert says in str(done.exception)
     assert not out.exists()
+
+
+@pytest.mark.parametrize("taken", ["new.json", "new.xgboost.json", "new.card.md"])
+def test_no_file_of_a_model_is_written_over(learned: Path, tmp_path: Path, taken: str) -> None:
+    (tmp_path / taken).write_text("another model's")
+    done = command(learned / "learned/models/risk.json", "--with", learned / "later/result.json", "--out",
+                   tmp_path / "new.json")  # fmt: skip
+    assert isinstance(done.exception, StudyError), done.output
+    assert f"{taken} is there" in str(done.exception)
+    assert [f.name for f in tmp_path.iterdir()] == [taken]
+    assert (tmp_path / taken).read_text() == "another model's"
 
 
 def test_a_risk_without_a_time_is_not_put_right_by_people_followed(learned: Path, tmp_path: Path) -> None:

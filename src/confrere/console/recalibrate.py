@@ -42,7 +42,7 @@ def recalibrate(
     from confrere.report.words import Words
 
     check_language(lang)
-    if out.suffix != ".json" or out.exists():
+    if out.suffix != ".json":
         raise StudyError(f"--out {out}: give NAME.json, and a name that is not there yet; no model is written over")
     old, plain, one = _published(found, analysis) if model is None else _learned(model, found, analysis)
     intercept, slope, baseline = correction(old, one)
@@ -53,13 +53,22 @@ def recalibrate(
     beside |= {"baseline": baseline} if baseline else {}
     beside |= {"sets": _sets(plain["sets"], intercept, slope)} if "sets" in plain else {}
     shown = page(beside["card"], Words("fr" if lang == "fr" else "en"))
+    _write(out, {**files(out.stem, made, beside), f"{out.stem}.card.md": shown.encode()})
+    typer.echo(f"{out}: model {made.sha256[:16]}, recalibrated by the intercept {intercept:.3g} and slope {slope:.3g}")
+
+
+def _write(out: Path, contents: dict[str, bytes]) -> None:
+    """The files of a model, by name. StudyError where one of them is there, before any is written."""
+    if there := [name for name in contents if (out.parent / name).exists()]:
+        raise StudyError(
+            f"--out {out}: {', '.join(there)} is there; give a name that is not there yet; no model is written over"
+        )
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        for name, content in {**files(out.stem, made, beside), f"{out.stem}.card.md": shown.encode()}.items():
+        for name, content in contents.items():
             (out.parent / name).write_bytes(content)
     except OSError as error:
         raise StudyError(f"--out {out}: {error.strerror}; choose another file") from None
-    typer.echo(f"{out}: model {made.sha256[:16]}, recalibrated by the intercept {intercept:.3g} and slope {slope:.3g}")
 
 
 def correction(old: Model, one: dict[str, Any]) -> tuple[float, float, dict[str, float]]:
@@ -123,9 +132,9 @@ def _published(found: Path, name: str) -> tuple[Model, dict[str, Any], dict[str,
     model = Terms(method, formula, family, link, tuple(map(float, coefficients)), (), ground)
     analysis = analyses[one["said"]["analysis"]]
     bare = analysis["tables"] | {"metrics": []}
-    made = card(
-        result, analysis | {"method": method, "tables": bare, "facts": {"model_sha256": "", "people_trained": 0}}
-    )
+    told = {"model_sha256": "", "people_trained": 0}  # on how many it was trained, the study did not write down
+    made = card(result, analysis | {"settings": given | {"formula": formula}, "tables": bare, "facts": told})
+    made["model"]["method"] = method
     return model, {"card": made}, one
 
 

@@ -7,6 +7,7 @@ table of the report and of the airlock's page; `markdown` as a page beside the f
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from math import prod
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ METRICS = ("metric", "sample", "subgroup", "level", "estimate", "conf_low", "con
 NOISE = ("epsilon", "epsilon_if_one_colludes", "delta", "privacy_unit")
 GAP = ("cross-validation", "training")
 EXEMPT = {"boosting": "histograms", "network": "model_weights"}  # whose sums are outside the limit of numbers
+PARTS = {"evaluate": ("risks", "followed_risks", "recalibrated", "inputs")}  # in whose names its numbers left
 Lines = list[tuple[str, str]]
 
 
@@ -40,6 +42,7 @@ def is_model(analysis: Mapping[str, Any]) -> bool:
 def card(result: Result, analysis: Record) -> dict[str, Any]:
     """The card of the model of one analysis, as plain data in English."""
     study, tables = result["study"], analysis["tables"]
+    trained = analysis["facts"].get("people_trained", analysis["n"])
     return {
         "format": FORMAT,
         "model": {
@@ -50,8 +53,7 @@ def card(result: Result, analysis: Record) -> dict[str, Any]:
         "purpose": {"study": study["id"], "hash": study["hash"], "title": study["title"], "purpose": study["purpose"]},
         "population": {
             "people": analysis["n"], "events": analysis["events"], "hospitals": analysis["hospitals"],
-            "k": threshold(study),
-            "trained": analysis["facts"].get("people_trained", analysis["n"]),
+            "k": threshold(study), **({"trained": trained} if trained else {}),  # of a published model nobody knows
             "left_out": [r for r in tables.get("attrition", []) if r["step"] == "left out"],
             "columns": {name: study["columns"][name] for name in _columns(analysis) if name in study["columns"]},
         },
@@ -67,7 +69,7 @@ def card(result: Result, analysis: Record) -> dict[str, Any]:
 
 
 def _columns(analysis: Record) -> list[str]:
-    """The names that settings mention, of which the study's columns are picked."""
+    """The names that settings mention, without those of functions, of which the study's columns are picked."""
     given = analysis["settings"]
     features = given.get("features", ())
     words = [
@@ -75,8 +77,7 @@ def _columns(analysis: Record) -> list[str]:
         given.get("outcome", ""),
         *([features] if isinstance(features, str) else features),
     ]
-    text = "".join(c if c.isalnum() or c in "_." else " " for c in " ".join(map(str, words)))
-    return list(dict.fromkeys(text.split()))
+    return list(dict.fromkeys(re.findall(r"[\w.]+(?![\w.]*\s*\()", " ".join(map(str, words)))))
 
 
 def _metrics(analysis: Record) -> list[Record]:
@@ -101,7 +102,8 @@ def _metrics(analysis: Record) -> list[Record]:
 def _numbers(result: Result, analysis: Record) -> dict[str, Any]:
     """How many numbers left for the analysis, beside the values that hospitals hold: who has fewer equations than
     unknowns cannot solve for all of them."""
-    asked = [a for a in result["left"] if a["analysis"] in (analysis["method"], "scored") and a["kind"] == "ask"]
+    names = PARTS.get(analysis["method"], (analysis["method"], "scored"))
+    asked = [a for a in result["left"] if a["analysis"] in names and a["kind"] == "ask"]
     values = analysis["n"] * max(1, len(_read(analysis)))
     numbers = sum(prod(a["shape"]) * a["rounds"] for a in asked)
     word = EXEMPT.get(analysis["method"], "")
@@ -111,7 +113,7 @@ def _numbers(result: Result, analysis: Record) -> dict[str, Any]:
 def _read(analysis: Record) -> list[str]:
     """The columns that were read, as far as settings tell."""
     given = analysis["settings"]
-    if isinstance(given.get("features"), str):
+    if isinstance(given.get("features"), str) or analysis["method"] == "evaluate":
         return [name for name in _columns(analysis) if not name.replace(".", "").isdigit()]
     if "features" in given:
         return [*given["features"], given["outcome"]]
@@ -149,9 +151,10 @@ def sections(made: Mapping[str, Any], words: Words) -> list[Section]:
 def _population(people: Mapping[str, Any], words: Words) -> Lines:
     forms = words.numbers
     lines = [
-        (words("People"), forms.count(people["people"])), (words("Trained on"), forms.count(people["trained"])),
-        (words("Hospitals"), forms.count(people["hospitals"])),
+        (words("People"), forms.count(people["people"])), (words("Hospitals"), forms.count(people["hospitals"])),
     ]  # fmt: skip
+    if people.get("trained"):
+        lines.insert(1, (words("Trained on"), forms.count(people["trained"])))
     if people["events"] is not None:
         lines.append((words("Events"), forms.count(people["events"])))
     for row in people["left_out"]:

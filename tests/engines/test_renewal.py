@@ -7,6 +7,7 @@ import ssl
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -130,6 +131,46 @@ def test_an_answer_of_another_authority_is_not_laid_in(tmp_path: Path) -> None:
         met(hospital, coordinator)
 
 
+@pytest.mark.parametrize(("jobs", "beats"), [([], 2), (["a-run"], 4)])
+def test_a_hospital_that_is_not_answered_signs_in_anew_whatever_jobs_it_has(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, jobs: list[str], beats: int
+) -> None:
+    """Later while it has jobs, which end by it; and never while every second heartbeat is answered."""
+    from nvflare.apis.event_type import EventType
+
+    from confrere.hospital import flare
+
+    ended: list[int] = []
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setenv(flare.HOME, str(tmp_path))
+    monkeypatch.setattr(flare, "vitals", lambda home: {})
+    monkeypatch.setattr(flare.os, "_exit", ended.append)
+    monkeypatch.setattr(flare.time, "monotonic", lambda: clock.now)
+    engine = SimpleNamespace(get_all_job_ids=lambda: jobs)
+    context = SimpleNamespace(get_engine=lambda: engine, set_prop=lambda *given, **more: None)
+
+    def beat(pulse: flare.Pulse, seconds: float, returned: bool = True) -> None:
+        """A heartbeat that took so long; the engine says that it was sent whether or not an answer came in time."""
+        pulse.handle_event(EventType.BEFORE_CLIENT_HEARTBEAT, context)
+        clock.now += seconds
+        if returned:
+            pulse.handle_event(EventType.AFTER_CLIENT_HEARTBEAT, context)
+
+    for returned in (True, False):
+        pulse = flare.Pulse()
+        for _ in range(beats):
+            beat(pulse, 30.0, returned)
+        assert ended == []
+        beat(pulse, 30.0, returned)
+        assert ended == [1]
+        ended.clear()
+    pulse = flare.Pulse()
+    for _ in range(20):
+        beat(pulse, 30.0)
+        beat(pulse, 0.1)
+    assert ended == []
+
+
 @pytest.mark.slow
 def test_a_federation_goes_on_after_its_certificates_were_renewed(federation: Machines) -> None:
     """A hospital's while it serves; the coordinator's, which it reads when it starts, between two starts."""
@@ -155,3 +196,19 @@ def test_a_federation_goes_on_after_its_certificates_were_renewed(federation: Ma
     federation.up()  # with the new one from the start
     text = study_of("renewed again")
     assert federation.found(federation.submit(text), text) == federation.memory(text)
+
+
+@pytest.mark.slow
+def test_a_run_under_way_goes_on_after_the_coordinators_certificate_was_renewed(federation: Machines) -> None:
+    """Hospitals whose job goes on are let in anew as well: the engine never tells them that their job is over."""
+    from engines.flare import HOSPITALS, study_of, until
+
+    coordinator, text = federation.home("coordinator"), study_of("renewed in a run", 3)
+    run = federation.submit(text)
+    federation.reach(run, 3)
+    federation.kill("coordinator")  # nobody is left to say to hospitals that their job is over
+    said("coordinator", "renew", "--home", coordinator)
+    certified(federation.place, "coordinator", coordinator, 700)
+    federation.start("coordinator")
+    until(lambda: set(federation.seen()) == set(HOSPITALS), "not all have signed in anew", seconds=400, every=0.5)
+    assert federation.found(run, text) == federation.memory(text)

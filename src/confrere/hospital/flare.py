@@ -33,6 +33,7 @@ ConsumableBufferList.__repr__ = object.__repr__
 
 HOME: Final = "CONFRERE_HOSPITAL"  # the environment variable with the hospital's folder
 MISSED: Final = 2  # heartbeats without an answer, after which the hospital signs in anew
+AT_WORK: Final = 4  # the same while it has jobs, which end by it: over two minutes, at half a minute each
 SLOW: Final = 25.0  # seconds: the engine waits 30 for an answer to a heartbeat, and does not say whether there was one
 FILES: Final = {  # of a job, all that it may bring: its two configurations, and the submitter's signatures on them
     "config", "config/config_fed_client.json", "config/config_fed_server.json", ".__nvfl_sig.json",
@@ -66,7 +67,8 @@ class Pulse(FLComponent):  # type: ignore[misc]
     """What goes with every heartbeat of the hospital's process: release, clock and free disk, nothing of a patient.
 
     A server whose certificate was renewed no longer knows whom it let in before, and does not answer. Then the process
-    ends, if no run is under way, and `serve` starts another, which signs in anew.
+    ends, and `serve` starts another, which signs in anew. Jobs do not keep it for long: whether they are over stands in
+    the answers that do not come, and what they did of a run is in its journal, from which it goes on.
     """
 
     def __init__(self) -> None:
@@ -77,7 +79,7 @@ class Pulse(FLComponent):  # type: ignore[misc]
         """Lay them into the heartbeat that is about to be sent; see whether the one before was answered."""
         if event_type == EventType.BEFORE_CLIENT_HEARTBEAT:
             fl_ctx.set_prop(VITALS, vitals(Path(os.environ[HOME])), private=False, sticky=False)
-            if self._missed >= MISSED and not fl_ctx.get_engine().get_all_job_ids():
+            if self._missed >= (AT_WORK if fl_ctx.get_engine().get_all_job_ids() else MISSED):
                 self.logger.warning(f"{self._missed} heartbeats were not answered: this process ends, to sign in anew")
                 os._exit(1)
             self._sent, self._missed = time.monotonic(), self._missed + 1

@@ -22,7 +22,7 @@ import numpy as np
 from confrere.errors import StudyError, UserError
 from confrere.rounds import Cells, Design, Flow, People, register, support
 
-MOST = 4_000  # pairs of numbers: each is an array of the verdict, and a message has 4,096
+MOST = 4_000  # pairs of numbers: each is an array of everybody at a hospital, and one of the verdict's message
 
 
 @register("_numbers")

@@ -161,6 +161,57 @@ def test_a_run_does_not_go_on_over_fewer_hospitals(tmp_path: Path, monkeypatch: 
     assert run(tmp_path, three)
 
 
+def before_the_members_were_written(folder: Path, out: str) -> None:
+    """A run under way as the release before left it: who takes no part stands there, not who does."""
+    for file in folder.glob("*/runs/*/members"):
+        file.unlink()
+        (file.parent / "without").write_text(out)
+
+
+def test_a_run_begun_under_the_release_before_goes_on(tmp_path: Path) -> None:
+    _, homes = found(tmp_path / "whole")
+    whole = run(tmp_path / "whole", homes)
+    _, homes = found(tmp_path)
+    with pytest.raises(Waiting):
+        run(tmp_path, homes, lost_at=15)
+    before_the_members_were_written(tmp_path, "")
+    assert run(tmp_path, homes) == whole
+
+
+def test_and_holds_to_the_hospitals_it_began_with(tmp_path: Path) -> None:
+    """The guard of that release: a sum less one hospital would show its part."""
+    _, homes = found(tmp_path, names=FOUR)
+    with pytest.raises(Waiting):
+        run(tmp_path, homes, lost_at=15)
+    before_the_members_were_written(tmp_path, "paris")
+    with pytest.raises(Refused):
+        run(tmp_path, homes)
+    assert "begun with other hospitals" in told(tmp_path / "curie")
+
+
+def test_nor_does_it_go_on_over_a_roster_pinned_since(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is `without` in either; the ledger has the roster with which it began."""
+    monkeypatch.setattr("engines.inprocess.tables", six)
+    _, homes = found(tmp_path, names=SIX)
+    with pytest.raises(Waiting):
+        run(tmp_path, homes, lost_at=15)
+    before_the_members_were_written(tmp_path, "")
+    three = of(tmp_path, {name: homes[name] for name in NAMES})
+    for home in three.values():
+        home.approve(STUDY)
+    with pytest.raises(Refused):
+        run(tmp_path, three)
+    assert "begun with other hospitals" in told(tmp_path / "curie").splitlines()[-1]
+    shutil.rmtree(tmp_path / "coordinator" / "runs" / HASH[:16])
+    for home in three.values():
+        home.erase(HASH)
+        home.approve(STUDY)
+    with pytest.raises(Waiting):
+        run(tmp_path, three, lost_at=15)
+    before_the_members_were_written(tmp_path, "")
+    assert run(tmp_path, three)  # begun anew, with the three
+
+
 def six(names: tuple[str, ...]) -> Any:
     """The records of three hospitals, dealt to six."""
     return {name: tables()[NAMES[i // 2]].iloc[i % 2 :: 2] for i, name in enumerate(SIX)}

@@ -188,7 +188,7 @@ class Desk:
         self._still(study)
         folder = self.home.run(study.hash)
         self._attempts = _claimed(folder / "attempts", self._linger)
-        self._without = _members(folder, self.home.members, tuple(asked["without"]))
+        self._without = _members(self.home, study.hash, tuple(asked["without"]))
         self._records = self.home.records(study, self._without)
         if self._records.why and not _asked(folder).exists():
             raise Refused("; ".join(self._records.why))
@@ -316,18 +316,33 @@ def _frozen(folder: Path, cut: str) -> None:
         )
 
 
-def _members(folder: Path, roster: tuple[str, ...], without: tuple[str, ...]) -> tuple[str, ...]:
+def _members(home: Home, study: str, without: tuple[str, ...]) -> tuple[str, ...]:
     """Who of the roster takes no part. Who does stays the same, whatever roster is pinned since."""
-    file, members = folder / "members", [name for name in roster if name not in without]
-    if _asked(folder).exists():
-        if file.read_text(encoding="utf-8").splitlines() != members:
-            raise Refused(
-                "this study was begun with other hospitals; a sum less one hospital would show its part. To begin "
-                "anew, every hospital erases the run, `hospital erase`, the coordinator too, and all approve anew"
-            )
-    else:
-        file.write_text("\n".join(members), encoding="utf-8")
+    folder, members = home.run(study), [name for name in home.members if name not in without]
+    if not _asked(folder).exists():
+        (folder / "members").write_text("\n".join(members), encoding="utf-8")
+    elif _began(home, study) != members:
+        raise Refused(
+            "this study was begun with other hospitals; a sum less one hospital would show its part. To begin anew, "
+            "every hospital erases the run, `hospital erase`, the coordinator too, and all approve anew"
+        )
     return without
+
+
+def _began(home: Home, study: str) -> list[str]:
+    """Who takes part in a run since it began: as it was written then, or of a run begun under a release before, which
+    wrote who does not, the roster that the ledger has of that day less those. Nobody, where neither is known.
+    """
+    file, out = home.run(study) / "members", home.run(study) / "without"
+    if file.is_file():
+        return file.read_text(encoding="utf-8").splitlines()
+    erased = next(home.ledger.entries(event="erased", study=study, newest=True, limit=1), None)
+    first = next(home.ledger.entries(event="started", study=study, after=erased.number if erased else 0, limit=1), None)
+    pinned = first and next(home.ledger.entries(event="pinned", before=first.number, newest=True, limit=1), None)
+    if not pinned or not out.is_file():
+        return []
+    left_out = out.read_text(encoding="utf-8").splitlines()
+    return [name for name in pinned.facts["hospitals"] if name not in left_out]
 
 
 def _epoch(folder: Path) -> int:

@@ -63,8 +63,8 @@ class Evaluate:
 
     Finding: tables `metrics` (`metric`, `estimate`, `std_error`, `conf_low`, `conf_high`, by `subgroup` and `level`),
     `calibration`, `roc`, `decision`, `confusion` (with thresholds), `drift` (with over), `attrition`; facts
-    `recalibration_intercept` and `recalibration_slope` for a binary outcome. Exact on the cells of risk that the
-    hospitals agree on.
+    `recalibration_intercept` and `recalibration_slope`: of the logit of the risk, with follow-up of its complementary
+    log-log. Exact on the cells of risk that the hospitals agree on.
     Errors: DataError for a risk that is no probability, ModelError where nobody or everybody has the outcome.
     """
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import time
-from collections.abc import Callable, Generator, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Hashable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -543,11 +543,14 @@ class Site:
     """One hospital's records during a run: runs steps, remembers designs; knows nothing of thresholds.
 
     `key` (32 bytes at most) is what its people's random numbers come from, `shared` those that must not depend on the
-    hospital; None until the keys of the run are made.
+    hospital; None until the keys of the run are made. `parts` names groups of hospitals whose people another group has
+    too: how many of them are left out would follow from the two, and is not told.
     """
 
-    def __init__(self, table: Any, key: bytes | None = None, shared: bytes | None = None) -> None:
-        self.table = table
+    def __init__(
+        self, table: Any, key: bytes | None = None, shared: bytes | None = None, parts: Collection[str] = (),
+    ) -> None:  # fmt: skip
+        self.table, self.parts = table, parts
         self.key, self.shared = key, shared
         self.kept: dict[tuple[str, str], Any] = {}
         self._own: dict[Hashable, dict[str, Any]] = {}  # what each analysis has kept, by group: two of a method are two
@@ -560,6 +563,8 @@ class Site:
         made = self._make(a, self.table)
         if made.crowded < least or not member:
             made = self._make(a, self.table.nobody())
+        if a.group in self.parts:
+            made = dataclasses.replace(made, left_out={})
         self._designs[a.analysis, a.step, a.group] = made
         return made
 

@@ -199,7 +199,7 @@ CASES = (
          ("x1", "x2"), p=2, note="a model, by stage"),
     Case("evaluate", _of("evaluate", "ill", learnt=LEARNT, thresholds=(0.5,)), ("x1", "treated", "ill"), ("x1",), p=2,
          note="a learned model"),
-    Case("evaluate", _of("evaluate", "ill", model="x1 + x2", over="stage", inputs={"x1": (0.0,), "arm": ()},
+    Case("evaluate", _of("evaluate", "ill", model="x1 + x2", over="stage", inputs={"x1": (0.0,)},
                          coefficients={"Intercept": 0.1, "x1": 0.3, "x2": -0.05}),
          ("x1", "x2", "ill", "stage", "arm"), ("x1", "x2"), p=2, note="periods"),
     Case("evaluate", _of("evaluate", "Surv(time, event)", model="x1 + x2", link="cox", times=1460.0, by="arm",

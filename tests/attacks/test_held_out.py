@@ -77,7 +77,7 @@ def test_two_studies_in_one_process_draw_anew() -> None:
     hospitals = Local({name: people().frame for name in "abc"})
     head = '[study]\nid = "{}"\npurpose = "public-interest research"\n[data]\ntable = "t"\n[[analysis]]\nname = "a"\n'
     texts = [head.format(i) + 'method = "linear"\nformula = "y ~ x"\n' for i in "ab"]
-    one, other = (hospitals._site(parse(text), "a", people()).shared or b"" for text in texts)
+    one, other = (hospitals._site(parse(text), "a", people(), ()).shared or b"" for text in texts)
     for first, then, seed in SHARES:
         assert np.count_nonzero(trains(first, 1, one) ^ trains(then, seed, other)) >= K
 

@@ -10,6 +10,7 @@ import pytest
 
 from confrere.analyses.finding import Finding
 from confrere.analyses.learning.evaluate import Evaluate
+from confrere.errors import StudyError
 from confrere.study.ground import Ground
 from confrere.study.schema import Column, Schema
 from federate import GATE, fit
@@ -61,8 +62,18 @@ def test_one_by_which_enough_people_or_nobody_differ_is_told(few: int, cut: floa
 
 
 def test_of_two_inputs_that_few_people_tell_apart_the_first_is_told() -> None:
-    assert told(drift(people(FEW), {"age": (50.0,), "weight": (50.0,)})) == {"risk", "age"}
-    assert told(drift(people(FEW), {"age": (50.0,), "weight": (70.0,)})) == {"risk", "age", "weight"}
+    frame = people(FEW).assign(risk=np.random.default_rng(6).uniform(0.1, 0.9, N))
+    for cut, wanted in ((50.0, {"risk", "age"}), (70.0, {"risk", "age", "weight"})):
+        score = Evaluate("ill", "risk", over="period", inputs={"age": (50.0,), "weight": (cut,)}, ground=GROUND)
+        assert told(fit(score, [frame[i::3].reset_index(drop=True) for i in range(3)], GATE)) == wanted
+
+
+def test_a_model_that_is_the_sum_of_two_inputs_has_one_beside_it() -> None:
+    """A point for the old and a point for the heavy, but for three people: counts of all three tell them."""
+    score = Evaluate("ill", model=POINT, coefficients=FITTED, over="period", inputs={"age": (50.0,), "weight": (70.0,)},
+                     ground=GROUND)  # fmt: skip
+    with pytest.raises(StudyError, match="one input stands beside a published model"):
+        score.check()
 
 
 def test_the_same_of_people_who_are_followed() -> None:

@@ -293,13 +293,13 @@ def test_the_search_finds_what_it_is_for() -> None:
 def test_no_row_leaves_a_local_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: Any, capfd: Any) -> None:
     """Messages, result, report, figures, tables, logs, terminal."""
     tapped, frames, runs = Wire(), hospitals(), []
-    links = local._links
+    federation = local.Federation
 
-    def listened(given: Mapping[str, Any]) -> dict[str, Any]:
-        runs.extend(given.values())
-        return {name: tapped.link(link) for name, link in links(given).items()}
+    def listened(links: Mapping[str, Any], *given: Any, **more: Any) -> Any:
+        runs.extend(link.__self__ for link in links.values())
+        return federation({name: tapped.link(link) for name, link in links.items()}, *given, **more)
 
-    monkeypatch.setattr(local, "_links", listened)
+    monkeypatch.setattr(local, "Federation", listened)
     with caplog.at_level("DEBUG"):
         results = Local(frames).run(parse(STUDY))
         write(as_dict(results), tmp_path, lang="en")

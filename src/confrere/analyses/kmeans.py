@@ -234,6 +234,11 @@ class KMeans:
         """The groups of hospitals that the settings fix."""
         return groups_of(self)
 
+    @property
+    def parts(self) -> tuple[tuple[str, ...], ...]:
+        """The same, which are asked beside everybody."""
+        return groups_of(self)
+
     def part(self, clusters: int, sample: Sample) -> Lloyd:
         """k-means over a sample."""
         return Lloyd(self.formula, clusters, most_of(self), sample, self.ground)

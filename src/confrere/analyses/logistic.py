@@ -61,6 +61,11 @@ class Logistic:
         return asked(self.leave_out)
 
     @property
+    def parts(self) -> tuple[tuple[str, ...], ...]:
+        """The groups of these that others have people of."""
+        return self.groups[:-1]
+
+    @property
     def sole(self) -> str:
         """Why a study has no analysis beside this one, where it has none."""
         return SOLE if self.leave_out else ""

@@ -129,6 +129,11 @@ class Mixture:
         """The groups of hospitals that the settings fix."""
         return groups_of(self)
 
+    @property
+    def parts(self) -> tuple[tuple[str, ...], ...]:
+        """The same, which are asked beside everybody."""
+        return groups_of(self)
+
     def part(self, clusters: int, sample: Sample) -> EM:
         """EM over a sample, of so many rounds at most."""
         rounds = max(LEAST, 2 * self.rounds // (clusters * len(self.among or (1,))))  # as many numbers of every one

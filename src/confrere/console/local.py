@@ -162,10 +162,10 @@ class Local:
         """What a hospital's random numbers of people come from: the same in every run of a study."""
         return hashlib.sha256(f"{study.hash} {name}".encode()).digest() if self.key is None else self.key
 
-    def _site(self, study: Study, name: str, table: Any) -> Site:
+    def _site(self, study: Study, name: str, table: Any, built: Sequence[Any]) -> Site:
         """A hospital's records, with what random numbers of people come from."""
         shared = hashlib.sha256(study.hash.encode()).digest() if self.key is None else self.key
-        return Site(table, self._key(study, name), shared)
+        return Site(table, self._key(study, name), shared, build.parts_of(built))
 
     def _hospitals(self, study: Study, tables: Mapping[str, Any], columns: int) -> dict[str, Run]:
         """Every hospital with its own copy of the study, its gate and its keys."""
@@ -176,7 +176,7 @@ class Local:
         sessions = start_sessions(list(tables), bytes.fromhex(study.hash))
         return {
             name: Run(
-                supported(build.flow_of(study, built)), self._site(study, name, table),
+                supported(build.flow_of(study, built)), self._site(study, name, table, built),
                 Gate(replace(policy, alone=name in study.alone), columns),
                 sessions[name], groups,
             )

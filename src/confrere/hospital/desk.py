@@ -276,7 +276,8 @@ class Desk:
             Journal(folder / "journal"), _seed(folder), self._without,
             lambda rows: lists.keep(study.hash, study.purpose, rows, id=study.id), Journal(folder / "settled"),
         )  # fmt: skip
-        self._run, self._told = Run(flow, Site(records.table), gate, session, groups, memory), 0
+        site = Site(records.table, parts=build.parts_of(built))
+        self._run, self._told = Run(flow, site, gate, session, groups, memory), 0
 
 
 def _named(asks: Sequence[Mapping[str, Any]]) -> list[str]:

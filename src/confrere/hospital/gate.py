@@ -92,10 +92,10 @@ def support_of(design: Design, policy: Policy | None = None) -> Support:
     """What a design rests on in this hospital; with its `policy`, also whether it objects or a few carry a cell."""
     x, n = design.x.reshape(design.n, len(design.names)), design.n
     flags = [np.asarray(design.flags[f], dtype=bool) for f in sorted(design.flags)]
-    weights = design.weights
-    columns = [_column(np.ascontiguousarray(column), weights) for column in x.T]
-    marked = [_sizes(mark.astype(float), weights) for mark in flags]
+    columns = [_column(np.ascontiguousarray(column), design.weights) for column in x.T]
+    marked = [_sizes(mark.astype(float), design.weights) for mark in flags]
     alone = policy is not None and policy.alone
+    some = n > 0 and (policy is None or design.crowd is None or not policy.few(n))
     counts = [np.bincount(c.index + 1, minlength=int(np.prod(c.shape)) + 1)[1:] for _, c in ordered(design)]
     about = np.array([about for about, _ in columns]).reshape(-1, 4).T
     marks = np.array([float(np.count_nonzero(mark)) for mark in flags])
@@ -104,11 +104,11 @@ def support_of(design: Design, policy: Policy | None = None) -> Support:
     ]
     objects = policy is not None and policy.own and _objects(design, about, marks, counts, policy)
     return Support(
-        np.array([n, float(n > 0), float(objects), float(n > 0 and not alone)]),
+        np.array([n, float(some), float(objects), float(some and not alone)]),
         np.vstack([about, behind[0]]),
         np.vstack([marks, behind[1]]),
         _meetings(x, flags),
-        np.array([*(size for _, size in columns), *marked, _sizes(np.ones(n), weights)]).T,
+        np.array([*(size for _, size in columns), *marked, _sizes(np.ones(n), design.weights)]).T,
         np.concatenate([*counts, []]).astype(float),
         carried((c for _, c in ordered(design)), 0.0 if policy is None else policy.effective_here),
         np.array([float(design.left_out[r]) for r in sorted(design.left_out)]),

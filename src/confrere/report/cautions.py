@@ -139,6 +139,12 @@ CAUTIONS: dict[str, tuple[str, ...]] = {
     "model-drift": (
         ("Since {name} there is {names}. Evaluate the model among the people of today, and recalibrate or replace it."),
     ),
+    "trees-as-known": (
+        (
+            "Standard errors take the trees of the propensity as known, and say nothing of their bias: the limits hold "
+            "the truth less often than they say. Take estimator = 'aipw' with folds = 5."
+        ),
+    ),
     "inputs-not-told": (
         (
             "The distribution of {names} is not told: beside that of the risk, or of another input, it would tell a "

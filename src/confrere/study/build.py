@@ -159,6 +159,11 @@ def groups_of(study: Study, members: Sequence[str]) -> dict[str, tuple[str, ...]
     return groups
 
 
+def parts_of(built: Sequence[Analysis]) -> frozenset[str]:
+    """Names of the groups that analyses ask besides others with the same people."""
+    return frozenset(",".join(group) for analysis in built for group in getattr(analysis, "parts", ()))
+
+
 def asked_of(study: Study, built: Sequence[Analysis], members: tuple[str, ...]) -> set[tuple[str, ...]]:
     """The groups of hospitals whose sums the analyses of a study ask."""
     own = {group for analysis in built for group in getattr(analysis, "groups", ())}

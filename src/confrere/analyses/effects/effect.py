@@ -73,7 +73,8 @@ class Effect:
 
     Finding: tables `effects` (a record per measure; ratios on the log scale, and as `ratio`), `arms`, `sensitivity`,
     with controls `controls` and `calibrated`, with thresholds `diagnostics`, with propensities `balance`, `overlap`,
-    `propensity`; `attrition`. Standard errors account for the estimated models.
+    `propensity`; `attrition`. Standard errors account for the estimated models,
+    but for trees (`aipw` with `folds` does) and for which terms a lasso keeps.
     Errors: ModelError where nobody or everybody is treated, a term separates the treatment, an arm has no outcome.
     """
 
@@ -291,6 +292,11 @@ def _check_propensity(effect: Effect) -> None:
     if isinstance(kind, str) and kind not in ("logistic", "lasso", "boosting"):
         raise StudyError(
             f"propensity is {kind!r}; it is 'logistic', 'lasso', 'boosting', or a number: the penalty of a ridge"
+        )
+    if effect.hospital_effects and effect.folds > 1:
+        raise StudyError(
+            "hospital_effects leaves out hospitals where the treatment does not vary, which would differ from fold to "
+            "fold, and be told by subtraction: leave out hospital_effects, or folds"
         )
     if kind in ("lasso", "boosting") and effect.hospital_effects:
         raise StudyError(

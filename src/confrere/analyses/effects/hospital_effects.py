@@ -29,7 +29,7 @@ from confrere.analyses.scaling import blocks, products_of
 from confrere.analyses.separation import Watch, check_levels
 from confrere.errors import ModelError
 from confrere.rounds import Array, Design, Flow, People, ask, local, register, support
-from confrere.study.ground import Ground, design_of, model_of, narrowed
+from confrere.study.ground import Ground, design_of, model_of
 
 
 class Profile(NamedTuple):
@@ -64,14 +64,11 @@ class OwnIntercepts:
         made = self.among.taught(people, made, self.ground, self.formula)
         y = made.data.value
         FAMILIES["binomial"].check(y, False)
-        if made.n and (y == y[0]).all():  # in these folds
-            made = narrowed(made, np.zeros(made.n, dtype=bool), "treatment does not vary in the hospital")
-            y = made.data.value
         cases = Cases(made.x, y, np.ones(made.n), np.zeros(made.n))
         flags = {"outcome": y > 0}
         return Design(
             n=made.n, rows=made.rows, x=made.x, names=made.names, flags=flags, cells=made.cells, data=cases,
-            columns=made.columns, left_out=made.left_out,
+            columns=made.columns, left_out=made.left_out, crowd=made.crowd,
         )  # fmt: skip
 
     @local(on="design")

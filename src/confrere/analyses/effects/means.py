@@ -48,6 +48,11 @@ OVERLAP = Citation(
     "2018;113:390-400",
     "10.1080/01621459.2016.1260466",
 )
+TREES = Caution(
+    "trees-as-known",
+    "Standard errors take the trees of the propensity as known, and say nothing of their bias: the limits hold the "
+    "truth less often than they say. Take estimator = 'aipw' with folds = 5.",
+)
 MCCAFFREY = Citation(
     "McCaffrey DF, Ridgeway G, Morral AR. Propensity score estimation with boosted regression for evaluating causal "
     "effects in observational studies. Psychol Methods 2004;9:403-425",
@@ -104,6 +109,7 @@ def weigh(effect: Effect) -> Flow[Weighed]:
     histogram = yield from overlaps.overlap(found, effect.trim, effect.among, effect.about)
     trim = overlaps.trimmed(histogram, found.model, (effect.trim[0], effect.trim[1])) if effect.trim else None
     said = overlaps.cautions(histogram, effect.estimand, effect.trim, trim)
+    said += (TREES,) if effect.propensity == "boosting" and effect.folds == 1 else ()
     among = effect.among
     if trim is not None:
         among = among._replace(trim=trim)

@@ -14,7 +14,7 @@ Am J Epidemiol 2019;188:250).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -83,36 +83,38 @@ class Among(NamedTuple):
         """People as a design sees them: with pseudo-values, where the outcome is made of follow-up."""
         return people if self.pseudo is None else self.pseudo.given(people, ground)
 
-    def of(self, people: People, ground: Ground, own: str, rows: Bools) -> tuple[Bools, Bools]:
-        """Of the rows (N,) on which the formula `own` is defined: who is in the effect, who of these in the fit."""
+    def of(self, people: People, ground: Ground, own: str, rows: Bools) -> tuple[Bools, Bools, int]:
+        """Of the rows (N,) on which the formula `own` is defined: who is in the effect, who of these in the fit; and
+        how many would be in both without halves and folds, by which a hospital takes part in all of them or in none."""
         frame, inside = people.table.frame, rows.copy()
         pooled = {name: (mean, sd) for name, mean, sd in ground.pooled}
         for formula in self.needs:
             if formula != own:
                 inside &= _defined(people, formula, ground)
-        if self.half >= 0:
-            words = people.drawn(_dealt("halves", self.deal), ground.person)[inside]
-            inside[inside] = words % np.uint64(2) == self.half
         self._varying(inside, frame, ground)
         if self.trim is not None:
             got = model_of(self.trim.model.formula, ground).evaluate(frame, pooled)
             e = local_of(got.x[inside], _values(got.value)[inside], self.trim.model).m.mu
             inside[inside] = (e >= self.trim.low) & (e < self.trim.high)
             self._varying(inside, frame, ground)
+        many = int(inside.sum())
+        if self.half >= 0:
+            words = people.drawn(_dealt("halves", self.deal), ground.person)[inside]
+            inside[inside] = words % np.uint64(2) == self.half
         used = inside.copy()
         if self.fold >= 0:
             used[inside] = folds_of(people, ground, inside, self.folds, self.deal) != self.fold
-        return inside, used
+        return inside, used, many
 
     def narrow(self, people: People, made: Design, ground: Ground, own: str = "") -> Design:
         """The design of who is in the effect; `own` is the formula that it is of."""
-        inside, _ = self.of(people, ground, own, made.rows)
-        return narrowed(made, inside[made.rows], self.reason)
+        inside, _, many = self.of(people, ground, own, made.rows)
+        return replace(narrowed(made, inside[made.rows], self.reason), crowd=many)
 
     def taught(self, people: People, made: Design, ground: Ground, own: str) -> Design:
         """The design of who is in the fit of the formula `own`: less the fold that is left out."""
-        inside, used = self.of(people, ground, own, made.rows)
-        made = narrowed(made, inside[made.rows], self.reason)
+        inside, used, many = self.of(people, ground, own, made.rows)
+        made = replace(narrowed(made, inside[made.rows], self.reason), crowd=many)
         return narrowed(made, used[made.rows], "in the fold left out") if self.fold >= 0 else made
 
     def _varying(self, inside: Bools, frame: Any, ground: Ground) -> None:

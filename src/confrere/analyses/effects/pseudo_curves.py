@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -28,9 +28,9 @@ class PseudoFollowUp(FollowUp):
     def grouped(self, people: People) -> tuple[Design, Ints]:
         """The people and the group of each (n,)."""
         made, group = super().grouped(people)
-        inside, _ = self.among.of(people, self.ground, "", made.rows)
+        inside, _, many = self.among.of(people, self.ground, "", made.rows)
         keep = inside[made.rows]
-        return narrowed(made, keep, self.among.reason), group[keep]
+        return replace(narrowed(made, keep, self.among.reason), crowd=many), group[keep]
 
 
 class Wanted(NamedTuple):

@@ -156,6 +156,12 @@ class Evaluate:
                 f"over = {self.over!r}: the periods have an order; declare them: [data.columns.{self.over}] levels = "
                 f"[...], the first is what later ones are compared with"
             )
+        if self.model and len(self.inputs) > 1:  # three partitions, one of which is written at will
+            raise StudyError(
+                "inputs: one input stands beside a published model, since a model may be written so that the counts of "
+                "several and of its risks tell a few people apart. Compare the others in an evaluation of a column of "
+                "risks"
+            )
         if self.inputs and not self.over:
             raise StudyError("inputs are compared between periods: name their column, over = ...")
         for name, cuts in self.inputs.items():

@@ -252,11 +252,11 @@ class Penalised:
         """Log-likelihood and score without a fold, and what the fold adds, at several coefficients."""
         return sums.held(people, self.kind, points, frame, folds)
 
-    def halves(self, people: People, tried: membership.Tried) -> Design:
-        """Everybody's loss, of the fit without their own fold or of one without another."""
-        return membership.halves(self, people, tried)
+    def thirds(self, people: People, tried: membership.Tried) -> Design:
+        """The loss of two thirds of the people, of the fit without their own fold or of one without another."""
+        return membership.thirds(self, people, tried)
 
-    @local(on="halves")
+    @local(on="thirds")
     def guessed(self, people: People, starts: tuple[int, ...]) -> membership.Guessed:
         """People by cell of their loss, in a fit and held out of it."""
         return membership.counted(people, starts)

@@ -1,14 +1,15 @@
 """What a penalised model tells of who it was fitted to: the attack on membership, on the fits of cross-validation.
 
-Whoever is in a fold is held out of the fit to the others at the chosen penalty, and in all the other fits. A half of
-the people, drawn by a keyed hash, are tried on the fit that lacks their own fold, the others on the fit that lacks the
-next one, which they are in: everybody is counted once. The attacker guesses by the loss, as in `attack`: half the
-deviance of the person; of Cox's model that of the martingale residual, by the hospital's own baseline hazard at these
-coefficients (Therneau, Grambsch & Fleming, Biometrika 1990;77:147), as if the attacker had it.
+Whoever is in a fold is held out of the fit to the others at the chosen penalty, and in all the other fits. A third of
+the people, drawn by a keyed hash, are tried on the fit that lacks their own fold, a third on the fit that lacks the
+next one, which they are in, each counted once; the last third is not tried. The attacker guesses by the loss, as in
+`attack`: half the deviance of the person; of Cox's model that of the martingale residual, by the hospital's own
+baseline hazard at these coefficients (Therneau, Grambsch & Fleming, Biometrika 1990;77:147), as if the attacker had
+it.
 
-Two penalised models of a study may differ for few people, and so might counts by their losses. So the halves are drawn
+Two penalised models of a study may differ for few people, and so might counts by their losses. So the thirds are drawn
 for each analysis by itself, and each cell that is told is of some of the least that the gate lets be: what two models'
-cells of the same people differ by is about half of them, and never of a few.
+cells differ by, and their sums of both kinds, is a third of them or more, and never of a few.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 MOST, FEWEST = 300, 10  # cells of the ladder of losses
 SHARE = 0.05  # of the budget of numbers
 JOINED = 5  # cells that may be told, to one that is
+LEAST = 4  # cells that are told, or an attacker could not guess
 KINDS = 2  # of people: in the fit, and held out
 
 
@@ -60,31 +62,34 @@ class Guessed(NamedTuple):
 # Inside a hospital --------------------------------------------------------------------------------------------
 
 
-def halves(of: Penalised, people: People, tried: Tried) -> Design:
-    """Everybody's loss on the ladder, by whether they are tried as one of the fit; the design of a local step."""
+def thirds(of: Penalised, people: People, tried: Tried) -> Design:
+    """The loss on the ladder of who is tried, by whether as one of the fit; the design of a local step."""
     kind, folds = of.kind, len(tried.betas)
     made, own = kind.dealt(people)
     words = people.drawn("penalised", of.ground.person)[made.rows]
-    fold, outside = (words % np.uint64(folds)).astype(np.int64), mixed(words, _seed(of), -1) < 0.5
+    fold, drawn = (words % np.uint64(folds)).astype(np.int64), mixed(words, _seed(of), -1)
+    outside = drawn < 1 / 3
     without = np.where(outside, fold, (fold + 1) % folds)
     lost = np.empty(made.n)
     for k, beta in enumerate(tried.betas):
         who = without == k
         lost[who] = kind.losses(own.data, tuple(beta.tolist()), tried.frame)[who]
-    place = np.searchsorted(tried.edges, lost, side="right")
-    cells = Cells(outside * tried.cells + place, (KINDS, tried.cells), rule="align", bound=MOST)
-    return replace(made, x=np.empty((made.n, 0)), names=(), flags={}, cells={"losses": cells}, data=(outside, place))
+    drawn = np.where(made.weights == 0, 1.0, drawn) if made.weights is not None else drawn  # they are in no fit
+    place = np.where(drawn < 2 / 3, np.searchsorted(tried.edges, lost, side="right"), -1)
+    index = np.where(place < 0, -1, outside * tried.cells + place)
+    cells = {"losses": Cells(index, (KINDS, tried.cells), rule="align", bound=MOST)}
+    return replace(made, x=np.empty((made.n, 0)), names=(), flags={}, cells=cells, data=(outside, place))
 
 
 def _seed(of: Penalised) -> int:
-    """What an analysis draws its halves from, beside the people's words."""
+    """What an analysis draws its thirds from, beside the people's words."""
     said = repr(replace(of, ground=Ground()))
     return int.from_bytes(hashlib.sha256(said.encode()).digest()[:4], "little")
 
 
 def counted(people: People, starts: tuple[int, ...]) -> Guessed:
     """People by cell; the body of a local step. `starts` are the first cells of the ladder in each cell told."""
-    outside, place = people.design.data
+    outside, place = (each[people.design.data[1] >= 0] for each in people.design.data)
     at = outside * len(starts) + np.searchsorted(starts, place, side="right") - 1
     counts = np.bincount(at, minlength=KINDS * len(starts)).reshape(KINDS, len(starts)).astype(float)
     return Guessed(people.derived(counts, dims=("groups", "cells"), bounds=(KINDS, MOST), scale=0, known=True))
@@ -99,11 +104,13 @@ def attacked(of: Penalised, fit: Fit) -> Flow[Attacked]:
     if fit.crossed is None or cells < FEWEST:
         return Attacked([], ())
     tried = Tried(fit.crossed.without, fit.stage.frame, fit.usual, cells)
-    grid = (yield from support(of.halves, tried)).grids["losses"]
+    grid = (yield from support(of.thirds, tried)).grids["losses"]
     if (grid < 0).any():
         return Attacked([], ())
-    got = yield from ask(of.guessed, joined(grid[0]))
-    return guessed(*got.people.value)
+    starts = joined(grid[0])
+    got = yield from ask(of.guessed, starts)
+    # losses that lie so close together that few cells are told say nothing of an attacker
+    return guessed(*got.people.value) if len(starts) >= LEAST else Attacked([], ())
 
 
 def joined(grid: Ints) -> tuple[int, ...]:

@@ -189,7 +189,8 @@ class Survived(NamedTuple):
         got = Likelihood.at(data, beta, Standard(frame.mean, frame.sd), self.cox.ties == "efron")
         event = np.zeros(len(got.residual))
         event[got.sets.dead] = 1.0
-        expected = np.maximum(event - got.residual / got.weights, 0.0)
+        each = np.divide(got.residual, got.weights, out=np.zeros_like(event), where=got.weights > 0)
+        expected = np.maximum(event - each, 0.0)
         return np.asarray(expected - event - event * np.log(np.maximum(expected, 1e-300)))
 
     def saturated(self, data: Design) -> float:

@@ -201,7 +201,7 @@ STEPS: Final = (
     N_("Log-likelihood, score and expected information; of every fold the log-likelihood and score."),
     N_("Pearson's chi-squared at the fit, where the dispersion is estimated from it."),
     N_("Log-likelihood and score without a fold, and what the fold adds, at several coefficients."),
-    N_("Everybody's loss, of the fit without their own fold or of one without another."),
+    N_("The loss of two thirds of the people, of the fit without their own fold or of one without another."),
     N_("People by cell of their loss, in a fit and held out of it."),
     N_("Everybody's score in its cell, by outcome and by whether they were trained on."),
     N_("The class of each of this hospital's people, and its probability; they stay here."),

@@ -244,14 +244,15 @@ def test_strikes_count_against_their_own_study_alone(place: Path) -> None:  # no
 
 
 def test_who_takes_part_is_said_once(place: Path) -> None:  # noqa: F811
-    folder = place / "curie" / "runs" / "x"
+    home = Home(place / "curie")
+    folder, one, other = home.run(HASH), NAMES[1], NAMES[2]
     folder.mkdir(parents=True)
-    assert _members(folder, ("Institut Curie",)) == ("Institut Curie",)
+    assert _members(home, HASH, (one,)) == (one,)
     (folder / "asked").touch()
-    assert _members(folder, ("Institut Curie",)) == ("Institut Curie",), "a name may have a blank"
-    for other in ((), ("Institut",), ("Institut", "Curie"), ("Institut Curie", "delft")):
-        with pytest.raises(Refused):
-            _members(folder, other)
+    assert _members(home, HASH, (one,)) == (one,)
+    for without in ((), (other,), (one, other)):
+        with pytest.raises(Refused, match="begun with other hospitals"):
+            _members(home, HASH, without)
 
 
 def test_a_study_of_one_byte_more_is_another_one(place: Path) -> None:  # noqa: F811

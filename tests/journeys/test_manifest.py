@@ -394,8 +394,10 @@ def test_the_page_that_a_steward_reads(shell: Shell) -> None:
         + '[groups]\nsouth = ["delft", "gouda", "rotterdam"]\n'
         + '[[analysis]]\nname = "recurrence"\nmethod = "cox"\ngroup = "south"\n'
         + 'formula = "Surv(rtime, recur) ~ age + nodes"\n'
-        + '[[analysis]]\nname = "curve"\nmethod = "kaplan_meier"\nformula = "Surv(rtime, recur) ~ size"\n'
-        + '[[analysis]]\nname = "test"\nmethod = "logrank"\nformula = "Surv(rtime, recur) ~ size"\n'
+        + '[[analysis]]\nname = "curve"\nmethod = "kaplan_meier"\ngroup = "south"\n'
+        + 'formula = "Surv(rtime, recur) ~ size"\n'
+        + '[[analysis]]\nname = "test"\nmethod = "logrank"\ngroup = "south"\n'
+        + 'formula = "Surv(rtime, recur) ~ size"\n'
     )
     said = shell("manifest", "study.toml")
     assert (said.code, said.err) == (0, "")

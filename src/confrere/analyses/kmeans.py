@@ -235,7 +235,7 @@ class KMeans:
         return groups_of(self)
 
     @property
-    def parts(self) -> tuple[tuple[str, ...], ...]:
+    def nested(self) -> tuple[tuple[str, ...], ...]:
         """The same, which are asked beside everybody."""
         return groups_of(self)
 

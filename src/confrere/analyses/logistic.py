@@ -61,7 +61,7 @@ class Logistic:
         return asked(self.leave_out)
 
     @property
-    def parts(self) -> tuple[tuple[str, ...], ...]:
+    def nested(self) -> tuple[tuple[str, ...], ...]:
         """The groups of these that others have people of."""
         return self.groups[:-1]
 

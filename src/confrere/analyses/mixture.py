@@ -130,7 +130,7 @@ class Mixture:
         return groups_of(self)
 
     @property
-    def parts(self) -> tuple[tuple[str, ...], ...]:
+    def nested(self) -> tuple[tuple[str, ...], ...]:
         """The same, which are asked beside everybody."""
         return groups_of(self)
 

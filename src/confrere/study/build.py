@@ -161,7 +161,7 @@ def groups_of(study: Study, members: Sequence[str]) -> dict[str, tuple[str, ...]
 
 def parts_of(built: Sequence[Analysis]) -> frozenset[str]:
     """Names of the groups that analyses ask besides others with the same people."""
-    return frozenset(",".join(group) for analysis in built for group in getattr(analysis, "parts", ()))
+    return frozenset(",".join(group) for analysis in built for group in getattr(analysis, "nested", ()))
 
 
 def asked_of(study: Study, built: Sequence[Analysis], members: tuple[str, ...]) -> set[tuple[str, ...]]:

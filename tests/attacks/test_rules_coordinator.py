@@ -246,7 +246,7 @@ def test_strikes_count_against_their_own_study_alone(place: Path) -> None:  # no
 def test_who_takes_part_is_said_once(place: Path) -> None:  # noqa: F811
     home = Home(place / "curie")
     folder, one, other = home.run(HASH), NAMES[1], NAMES[2]
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     assert _members(home, HASH, (one,)) == (one,)
     (folder / "asked").touch()
     assert _members(home, HASH, (one,)) == (one,)

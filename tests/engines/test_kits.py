@@ -104,7 +104,7 @@ def test_a_hospital_that_is_not_answered_signs_in_anew_unless_a_run_is_under_way
         beat(seconds)
     assert ends == []
     jobs.append("a run, whose arrays keep the line busy")
-    for _ in range(5):
+    for _ in range(flare.AT_WORK):
         beat(30.0)
     assert ends == []
     jobs.clear()

@@ -74,7 +74,7 @@ def people(n: int = 1800) -> dict[str, pd.DataFrame]:
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Results:
     file = tmp_path_factory.mktemp("study") / "study.toml"
     file.write_text(STUDY)
-    found: Results = cf.local(people()).run(file)
+    found: Results = cf.local(people(3000)).run(file)  # so many, that the attack has cells enough
     assert not found.errors
     return found
 

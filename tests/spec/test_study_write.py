@@ -37,6 +37,7 @@ allow = ["fine_times"]
 k = 20
 [groups]
 south = ["a", "b", "c"]
+north = ["d", "e", "f"]
 [[analysis]]
 name = "one"
 method = "cox"
@@ -46,6 +47,7 @@ ridge = 1e-7
 [[analysis]]
 name = "two"
 method = "logistic"
+group = "north"
 formula = "d ~ age"
 missing = {imputations = 3, auxiliary = ["x"]}
 """

@@ -16,7 +16,10 @@ from attacks.people import patients
 from attacks.view import View
 from confrere.hospital.gate import Policy
 
-LONG = ("a number and a mark imputed", "a number imputed", "how many by stability")
+LONG = (
+    "a number and a mark imputed", "a number imputed", "how many by stability", "augmented curves",
+    "a lasso propensity", "hazards", "those who stay", "a model, by stage", "restricted means",
+)  # fmt: skip
 worlds = pytest.mark.parametrize(  # where values lie moves no weight of a sum: the second world of variants is slow
     ("case", "world"),
     [

@@ -59,7 +59,11 @@ class Watched:
         return added(parts)
 
 
-@pytest.mark.parametrize("case", CASES, ids=[c.label for c in CASES])
+LONG = ("kmeans, how many",)  # the other cases of the method have the same asks
+LISTED = [pytest.param(c, marks=[pytest.mark.slow] if c.label in LONG else [], id=c.label) for c in CASES]
+
+
+@pytest.mark.parametrize("case", LISTED)
 def test_every_ask_of_every_analysis_needs_its_place_in_the_manifest(case: Case) -> None:
     study = build.single(case.analysis, case.analysis.ground)
     watched = Watched(case, manifest(study))

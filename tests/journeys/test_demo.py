@@ -64,7 +64,7 @@ def test_a_model_is_learned_released_used_and_evaluated(tmp_path: Path) -> None:
     assert "Model card" in (out / "report.html").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", ["breast", "lung", "myeloma"])
+@pytest.mark.parametrize("name", ["breast", "lung", pytest.param("myeloma", marks=pytest.mark.slow)])
 def test_a_demo_prints_its_findings_and_writes_its_report(name: str, tmp_path: Path) -> None:
     ran = program("demo", name, "--out", "out", cwd=tmp_path)
     assert ran.code == 0, ran.err

@@ -296,7 +296,10 @@ def test_every_installed_method_is_here() -> None:
     assert {settings["method"] for analyses in METHODS.values() for settings in analyses} >= set(installed())
 
 
-@pytest.mark.parametrize("name", METHODS)
+LONG = ("phenotypes",)  # of many rounds; those of each method by itself are in the laws
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] if n in LONG else []) for n in METHODS])
 def test_what_leaves_is_listed_and_no_larger(name: str) -> None:
     for analysis in METHODS[name]:
         asked = study([analysis])

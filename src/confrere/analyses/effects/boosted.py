@@ -11,7 +11,7 @@ Stuart, Stat Med 2010;29:337; Chernozhukov et al., Econometrics J 2018;21:C1.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from confrere.analyses.learning.boosting import Boosting
 from confrere.analyses.learning.grown import learned as grown
 from confrere.analyses.learning.scored import importance
 from confrere.errors import ModelError
-from confrere.rounds import Array, Bools, Design, Flow, People, ask, register
+from confrere.rounds import Array, Bools, Flow, People, ask, register
 from confrere.study.ground import design_of, model_of
 
 
@@ -50,18 +50,12 @@ class Boosted(Boosting):
         pooled = {name: (mean, sd) for name, mean, sd in self.ground.pooled}
         return list(model_of(self.formula, self.ground).evaluate(frame, pooled).x.T)
 
-    def _rows(self, people: People) -> Bools:
-        """Whom the fit is about (N,)."""
-        return self._taught(people).rows
-
-    def _laddered(self, people: People, given: Any, size: int = 0) -> Design:
-        return replace(super()._laddered(people, given, size), crowd=self._taught(people).crowd)
-
-    def _taught(self, people: People) -> Design:
-        """Whom the fit is about, and how many would be without folds."""
+    def _whom(self, people: People) -> tuple[Bools, int | None]:
+        """Whom the fit is about (N,), and how many would be without folds."""
         people = self.among.seen(people, self.ground)
         made = design_of(people, self.formula, self.ground)
-        return self.among.taught(people, made, self.ground, self.formula)
+        taught = self.among.taught(people, made, self.ground, self.formula)
+        return taught.rows, taught.crowd
 
 
 def boosted(effect: Effect, among: Among) -> Boosted:

@@ -284,7 +284,7 @@ class Boosting:
 
     def _laddered(self, people: People, given: Ladders, size: int = 0) -> Design:
         frame = people.table.frame
-        rows = self._rows(people)
+        rows, crowd = self._whom(people)
         time, whole = followed.exits(self.outcome, self.ground, frame) if self.timed else (None, self._outcome(frame))
         rows = rows if time is None else rows & np.isfinite(time) & np.isfinite(whole)
         y, time = _some(whole, rows), None if time is None else _some(time, rows)
@@ -305,11 +305,12 @@ class Boosting:
             n=int(rows.sum()), rows=rows, x=y[:, None] if numeric else np.empty((len(y), 0)),
             names=(self.outcome,) if numeric else (), cells=cells, data=(y, values, train, words, time),
             columns=(*self._sources, *self.features), left_out=left_out(people.table, self._needed, rows),
+            crowd=crowd,
         )  # fmt: skip
 
-    def _rows(self, people: People) -> Bools:
-        """Whom it is about (N,): who has an outcome."""
-        return complete(people.table.frame, self._needed)
+    def _whom(self, people: People) -> tuple[Bools, int | None]:
+        """Whom it is about (N,): who has an outcome; and the design's `crowd`."""
+        return complete(people.table.frame, self._needed), None
 
     def _outcome(self, frame: Any) -> Array:
         """The outcome (N,) as a number: of levels, which."""

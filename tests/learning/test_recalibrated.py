@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 from dataclasses import replace
@@ -322,6 +323,24 @@ def test_no_file_of_a_model_is_written_over(learned: Path, tmp_path: Path, taken
     assert f"{taken} is there" in str(done.exception)
     assert [f.name for f in tmp_path.iterdir()] == [taken]
     assert (tmp_path / taken).read_text() == "another model's"
+
+
+def test_a_full_disk_leaves_no_part_of_a_model(learned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, written = Path.write_bytes, list[Path]()
+
+    def full(file: Path, content: bytes) -> int:
+        written.append(file)
+        if len(written) == 2:
+            write(file, content[:10])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(file, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    done = command(learned / "learned/models/risk.json", "--with", learned / "later/result.json", "--out",
+                   tmp_path / "new.json")  # fmt: skip
+    assert "No space left" in str(done.exception)
+    assert len(written) == 2
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_risk_without_a_time_is_not_put_right_by_people_followed(learned: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ which evaluation. What was measured of the old one and hangs on the size of its 
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -58,7 +59,7 @@ def recalibrate(
 
 
 def _write(out: Path, contents: dict[str, bytes]) -> None:
-    """The files of a model, by name. StudyError where one of them is there, before any is written."""
+    """The files of a model, by name, all or none. StudyError where one of them is there, or cannot be written."""
     if there := [name for name in contents if (out.parent / name).exists()]:
         raise StudyError(
             f"--out {out}: {', '.join(there)} is there; give a name that is not there yet; no model is written over"
@@ -68,6 +69,9 @@ def _write(out: Path, contents: dict[str, bytes]) -> None:
         for name, content in contents.items():
             (out.parent / name).write_bytes(content)
     except OSError as error:
+        for name in contents:  # none was there before
+            with suppress(OSError):
+                (out.parent / name).unlink(missing_ok=True)
         raise StudyError(f"--out {out}: {error.strerror}; choose another file") from None
 
 

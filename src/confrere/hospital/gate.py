@@ -208,8 +208,8 @@ def judge(design: Design, total: Support, policy: Policy) -> Verdict:
     n, hospitals, bound = int(total.here[0]), int(total.here[1]), int(total.here[3])
     if (policy.hospitals and not hospitals) or 0 < bound < policy.hospitals:
         raise Violation(
-            f"{counted(bound, 'hospital has', 'hospitals have')} at least {policy.enough} people for this; a "
-            f"sum needs {policy.hospitals}. Invite more hospitals, or ask about more people"
+            f"{counted(bound, 'hospital has', 'hospitals have')} at least {policy.k if design.crowd else policy.enough}"
+            f" people for this; a sum needs {policy.hospitals}. Invite more hospitals, or ask about more people"
         )
     if policy.few(n):
         raise Violation(f"the design rests on fewer than {policy.k} people")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,8 +11,8 @@ import pytest
 import confrere as cf
 from confrere.analyses.logistic import Logistic
 from confrere.errors import Refused, StudyError
-from confrere.hospital.gate import Policy
-from confrere.rounds import ask, drive, supported
+from confrere.hospital.gate import Gate, Policy
+from confrere.rounds import Ask, ask, drive, supported
 from confrere.study.file import parse
 from confrere.study.ground import Ground
 from federate import found, in_the_clear, masked
@@ -59,3 +61,24 @@ def test_two_analyses_of_a_study_do_not_show_a_level_of_few_by_their_groups() ->
         text += f'[[analysis]]\nname = "{name}"\nmethod = "logistic"\nformula = "ill ~ x + rare"\n{group}'
     with pytest.raises(StudyError, match="ask hospitals that overlap"):
         cf.local(people(FEW)).run(parse(text))
+
+
+def test_people_left_out_are_told_of_all_and_of_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    """51 miss a value, 48 without the last group: told of the two, that three of it do."""
+    told: dict[str, set[str]] = {}
+    settle = Gate.settle
+
+    def noted(gate: Gate, a: Ask, *rest: Any) -> Any:
+        verdict = settle(gate, a, *rest)
+        told.setdefault(a.group, set()).update(reason for reason, _ in verdict.left_out)
+        return verdict
+
+    monkeypatch.setattr(Gate, "settle", noted)
+    hospitals = people(45)
+    for i, frame in enumerate(hospitals.values()):
+        frame.loc[: 7 if i < 6 else 0, "x"] = np.nan
+    found(masked(Logistic("ill ~ x", leave_out=GROUPS), hospitals))
+    groups = {group: reasons for group, reasons in told.items() if group}
+    assert len(groups) == 2 * len(GROUPS) + 1
+    assert {group for group, reasons in groups.items() if reasons} == {",".join(NAMES)}
+    assert "missing x" in groups[",".join(NAMES)]

@@ -25,7 +25,7 @@ from confrere.rounds import People
 from confrere.study.ground import Ground
 from confrere.testing import LOOSE, fit
 from confrere.testing.membership import membership_auc
-from federate import table
+from federate import GATE, table
 
 GROUND = Ground(person="pid")
 
@@ -123,3 +123,22 @@ def test_cells_are_joined_and_what_remains_goes_to_the_last() -> None:
     grid = np.repeat(np.arange(12), 2)
     assert joined(grid) == (0, 2 * JOINED)
     assert joined(grid[: 2 * JOINED - 2]) == (0,)
+
+
+def test_where_losses_lie_close_together_no_attack_is_told() -> None:
+    """Half of the people have the outcome, and nothing tells who: a few cells would say 0.5 of any model."""
+    rng = np.random.default_rng(2)
+    frame = pd.DataFrame({"pid": np.arange(1500.0), "ill": rng.integers(0, 2, 1500).astype(float)})
+    frame[["x0", "x1", "x2"]] = rng.normal(size=(1500, 3))
+    model = Penalised("ill ~ x0 + x1 + x2", "binomial", debias="", ground=GROUND)
+    got = fit(model, [frame.iloc[i::3] for i in range(3)], GATE)
+    assert "attack" not in got.tables
+    assert [c.verdict for c in checks({"it": got}, Rule(11)) if c.check == "membership"] == ["review"]
+
+
+def test_who_weighs_nothing_is_in_no_fit_and_not_tried() -> None:
+    frame = drawn(1200, 3)
+    frame["weight"] = (np.arange(1200) % 3 > 0).astype(float)
+    _, got = found(frame, "Surv(time, event)", "cox", weights="weight")
+    (row,) = got.tables["attack"]
+    assert row["n_members"] + row["n_others"] == pytest.approx(800 * 2 / 3, abs=60)

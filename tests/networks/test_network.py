@@ -186,6 +186,14 @@ def test_who_trains_is_measured_however_few_are_held_out_there(
     assert judged["held"] < 3 * 44  # so that each hospital has fewer than 4 k held out
 
 
+def test_those_held_out_are_of_three_hospitals_with_enough_of_them() -> None:
+    """One hospital holds out some thirty people, two a few each: their sum would be all but its own."""
+    analysis = make("Surv(time, event)", ground=KNOWN, holdout=0.1)
+    frames = dict(zip("abc", hospitals(420, 300, 60, 60), strict=True))
+    with pytest.raises(ConfrereError, match=r"network \(held\): 1 hospital has at least 11 people"):
+        masked(analysis, frames, allow=ALLOW)
+
+
 @pytest.mark.parametrize("other", [{"holdout": 0.3}, {"holdout": 0.2, "seed": 2}, {"holdout": 0.0}])
 def test_networks_of_a_study_hold_out_the_same_people(other: dict[str, Any]) -> None:
     one = make(holdout=0.2, ground=KNOWN)

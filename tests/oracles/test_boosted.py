@@ -46,6 +46,11 @@ def test_effects_equal_those_of_xgboost(estimator: str, folds: int) -> None:
     assert row["std_error"] == pytest.approx(ORACLE[estimator]["std_error"], rel=1e-6)
 
 
+@pytest.mark.parametrize(("estimator", "folds", "said"), [("iptw", 1, True), ("aipw", FOLDS, False)])
+def test_what_standard_errors_lack_is_said(estimator: str, folds: int, said: bool) -> None:
+    assert ("trees-as-known" in [w.code for w in found(people(), estimator, folds=folds).warnings]) is said
+
+
 def test_the_deal_changes_nothing() -> None:
     """One hospital or five, through the gate: all numbers are the same."""
     frame = people()

@@ -142,18 +142,24 @@ def test_one_who_leaves_closes_its_runs(tmp_path: Path) -> None:
             home.approve(STUDY)
 
 
+def refused(folder: Path, homes: Mapping[str, Home]) -> Mapping[str, Home]:
+    """Three of the hospitals, after a run with them alone was refused."""
+    three = of(folder, {name: homes[name] for name in NAMES})
+    for home in three.values():
+        home.approve(STUDY)
+    with pytest.raises(Refused):
+        run(folder, three)
+    assert "begun with other hospitals" in told(folder / "curie").splitlines()[-1]
+    return three
+
+
 def test_a_run_does_not_go_on_over_fewer_hospitals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three who leave do not show one hospital by a difference; but half a run is of six and half of three."""
     monkeypatch.setattr("engines.inprocess.tables", six)
     _, homes = found(tmp_path, names=SIX)
     with pytest.raises(Waiting):
         run(tmp_path, homes, lost_at=15)
-    three = of(tmp_path, {name: homes[name] for name in NAMES})
-    for home in three.values():
-        home.approve(STUDY)
-    with pytest.raises(Refused):
-        run(tmp_path, three)
-    assert "begun with other hospitals" in told(tmp_path / "curie").splitlines()[-1]
+    three = refused(tmp_path, homes)
     shutil.rmtree(tmp_path / "coordinator" / "runs" / HASH[:16])
     for home in three.values():  # to begin anew, as the ledger says
         home.erase(HASH)
@@ -196,12 +202,7 @@ def test_nor_does_it_go_on_over_a_roster_pinned_since(tmp_path: Path, monkeypatc
     with pytest.raises(Waiting):
         run(tmp_path, homes, lost_at=15)
     before_the_members_were_written(tmp_path, "")
-    three = of(tmp_path, {name: homes[name] for name in NAMES})
-    for home in three.values():
-        home.approve(STUDY)
-    with pytest.raises(Refused):
-        run(tmp_path, three)
-    assert "begun with other hospitals" in told(tmp_path / "curie").splitlines()[-1]
+    three = refused(tmp_path, homes)
     shutil.rmtree(tmp_path / "coordinator" / "runs" / HASH[:16])
     for home in three.values():
         home.erase(HASH)

@@ -55,19 +55,24 @@ def ended(group: int) -> bool:
     return False
 
 
-def test_the_page_leads_from_nothing_to_results(tmp_path: Path) -> None:
+def followed(commands: str, folder: Path, patience: float) -> None:
+    """Have a shell follow commands in a folder, for so many seconds at most; nothing of theirs runs on."""
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    with (tmp_path / "said").open("wb") as said:
+    with (folder / "said").open("wb") as said:
         shell = subprocess.Popen(
-            ["bash", "-c", script()], cwd=tmp_path, env=environment, stdout=said, stderr=subprocess.STDOUT,
+            ["bash", "-c", commands], cwd=folder, env=environment, stdout=said, stderr=subprocess.STDOUT,
             start_new_session=True,
         )  # fmt: skip
         try:
-            code = shell.wait(280)
+            code = shell.wait(patience)
         finally:
             gone = ended(shell.pid)
     assert gone, "serving processes are left over"
-    assert code == 0, (tmp_path / "said").read_text()[-3000:]
+    assert code == 0, (folder / "said").read_text()[-3000:]
+
+
+def test_the_page_leads_from_nothing_to_results(tmp_path: Path) -> None:
+    followed(script(), tmp_path, 280)
     result = json.loads((tmp_path / "results" / "result.json").read_text())
     assert result["hospitals"] == ["delft", "gouda", "rotterdam"]
     assert not result["self_approved"]

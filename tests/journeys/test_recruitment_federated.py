@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("nvflare")
 
-from journeys.test_federation_page import BASH, PAGE, ended, free
+from journeys.test_federation_page import BASH, PAGE, followed, free
 
 NAMES = ("delft", "gouda", "rotterdam")
 STUDY = """\
@@ -95,19 +92,8 @@ def rows(file: Path) -> list[dict[str, str]]:
 
 @pytest.mark.slow
 def test_from_records_to_what_became_of_each_patient(tmp_path: Path) -> None:
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     (tmp_path / "study.toml").write_text(STUDY, encoding="utf-8")
-    with (tmp_path / "said").open("wb") as said:
-        shell = subprocess.Popen(
-            ["bash", "-c", script()], cwd=tmp_path, env=environment, stdout=said, stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )  # fmt: skip
-        try:
-            code = shell.wait(400)
-        finally:
-            gone = ended(shell.pid)
-    assert gone, "serving processes are left over"
-    assert code == 0, (tmp_path / "said").read_text()[-3000:]
+    followed(script(), tmp_path, 400)
     listed = {name: rows(tmp_path / f"{name}.csv") for name in NAMES}
     _counted(tmp_path, listed)
     _worked(tmp_path, listed["delft"])

@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect as expect
+
+expect.set_options(timeout=15_000)  # it waits for what a click brings; `is_visible` does not
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
 needed = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed: apt-get install chromium")

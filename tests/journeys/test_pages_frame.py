@@ -27,7 +27,7 @@ from confrere.console.pages.sessions import Sessions
 from confrere.console.pages.settings import IdentitySettings
 from confrere.coordinator.book import Book
 from journeys import browser
-from journeys.browser import checked, shot
+from journeys.browser import checked, expect, shot
 
 pytestmark = browser.needed
 PEOPLE = {
@@ -105,14 +105,14 @@ def sign_in(page: Any, site: Site, who: str, path: str = "/") -> None:
 def test_a_steward_signs_in_where_they_wanted_to_go_and_out(site: Site, visit: Any) -> None:
     page = visit()
     sign_in(page, site, "ada", "/stewards")
-    assert page.url == site.url + "/stewards"
-    assert page.get_by_text("Ada Lovelace").first.is_visible()
+    page.wait_for_url(site.url + "/stewards")
+    expect(page.get_by_text("Ada Lovelace").first).to_be_visible()
     (cookie,) = [c for c in page.context.cookies() if c["name"] == "confrere"]
     assert (cookie["httpOnly"], cookie["sameSite"], cookie["secure"], cookie["path"]) == (True, "Lax", False, "/")
     assert cookie["expires"] == -1
     assert not [c for c in page.context.cookies() if c["name"] == "confrere-sign-in"]
     page.get_by_role("button", name="Sign out").click()
-    assert page.get_by_text("You are signed out.").is_visible()
+    expect(page.get_by_text("You are signed out.")).to_be_visible()
     assert site.store.find(cookie["value"]) is None
     page.goto(site.url + "/stewards")
     assert "/sign-in?next=/stewards" in page.url
@@ -138,7 +138,7 @@ def test_a_session_that_was_planted_is_not_the_one_that_signs_in(site: Site, vis
 def test_who_may_not_come_in_is_told_why(site: Site, visit: Any, who: str, said: str) -> None:
     page = visit()
     sign_in(page, site, who)
-    assert page.get_by_text(said).is_visible()
+    expect(page.get_by_text(said)).to_be_visible()
     assert not [c for c in page.context.cookies() if c["name"] == "confrere"]
     checked(page)
 
@@ -147,7 +147,7 @@ def test_who_says_no_at_the_provider_comes_back_with_nothing(site: Site, visit: 
     page = visit()
     page.goto(site.url + "/sign-in/start")
     page.click("button:has-text('Deny')")
-    assert page.get_by_role("heading", name="This did not work").is_visible()
+    expect(page.get_by_role("heading", name="This did not work")).to_be_visible()
 
 
 def test_a_sign_in_of_another_browser_is_not_taken(site: Site, visit: Any) -> None:
@@ -157,14 +157,14 @@ def test_a_sign_in_of_another_browser_is_not_taken(site: Site, visit: Any) -> No
     assert caught.startswith(site.url + "/sign-in/back?")
     victim = visit()
     victim.goto(caught)
-    assert victim.get_by_text("not begun in this browser").is_visible()
+    expect(victim.get_by_text("not begun in this browser")).to_be_visible()
     assert not [c for c in victim.context.cookies() if c["name"] == "confrere"]
 
 
 def test_the_way_back_is_not_open_to_other_sites(site: Site, visit: Any) -> None:
     page = visit()
     sign_in(page, site, "ada", "/sign-in?next=https://evil.example/")
-    assert page.url == site.url + "/"
+    page.wait_for_url(site.url + "/")
 
 
 # What everybody meets -----------------------------------------------------------------------------------------
@@ -183,7 +183,7 @@ def test_both_pages_are_for_everybody(site: Site, visit: Any, look: str, lang: s
     shot(page, f"signin-{look}-{lang}-{width}")
     sign_in(page, site, "ada")
     assert page.locator("html").get_attribute("lang") == lang
-    assert page.get_by_role("heading", name={"en": "Overview", "fr": "Vue d’ensemble"}[lang]).first.is_visible()
+    expect(page.get_by_role("heading", name={"en": "Overview", "fr": "Vue d’ensemble"}[lang]).first).to_be_visible()
     checked(page)
     shot(page, f"home-{look}-{lang}-{width}")
 
@@ -192,29 +192,29 @@ def test_language_and_look_are_kept(site: Site, visit: Any) -> None:
     page = visit()
     page.goto(site.url + "/sign-in?next=/stewards")
     page.get_by_role("link", name="Français").click()
-    assert page.get_by_role("heading", name="Connexion").is_visible()
-    assert page.url == site.url + "/sign-in?next=/stewards"
-    page.get_by_role("link", name="Sombre").click()
-    page.wait_for_load_state()
+    expect(page.get_by_role("heading", name="Connexion")).to_be_visible()
+    page.wait_for_url(site.url + "/sign-in?next=/stewards")
+    with page.expect_navigation():
+        page.get_by_role("link", name="Sombre").click()
     dark = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
     assert dark == "rgb(22, 21, 20)"
     page.emulate_media(color_scheme="light")
     assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") == dark
-    page.get_by_role("link", name="Comme le système").click()
-    page.wait_for_load_state()
+    with page.expect_navigation():
+        page.get_by_role("link", name="Comme le système").click()
     assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") != dark
 
 
 def test_it_works_without_a_script_and_by_keyboard(site: Site, visit: Any) -> None:
     page = visit(java_script_enabled=False)
     sign_in(page, site, "ada")
-    assert page.get_by_role("link", name="Overview").first.is_visible()
+    expect(page.get_by_role("link", name="Overview").first).to_be_visible()
     page.keyboard.press("Tab")
     assert page.locator(":focus").inner_text() == "Skip to the content"
     page.keyboard.press("Enter")
     assert page.url.endswith("#main")
     page.get_by_role("button", name="Sign out").press("Enter")
-    assert page.get_by_text("You are signed out.").is_visible()
+    expect(page.get_by_text("You are signed out.")).to_be_visible()
 
 
 def test_focus_is_seen(site: Site, visit: Any) -> None:
@@ -261,7 +261,7 @@ def test_a_researcher_alone_makes_and_takes_back_a_token(alone: Any, visit: Any,
     url, shown = alone
     page = visit(color_scheme=look)
     page.goto(url)
-    assert page.get_by_text("The terminal in which these pages were started shows a link").is_visible()
+    expect(page.get_by_text("The terminal in which these pages were started shows a link")).to_be_visible()
     checked(page)
     shot(page, f"alone-{look}")
     page.goto(re.search(r"http\S+", shown[-1])[0])  # type: ignore[index]
@@ -284,5 +284,5 @@ def test_a_researcher_alone_makes_and_takes_back_a_token(alone: Any, visit: Any,
     checked(page)
     shot(page, f"tokens-{look}")
     row.get_by_role("button", name="Take it back").click()
-    assert page.get_by_text("The token is taken back.").is_visible()
+    expect(page.get_by_text("The token is taken back.")).to_be_visible()
     assert token not in page.content()

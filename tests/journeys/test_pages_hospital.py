@@ -26,7 +26,7 @@ from confrere.console.pages.sessions import Person
 from confrere.hospital.home import Home
 from confrere.study.file import Study, parse
 from journeys import browser
-from journeys.browser import checked, shot
+from journeys.browser import checked, expect, shot
 
 pytestmark = browser.needed
 
@@ -86,23 +86,23 @@ def test_a_steward_reads_a_study_of_the_inbox_and_approves_it(site: Site, visit:
     page.goto(site.url)
     page.get_by_role("link", name=re.compile("wait for your decision")).click()
     page.get_by_role("link", name="The study oslo").click()
-    assert page.get_by_text("MR-004, no. 2211", exact=True).is_visible()
-    assert page.get_by_text("Ada <b>Lovelace</b>").first.is_visible()
-    assert page.get_by_text("It asks for no exception from the rules").is_visible()
+    expect(page.get_by_text("MR-004, no. 2211", exact=True)).to_be_visible()
+    expect(page.get_by_text("Ada <b>Lovelace</b>").first).to_be_visible()
+    expect(page.get_by_text("It asks for no exception from the rules")).to_be_visible()
     page.get_by_role("link", name="Look at the records too").click()
-    assert page.get_by_text("its records and what it answered before allow this study").is_visible()
+    expect(page.get_by_text("its records and what it answered before allow this study")).to_be_visible()
     shot(page, "study-records")
     page.get_by_text("Approve", exact=True).click()
-    assert page.get_by_text("A changed byte needs a new yes.").is_visible()
+    expect(page.get_by_text("A changed byte needs a new yes.")).to_be_visible()
     checked(page)
     page.get_by_role("button", name="Yes, approve it").click()
-    assert page.get_by_text("The study is approved.").is_visible()
+    expect(page.get_by_text("The study is approved.")).to_be_visible()
     study = parse(pages.text(id="oslo", title="The study oslo"))
     record = site.home.studies.record(study.hash)
     assert record is not None
     assert (record.state, record.by) == ("approved", "ada")
     assert last(site, "approved")["by"] == "ada"
-    assert page.get_by_role("row", name="study approved").get_by_text("ada").is_visible()
+    expect(page.get_by_role("row", name="study approved").get_by_text("ada")).to_be_visible()
 
 
 def test_a_refusal_needs_a_reason_and_no_script(site: Site, visit: Any) -> None:
@@ -112,8 +112,8 @@ def test_a_refusal_needs_a_reason_and_no_script(site: Site, visit: Any) -> None:
     page.get_by_text("Refuse", exact=True).click()
     page.fill("#why-refuse", "no legal basis that our DPO knows")
     page.get_by_role("button", name="Yes, refuse it").click()
-    assert page.get_by_text("The study is refused.").is_visible()
-    assert page.get_by_text("Reason: no legal basis that our DPO knows").is_visible()
+    expect(page.get_by_text("The study is refused.")).to_be_visible()
+    expect(page.get_by_text("Reason: no legal basis that our DPO knows")).to_be_visible()
     facts = last(site, "refused")
     assert (facts["by"], facts["why"]) == ("ada", "no legal basis that our DPO knows")
     assert page.get_by_text("Pause", exact=True).count() == 0
@@ -127,16 +127,17 @@ def test_a_study_is_paused_resumed_and_ended(site: Site, visit: Any) -> None:
     page.locator("summary", has_text="Pause").click()
     page.fill("#why-pause", "a question to the researcher")
     page.get_by_role("button", name="Yes, pause it").click()
-    assert page.get_by_text("Nothing more is answered until you resume it.").first.is_visible()
+    expect(page.get_by_text("Nothing more is answered until you resume it.").first).to_be_visible()
     with pytest.raises(Exception, match="paused"):
         site.home.approved(study.hash)
     page.locator("summary", has_text="Resume").click()
     page.get_by_role("button", name="Yes, resume it").click()
+    expect(page.get_by_text("The study is resumed.")).to_be_visible()
     assert site.home.approved(study.hash).hash == study.hash
     page.locator("summary", has_text="Revoke").click()
     page.fill("#why-revoke", "the protocol ended")
     page.get_by_role("button", name="Yes, revoke it").click()
-    assert page.get_by_text("The study is revoked.").is_visible()
+    expect(page.get_by_text("The study is revoked.")).to_be_visible()
     events = [e.event for e in site.home.ledger.entries(study=study.hash)]
     assert events == ["submitted", "approved", "paused", "resumed", "revoked"]
 
@@ -150,7 +151,7 @@ def test_an_opposition_is_recorded_and_the_receipt_printed(site: Site, visit: An
     page.fill("#field-person", "2046")
     page.fill("#field-source", "letter")
     page.get_by_role("button", name="Record it").click()
-    assert page.get_by_text("It is recorded, and holds from the next round on.").is_visible()
+    expect(page.get_by_text("It is recorded, and holds from the next round on.")).to_be_visible()
     assert site.home.oppositions.last("2046")[0].status == "opposed"
     page.fill("#find-person", "2046")
     page.get_by_role("button", name="Find", exact=True).click()
@@ -159,14 +160,14 @@ def test_an_opposition_is_recorded_and_the_receipt_printed(site: Site, visit: An
     shot(page, "patient")
     page.select_option("#field-lang", "fr")
     page.get_by_role("button", name="Make the receipt").click()
-    assert page.get_by_role("heading", name="Études qui ont utilisé vos données à curie").is_visible()
+    expect(page.get_by_role("heading", name="Études qui ont utilisé vos données à curie")).to_be_visible()
     assert page.locator("article").get_attribute("lang") == "fr"
-    assert page.get_by_text("Aucune étude n’a utilisé vos données.").is_visible()
+    expect(page.get_by_text("Aucune étude n’a utilisé vos données.")).to_be_visible()
     checked(page)
     shot(page, "receipt")
     page.emulate_media(media="print")
-    assert not page.get_by_role("button", name="Sign out").is_visible()
-    assert page.locator("article").is_visible()
+    expect(page.get_by_role("button", name="Sign out")).not_to_be_visible()
+    expect(page.locator("article")).to_be_visible()
     assert last(site, "receipt given") == {"by": "ada"}
 
 
@@ -176,14 +177,14 @@ def test_a_list_is_imported_and_what_nobody_could_read_is_mended(site: Site, vis
     lines = "person,purpose,date,source,status\n3001,*,2026-03-01,letter,opposed\n3002,*,31 March,letter,opposed\n"
     page.set_input_files("#field-file", {"name": "list.csv", "mimeType": "text/csv", "buffer": lines.encode()})
     page.get_by_role("button", name="Import", exact=True).click()
-    assert page.get_by_text("1 new word is recorded.").is_visible()
-    assert page.get_by_role("alert").get_by_text("line 3").is_visible()
+    expect(page.get_by_text("1 new word is recorded.")).to_be_visible()
+    expect(page.get_by_role("alert").get_by_text("line 3")).to_be_visible()
     checked(page)
     shot(page, "quarantine")
     assert not site.home.oppositions.last("3002")
     page.fill("#field-text", page.input_value("#field-text").replace("31 March", "2026-03-31"))
     page.get_by_role("button", name="Import the mended lines").click()
-    assert page.get_by_role("heading", name="The list is imported").is_visible()
+    expect(page.get_by_role("heading", name="The list is imported")).to_be_visible()
     assert site.home.oppositions.last("3002")[0].status == "opposed"
     assert not list((site.home.path / "imports").iterdir())
     facts = last(site, "oppositions imported")
@@ -198,8 +199,8 @@ def test_a_clinician_opens_the_worklist_and_the_ledger_has_it(site: Site, visit:
     checked(page)
     shot(page, "worklists-clinician")
     page.get_by_role("link", name="Old and large").click()
-    assert page.get_by_text("call them for the trial").is_visible()
-    assert page.get_by_role("rowheader", name=pages.PATIENT).is_visible()
+    expect(page.get_by_text("call them for the trial")).to_be_visible()
+    expect(page.get_by_role("rowheader", name=pages.PATIENT)).to_be_visible()
     facts = last(site, "worklist shown")
     assert (facts["who"], facts["worklist"], facts["rows"]) == ("bones", site.worklist, 3)
     checked(page)
@@ -207,8 +208,8 @@ def test_a_clinician_opens_the_worklist_and_the_ledger_has_it(site: Site, visit:
     row = page.get_by_role("row", name=pages.PATIENT)
     row.get_by_role("combobox", name=f"Next status of {pages.PATIENT}").select_option("eligible")
     row.get_by_role("button").click()
-    assert page.get_by_text("The status is noted.").is_visible()
-    assert row.get_by_text("eligible after reading").first.is_visible()
+    expect(page.get_by_text("The status is noted.")).to_be_visible()
+    expect(row.get_by_text("eligible after reading").first).to_be_visible()
     page.locator("summary", has_text="Export as CSV").click()
     page.get_by_label("The file stays in this hospital.").check()
     checked(page)
@@ -230,18 +231,20 @@ def test_a_list_is_worked_through_with_the_keyboard_alone(site: Site, visit: Any
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     page.wait_for_url(re.compile("status=to"))
-    assert page.get_by_text("of 3", exact=True).or_(page.get_by_text(re.compile("2 patients of 3"))).first.is_visible()
+    expect(
+        page.get_by_text("of 3", exact=True).or_(page.get_by_text(re.compile("2 patients of 3"))).first
+    ).to_be_visible()
     page.locator("#to-2").focus()
     page.keyboard.type("not")
     page.keyboard.press("Tab")
     page.keyboard.type("lives abroad")
     page.keyboard.press("Enter")
     page.wait_for_url(re.compile("#row-2"))
-    assert page.get_by_text("The status is noted.").is_visible()
+    expect(page.get_by_text("The status is noted.")).to_be_visible()
     assert page.get_by_role("row").count() == 2  # the head, and who is still to be seen
     page.goto(f"{site.url}/worklists/{site.worklist}?status=not+eligible")
     page.get_by_text("noted 1 time").click()
-    assert page.get_by_text(re.compile("bones: lives abroad")).is_visible()
+    expect(page.get_by_text(re.compile("bones: lives abroad"))).to_be_visible()
     assert page.locator("#to-1 option").all_text_contents() == ["choose", "to see"]
     checked(page)
     shot(page, "worklist-noted")
@@ -252,18 +255,18 @@ def test_the_screening_log_is_printed_by_clinician_and_steward(site: Site, visit
     page = visit(pages.CLINICIAN)
     page.goto(f"{site.url}/worklists/{site.worklist}")
     page.get_by_role("link", name="Screening log").click()
-    assert page.get_by_role("heading", name="Screening log of Old and large").is_visible()
+    expect(page.get_by_role("heading", name="Screening log of Old and large")).to_be_visible()
     assert page.get_by_text("oppose being contacted").count() == 0
-    assert page.get_by_text("Every status is as the ledger has it.").is_visible()
+    expect(page.get_by_text("Every status is as the ledger has it.")).to_be_visible()
     checked(page)
     shot(page, "worklist-log")
     assert last(site, "screening log shown")["who"] == "bones"
     assert pages.PATIENT not in page.content()
     steward = visit()
     steward.goto(f"{site.url}/worklists")
-    assert steward.get_by_text("Left off: they oppose being contacted").is_visible()
+    expect(steward.get_by_text("Left off: they oppose being contacted")).to_be_visible()
     steward.get_by_role("link", name="Screening log").click()
-    assert steward.get_by_text("Left off: they oppose being contacted").is_visible()
+    expect(steward.get_by_text("Left off: they oppose being contacted")).to_be_visible()
     with steward.expect_download() as download:
         steward.get_by_role("link", name="Download as CSV").first.click()
     assert Path(download.value.path()).read_text(encoding="utf-8").startswith("step,criterion,n,left")
@@ -277,14 +280,14 @@ def test_a_steward_grants_and_takes_back_and_sees_no_row(site: Site, visit: Any)
     assert page.get_by_text(pages.PATIENT).count() == 0
     page.fill("#grant-1", "quinn")
     page.get_by_role("button", name=re.compile("Let see")).click()
-    assert page.get_by_text("quinn may see the list.").is_visible()
+    expect(page.get_by_text("quinn may see the list.")).to_be_visible()
     other = visit(pages.OTHER)
     assert other.goto(f"{site.url}/worklists/{site.worklist}").status == 200
     page.get_by_text("Take back from quinn").click()
     checked(page)
     shot(page, "worklists-steward")
     page.get_by_role("button", name="Yes, take it back").last.click()
-    assert page.get_by_text("quinn may not see the list any more.").is_visible()
+    expect(page.get_by_text("quinn may not see the list any more.")).to_be_visible()
     assert other.goto(f"{site.url}/worklists/{site.worklist}").status == 404
 
 
@@ -303,7 +306,7 @@ def test_the_ledger_is_filtered_verified_and_exported(site: Site, visit: Any) ->
     assert [json.loads(line)["event"] for line in lines] == ["answered"] * 3
     page.get_by_role("button", name="Verify the whole ledger").click()
     page.get_by_role("heading", name="The ledger is whole").wait_for()
-    assert page.get_by_role("heading", name="Ledger", exact=True).is_visible()
+    expect(page.get_by_role("heading", name="Ledger", exact=True)).to_be_visible()
     checked(page)
     shot(page, "ledger-verified")
 
@@ -322,7 +325,7 @@ def everywhere(site: Site, page: Any, lang: str, name: str) -> None:
     """Every page of a steward, by axe, with its pictures."""
     for path, heads in HEADS.items():
         page.goto(site.url + path)
-        assert page.get_by_role("heading", name=heads[lang == "fr"], level=1).is_visible()
+        expect(page.get_by_role("heading", name=heads[lang == "fr"], level=1)).to_be_visible()
         checked(page)
         shot(page, f"{path.strip('/') or 'home'}-{name}")
     page.goto(f"{site.url}/studies/{site.study.hash}")
@@ -335,7 +338,7 @@ def everywhere(site: Site, page: Any, lang: str, name: str) -> None:
 def test_every_page_on_a_telephone_in_the_dark_in_french(site: Site, visit: Any) -> None:
     page = visit(color_scheme="dark", locale="fr-FR", viewport={"width": 360, "height": 700})
     everywhere(site, page, "fr", "dark-fr-360")
-    assert page.get_by_text("Votre décision").is_visible()
+    expect(page.get_by_text("Votre décision")).to_be_visible()
 
 
 @pytest.mark.slow

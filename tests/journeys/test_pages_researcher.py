@@ -31,7 +31,7 @@ from confrere.data.opposition import Said
 from confrere.hospital.home import Home
 from confrere.study.file import parse
 from journeys import browser
-from journeys.browser import checked, shot
+from journeys.browser import checked, expect, shot
 from serve_research import ADA, BOB, BOTH, COX, FIRST, GRACE, IDA, SECOND, Site, study
 
 pytestmark = browser.needed
@@ -131,10 +131,10 @@ def test_a_study_from_upload_to_released_report(site: Site, visit: Any, tmp_path
     file.write_text(COX)
     ada.set_input_files("#field-file", file)
     ada.get_by_role("button", name="Check", exact=True).click()
-    assert ada.get_by_text("There is nothing to mend in this text.").is_visible()
+    expect(ada.get_by_text("There is nothing to mend in this text.")).to_be_visible()
     assert ada.input_value("#field-text") == COX
     ada.get_by_text("Every array", exact=True).click()
-    assert ada.get_by_role("row", name="cox").first.is_visible()
+    expect(ada.get_by_role("row", name="cox").first).to_be_visible()
     assert parse(COX, "").hash in ada.content()
     checked(ada, "checked")
 
@@ -150,30 +150,30 @@ def test_a_study_from_upload_to_released_report(site: Site, visit: Any, tmp_path
     grace = visit(GRACE, "/airlock")
     checked(grace, "airlock")
     grace.get_by_role("link", name="Hormone therapy and recurrence").click()
-    assert grace.get_by_text(EVIL).is_visible()
+    expect(grace.get_by_text(EVIL)).to_be_visible()
     assert "0.98" not in grace.inner_text("main")
     checked(grace, "airlock-checks")
     grace.get_by_role("button", name="Read the findings").click()
     sha256 = site.service.airlock.standing(run).sha256
-    assert grace.get_by_text(sha256).is_visible()
+    expect(grace.get_by_text(sha256)).to_be_visible()
     checked(grace, "airlock-findings")
     grace.get_by_role("link", name="Open the report").click()
-    assert grace.get_by_text("This result is not released").is_visible()
+    expect(grace.get_by_text("This result is not released")).to_be_visible()
     grace.go_back()
     grace.fill("#field-comment", "Read with care.")
     grace.get_by_role("button", name="Release these findings").click()
-    assert grace.get_by_text("You have released the findings.").is_visible()
+    expect(grace.get_by_text("You have released the findings.")).to_be_visible()
 
     ada.reload()
-    assert ada.get_by_text("Released by grace. Comment: Read with care.").is_visible()
-    assert ada.get_by_role("cell", name=re.compile(r"0\.9\d+ \(")).first.is_visible()
+    expect(ada.get_by_text("Released by grace. Comment: Read with care.")).to_be_visible()
+    expect(ada.get_by_role("cell", name=re.compile(r"0\.9\d+ \(")).first).to_be_visible()
     checked(ada, "released")
     ada.get_by_text("Files", exact=True).click()
     with ada.expect_download() as download:
         ada.get_by_role("link", name="result.json").click()
     assert json.loads(Path(download.value.path()).read_text())["release"]["sha256"] == sha256
     ada.get_by_role("link", name="Open the report").click()
-    assert ada.get_by_role("heading", name="Hormone therapy and recurrence").is_visible()
+    expect(ada.get_by_role("heading", name="Hormone therapy and recurrence")).to_be_visible()
     assert ada.evaluate("getComputedStyle(document.querySelector('h1')).fontFamily").startswith("Charter")
 
 
@@ -250,7 +250,7 @@ def test_french(site: Site, visit: Any) -> None:
     text = study("en-francais", title="Étude en français")
     page.fill("#field-text", text)
     page.get_by_role("button", name="Vérifier").click()
-    assert page.get_by_text("Ce qui sortirait de chaque hôpital").first.is_visible()
+    expect(page.get_by_text("Ce qui sortirait de chaque hôpital").first).to_be_visible()
     checked(page, "fr-checked")
     page.get_by_role("button", name="Soumettre", exact=True).click()
     page.get_by_text("attend la décision des responsables de curie, delft, lyon").wait_for()
@@ -277,18 +277,18 @@ def test_pages_are_for_everybody(site: Site, visit: Any, two: tuple[str, str], l
     assert page.get_by_role("row", name="nodes").get_by_role("cell").all_inner_texts()[2:] == ["–", "–", "–"]
     checked(page, f"compare-{look}-{width}")
     page = visit(IDA, "/operations", **given)
-    assert page.get_by_role("row", name=re.compile("^curie")).is_visible()
+    expect(page.get_by_role("row", name=re.compile("^curie"))).to_be_visible()
     checked(page, f"operations-{look}-{width}")
 
 
 def test_it_is_read_without_a_script(site: Site, visit: Any, two: tuple[str, str]) -> None:
     page = visit(ADA, "/studies", java_script_enabled=False)
     page.get_by_role("link", name="Who relapses", exact=True).click()
-    assert page.get_by_role("cell", name=re.compile(r"1\.25 \(")).first.is_visible()
+    expect(page.get_by_role("cell", name=re.compile(r"1\.25 \(")).first).to_be_visible()
     page.goto(site.url + "/studies/new")
     page.fill("#field-text", "a =\n")
     page.get_by_role("button", name="Check", exact=True).click()
-    assert page.get_by_text("Line 1.", exact=True).is_visible()
+    expect(page.get_by_text("Line 1.", exact=True)).to_be_visible()
 
 
 # Who may, and what is hostile ---------------------------------------------------------------------------------
@@ -377,7 +377,7 @@ def test_a_check_that_did_not_pass_is_let_through_by_name_or_rejected(
     site.approve(*texts)
     first, second = (ended(site, text) for text in texts)
     grace = visit(GRACE, f"/airlock/{first}")
-    assert grace.get_by_role("cell", name="not passed").first.is_visible()
+    expect(grace.get_by_role("cell", name="not passed").first).to_be_visible()
     grace.get_by_role("button", name="Read the findings").click()
     grace.get_by_role("button", name="Release these findings").click()
     assert "did not pass" in grace.get_by_role("alert").inner_text()
@@ -393,7 +393,7 @@ def test_a_check_that_did_not_pass_is_let_through_by_name_or_rejected(
     grace.fill("#field-why", f"Merge the levels {EVIL}")
     grace.get_by_role("button", name="Reject these findings").click()
     ada = visit(ADA, f"/studies/{second}")
-    assert ada.get_by_text(f"Merge the levels {EVIL}").is_visible()
+    expect(ada.get_by_text(f"Merge the levels {EVIL}")).to_be_visible()
     assert ada.title().startswith("To reject")
     checked(ada, "rejected")
     assert httpx.get(f"{site.url}/studies/{second}/report", cookies=cookies(site, ADA)).status_code == 403

@@ -29,6 +29,10 @@ Estimator = Literal["iptw", "gformula", "aipw"]
 Family = Literal["", "gaussian", "binomial", "poisson"]
 Baseline = Literal["per hospital", "shared"]
 Ties = Literal["efron", "breslow"]
+SOLE = (
+    "hospital_effects leaves out hospitals where the treatment does not vary, and beside another analysis one of them "
+    "would be told by subtraction. Make a study of each, or give each its own hospitals with group"
+)
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,8 @@ class Effect:
     treatment among its terms; unless given, treatment and confounders.
     `stabilised` and `truncate`: see `Weighting`. `trim` are two bounds: people with a propensity beyond them are left
     out, and the propensity is fitted again. `hospital_effects` gives every hospital an intercept of its own in the
-    propensity, which never leaves it. `folds` of 2 or more cross-fit the models of `aipw` (`ATE`, `ATT`), by a keyed
-    hash of the person.
+    propensity, which never leaves it; a study has no analysis beside it. `folds` of 2 or more cross-fit the models of
+    `aipw` (`ATE`, `ATT`), by a keyed hash of the person.
 
     Where the outcome is `Surv(time, event)`, `iptw` gives the hazard ratio (`baseline` and `ties` as in `cox`; of the
     `cause`, where causes compete), and from the weighted curves risks at `times`, and the restricted mean until `tau`;
@@ -158,6 +162,11 @@ class Effect:
         return self.censoring or (self.confounders if self.estimator == "aipw" else "")
 
     @property
+    @property
+    def sole(self) -> str:
+        """Why a study has no analysis beside this one, where it has none: it is about some hospitals only."""
+        return SOLE if self.hospital_effects else ""
+
     def weighting(self) -> Weighting:
         """How propensities become weights."""
         return Weighting(self.estimand, self.truncate, self.stabilised)
@@ -313,6 +322,12 @@ def _check_propensity(effect: Effect) -> None:
     if effect.estimator == "aipw" and effect.folds < 2:
         raise StudyError(
             "trees fit the people they were grown on too well: with propensity 'boosting', aipw needs folds, such as 5"
+        )
+    if effect.hospital_effects and (other := {c.treatment for c in effect.controls} - {"", effect.treatment}):
+        raise StudyError(
+            f"hospital_effects leaves out hospitals where the treatment does not vary, and others for the control "
+            f"{sorted(other)[0]!r}: one would be told by subtraction. Leave out hospital_effects, or have controls "
+            f"that are outcomes"
         )
     from confrere.analyses.effects.boosted import boosted
 

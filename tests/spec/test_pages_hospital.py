@@ -36,6 +36,7 @@ from confrere.console.pages.languages import Tongue, french
 from confrere.console.pages.sessions import Person
 from confrere.console.pages.starts import STARTS
 from confrere.data.opposition import STATUSES as WORDS
+from confrere.hospital import balances
 from confrere.hospital.classes import CLASSES
 from confrere.hospital.home import Home
 from confrere.hospital.left import left
@@ -44,6 +45,7 @@ from confrere.hospital.rules import Rules
 from confrere.rounds import Step
 from confrere.study.file import Study, parse, read
 from confrere.study.life import LIFE
+from confrere.study.own_balance import OwnBalance, OwnTerm
 from confrere.study.recruitment import STATUSES as LIST_STATUSES
 from confrere.study.recruitment import STEPS as LIST_STEPS
 from confrere.study.write import written
@@ -243,6 +245,23 @@ def test_a_study_whose_file_was_changed_can_still_be_refused(home: Home, study: 
     assert "its file was changed" in steward.get("/studies").text
     assert steward.post(f"/studies/{study.hash}/refuse", why="changed").status_code == 303
     assert state(home, study)[0] == "refused"
+
+
+def test_the_balance_of_the_hospital_alone_is_its_stewards(home: Home, study: Study, guest: Visitor) -> None:
+    """A table on the page of the study and its CSV; not of another study."""
+    path = f"/studies/{study.hash}"
+    assert "The balance of this hospital alone" not in guest().get(path).text
+    terms = (OwnTerm("age", 0.5312, -0.0421), OwnTerm("<b>", None, None))
+    balances.keep(home.run(study.hash), OwnBalance("hormon: recur", (1200, 300), terms))
+    page = guest().get(path).text
+    assert "The balance of this hospital alone" in page
+    assert "hormon: recur: 1,200 untreated people of this hospital, 300 treated" in page
+    assert "<code>&lt;b&gt;</code>" in page
+    assert "1\u202f200 personnes non traitées de cet hôpital" in guest(lang="fr").get(path).text
+    rows = list(csv.reader(io.StringIO(guest().get(f"{path}?csv=balance-1").text)))
+    assert rows[:2] == [["term", "before", "after"], ["age", "0.5312", "-0.0421"]]
+    home.erase(study.hash)
+    assert "The balance of this hospital alone" not in guest().get(path).text
 
 
 @pytest.mark.parametrize("why", ["", "   ", "x" * 501, "bell \x07"])

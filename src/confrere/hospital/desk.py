@@ -18,6 +18,7 @@ from typing import Any
 
 from confrere import wire
 from confrere.errors import ConfrereError, KeysError, Paused, ProtocolError, Refused, StudyError
+from confrere.hospital import balances
 from confrere.hospital.gate import Gate, Violation
 from confrere.hospital.home import Home
 from confrere.hospital.manifest import Manifest
@@ -29,6 +30,8 @@ from confrere.rounds import Site, supported
 from confrere.study import build
 from confrere.study.file import LARGEST, Study
 from confrere.study.life import ANSWERED, LIFE
+from confrere.study.own_balance import OwnBalance
+from confrere.study.worklist import Worklist
 from confrere.sums import FileAttempts, Session
 from confrere.sums.files import write_private
 
@@ -240,6 +243,13 @@ class Desk:
             self.home.log("expired", study=study.hash)
             raise Refused(f"the study ended on {study.ends}")
 
+    def _stays(self, study: Study, made: Worklist | OwnBalance) -> None:
+        """Write down what a study made for people of this hospital."""
+        if isinstance(made, OwnBalance):
+            balances.keep(self.home.run(study.hash), made)
+        else:
+            self.home.worklists.keep(study.hash, study.purpose, made, id=study.id)
+
     def _listed(self, study: Study) -> Manifest:
         """The manifest that the steward approved."""
         record = self.home.studies.record(study.hash)
@@ -271,10 +281,9 @@ class Desk:
         )  # fmt: skip
         gate = Gate(self.home.rules.gate(study, self.home.name), len(build.columns_of(built)), self._listed(study))
         flow = supported(build.flow_of(study, built))
-        lists = self.home.worklists
         memory = Memory(
             Journal(folder / "journal"), _seed(folder), self._without,
-            lambda rows: lists.keep(study.hash, study.purpose, rows, id=study.id), Journal(folder / "settled"),
+            lambda rows: self._stays(study, rows), Journal(folder / "settled"),
         )  # fmt: skip
         site = Site(records.table, parts=build.parts_of(built))
         self._run, self._told = Run(flow, site, gate, session, groups, memory), 0

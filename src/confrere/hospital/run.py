@@ -22,6 +22,7 @@ from confrere.errors import ProtocolError, RangeError
 from confrere.hospital.gate import Gate, Support, Violation, support_of
 from confrere.journal import Journal
 from confrere.rounds import Answers, Ask, Design, Flow, Round, Site, Sum, Sums, Verdict, leaves, name_of, same
+from confrere.study.own_balance import OwnBalance
 from confrere.study.worklist import Worklist
 from confrere.sums import Answer, Session, fixed
 from confrere.sums.agreement import derive
@@ -71,7 +72,7 @@ class Memory(NamedTuple):
     journal: Journal
     seed: bytes  # (32,)
     without: tuple[str, ...] = ()  # hospitals of the roster that take no part
-    keep: Callable[[Worklist], object] | None = None  # where rows go that stay here
+    keep: Callable[[Worklist | OwnBalance], object] | None = None  # where rows go that stay here
     settled: Journal | None = None  # what designs rest on, as it was first judged
 
 
@@ -214,12 +215,12 @@ class Run:
         return cast(Sums, sums)
 
     def _keep(self, a: Ask) -> None:
-        """Run a step whose result stays here, if this hospital is asked; a worklist goes to its clinicians."""
+        """Run a step whose result stays here, if this hospital is asked; what people read of it is written down."""
         if self._session.name not in self._groups[a.group]:
             return
         self.site.run(a)
         value = self.site.kept[name_of(a.analysis), a.step]
-        if self._memory and self._memory.keep and isinstance(value, Worklist):
+        if self._memory and self._memory.keep and isinstance(value, Worklist | OwnBalance):
             self._memory.keep(value)
 
     def _part(self, i: int, a: Ask) -> dict[str, Any]:

@@ -57,6 +57,7 @@ SETTINGS = {
     "missing": ("missing values", "valeurs manquantes"),
     "monotone": ("monotone features", "variables monotones"),
     "outcome_model": ("outcome model", "modèle du critère"),
+    "own_balance": ("balance of each hospital, kept by it", "équilibre de chaque hôpital, gardé par lui"),
     "outcomes": ("outcomes", "critères de jugement"),
     "patience": ("patience", "patience"),
     "penalties": ("penalties", "pénalités"),

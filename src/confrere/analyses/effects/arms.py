@@ -33,6 +33,7 @@ from confrere.errors import DataError, ModelError
 from confrere.rounds import Array, Bools, Design, Ints, People, Sum, local, register
 from confrere.study.counted import persons
 from confrere.study.ground import Ground, design_of, framed, model_of
+from confrere.study.own_balance import OwnBalance
 
 
 class Outcomes(NamedTuple):
@@ -172,6 +173,11 @@ class Arms:
     def spreads(self, people: People, models: Models, frame: Frame) -> balance.Spreads:
         """Weighted moments of the confounders' terms by arm."""
         return balance.spreads(people, self._weighed(people, models, frame))
+
+    @local(on="design")
+    def own_balance(self, people: People, models: Models, frame: Frame) -> OwnBalance:
+        """How far the arms' confounders are apart in this hospital, for its steward; it stays here."""
+        return balance.own(self._weighed(people, models, frame), self.effect.terms, self.effect.title)
 
     def _weighed(self, people: People, models: Models, frame: Frame) -> balance.Weighed:
         made, cases = self._made(people, models), people.design.data

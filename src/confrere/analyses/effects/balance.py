@@ -6,6 +6,10 @@ the weighted arms, the treated over the others. Few numbers are needed: terms ar
 first ask of the propensity says the means of the arms. Variance ratios take four numbers per term, and are asked where
 that is next to nothing of the study's budget.
 
+In how many hospitals the arms are apart is not told: it would add up answers to "is your own difference larger than
+this?", and a study of terms that differ a little would find each hospital's difference by halving. Each hospital may
+keep its own balance instead, for its steward (`own`).
+
 Sources: Austin, Stat Med 2009;28:3083; Austin & Stuart, Stat Med 2015;34:3661. As R `cobalt::bal.tab` with
 `s.d.denom = "pooled"` and `binary = "std"`, whose variances have n - 1 as here.
 """
@@ -13,7 +17,7 @@ Sources: Austin, Stat Med 2009;28:3083; Austin & Stuart, Stat Med 2015;34:3661. 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,9 +25,11 @@ from confrere.analyses.finding import Caution, Record
 from confrere.analyses.outcomes import Frame
 from confrere.analyses.scaling import blocks
 from confrere.rounds import Array, Bools, Flow, People, Sum, together
+from confrere.study.own_balance import OwnBalance, OwnTerm
 
 ALIKE = 0.1  # a standardised mean difference that is small (Austin 2009)
 AMPLE = 40  # times what variance ratios take
+FLAT = 1e-12  # of the largest value: a spread of rounding
 
 
 class Balance(NamedTuple):
@@ -84,17 +90,43 @@ def spreads(people: People, of: Weighed) -> Spreads:
     return Spreads(people.derived(total, of.w, dims=("arms", "powers", "terms")))
 
 
+def own(of: Weighed, names: Sequence[str], about: str) -> OwnBalance:
+    """The body of a step whose result stays: the differences in this hospital, over its own standard deviations."""
+    arms = [~of.treated, of.treated]
+    people = int(arms[0].sum()), int(arms[1].sum())
+    if min(people) < 2 or not all(of.w[arm].sum() > 0 for arm in arms):
+        return OwnBalance(about, people, tuple(OwnTerm(name, None, None) for name in names))
+    before, after = (
+        np.average(of.x[arms[1]], axis=0, weights=w[arms[1]]) - np.average(of.x[arms[0]], axis=0, weights=w[arms[0]])
+        for w in (np.ones(len(of.w)), of.w)
+    )
+    sd = np.sqrt(np.mean([of.x[arm].var(axis=0, ddof=1) for arm in arms], axis=0))
+    some = sd > FLAT * np.abs(of.x).max(axis=0)
+    terms = (
+        OwnTerm(name, float(b / s), float(a / s)) if known else OwnTerm(name, None, None)
+        for name, b, a, s, known in zip(names, before, after, sd, some, strict=True)
+    )
+    return OwnBalance(about, people, tuple(terms))
+
+
 def ample(terms: int, budget: int) -> bool:
     """Whether variance ratios take next to nothing of the budget of numbers."""
     return 4 * terms * AMPLE <= budget
 
 
-def asked(
-    names: Sequence[str], treated: Array, arms: Arms, asks: tuple[Flow[Balance], Flow[Spreads]], budget: int
-) -> Flow[list[Record]]:
-    """The table, from the asks for it; the second one where the budget of numbers is ample."""
-    got = yield from together(*asks[: 2 if ample(len(names), budget) else 1])
-    return table(names, treated, got[0], got[1] if len(got) > 1 else None, arms)
+class Asks(NamedTuple):
+    """The asks for a balance: of everybody, for variance ratios, and what every hospital keeps of its own people."""
+
+    balance: Flow[Balance]
+    spreads: Flow[Spreads]
+    own: Flow[None] | None = None
+
+
+def asked(names: Sequence[str], treated: Array, arms: Arms, asks: Asks, budget: int) -> Flow[list[Record]]:
+    """The table, from the asks for it; variance ratios where the budget of numbers is ample."""
+    flows: list[Flow[Any]] = [asks.balance, *([asks.spreads] if ample(len(names), budget) else [])]
+    got = yield from together(*flows, *([asks.own] if asks.own is not None else []))
+    return table(names, treated, got[0], got[1] if len(flows) > 1 else None, arms)
 
 
 def table(names: Sequence[str], treated: Array, sums: Balance, spread: Spreads | None, arms: Arms) -> list[Record]:

@@ -109,7 +109,7 @@ def controlled(effect: Effect) -> Flow[Finding]:
     needed = {*effect.ground.complete, *treatments, *effect.reads}
     same = replace(effect.ground, complete=tuple(sorted(needed, key=lambda name: (name != LEFT, name))))
     main = replace(effect, controls=(), diagnostics=None, beside=outcomes if effect.controls else (), ground=same)
-    known = replace(main, balance=False)  # that of the effect, which has the same people and weights
+    known = replace(main, balance=False, own_balance=False)  # that of the effect, which has the same people and weights
     flows = [_tried(_known(known, c)) for c in effect.controls]
     finding, *others = yield from together(main.flow(), *flows)
     return _finding(effect, finding, others)

@@ -279,7 +279,7 @@ def _balanced(arms: Arms, weighed: Weighed | None, sums: balance.Arms, verdict: 
     learned = weighed.learned
     names = [name for name in learned.names if name != INTERCEPT]
     weight = (float(sums.weight[0]), float(sums.weight[1]))
-    asks = ask(arms.balanced, learned.model.frame, weight), ask(arms.spreads, learned.model.frame)
+    asks = balance.Asks(ask(arms.balanced, learned.model.frame, weight), ask(arms.spreads, learned.model.frame))
     return (yield from balance.asked(names, learned.treated, sums, asks, verdict.budget))
 
 

@@ -72,8 +72,8 @@ class Effect:
     `controls` are outcomes or treatments of which the effect is known: systematic error is learned from them, and the
     effect calibrated. `diagnostics` are thresholds; where one is missed, the airlock holds the result. `beside` are
     other outcomes that everybody must have too, so that several effects are about the same people. Without `balance`
-    that table is not asked. `heterogeneity` tests whether hospitals differ in the difference of means, or in the hazard
-    ratio; it names none.
+    that table is not asked. With `own_balance` every hospital keeps the same of its own people, for its steward alone.
+    `heterogeneity` tests whether hospitals differ in the difference of means, or in the hazard ratio; it names none.
 
     Finding: tables `effects` (a record per measure; ratios on the log scale, and as `ratio`), `arms`, `sensitivity`,
     with controls `controls` and `calibrated`, with thresholds `diagnostics`, with propensities `balance`, `overlap`,
@@ -107,6 +107,7 @@ class Effect:
     diagnostics: Diagnostics | None = None
     beside: tuple[str, ...] = ()
     balance: bool = True
+    own_balance: bool = False
     ground: Ground = Ground()
 
     def check(self) -> None:
@@ -147,9 +148,24 @@ class Effect:
         return controls.columns(self)
 
     @property
+    def title(self) -> str:
+        """What it is about, in a few words of its own."""
+        return f"{self.treatment}: {self.outcome}"
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """The terms of the propensity."""
+        return model_of(self.treating, self.ground).names
+
+    @property
     def treating(self) -> str:
         """The formula of the propensity."""
         return f"{self.treatment} ~ {self.confounders}"
+
+    @property
+    def sole(self) -> str:
+        """Why a study has no analysis beside this one, where it has none: it is about some hospitals only."""
+        return SOLE if self.hospital_effects else ""
 
     @property
     def outcoming(self) -> str:
@@ -162,11 +178,6 @@ class Effect:
         return self.censoring or (self.confounders if self.estimator == "aipw" else "")
 
     @property
-    @property
-    def sole(self) -> str:
-        """Why a study has no analysis beside this one, where it has none: it is about some hospitals only."""
-        return SOLE if self.hospital_effects else ""
-
     def weighting(self) -> Weighting:
         """How propensities become weights."""
         return Weighting(self.estimand, self.truncate, self.stabilised)
@@ -285,6 +296,11 @@ def _check_choices(effect: Effect) -> None:
         raise StudyError("folds needs the column of person ids: person = ... under [data]")
     if effect.standardises and not effect.weighs and effect.estimand not in ("ATE", "ATT"):
         raise StudyError(f"estimand {effect.estimand} weighs people by their propensity; gformula has ATE and ATT")
+    if effect.own_balance and not (effect.weighs and effect.balance):
+        raise StudyError(
+            "own_balance is of weighted people, beside the table balance: leave it out, or take iptw or aipw and leave "
+            "out balance = false"
+        )
     if effect.heterogeneity and not effect.weighs:
         raise StudyError("gformula has one model for all hospitals: leave heterogeneity out, or take iptw or aipw")
     shrunk = effect.ridge or effect.propensity in ("lasso", "boosting")
@@ -307,6 +323,12 @@ def _check_propensity(effect: Effect) -> None:
             "hospital_effects leaves out hospitals where the treatment does not vary, which would differ from fold to "
             "fold, and be told by subtraction: leave out hospital_effects, or folds"
         )
+    if effect.hospital_effects and (other := {c.treatment for c in effect.controls} - {"", effect.treatment}):
+        raise StudyError(
+            f"hospital_effects leaves out hospitals where the treatment does not vary, and others for the control "
+            f"{sorted(other)[0]!r}: one would be told by subtraction. Leave out hospital_effects, or have controls "
+            f"that are outcomes"
+        )
     if kind in ("lasso", "boosting") and effect.hospital_effects:
         raise StudyError(
             f"a {kind} propensity has one intercept for all: leave hospital_effects out, or take propensity 'logistic'"
@@ -322,12 +344,6 @@ def _check_propensity(effect: Effect) -> None:
     if effect.estimator == "aipw" and effect.folds < 2:
         raise StudyError(
             "trees fit the people they were grown on too well: with propensity 'boosting', aipw needs folds, such as 5"
-        )
-    if effect.hospital_effects and (other := {c.treatment for c in effect.controls} - {"", effect.treatment}):
-        raise StudyError(
-            f"hospital_effects leaves out hospitals where the treatment does not vary, and others for the control "
-            f"{sorted(other)[0]!r}: one would be told by subtraction. Leave out hospital_effects, or have controls "
-            f"that are outcomes"
         )
     from confrere.analyses.effects.boosted import boosted
 

@@ -22,7 +22,7 @@ from confrere.analyses.effects.nuisance import Among, Learned, Nuisance, learned
 from confrere.analyses.finding import Caution, Citation, Finding, Record, attrition, count
 from confrere.analyses.outcomes import INTERCEPT
 from confrere.errors import ModelError
-from confrere.rounds import Array, Flow, Verdict, ask, support, together
+from confrere.rounds import Array, Flow, Verdict, ask, keep, support, together
 
 ARMS = ("untreated", "treated")
 HERNAN = Citation("Hernan MA, Robins JM. Causal Inference: What If. Chapman & Hall/CRC 2020", "")
@@ -202,7 +202,8 @@ def _balanced(arms: Arms, fits: Fits, sums: balance.Arms, budget: int) -> Flow[l
     found = fits.weighed.learned
     frame, weight = found.model.frame, (float(sums.weight[0]), float(sums.weight[1]))
     names = [name for name in found.names if name != INTERCEPT]
-    asks = ask(arms.balanced, fits.models, frame, weight), ask(arms.spreads, fits.models, frame)
+    own = keep(arms.own_balance, fits.models, frame) if arms.effect.own_balance else None
+    asks = balance.Asks(ask(arms.balanced, fits.models, frame, weight), ask(arms.spreads, fits.models, frame), own)
     return (yield from balance.asked(names, found.treated, sums, asks, budget))
 
 

@@ -29,8 +29,9 @@ from confrere.analyses.effects.weighted_cox import weighted_cox
 from confrere.analyses.finding import Citation, Finding, Record, attrition, count
 from confrere.analyses.outcomes import INTERCEPT, Frame
 from confrere.errors import FormulaError, ModelError, StudyError
-from confrere.rounds import Array, Design, Flow, People, Sum, Verdict, ask, local, register, support, together
+from confrere.rounds import Array, Design, Flow, People, Sum, Verdict, ask, keep, local, register, support, together
 from confrere.study.ground import Ground, model_of
+from confrere.study.own_balance import OwnBalance
 
 ARRAYS = {"estimate": "estimate", "vcov": "robust_vcov", "naive_vcov": "vcov"}  # of a weighted Cox fit, as told
 COLE = Citation(
@@ -110,6 +111,12 @@ class Arms:
     def spreads(self, people: People, frame: Frame) -> balance.Spreads:
         """Weighted moments of the confounders' terms by arm."""
         return balance.spreads(people, self._weighed(people, frame))
+
+    @local(on="design")
+    def own_balance(self, people: People, frame: Frame) -> OwnBalance:
+        """How far the arms' confounders are apart in this hospital, for its steward; it stays here."""
+        effect = self.by.effect
+        return balance.own(self._weighed(people, frame), effect.terms, effect.title)
 
     def _weighed(self, people: People, frame: Frame) -> balance.Weighed:
         at = weighed_of(people.design)
@@ -236,7 +243,9 @@ def _balanced(arms: Arms, propensity: Weighed, sums: balance.Arms, budget: int) 
         return []
     learned = propensity.learned
     frame, names = learned.model.frame, [name for name in learned.names if name != INTERCEPT]
-    asks = ask(arms.balanced, frame, (float(sums.weight[0]), float(sums.weight[1]))), ask(arms.spreads, frame)
+    weight = float(sums.weight[0]), float(sums.weight[1])
+    own = keep(arms.own_balance, frame) if arms.by.effect.own_balance else None
+    asks = balance.Asks(ask(arms.balanced, frame, weight), ask(arms.spreads, frame), own)
     return (yield from balance.asked(names, learned.treated, sums, asks, budget))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Form, HTTPException, Query, Request, Response
@@ -18,6 +18,7 @@ from confrere.console.pages.languages import N_, Tongue
 from confrere.console.pages.sessions import Person
 from confrere.console.pages.tables import Column, Table, downloaded
 from confrere.errors import ConfrereError, UserError
+from confrere.hospital import balances
 from confrere.hospital.check import reasons
 from confrere.hospital.manifest import Manifest
 from confrere.hospital.studies import Record, software
@@ -67,6 +68,7 @@ def read(request: Request, person: Steward, here: Here, study: str, records: boo
     _, record, home = tongue_of(request), here.record(study), here.home
     values: dict[str, Any] = {
         "record": record, "states": STATES, "history": history(here, _, study=study, limit=20), "study": None,
+        "own": list(_balances(here, study, _)),
         "why": "", "risks": RISKS, "members": home.members, "checked": records, "moment": moment,
     }  # fmt: skip
     try:
@@ -76,7 +78,7 @@ def read(request: Request, person: Steward, here: Here, study: str, records: boo
         if record.approval is not None and not changed:
             listed = Manifest.of(record.approval.manifest)
         whole = words.sheet(listed, _)
-        if answer := downloaded(request, whole, values["history"]):
+        if answer := downloaded(request, whole, values["history"], *values["own"]):
             return answer
         against = reasons(home, found, listed, data=records)
         values |= {
@@ -151,6 +153,20 @@ def _sheet(found: list[Listed], _: Tongue) -> Table:
         for s in found
     ]  # fmt: skip
     return Table("studies", _("Studies"), columns, records, _("No study fits."))
+
+
+def _balances(here: Hospital, study: str, _: Tongue) -> Iterator[Table]:
+    """How alike the arms are in this hospital, by treatment and outcome."""
+    columns = (
+        Column("term", _("Term"), "code"), Column("before", _("Unweighted"), "number"),
+        Column("after", _("Weighted"), "number"),
+    )  # fmt: skip
+    for number, found in enumerate(balances.kept(here.home.path / "runs" / study), 1):
+        caption = _(
+            "{about}: {untreated} untreated people of this hospital, {treated} treated", about=found.about,
+            untreated=_.numbers.count(found.people[0]), treated=_.numbers.count(found.people[1]),
+        )  # fmt: skip
+        yield Table(f"balance-{number}", caption, columns, [t._asdict() for t in found.terms])
 
 
 def _changed(here: Hospital, study: Study, record: Record, now: Manifest) -> list[str]:

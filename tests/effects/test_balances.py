@@ -1,0 +1,97 @@
+"""The balance of each hospital's own people: by hand, against pandas, and in its steward's folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from confrere.analyses.effects import balance
+from confrere.analyses.effects.effect import Effect
+from confrere.analyses.outcomes import Frame
+from confrere.errors import StudyError
+from confrere.hospital import balances
+from confrere.rounds import Site, drive, supported
+from confrere.study.ground import Ground
+from confrere.study.own_balance import OwnBalance, OwnTerm
+from confrere.testing import LOOSE
+from confrere.testing.runs import in_the_clear, table
+from effects.followed import followed, right, weights
+
+NOBODY = Frame((0.0, 0.0), (1.0, 1.0), 0.0, 1.0, 1.0, False)
+
+
+def kept(study: Effect, frames: list[Any]) -> list[OwnBalance]:
+    """What each hospital keeps, at the coefficients of all."""
+    sites, made = [Site(table(frame)) for frame in frames], [None] * len(frames)
+    answer = in_the_clear(frames, LOOSE)
+
+    def with_own(asks: Any) -> Any:
+        got = answer(asks)
+        for a, verdict in zip(asks, got, strict=True):
+            for i, site in enumerate(sites):
+                if a.kind == "support":
+                    site.design(a)
+                    site.settle(a, verdict)
+                elif a.kind == "keep":
+                    site.run(a)
+                    (made[i],) = site.kept.values()
+        return got
+
+    drive(supported(study.flow()), with_own)
+    return made  # type: ignore[return-value]
+
+
+def test_by_hand() -> None:
+    """Treated 3, 5 (weights 1, 3), untreated 1, 2, 3 (weights 1): sd sqrt((2 + 1)/2), differences 4 - 2 and 4.5 - 2."""
+    x = np.array([[3.0, 7.0], [5.0, 7.0], [1.0, 7.0], [2.0, 7.0], [3.0, 7.0]])
+    treated, w = np.array([True, True, False, False, False]), np.array([1.0, 3, 1, 1, 1])
+    got = balance.own(balance.Weighed(x, NOBODY, treated, w), ("a", "b"), "t: y")
+    sd = np.sqrt(1.5)
+    assert got.people == (3, 2)
+    assert got.terms[0] == pytest.approx(OwnTerm("a", 2 / sd, 2.5 / sd))
+    assert got.terms[1] == OwnTerm("b", None, None)  # nobody differs in it
+    assert (got.apart(0.1), got.apart(3.0)) == (1, 0)
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_an_arm_of_nobody_or_one_has_no_spread(n: int) -> None:
+    treated = np.arange(4) < n
+    got = balance.own(balance.Weighed(np.ones((4, 1)), NOBODY, treated, np.ones(4)), ("a",), "t: y")
+    assert got == OwnBalance("t: y", (4 - n, n), (OwnTerm("a", None, None),))
+
+
+@pytest.mark.parametrize("outcome", ["Surv(time, event)", "event"])
+def test_it_is_that_of_the_hospital_by_the_weights_of_all(outcome: str) -> None:
+    """The twin's weights, from a propensity of everybody."""
+    people = followed(600, 3, np.random.default_rng(2))
+    study = Effect("a", outcome, right(3), own_balance=True, ground=Ground(fine=True, step=1.0))
+    for h, (got, frame) in enumerate(zip(kept(study, people.frames), people.frames, strict=True)):
+        w, a = weights(people, "ATE")[people.hospital == h], frame["a"].to_numpy() == 1
+        assert got.people == ((~a).sum(), a.sum())
+        for term in got.terms:
+            x = frame[term.term].to_numpy()
+            sd = np.sqrt((x[a].var(ddof=1) + x[~a].var(ddof=1)) / 2)
+            assert term.before == pytest.approx((x[a].mean() - x[~a].mean()) / sd, rel=1e-9)
+            assert term.after == pytest.approx(
+                (np.average(x[a], weights=w[a]) - np.average(x[~a], weights=w[~a])) / sd, rel=1e-6, abs=1e-9
+            )
+
+
+def test_it_is_of_weighted_people() -> None:
+    for settings in ({"estimator": "gformula"}, {"balance": False}):
+        with pytest.raises(StudyError, match="own_balance"):
+            Effect("a", "event", "x0", own_balance=True, **settings).check()
+
+
+def test_a_hospital_reads_what_it_wrote(tmp_path: Path) -> None:
+    """Another treatment is another table; the same again takes the place of the first."""
+    assert balances.kept(tmp_path / "none") == []
+    first = OwnBalance("t: y", (20, 30), (OwnTerm("x", 0.5, 0.01), OwnTerm("z", None, None)))
+    other, again = first._replace(about="u: y"), first._replace(people=(21, 30))
+    for made in (first, other, again):
+        balances.keep(tmp_path, made)
+    assert balances.kept(tmp_path) == [again, other]
+    assert (tmp_path / balances.FILE).stat().st_mode & 0o777 == 0o600

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from confrere.errors import DataError, FormulaError
 from confrere.study import splines
 from confrere.study.formulas import model
+from confrere.study.rows import side_by_side
 from confrere.study.schema import Column, Schema
 
 SCHEMA = Schema(
@@ -358,3 +359,34 @@ def test_importing_formulas_is_light() -> None:
     code = "import sys, confrere.study.formulas, confrere.study.file, confrere.data.sources; "
     code += "sys.exit(any(m in sys.modules for m in ('pandas', 'formulaic', 'ibis', 'duckdb', 'scipy')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# --- columns that stand together -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "terms", [["a", "b", "c"], ["b", "c"], ["c"], ["a", "c"], ["c", "b", "a"], ["a", "log(b + 9)"]]
+)
+def test_terms_that_lie_side_by_side_are_not_copied(terms: list[str]) -> None:
+    block = np.random.default_rng(3).normal(size=(3, 40))
+    frame = pd.DataFrame(dict(zip("abc", block, strict=True)), copy=False)
+    apart = pd.DataFrame({name: block[i].copy() for i, name in enumerate("abc")}, copy=False)
+    m = model("~ " + " + ".join(terms), SCHEMA)
+    x, twin = m.evaluate(frame).x, m.evaluate(apart).x
+    assert np.array_equal(x, twin)
+    assert x.flags.f_contiguous
+    assert twin.flags.f_contiguous
+    together = "".join(terms) in "abc"
+    assert np.shares_memory(x, block) == together
+    assert x.flags.writeable != together  # nobody may change the records
+
+
+def test_columns_of_other_memory_are_not_taken_for_a_table() -> None:
+    block = np.arange(40.0).reshape(4, 10)
+    assert side_by_side([]) is None
+    assert side_by_side([block[0], block[0]]) is None
+    assert side_by_side([block[0], block[1].copy()]) is None
+    assert side_by_side([block[0, ::2], block[1, ::2]]) is None
+    assert side_by_side([block.T[:, 0], block.T[:, 1]]) is not None  # the same memory, seen the other way round
+    assert side_by_side([block[:, 0], block[:, 1]]) is None  # people lie together, not columns
+    assert side_by_side([block.astype(np.float32)[0].view(), block[1]]) is None

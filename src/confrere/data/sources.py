@@ -478,9 +478,12 @@ class _Query:
         if self.person is not None:
             picked[self.person] = self.text(self.person)
         arrow = rows.select(**picked).to_pyarrow()
-        columns: dict[str, Any] = {}
-        for column in self.numbers:
-            columns[column.name] = np.array(arrow[column.name].to_numpy(), dtype=np.float64)
+        # in the order of the source and in one block, of which terms that stand together need no copy
+        names = [name for name in self.rows.columns if name in {column.name for column in self.numbers}]
+        block = np.empty((len(names), arrow.num_rows))
+        columns: dict[str, Any] = dict(zip(names, block, strict=True))
+        for name in names:
+            columns[name][:] = arrow[name].to_numpy()
         for column in self.levels:
             codes = arrow[column.name].to_numpy()
             columns[column.name] = pd.Categorical.from_codes(codes, categories=list(column.levels or ()))

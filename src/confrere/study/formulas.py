@@ -28,7 +28,7 @@ from confrere.errors import DataError, FormulaError
 from confrere.study.counted import persons
 from confrere.study.expressions import POOLED, Expression, Token, check, compute, lex, parse
 from confrere.study.factors import Basis, Category, Factor, Number, factor
-from confrere.study.rows import TableRows, nearest
+from confrere.study.rows import TableRows, nearest, side_by_side
 from confrere.study.schema import Schema
 
 if TYPE_CHECKING:
@@ -129,6 +129,10 @@ class Model:
 
     def _design(self, rows: TableRows) -> Array:
         values: list[Any] = [f.values(rows) for f in self.factors]
+        if all(len(parts) == 1 for parts in self.plan):
+            lying = side_by_side([self.factors[i].column(values[i], part) for ((i, part),) in self.plan])
+            if lying is not None:
+                return lying
         x = np.empty((len(rows.table), len(self.plan)), order="F")
         for j, parts in enumerate(self.plan):
             (first, part), *others = parts

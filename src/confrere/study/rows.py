@@ -74,6 +74,25 @@ def whole(values: Array) -> bool:
         return bool(np.isfinite(values.sum()))
 
 
+def side_by_side(columns: Sequence[Array]) -> Array | None:
+    """Columns (N,) of one block of memory, each right after the one before, as the table (N, p) that they are there.
+
+    Not copied, and read-only. None where they lie otherwise.
+    """
+    block = columns[0].base if columns else None
+    if not isinstance(block, np.ndarray) or block.dtype != np.float64 or not block.flags.forc:
+        return None
+    n, start = len(columns[0]), columns[0].ctypes.data
+    for j, column in enumerate(columns):
+        at, here = start + j * n * block.itemsize, column.base is block and column.flags.c_contiguous
+        if not here or column.dtype != block.dtype or column.ctypes.data != at:
+            return None
+    first = (start - block.ctypes.data) // block.itemsize
+    table: Array = block.ravel(order="K")[first : first + n * len(columns)].reshape(len(columns), n).T
+    table.flags.writeable = False
+    return table
+
+
 def _codes(name: str, series: pd.Series[Any], levels: tuple[str, ...]) -> NDArray[np.int64]:
     import pandas as pd
 

@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 
 import confrere as cf
+from confrere.analyses.cox import Cox
+from confrere.analyses.learning.penalised import Penalised
 from confrere.analyses.logistic import Logistic
 from confrere.errors import Refused, StudyError
 from confrere.hospital.gate import Gate, Policy
@@ -31,15 +33,42 @@ def people(few: int) -> dict[str, pd.DataFrame]:
         if i >= 6:
             frame.loc[: few // 3 - 1, "rare"] = 1.0 if few else 0.0
         frame["ill"] = (rng.random(SIZE) < 0.4).astype(float)
+        frame["time"] = np.ceil(rng.exponential(900, SIZE))
         made[name] = frame
     return made
 
 
-def test_a_mark_of_few_in_one_group_is_refused() -> None:
-    model = Logistic("ill ~ x + rare", leave_out=GROUPS)
+MODELS = (
+    Logistic("ill ~ x + rare", leave_out=GROUPS),
+    Cox("Surv(time, ill) ~ x + rare", leave_out=GROUPS),
+    Penalised("ill ~ x + rare", "binomial", alpha=0.0, penalty=(0.01,), leave_out=GROUPS),
+    Penalised("Surv(time, ill) ~ x + rare", "cox", alpha=0.0, penalty=(0.01,), leave_out=GROUPS),
+)
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: type(model).__name__ + " " + model.formula[:4])
+def test_a_mark_of_few_in_one_group_is_refused(model: Any) -> None:
     with pytest.raises(Refused, match="rare"):
         found(masked(model, people(FEW)))
     assert found(masked(model, people(45))).tables["left_out"]
+
+
+@pytest.mark.parametrize("model", MODELS[1:], ids=lambda model: type(model).__name__ + " " + model.formula[:4])
+def test_no_cells_of_people_are_merged_by_several_groups(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cells of two sets of groups would be merged otherwise and differ by few: only a group by itself has any, once."""
+    merged: dict[str, set[str]] = {}
+    settle = Gate.settle
+
+    def noted(gate: Gate, a: Ask, *rest: Any) -> Any:
+        verdict = settle(gate, a, *rest)
+        if a.group and verdict.grids:
+            merged.setdefault(a.group, set()).add(a.step)
+        return verdict
+
+    monkeypatch.setattr(Gate, "settle", noted)
+    found(masked(model, people(45)))
+    assert set(merged) <= {",".join(group) for group in GROUPS}
+    assert all(steps <= {"people", "cells"} for steps in merged.values())
 
 
 def test_control_sums_of_the_others_are_those_of_the_group() -> None:

@@ -1,4 +1,4 @@
-"""A regression without each group of hospitals in turn: a twin that has all rows, and what is refused."""
+"""A model without each group of hospitals in turn: a twin that has the rows of the others, and what is refused."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ import pytest
 from scipy import special
 
 import confrere as cf
+from confrere.analyses.cox import Cox
 from confrere.analyses.learning.left_out import asked
+from confrere.analyses.learning.penalised import Penalised
 from confrere.analyses.logistic import Logistic
-from confrere.errors import StudyError
+from confrere.errors import ModelError, StudyError
 from confrere.hospital.manifest import manifest
 from confrere.study import build
 from confrere.study.file import parse
 from confrere.study.ground import Ground
-from confrere.testing import SCHEMA
+from confrere.testing import SCHEMA, patients
 from federate import apart, found, masked
 from journeys.test_manifest import check_left
 from laws.cases import gaps
@@ -73,15 +75,75 @@ def test_it_is_what_the_rows_in_one_place_say() -> None:
         x, y = terms(hospitals, group)
         eta = x @ beta
         p = special.expit(eta)
-        told = {r["metric"]: r for r in got.tables["left_out"] if r["left_out"] == ", ".join(group)}
-        assert told["AUC"]["n"] == len(y) < 1800  # some miss a value
-        assert told["AUC"]["events"] == y.sum()
-        assert told["log loss"]["estimate"] == pytest.approx(-np.mean(np.log(np.where(y == 1, p, 1 - p))), rel=1e-9)
-        assert told["Brier score"]["estimate"] == pytest.approx(np.mean((p - y) ** 2), rel=1e-9)
+        rows = told(got, group)
+        assert rows["AUC"]["n"] == len(y) < 1800  # some miss a value
+        assert rows["AUC"]["events"] == y.sum()
+        assert rows["log loss"]["estimate"] == pytest.approx(-np.mean(np.log(np.where(y == 1, p, 1 - p))), rel=1e-9)
+        assert rows["Brier score"]["estimate"] == pytest.approx(np.mean((p - y) ** 2), rel=1e-9)
         line = glm(np.stack([np.ones(len(y)), eta], axis=1), y)
-        assert told["calibration slope"]["estimate"] == pytest.approx(line[1], rel=1e-7)
+        assert rows["calibration slope"]["estimate"] == pytest.approx(line[1], rel=1e-7)
         area = np.mean(eta[y == 1][:, None] > eta[y == 0][None, :])
-        assert told["AUC"]["estimate"] == pytest.approx(area, abs=0.02)
+        assert rows["AUC"]["estimate"] == pytest.approx(area, abs=0.02)
+
+
+def told(got: Any, group: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    return {r["metric"]: r for r in got.tables["left_out"] if r["left_out"] == ", ".join(group)}
+
+
+TERMS, SURV = "x1 + x2 + treated", "Surv(time, event)"
+TIMED = {
+    "cox": Cox(f"{SURV} ~ {TERMS}", ground=GROUND),
+    "cox, Breslow, ridge, strata": Cox(f"{SURV} ~ {TERMS} + strata(stage)", ties="breslow", ridge=20.0, ground=GROUND),
+    "cox, late entry": Cox(f"Surv(entry, time, event) ~ {TERMS}", robust=True, ground=GROUND),
+    "cox, a cause": Cox(f"Surv(time, fate) ~ {TERMS}", cause="relapse", ground=GROUND),
+    "penalised": Penalised(f"{SURV} ~ {TERMS}", "cox", alpha=0.5, penalty=(0.05,), ground=GROUND),
+}
+
+
+@pytest.mark.parametrize("name", TIMED)
+def test_of_times_it_is_what_fits_by_hand_say(name: str) -> None:
+    """All in one federation, and by hand: the hospitals of the others alone, then the group's, each person with the
+    index that this model gives, in a Cox model of that one column."""
+    of, hospitals = TIMED[name], dealt(patients(5400, 3))
+    got = found(masked(replace(of, leave_out=GROUPS), hospitals))
+    whole = found(masked(of, hospitals))
+    assert got.arrays["estimate"] == pytest.approx(whole.arrays["estimate"], rel=1e-7)
+    assert got.facts.get("concordance") == pytest.approx(whole.facts.get("concordance"))
+    for group in GROUPS:
+        slopes = found(masked(of, {n: hospitals[n] for n in NAMES if n not in group})).arrays["estimate"]
+        inside = {n: hospitals[n] for n in group}
+        indexed = {n: f.assign(index=f[["x1", "x2", "treated"]].to_numpy() @ slopes) for n, f in inside.items()}
+        outcome, _, right = of.formula.partition(" ~ ")
+        formula = f"{outcome} ~ index" + (" + strata(stage)" if "strata" in right else "")
+        one = found(masked(Cox(formula, of.ties, cause=getattr(of, "cause", ""), ground=GROUND), indexed))
+        rows, (line,) = told(got, group), one.tables["coefficients"]
+        assert {rows["concordance"]["n"], rows["concordance"]["events"]} == {one.n, one.events}
+        assert rows["concordance"]["estimate"] == pytest.approx(one.facts["concordance"], rel=1e-9)
+        assert rows["concordance"]["std_error"] == pytest.approx(one.facts["concordance_se"], rel=1e-6)
+        for key in ("estimate", "std_error", "conf_low", "conf_high"):
+            assert rows["calibration slope"][key] == pytest.approx(line[key], rel=1e-6)
+
+
+def test_a_penalised_fit_is_measured_as_it_is() -> None:
+    """Shrunk coefficients of the others: the loss of their risks, and a slope above 1, since they are too near 0."""
+    hospitals = dealt(patients(5400, 3))
+    of = Penalised(f"ill ~ {TERMS}", "binomial", alpha=0.0, penalty=(0.3,), ground=GROUND)
+    got = found(masked(replace(of, leave_out=GROUPS), hospitals))
+    assert got.arrays["estimate"] == pytest.approx(found(masked(of, hospitals)).arrays["estimate"], rel=1e-7)
+    for group in GROUPS:
+        beta = found(masked(of, {n: hospitals[n] for n in NAMES if n not in group})).arrays["estimate"]
+        frame = pd.concat([hospitals[n] for n in group])
+        p, y = special.expit(beta[0] + frame[["x1", "x2", "treated"]].to_numpy() @ beta[1:]), frame["ill"].to_numpy()
+        rows = told(got, group)
+        loss = -np.mean(np.log(np.where(y == 1, p, 1 - p)))
+        assert rows["log loss"]["estimate"] == pytest.approx(loss, rel=1e-7)
+        assert rows["calibration slope"]["estimate"] > 1
+
+
+def test_a_penalty_that_leaves_no_term_is_said() -> None:
+    of = Penalised("Surv(time, event) ~ x1", "cox", penalty=(9.0,), leave_out=GROUPS, ground=GROUND)
+    with pytest.raises(ModelError, match="in a, b, c: the fit to the others has no term that is not 0"):
+        found(masked(of, dealt(patients(5400, 3))))
 
 
 def test_where_people_differ_it_shows() -> None:
@@ -120,6 +182,20 @@ def test_what_cannot_be(leave_out: Any, more: dict[str, Any], says: str) -> None
         Logistic(**({"formula": "ill ~ x1", "leave_out": leave_out, "ground": GROUND} | more)).check()
 
 
+@pytest.mark.parametrize(
+    ("of", "says"),
+    [
+        (Cox("Surv(time, event) ~ x1", baseline="shared", leave_out=GROUPS, ground=GROUND), "merged otherwise"),
+        (Cox("Surv(time, event) ~ x1", weights="w", leave_out=GROUPS, ground=GROUND), "without weights"),
+        (Penalised("ill ~ x1", "binomial", leave_out=GROUPS, ground=replace(GROUND, person="pid")), "one penalty"),
+        (Penalised("y ~ x1", penalty=(0.1,), leave_out=GROUPS, ground=GROUND), "risks and hazards"),
+    ],
+)  # fmt: skip
+def test_what_of_others_cannot_be(of: Any, says: str) -> None:
+    with pytest.raises(StudyError, match=says):
+        of.check()
+
+
 def test_it_stands_alone_in_its_study() -> None:
     beside = '[[analysis]]\nname = "two"\nmethod = "describe"\nvariables = ["x1"]\n'
     (one,) = build.analyses(parse(STUDY))
@@ -136,9 +212,16 @@ def test_a_group_with_a_hospital_that_is_not_there_is_refused() -> None:
         hospitals.run(parse(STUDY))
 
 
-def test_who_is_where_within_a_group_does_not_matter() -> None:
+@pytest.mark.parametrize(
+    "of",
+    [
+        Logistic("ill ~ x1 + gap", leave_out=GROUPS, ground=GROUND),
+        Penalised("ill ~ x1 + gap", "binomial", penalty=(0.01,), leave_out=GROUPS, ground=GROUND),
+    ],
+    ids=lambda of: type(of).__name__,
+)
+def test_who_is_where_within_a_group_does_not_matter(of: Any) -> None:
     frame, rng = gaps(5400, 3), np.random.default_rng(2)
-    of = Logistic("ill ~ x1 + gap", leave_out=GROUPS, ground=GROUND)
     findings = []
     for order in (np.arange(3), rng.permutation(3)):
         hospitals = dealt(frame)
@@ -149,8 +232,17 @@ def test_who_is_where_within_a_group_does_not_matter() -> None:
     assert not apart(*findings, 1e-9)
 
 
-def test_what_leaves_is_listed() -> None:
-    study = parse(STUDY)
+@pytest.mark.parametrize(
+    ("method", "formula", "more"),
+    [
+        ("logistic", "ill ~ x1", ""),
+        ("cox", "Surv(time, event) ~ x1", ""),
+        ("penalised", "Surv(time, event) ~ x1 + gap", 'family = "cox"\npenalty = [0.001]\n'),
+        ("penalised", "ill ~ x1 + gap", 'family = "binomial"\npenalty = [0.001]\n'),
+    ],
+)
+def test_what_leaves_is_listed(method: str, formula: str, more: str) -> None:
+    study = parse(STUDY.replace('"logistic"', f'"{method}"').replace("ill ~ x1", formula) + more)
     listed = manifest(study)
     assert listed.unreached == ()
     six = dict(list(dealt(gaps(5400, 3)).items())[:6])

@@ -12,7 +12,7 @@ Therneau & Grambsch 2000. Matches R survival::coxph(... + strata(hospital)), cox
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ import numpy as np
 from confrere.analyses import cautions, concordance
 from confrere.analyses.causes import cause_number, no_events, one_cause
 from confrere.analyses.finding import Caution, Citation, Finding, Record, attrition, chi_square, coefficients
+from confrere.analyses.learning.left_out import LeavesOut, listed, wrong
 from confrere.analyses.newton import Curve, Objective, Peak, Slope, maximise
 from confrere.analyses.risksets import RiskSets, Tied, risk_sets, tied
 from confrere.analyses.scaling import RAW, Scales, Standard, indicators, scales, standard
@@ -89,7 +90,7 @@ class Sets(NamedTuple):
 
 @register("cox")
 @dataclass(frozen=True)
-class Cox:
+class Cox(LeavesOut):
     """Cox's proportional hazards model: `Surv(time, event) ~ terms`, also `Surv(entry, time, event)` and `strata()`.
 
     `ties` is `efron` or `breslow`. `baseline` is `per hospital` (stratified by hospital) or `shared` (one baseline
@@ -97,7 +98,8 @@ class Cox:
     person. `ridge` is theta in the penalty theta/2 sum(beta^2), in units of the terms (R `ridge(scale=FALSE)`).
     `diagnostics` asks for the tests of proportional hazards and the concordance. Where causes compete, `cause` is
     the one whose events count, the others being censored (cause-specific hazards); without it every event counts.
-    `missing` is `complete` (who misses a column is left out), `impute`, or an `Impute` that says how.
+    `missing` is `complete` (who misses a column is left out), `impute`, or an `Impute` that says how. `leave_out` are
+    groups of hospitals, three at least: the table `left_out` says how good the model of all others is in each.
 
     Finding: tables `coefficients` (log hazard ratios, per unit of the term), `tests`, `proportional_hazards`,
     `attrition`; with a shared baseline also `baseline`. Exact: equals R's coxph on the pooled rows stratified by
@@ -113,9 +115,11 @@ class Cox:
     diagnostics: bool = True
     cause: str = ""
     missing: Missing = "complete"
+    leave_out: tuple[tuple[str, ...], ...] = ()
     ground: Ground = Ground()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "leave_out", listed(self.leave_out))
         if self.ties not in ("efron", "breslow"):
             raise StudyError(f"ties is {self.ties!r}; it must be 'efron' or 'breslow'")
         if self.baseline not in ("per hospital", "shared"):
@@ -135,6 +139,8 @@ class Cox:
         if not model.names:
             raise FormulaError(f"{self.formula!r}: a Cox model needs at least one term")
         check_imputing(self)
+        if found := next(wrong(self), ""):
+            raise StudyError(found)
         if self.cause:
             cause_number(self.formula, self.ground, self.cause)
 
@@ -219,7 +225,12 @@ class Cox:
     # sums only
 
     def flow(self) -> Flow[Finding]:
-        """Standardise, climb, then variance and diagnostics."""
+        """Standardise, climb, then variance and diagnostics; with groups, the same without each in turn."""
+        if self.leave_out:
+            from confrere.analyses.learning.elsewhere import left_out, of_times
+
+            part = replace(self, leave_out=(), robust=False, diagnostics=False)
+            return (yield from left_out(self, part, of_times(self)))
         if imputing(self):
             from confrere.analyses.impute import imputed
 
@@ -298,14 +309,12 @@ Tables = dict[str, list[Record]]
 
 def with_sets(made: Design) -> Design:
     """A design whose data are rows with their risk sets."""
-    import dataclasses
-
     rows: Rows = made.data
     if rows.time is None or rows.event is None:
         raise FormulaError("the outcome must be Surv(time, event)")
     weights = np.ones(made.n) if rows.weights is None else rows.weights
     sets = risk_sets(rows.time, rows.event, rows.entry, rows.strata, weights)
-    return dataclasses.replace(made, data=Sets(rows, sets, weights))
+    return replace(made, data=Sets(rows, sets, weights))
 
 
 def _pairs(design: Design, beta: Beta, standard: Standard) -> concordance.Pairs:
@@ -364,12 +373,7 @@ class Likelihood:
     @cached_property
     def firsts(self) -> tuple[Array, Array]:
         """S1 and D1, sums of r z over those at risk and over those with the event: (T, p) each."""
-        # a column at a time: no second table of people and terms
-        columns = (
-            (x - m) * (self.r / s) for x, m, s in zip(self.x.T, self.standard.mean, self.standard.sd, strict=True)
-        )
-        both = [(self.sets.at_risk(column), self.sets.tied(column)) for column in columns]
-        return np.array([s for s, _ in both]).T, np.array([d for _, d in both]).T
+        return self.sets.firsts(self.standard.weighed(self.x, self.r))
 
     def information(self, g: Array | float = 1.0) -> Array:
         """Sum over event times of g (T,) times the variance of x in the risk set: (p, p)."""

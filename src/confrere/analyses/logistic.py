@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from confrere.analyses.finding import Citation, Finding
 from confrere.analyses.glm import Glm
-from confrere.analyses.learning.left_out import SOLE, asked, left_out, wrong
+from confrere.analyses.learning.elsewhere import left_out, of_risk
+from confrere.analyses.learning.left_out import LeavesOut, listed, wrong
 from confrere.errors import StudyError
 from confrere.rounds import Flow, register
 from confrere.study.ground import Ground
@@ -22,15 +23,10 @@ COX = Citation(
     "10.1111/j.2517-6161.1958.tb00292.x",
 )
 
-ROYSTON = Citation(
-    "Royston P, Parmar MKB, Sylvester R. Construction and validation of a prognostic model across several studies, "
-    "with an application in superficial bladder cancer. Stat Med 2004;23:907-926", "10.1002/sim.1691"
-)  # fmt: skip
-
 
 @register("logistic")
 @dataclass(frozen=True)
-class Logistic:
+class Logistic(LeavesOut):
     """Logistic regression: `outcome ~ terms`, the outcome 0 or 1, or a column of two declared levels (the second is 1).
 
     Settings, tables and errors are those of `Glm`; the coefficients come with `odds_ratio` and its limits. What leaves
@@ -47,28 +43,13 @@ class Logistic:
     ground: Ground = Ground()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "leave_out", tuple(tuple(group) for group in self.leave_out))
+        object.__setattr__(self, "leave_out", listed(self.leave_out))
 
     def check(self) -> None:
         """The formula, against the levels that the study declares."""
         self.glm.check()
         if found := next(wrong(self), ""):
             raise StudyError(found)
-
-    @property
-    def groups(self) -> tuple[tuple[str, ...], ...]:
-        """The groups of hospitals that are asked, where some are left out in turn."""
-        return asked(self.leave_out)
-
-    @property
-    def nested(self) -> tuple[tuple[str, ...], ...]:
-        """The groups of these that others have people of."""
-        return self.groups[:-1]
-
-    @property
-    def sole(self) -> str:
-        """Why a study has no analysis beside this one, where it has none."""
-        return SOLE if self.leave_out else ""
 
     @property
     def glm(self) -> Glm:
@@ -83,8 +64,6 @@ class Logistic:
     def flow(self) -> Flow[Finding]:
         """The flow of the `Glm`; with groups, that of all of them, and without each in turn."""
         if self.leave_out:
-            found, rows = yield from left_out(self)
-            found = dataclasses.replace(found, tables={**found.tables, "left_out": rows}, cite=(ROYSTON, *found.cite))
-        else:
-            found = yield from self.glm.flow()
+            return (yield from left_out(self, self.glm, of_risk(self)))
+        found = yield from self.glm.flow()
         return dataclasses.replace(found, method="logistic", cite=(COX, *found.cite))

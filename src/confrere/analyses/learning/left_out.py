@@ -1,39 +1,22 @@
-"""A regression fitted without each group of hospitals in turn, and measured on the group that it did not see.
+"""Groups of hospitals that are left out in turn: which are asked, and what cannot be left out. `elsewhere` measures.
 
 Internal-external cross-validation (Royston, Parmar & Sylvester, Stat Med 2004;23:907; Steyerberg & Harrell, J Clin
 Epidemiol 2016;69:245): whether a model holds elsewhere. Groups have three hospitals at least and none in common, since
 the sums of all groups less those of all but one are the sums of one. So whatever is asked of several groups together is
 first judged in each of them by itself: sums of these tell no more than sums of it.
+
+That holds for sums over people as they are. Where hospitals merge cells, for cut points, times or scores, two sets of
+groups merge them otherwise, and the cells differ by a few people: so the fits that are compared have no such cells, and
+each group is divided by the scores of one model alone, that of the others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-from confrere.analyses.finding import Finding, Record
-from confrere.analyses.learning.evaluate import Evaluate
-from confrere.errors import ModelError
-from confrere.rounds import Flow, support, together, within
+from confrere.analyses.finding import Citation
 from confrere.study.ground import model_of
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Elsewhere(Evaluate):
-    """The evaluation in one of several groups: hospitals count what is asked of as many people together."""
-
-    among: int = 1
-
-    __hash__ = Evaluate.__hash__
-
-    @property
-    def shares(self) -> int:
-        """Groups."""
-        return self.among
-
 
 Group = tuple[str, ...]
 SOLE = (
@@ -41,7 +24,36 @@ SOLE = (
     "apart. Make a study of each"
 )
 FEWEST = 3  # hospitals of a group
-COLUMNS = ("metric", "estimate", "std_error", "conf_low", "conf_high")
+ROYSTON = Citation(
+    "Royston P, Parmar MKB, Sylvester R. Construction and validation of a prognostic model across several studies, "
+    "with an application in superficial bladder cancer. Stat Med 2004;23:907-926", "10.1002/sim.1691"
+)  # fmt: skip
+
+
+class LeavesOut:
+    """What an analysis with the setting `leave_out`, groups of hospitals, says to the study that it is in."""
+
+    leave_out: tuple[Group, ...]
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """The groups of hospitals that are asked, where some are left out in turn."""
+        return asked(self.leave_out)
+
+    @property
+    def nested(self) -> tuple[Group, ...]:
+        """The groups of these that others have people of."""
+        return self.groups[:-1]
+
+    @property
+    def sole(self) -> str:
+        """Why a study has no analysis beside this one, where it has none."""
+        return SOLE if self.leave_out else ""
+
+
+def listed(groups: Any) -> tuple[Group, ...]:
+    """Groups as a study has them, as tuples."""
+    return tuple(tuple(group) for group in groups)
 
 
 def others(groups: Sequence[Group]) -> list[Group]:
@@ -57,44 +69,18 @@ def asked(groups: Sequence[Group]) -> tuple[Group, ...]:
     return tuple(dict.fromkeys((*(tuple(sorted(g)) for g in groups), *others(groups), whole)))
 
 
-def left_out(of: Any) -> Flow[tuple[Finding, list[Record]]]:
-    """The fit of all groups, and the table `left_out`: how good that of all others is in each group. `of` is a `Glm`
-    and its `groups`."""
-    groups = [tuple(sorted(group)) for group in of.leave_out]
-    yield from together(*(_in(group, support(of.glm.design)) for group in groups))
-    fits = [_in(names, of.glm.flow()) for names in (asked(groups)[-1], *others(groups))]
-    whole, *parts = yield from together(*fits)
-    measured = yield from together(
-        *(_in(group, _measured(of, fit, group)) for group, fit in zip(groups, parts, strict=True))
-    )
-    return whole, [record for records in measured for record in records]
-
-
-def _in(group: Group, flow: Flow[T]) -> Flow[T]:
-    return within(",".join(group), flow)
-
-
-def _measured(of: Any, fit: Finding, group: Group) -> Flow[list[Record]]:
-    """How good a fit is in a group."""
-    outcome, _, right = of.formula.partition("~")
-    numbers = dict(zip(of.names, fit.arrays["estimate"].tolist(), strict=True))
-    many = len(of.leave_out)
-    score = Elsewhere(outcome.strip(), model=right.strip(), coefficients=numbers, ground=of.ground, among=many)
-    score.check()
-    try:
-        found = yield from score.flow()
-    except ModelError as error:
-        raise ModelError(f"in {', '.join(group)}: {error}", about=error.about) from None
-    said = {"left_out": ", ".join(group), "n": found.n, "events": found.events}
-    return [said | {key: row.get(key) for key in COLUMNS} for row in found.tables["metrics"]]
-
-
 def wrong(of: Any) -> Iterator[str]:
     """Why no group can be left out of a regression."""
     groups = of.leave_out
+    if not groups:
+        return
     names = [name for group in groups for name in group]
-    if groups and (len(groups) < 2 or len(set(names)) < len(names) or min(map(len, groups)) < FEWEST):
+    if len(groups) < 2 or len(set(names)) < len(names) or min(map(len, groups)) < FEWEST:
         yield f"leave_out is of two groups of hospitals or more, each of {FEWEST} at least, and none in two of them"
     model = model_of(of.formula, of.ground)
-    if groups and (of.weights or of.missing != "complete" or model.offsets or model.strata or model.pooled):
+    timed = model.outcome is not None and model.outcome.kind == "surv"
+    whole = getattr(of, "missing", "complete") == "complete" and not (model.offsets or model.pooled)
+    if of.weights or not whole or (model.strata and not timed):
         yield "leave_out is of a regression without weights, imputation, offset(), standardize(); leave one of them out"
+    if getattr(of, "baseline", "") == "shared":
+        yield "leave_out compares groups, in which times of few people would be merged otherwise: leave baseline out"

@@ -18,8 +18,9 @@ Zou, JASA 2006;101:1418 (adaptive); Friedman, Hastie & Tibshirani, J Stat Softw 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -31,6 +32,8 @@ from confrere.analyses.finding import Finding
 from confrere.analyses.glm import Glm
 from confrere.analyses.learning import penalised_attack as membership
 from confrere.analyses.learning import penalised_sums as sums
+from confrere.analyses.learning.elsewhere import left_out, of_risk, of_times
+from confrere.analyses.learning.left_out import LeavesOut, listed, wrong
 from confrere.analyses.learning.penalised_finding import Fit, told
 from confrere.analyses.learning.penalised_folds import choices, folds_of
 from confrere.analyses.learning.penalised_path import Scale, Stage, anchor_at, climbed, pathway, quadratic
@@ -65,7 +68,7 @@ class Left(NamedTuple):
 
 @register("penalised")
 @dataclass(frozen=True)
-class Penalised:
+class Penalised(LeavesOut):
     """Ridge, lasso or elastic net: `outcome ~ terms`, of a generalised linear model or of Cox's model.
 
     `family` is `gaussian`, `binomial`, `poisson` or `gamma`, with the `link`s of `glm`, or `cox` (stratified by
@@ -75,7 +78,9 @@ class Penalised:
     one: `choose` is `min` or `1se`. `factors` multiply the penalty of terms (0: not penalised); `adaptive` is gamma of
     the adaptive lasso, whose factors are `|b|^-gamma` of the fit without penalty. `standardize = false` penalises
     coefficients in units of the terms. `debias` is `nodewise`, `inverse`, or empty for no confidence intervals.
-    `weights` names a column of case weights. `exact` asks cross-validation at every penalty.
+    `weights` names a column of case weights. `exact` asks cross-validation at every penalty. With one penalty,
+    `leave_out` are groups of hospitals, three at least: the table `left_out` says how good the model of all others is
+    in each, of `binomial` and `cox`.
 
     Finding: tables `coefficients`, `path`, `cv`, `debiased`, `attack`, `attrition`; facts `lambda`, `lambda_min`,
     `lambda_1se`. The fit at the chosen penalty is exact: equals R's glmnet. Errors: ModelError for constant and
@@ -98,6 +103,7 @@ class Penalised:
     debias: str = "nodewise"
     ties: str = "efron"
     weights: str = ""
+    leave_out: tuple[tuple[str, ...], ...] = ()
     ground: Ground = Ground()
     anchors: ClassVar[int] = ANCHORS
     corrections: ClassVar[int] = CORRECTIONS
@@ -106,6 +112,7 @@ class Penalised:
         return hash((self.formula, self.family, self.link, self.alpha, self.penalty, self.folds, self.ground))
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "leave_out", listed(self.leave_out))
         object.__setattr__(self, "penalty", tuple(sorted((float(v) for v in self.penalty), reverse=True)))
         for name, low, high in (
             ("alpha", 0, 1), ("penalties", 2, 200), ("smallest", 1e-6, 0.5), ("folds", 2, sums.MOST),
@@ -144,6 +151,15 @@ class Penalised:
             raise StudyError(
                 "cross-validation deals people to folds: name their column, [data] person = ..., or give one penalty"
             )
+        if found := next(chain(wrong(self), self._unmeasured()), ""):
+            raise StudyError(found)
+
+    def _unmeasured(self) -> Iterator[str]:
+        """Why the fit cannot be measured on groups that it lacks."""
+        if self.leave_out and len(self.penalty) != 1:
+            yield "leave_out compares groups, and folds of each fit would differ by a few people: give one penalty"
+        if self.leave_out and (self.family, self.link or "logit") not in (("binomial", "logit"), ("cox", "logit")):
+            yield "leave_out measures risks and hazards: family = 'binomial' with the link logit, or 'cox'"
 
     @property
     def inner(self) -> Glm | Cox:
@@ -265,6 +281,10 @@ class Penalised:
 
     def flow(self) -> Flow[Finding]:
         """The frame, folds, anchors along the path, the choice, the exact fit at the chosen penalty; the attack."""
+        if self.leave_out:
+            inner = self.inner
+            measure = of_times(inner) if isinstance(inner, Cox) else of_risk(self)
+            return (yield from left_out(self, replace(self, leave_out=(), debias=""), measure))
         fit = yield from self.fit()
         if self.debias and self.estimated:
             left = yield from ask(self.left, tuple(fit.best.at.tolist()), fit.stage.frame)

@@ -223,12 +223,12 @@ class Measured:
 
 def resident(processes: Sequence[psutil.Process]) -> int:
     """Resident bytes of processes together: of a file that several have mapped, the largest part that one has of it,
-    and what each has changed."""
+    and what each has changed; of a page that was forked and not changed since, the share of each."""
     own, shared = 0, Counter[str]()
     for process in processes:
         for place in process.memory_maps(grouped=True):
             if place.path.startswith("["):
-                own += place.rss
+                own += place.pss
                 continue
             own += place.private_dirty
             shared[place.path] = max(shared[place.path], place.rss - place.private_dirty)

@@ -35,6 +35,10 @@ HOSPITAL_CLASSES: Final = (  # all that a job may load at a hospital: ours, and 
     "confrere.hospital.flare.Hospital",
     "nvflare.collab.runtime.executor.CollabExecutor",
 )
+DRIVERS: Final = tuple(  # the engine's transports, all of which it imports wherever it connects
+    f"nvflare.fuel.f3.drivers.{name}"
+    for name in ("aio_grpc_driver", "aio_http_driver", "aio_tcp_driver", "grpc_driver", "tcp_driver")
+)
 VITALS: Final = "confrere_vitals"  # what a hospital says of its machine, in the engine's heartbeats
 SAFE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,30}")
 DAYS: Final = 1095  # that certificates hold, unless the authority says otherwise
@@ -224,7 +228,7 @@ def without_tensors() -> None:
 
     It would learn to send tensors, which we never do. A network imports PyTorch by itself.
     """
-    sys.modules.setdefault("nvflare.app_opt.pt.decomposers", None)  # type: ignore[arg-type]
+    sys.modules.setdefault("nvflare.app_opt.pt", None)  # type: ignore[arg-type]
 
 
 def prune(folder: Path, days: float = 2.0) -> None:

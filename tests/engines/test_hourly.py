@@ -41,8 +41,8 @@ from confrere.console.app import main
 main()
 """
 NO_ENGINE = """
-from confrere.hospital import flare
-flare.serve = lambda home, process, target: False  # its heartbeats look at the lists too
+from confrere.hospital import engine
+engine.serve = lambda home, process, target: False  # its heartbeats look at the lists too
 """
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import linalg
+import scipy  # `scipy.linalg` is imported where it is first used: a hospital at rest does not hold it
 
 from confrere.errors import ModelError
 from confrere.rounds import Array, Flow, Sum
@@ -162,7 +162,7 @@ class Climb:
         """
         trusted = all(np.linalg.norm(s.beyond) <= TRUSTED * np.linalg.norm(s.change) for s in steps)
         now = self.model(beta) if trusted else self._start + np.diag(self.pull)
-        inverse = np.asarray(linalg.cho_solve(linalg.cho_factor(now), np.eye(beta.size)))
+        inverse = np.asarray(scipy.linalg.cho_solve(scipy.linalg.cho_factor(now), np.eye(beta.size)))
         for along, change, beyond in steps:
             here = now @ along + beyond
             # what is left of the model may not be curved; the fall itself always is
@@ -182,7 +182,7 @@ class Climb:
         for _ in range(20):
             if np.linalg.norm(left) <= 1e-9 * np.linalg.norm(score):
                 break
-            tried = step + linalg.solve(self.model(beta + step), left, assume_a="pos")
+            tried = step + scipy.linalg.solve(self.model(beta + step), left, assume_a="pos")
             new = score - self.chord(beta, tried)
             if not np.linalg.norm(new) < np.linalg.norm(left):
                 break
@@ -256,7 +256,7 @@ def _bfgs(inverse: Array, step: Array, change: Array) -> Array:
 
 def _inverse(information: Array, names: Sequence[str]) -> Array:
     check_collinear(information, names)
-    return np.asarray(linalg.cho_solve(linalg.cho_factor(information), np.eye(len(information))))
+    return np.asarray(scipy.linalg.cho_solve(scipy.linalg.cho_factor(information), np.eye(len(information))))
 
 
 def check_collinear(matrix: Array, names: Sequence[str], least: float = 1e-10) -> None:
@@ -267,13 +267,13 @@ def check_collinear(matrix: Array, names: Sequence[str], least: float = 1e-10) -
             raise ModelError(f"term {name!r} does not vary among the people who inform the fit: leave it out")
     unit = matrix / np.outer(size, size)
     try:
-        if linalg.cholesky(unit).diagonal().min() ** 2 > 2 * least:  # what the terms before leave of each
+        if scipy.linalg.cholesky(unit).diagonal().min() ** 2 > 2 * least:  # what the terms before leave of each
             return
-    except linalg.LinAlgError:
+    except scipy.linalg.LinAlgError:
         pass  # which term it is follows
     for j in range(1, len(names)):
         before = unit[:j, :j]
-        on = linalg.lstsq(before, unit[:j, j])[0]
+        on = scipy.linalg.lstsq(before, unit[:j, j])[0]
         if unit[j, j] - unit[:j, j] @ on < least:
             others = ", ".join(repr(names[int(i)]) for i in np.flatnonzero(np.abs(on) > 1e-6))
             raise ModelError(f"term {names[j]!r} is collinear with {others}: leave one of them out", about="collinear")

@@ -116,7 +116,7 @@ def _paged(service: Any, place: str, say: Callable[[str], Any], port: int = 0) -
 
 def serve_hospital(home: Path, say: Callable[[str], Any]) -> None:
     """A hospital's side: the engine's process kept up, and once an hour what must go erased, until stopped."""
-    from confrere.hospital.flare import serve, site, tidy
+    from confrere.hospital.engine import serve, site, tidy
     from confrere.hospital.home import Home
     from confrere.hospital.tunnel import way_out
     from confrere.hospital.vitals import exposed

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 import sys
 import tempfile
 import threading
@@ -21,14 +22,19 @@ from typing import Any, Final
 
 from nvflare.apis.event_type import EventType
 from nvflare.apis.fl_component import FLComponent
+from nvflare.apis.fl_constant import FLContextKey
+from nvflare.app_common.job_launcher.process_launcher import ProcessHandle
+from nvflare.app_common.job_launcher.server_process_launcher import ServerProcessJobLauncher
 from nvflare.collab import collab
+from nvflare.utils.job_launcher_utils import get_credential_env
 
+from confrere import forks
 from confrere.coordinator.conduct import Folder, conduct, ended
 from confrere.coordinator.engine import Vitals
 from confrere.coordinator.federation import Link
 from confrere.coordinator.watch import WHERE, exported
 from confrere.errors import Waiting
-from confrere.kits import RUNNER, SAFE, VITALS, Process, hospital_job, prune, without_tensors
+from confrere.kits import DRIVERS, RUNNER, SAFE, VITALS, Process, hospital_job, prune, without_tensors
 
 without_tensors()
 
@@ -41,6 +47,11 @@ ALLOWED: Final = (
     "confrere.coordinator.flare.Coordinator",
     "nvflare.collab.runtime.controller.CollabController",
 )
+ENGINE: Final = "nvflare.private.fed.app.server.server_train"
+SHARED: Final = (  # what the engine's server and its jobs import, once for all of them
+    "confrere.coordinator.flare", ENGINE, "nvflare.private.fed.app.server.runner_process", *DRIVERS,
+    "nvflare.collab.runtime.controller", "scipy.stats",
+)  # fmt: skip
 
 
 class Coordinator:
@@ -48,10 +59,12 @@ class Coordinator:
 
     def __init__(self, run: str) -> None:
         self._folder = Folder(Path(os.environ[HOME]) / "runs" / run)
+        self._ready = forks.importing("formulaic")  # the engine goes on to wait for the hospitals, over a second
 
     @collab.main
     def conduct(self) -> None:
         """Conduct the run; whatever happens is written into its folder."""
+        self._ready.join()
         with exported():
             self._conduct()
 
@@ -85,6 +98,16 @@ class Listener(FLComponent):  # type: ignore[misc]
                 fresh = folder / f".{name}"
                 fresh.write_text(json.dumps(said), encoding="utf-8")
                 fresh.replace(folder / f"{name}.json")
+
+
+class Launcher(ServerProcessJobLauncher):  # type: ignore[misc]
+    """Starts the process of a job, where the engine asks for one: forked, with what it needs imported."""
+
+    def launch_job(self, job_meta: dict[str, Any], fl_ctx: Any) -> ProcessHandle:
+        """Have it forked, with the engine's own words."""
+        words = shlex.split(self.get_command(job_meta, fl_ctx))[2:]  # after the interpreter and its -m
+        credentials = get_credential_env(fl_ctx.get_prop(FLContextKey.JOB_PROCESS_ARGS) or {})
+        return ProcessHandle(process_adapter=forks.engine().start(words, {**os.environ, **credentials}))
 
 
 def heard(home: Path) -> Path:
@@ -140,6 +163,8 @@ def harden(kit: Path, state: Path) -> None:
             one["args"]["uri_root"] = str(state / "jobs")
         if one["id"] == "job_scheduler":
             one["args"] |= {"max_jobs": 4, "min_schedule_interval": 1.0, "max_schedule_interval": 5.0}
+        if one["id"] == "process_launcher":
+            one["path"] = "confrere.coordinator.flare.Launcher"
     resources["components"].append({"id": "listener", "path": "confrere.coordinator.flare.Listener", "args": {}})
     (local / "resources.json").write_text(json.dumps(resources, indent=2) + "\n", encoding="utf-8")
     default = json.loads((local / "authorization.json.default").read_text(encoding="utf-8"))
@@ -252,6 +277,6 @@ class Flare:
 def command(kit: Path) -> list[str]:
     """The engine's server process."""
     return [
-        sys.executable, "-u", "-m", "nvflare.private.fed.app.server.server_train", "-m", str(kit), "-s",
+        sys.executable, "-u", "-m", "confrere.forks", ",".join(SHARED), ENGINE, "-m", str(kit), "-s",
         "fed_server.json", "--set", "secure_train=true", "org=coordinator", "config_folder=",
     ]  # fmt: skip

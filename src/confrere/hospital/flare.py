@@ -1,4 +1,4 @@
-"""A hospital on NVIDIA FLARE: the component that its job processes load, and the process that waits for jobs.
+"""A hospital on NVIDIA FLARE: the components that its process and the processes of its jobs load.
 
 The engine moves bytes, authenticates both ends and keeps processes; everything that decides is the `Desk`'s. No code
 arrives: a job that is not the one of this release, byte for byte, is refused before it starts (`OnlyOurs`). Behind that
@@ -7,9 +7,8 @@ bring-your-own-code is off for every role, and only two classes may be named. No
 
 from __future__ import annotations
 
-import json
 import os
-import sys
+import shlex
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -17,21 +16,25 @@ from typing import Any, Final
 from nvflare.apis.app_validation import AppValidator
 from nvflare.apis.event_type import EventType
 from nvflare.apis.fl_component import FLComponent
+from nvflare.apis.fl_constant import FLContextKey
+from nvflare.app_common.job_launcher.client_process_launcher import ClientProcessJobLauncher
+from nvflare.app_common.job_launcher.process_launcher import ProcessHandle
 from nvflare.collab import collab
 from nvflare.fuel.utils.buffer_list import ConsumableBufferList
+from nvflare.utils.job_launcher_utils import get_credential_env
 
-from confrere import wire
+from confrere import forks, wire
 from confrere.errors import StudyError
 from confrere.hospital.desk import Desk
+from confrere.hospital.engine import HOME
 from confrere.hospital.home import Home
 from confrere.hospital.vitals import answered, vitals
-from confrere.kits import HOSPITAL_CLASSES, VITALS, Process, hospital_job, prune, without_tensors
+from confrere.kits import VITALS, hospital_job, without_tensors
 
 without_tensors()
 # a debugging line of the engine writes every message out as text, also where nobody reads it: four letters a byte
 ConsumableBufferList.__repr__ = object.__repr__
 
-HOME: Final = "CONFRERE_HOSPITAL"  # the environment variable with the hospital's folder
 MISSED: Final = 2  # heartbeats without an answer, after which the hospital signs in anew
 AT_WORK: Final = 4  # the same while it has jobs, which end by it: over two minutes, at half a minute each
 SLOW: Final = 25.0  # seconds: the engine waits 30 for an answer to a heartbeat, and does not say whether there was one
@@ -39,6 +42,7 @@ FILES: Final = {  # of a job, all that it may bring: its two configurations, and
     "config", "config/config_fed_client.json", "config/config_fed_server.json", ".__nvfl_sig.json",
     ".__nvfl_submitter.crt", "config/.__nvfl_sig.json", "config/.__nvfl_submitter.crt",
 }  # fmt: skip
+RECORDS: Final = ("scipy.stats", "formulaic", "ibis.backends.duckdb")  # what only a job needs, and is large at rest
 
 
 class Hospital:
@@ -46,12 +50,14 @@ class Hospital:
 
     def __init__(self) -> None:
         self._desk: Desk | None = None
+        self._ready = forks.importing(*RECORDS)  # the engine goes on to wait for the server, over a second
 
     @collab.publish
     def answer(self, message: bytes) -> bytes:
         """Answer one message of the coordinator; errors are the desk's, and uniform."""
         try:
             began = time.perf_counter()
+            self._ready.join()
             if self._desk is None:
                 self._desk = Desk(Home(Path(os.environ[HOME])))
             reply = self._desk.answer(message)
@@ -87,6 +93,16 @@ class Pulse(FLComponent):  # type: ignore[misc]
             self._missed = 0
 
 
+class Launcher(ClientProcessJobLauncher):  # type: ignore[misc]
+    """Starts the process of a job, where the engine asks for one: forked, with what it needs imported."""
+
+    def launch_job(self, job_meta: dict[str, Any], fl_ctx: Any) -> ProcessHandle:
+        """Have it forked, with the engine's own words."""
+        words = shlex.split(self.get_command(job_meta, fl_ctx))[2:]  # after the interpreter and its -m
+        credentials = get_credential_env(fl_ctx.get_prop(FLContextKey.JOB_PROCESS_ARGS) or {})
+        return ProcessHandle(process_adapter=forks.engine().start(words, {**os.environ, **credentials}))
+
+
 class OnlyOurs(AppValidator):  # type: ignore[misc]
     """What the engine asks before a job may start: it is the one job that this release knows, and not a file more."""
 
@@ -110,66 +126,3 @@ def strange(app: Path) -> str:
     if (app / "config" / "config_fed_client.json").read_bytes() != hospital_job():
         return "its configuration is not the one of this release; coordinator and hospital may run different releases"
     return ""
-
-
-def harden(kit: Path, target: str) -> None:
-    """Write the engine's settings of a hospital: where it connects, no code, no shell, no log streams, our classes."""
-    local, client = kit / "local", kit / "startup" / "fed_client.json"
-    settings: dict[str, Any] = json.loads(client.read_text(encoding="utf-8"))
-    if settings["servers"][0]["service"]["target"] != target:
-        settings["servers"][0]["service"]["target"] = target
-        client.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-    resources: dict[str, Any] = json.loads((local / "resources.json.default").read_text(encoding="utf-8"))
-    resources["class_allow_list"] = list(HOSPITAL_CLASSES)
-    resources["class_list_enforcement_mode"] = "enforce"
-    resources["app_validator"] = {"path": "confrere.hospital.flare.OnlyOurs", "args": {}}
-    resources["allow_log_streaming"] = False
-    resources["components"] = [c for c in resources["components"] if c["id"] != "site_log_streamer"]
-    resources["components"].append({"id": "pulse", "path": "confrere.hospital.flare.Pulse", "args": {}})
-    (local / "resources.json").write_text(json.dumps(resources, indent=2) + "\n", encoding="utf-8")
-    nothing = dict.fromkeys(RIGHTS, "none")
-    permissions = {role: dict(nothing) for role in ("project_admin", "org_admin", "lead", "member")}
-    permissions["lead"] |= {"submit_job": "any", "manage_job": "n:submitter", "view": "any"}
-    policy = {"format_version": "1.0", "permissions": permissions}
-    (local / "authorization.json").write_text(json.dumps(policy, indent=2) + "\n", encoding="utf-8")
-
-
-RIGHTS: Final = (
-    "submit_job", "clone_job", "manage_job", "download_job", "view", "operate", "shell_commands", "byoc",
-    "server-predeployed-flwr",
-)  # fmt: skip
-
-
-def site(home: Home) -> Process:
-    """The engine's process of a hospital, not yet started."""
-    return Process(home.path / "engine" / "site.pid", home.path / "engine" / "site.log")
-
-
-def serve(home: Home, process: Process, target: str) -> bool:
-    """Start the engine's process of a hospital, or start it again if it died; whether it was.
-
-    `target` is HOST:PORT to which it connects: `tunnel.way_out`.
-    """
-    if process.alive:
-        return False
-    kit = home.path / "engine" / "site"
-    if not (kit / "startup" / "client.key").is_file():
-        raise StudyError(f"{home.name} has no certificate yet: `confrere hospital install` lays it in")
-    harden(kit, target)
-    process.start(command(kit, home.name), {HOME: str(home.path)})
-    return True
-
-
-def tidy(home: Home) -> None:
-    """Remove what the engine keeps of jobs that are over, and rows of worklists and cases whose days are over."""
-    prune(home.path / "engine" / "site")
-    home.expire()
-
-
-def command(kit: Path, name: str) -> list[str]:
-    """The engine's process of a hospital, which connects out to the server and waits for jobs."""
-    return [
-        sys.executable, "-u", "-m", "nvflare.private.fed.app.client.client_train", "-m", str(kit), "-s",
-        "fed_client.json", "--set", "secure_train=true", f"uid={name}", f"org={name}", "config_folder=",
-        "heart_beat_interval=5",
-    ]  # fmt: skip

@@ -11,10 +11,13 @@ import pytest
 from scipy import special
 
 import confrere as cf
+from confrere.analyses.concordance import concordance, pairs
 from confrere.analyses.cox import Cox
 from confrere.analyses.learning.left_out import asked
 from confrere.analyses.learning.penalised import Penalised
 from confrere.analyses.logistic import Logistic
+from confrere.analyses.networks.model import Net
+from confrere.analyses.networks.network import Network
 from confrere.errors import ModelError, StudyError
 from confrere.hospital.manifest import manifest
 from confrere.study import build
@@ -238,14 +241,63 @@ def test_who_is_where_within_a_group_does_not_matter(of: Any) -> None:
         ("logistic", "ill ~ x1", ""),
         ("cox", "Surv(time, event) ~ x1", ""),
         ("penalised", "Surv(time, event) ~ x1 + gap", 'family = "cox"\npenalty = [0.001]\n'),
+        ("network", "ill", 'features = "x1"\nrounds = 2\n[disclosure]\nallow = ["model_weights"]\n'),
         ("penalised", "ill ~ x1 + gap", 'family = "binomial"\npenalty = [0.001]\n'),
     ],
 )
 def test_what_leaves_is_listed(method: str, formula: str, more: str) -> None:
-    study = parse(STUDY.replace('"logistic"', f'"{method}"').replace("ill ~ x1", formula) + more)
+    text = STUDY.replace('"logistic"', f'"{method}"').replace("ill ~ x1", formula) + more
+    study = parse(text.replace('formula = "ill"', 'outcome = "ill"'))
     listed = manifest(study)
     assert listed.unreached == ()
     six = dict(list(dealt(gaps(5400, 3)).items())[:6])
     results = cf.local(six).run(study)
     assert not results.errors
     check_left(listed, list(results.left))
+
+
+NETWORKS = {
+    "binary": Network("ill", "x1 + x2", module="mlp", settings={"hidden": (4,)}, rounds=4, ground=GROUND),
+    "squared": Network("y", "x1 + x2", objective="squared", rounds=4, ground=GROUND),
+    "cox": Network("Surv(time, event)", "x1 + treated", rounds=4, ground=GROUND),
+    "discrete": Network("Surv(time, event)", "x1 + treated", intervals=(365.0, 1095.0), rounds=4, ground=GROUND),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_of_networks_it_is_what_training_by_hand_says(name: str) -> None:
+    """The network of the others, trained in a study of theirs alone, scores every hospital of the group."""
+    of, hospitals, allow = NETWORKS[name], dealt(patients(5400, 3)), ("model_weights",)
+    got = found(masked(replace(of, leave_out=GROUPS), hospitals, allow=allow))
+    assert "metrics" not in got.tables  # one count by score of everybody, in the groups
+    whole = found(masked(of, hospitals, allow=allow))
+    assert got.arrays["weights"] == pytest.approx(whole.arrays["weights"], abs=1e-9)
+    for group in GROUPS:
+        rest = {n: f for n, f in hospitals.items() if n not in group}
+        model = Net.of(replace(found(masked(of, rest, allow=allow)), analysis=of))
+        frames, rows = [hospitals[n] for n in group], told(got, group)
+        score = [model.prediction(model.score(model.features(f))) for f in frames]
+        if name in ("cox", "discrete"):
+            each = [
+                pairs(f["time"].to_numpy(), f["event"].to_numpy() > 0, np.round(s, 10), np.ones(len(f))).sums
+                for f, s in zip(frames, score, strict=True)
+            ]
+            assert rows["concordance"]["estimate"] == pytest.approx(concordance(np.sum(each, axis=0)), rel=1e-6)
+            continue
+        p, frame = np.concatenate(score), pd.concat(frames)
+        if name == "squared":
+            assert rows["mean squared error"]["estimate"] == pytest.approx(np.mean((p - frame["y"]) ** 2), rel=1e-6)
+            continue
+        y = frame["ill"].to_numpy()
+        assert rows["Brier score"]["estimate"] == pytest.approx(np.mean((p - y) ** 2), rel=1e-6)
+        assert rows["AUC"]["estimate"] == pytest.approx(np.mean(p[y == 1][:, None] > p[y == 0][None, :]), abs=0.02)
+        assert {rows["AUC"]["n"], rows["AUC"]["events"]} == {len(y), y.sum()}
+
+
+@pytest.mark.parametrize(
+    "more", [{"holdout": 0.2}, {"privacy": 1.0}, {"fine_tune": 1}, {"personal": ("out",)}, {"leave_out": (NAMES[:3],)}]
+)
+def test_what_of_networks_cannot_be(more: dict[str, Any]) -> None:
+    of = replace(NETWORKS["binary"], **({"leave_out": GROUPS, "ground": replace(GROUND, person="pid")} | more))
+    with pytest.raises(StudyError, match="leave_out"):
+        of.check()

@@ -229,8 +229,9 @@ class Cox(LeavesOut):
         if self.leave_out:
             from confrere.analyses.learning.elsewhere import left_out, of_times
 
-            part = replace(self, leave_out=(), robust=False, diagnostics=False)
-            return (yield from left_out(self, part, of_times(self)))
+            whole = replace(self, leave_out=())
+            part = replace(whole, robust=False, diagnostics=False)
+            return (yield from left_out(self, whole, part, of_times(self)))
         if imputing(self):
             from confrere.analyses.impute import imputed
 

@@ -64,6 +64,6 @@ class Logistic(LeavesOut):
     def flow(self) -> Flow[Finding]:
         """The flow of the `Glm`; with groups, that of all of them, and without each in turn."""
         if self.leave_out:
-            return (yield from left_out(self, self.glm, of_risk(self)))
+            return (yield from left_out(self, dataclasses.replace(self, leave_out=()), self.glm, of_risk(self)))
         found = yield from self.glm.flow()
         return dataclasses.replace(found, method="logistic", cite=(COX, *found.cite))

@@ -96,7 +96,8 @@ def _metrics(analysis: Record) -> list[Record]:
         c, reach = facts["concordance"], 1.959963984540054 * facts["concordance_se"]
         limits = {"conf_low": max(0.0, c - reach), "conf_high": min(1.0, c + reach)}
         found.append({"metric": "concordance", "sample": "training", "estimate": c, **limits})
-    return found
+    given = [row | {"sample": row["left_out"]} for row in tables.get("left_out", [])]  # of the models of the others
+    return found + [{k: row[k] for k in METRICS if k in row} for row in given]
 
 
 def _numbers(result: Result, analysis: Record) -> dict[str, Any]:

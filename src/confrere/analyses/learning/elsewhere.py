@@ -26,7 +26,7 @@ from confrere.errors import ModelError
 from confrere.rounds import Design, Flow, People, register, support, together, within
 
 T = TypeVar("T")
-Measure = Callable[[Finding], Flow[tuple[Finding, list[Record]]]]
+Measure = Callable[[Finding], Flow[tuple[int | None, list[Record]]]]  # events of a group, and how good a fit is in it
 
 INDEX = "prognostic index"
 COLUMNS = ("metric", "estimate", "std_error", "conf_low", "conf_high")
@@ -70,15 +70,14 @@ class Index(Cox):
         return {}
 
 
-def left_out(of: Any, part: Any, measure: Measure) -> Flow[Finding]:
+def left_out(of: Any, whole: Any, part: Any, measure: Measure) -> Flow[Finding]:
     """The fit of all groups, with the table `left_out`: how good that of all others is in each.
 
-    `part` is the analysis that is fitted without each group, of the same people as `of`, which is fitted to all;
-    `measure` gives what is asked of a group about a fit.
+    `whole` is the analysis that is fitted to all groups, `part` the one that is fitted without each, of the same
+    people; `measure` gives what is asked of a group about a fit.
     """
     groups = [tuple(sorted(group)) for group in of.leave_out]
-    whole = dataclasses.replace(of, leave_out=())
-    yield from together(*(_in(group, support(part.design)) for group in groups))
+    inside = yield from together(*(_in(group, support(part.design)) for group in groups))
     fits: tuple[Finding, ...] = yield from together(
         _in(asked(groups)[-1], whole.flow()), *(_in(names, part.flow()) for names in others(groups))
     )
@@ -86,37 +85,39 @@ def left_out(of: Any, part: Any, measure: Measure) -> Flow[Finding]:
     measured = yield from together(
         *(_in(group, _measured(measure, fit, group)) for group, fit in zip(groups, fits[1:], strict=True))
     )
-    tables = {**found.tables, "left_out": [record for records in measured for record in records]}
-    return dataclasses.replace(found, tables=tables, cite=(ROYSTON, *found.cite))
+    rows: list[Record] = []
+    for group, verdict, (events, metrics) in zip(groups, inside, measured, strict=True):
+        said = {"left_out": ", ".join(group), "n": verdict.n, "events": events}
+        rows += [said | {key: row.get(key) for key in COLUMNS} for row in metrics]
+    return dataclasses.replace(found, tables={**found.tables, "left_out": rows}, cite=(ROYSTON, *found.cite))
 
 
 def _in(group: Group, flow: Flow[T]) -> Flow[T]:
     return within(",".join(group), flow)
 
 
-def _measured(measure: Measure, fit: Finding, group: Group) -> Flow[list[Record]]:
+def _measured(measure: Measure, fit: Finding, group: Group) -> Flow[tuple[int | None, list[Record]]]:
     """How good a fit is in a group."""
     try:
-        if not any(row["estimate"] for row in fit.tables["coefficients"] if row["term"] != "Intercept"):
+        terms = [row["estimate"] for row in fit.tables.get("coefficients", []) if row["term"] != "Intercept"]
+        if terms and not any(terms):
             raise ModelError("the fit to the others has no term that is not 0; take a smaller penalty")
-        found, rows = yield from measure(fit)
+        return (yield from measure(fit))
     except ModelError as error:
         raise ModelError(f"in {', '.join(group)}: {error}", about=error.about) from None
-    said = {"left_out": ", ".join(group), "n": found.n, "events": found.events}
-    return [said | {key: row.get(key) for key in COLUMNS} for row in rows]
 
 
 def of_risk(of: Any) -> Measure:
     """The measure of a regression of an outcome of 0 and 1, by the logit."""
 
-    def measure(fit: Finding) -> Flow[tuple[Finding, list[Record]]]:
+    def measure(fit: Finding) -> Flow[tuple[int | None, list[Record]]]:
         outcome, _, right = of.formula.partition("~")
         numbers = dict(zip(of.names, fit.arrays["estimate"].tolist(), strict=True))
         many = len(of.leave_out)
         score = Elsewhere(outcome.strip(), model=right.strip(), coefficients=numbers, ground=of.ground, among=many)
         score.check()
         found = yield from score.flow()
-        return found, list(found.tables["metrics"])
+        return found.events, list(found.tables["metrics"])
 
     return measure
 
@@ -124,7 +125,7 @@ def of_risk(of: Any) -> Measure:
 def of_times(cox: Cox) -> Measure:
     """The measure of a regression of times to an event: Harrell's concordance within hospitals, and the slope."""
 
-    def measure(fit: Finding) -> Flow[tuple[Finding, list[Record]]]:
+    def measure(fit: Finding) -> Flow[tuple[int | None, list[Record]]]:
         slopes = tuple(fit.arrays["estimate"].tolist())
         found = yield from Index(cox.formula, cox.ties, cause=cox.cause, ground=cox.ground, slopes=slopes).flow()
         (line,) = found.tables["coefficients"]
@@ -133,6 +134,6 @@ def of_times(cox: Cox) -> Measure:
             c, se = float(found.facts["concordance"]), float(found.facts["concordance_se"])
             limits = {"conf_low": max(0.0, c - Z * se), "conf_high": min(1.0, c + Z * se)}
             rows.insert(0, {"metric": "concordance", "estimate": c, "std_error": se, **limits})
-        return found, rows
+        return found.events, rows
 
     return measure

@@ -71,12 +71,9 @@ def asked(groups: Sequence[Group]) -> tuple[Group, ...]:
 
 def wrong(of: Any) -> Iterator[str]:
     """Why no group can be left out of a regression."""
-    groups = of.leave_out
-    if not groups:
+    if not of.leave_out:
         return
-    names = [name for group in groups for name in group]
-    if len(groups) < 2 or len(set(names)) < len(names) or min(map(len, groups)) < FEWEST:
-        yield f"leave_out is of two groups of hospitals or more, each of {FEWEST} at least, and none in two of them"
+    yield from unlike(of.leave_out)
     model = model_of(of.formula, of.ground)
     timed = model.outcome is not None and model.outcome.kind == "surv"
     whole = getattr(of, "missing", "complete") == "complete" and not (model.offsets or model.pooled)
@@ -84,3 +81,10 @@ def wrong(of: Any) -> Iterator[str]:
         yield "leave_out is of a regression without weights, imputation, offset(), standardize(); leave one of them out"
     if getattr(of, "baseline", "") == "shared":
         yield "leave_out compares groups, in which times of few people would be merged otherwise: leave baseline out"
+
+
+def unlike(groups: Sequence[Group]) -> Iterator[str]:
+    """Why these are no groups that can be left out in turn."""
+    names = [name for group in groups for name in group]
+    if len(groups) < 2 or len(set(names)) < len(names) or min(map(len, groups)) < FEWEST:
+        yield f"leave_out is of two groups of hospitals or more, each of {FEWEST} at least, and none in two of them"

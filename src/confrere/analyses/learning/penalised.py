@@ -282,9 +282,9 @@ class Penalised(LeavesOut):
     def flow(self) -> Flow[Finding]:
         """The frame, folds, anchors along the path, the choice, the exact fit at the chosen penalty; the attack."""
         if self.leave_out:
-            inner = self.inner
+            inner, whole = self.inner, replace(self, leave_out=())
             measure = of_times(inner) if isinstance(inner, Cox) else of_risk(self)
-            return (yield from left_out(self, replace(self, leave_out=(), debias=""), measure))
+            return (yield from left_out(self, whole, replace(whole, debias=""), measure))
         fit = yield from self.fit()
         if self.debias and self.estimated:
             left = yield from ask(self.left, tuple(fit.best.at.tolist()), fit.stage.frame)

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 
 from confrere.analyses.finding import Finding, FlowFinding, Record, attrition
+from confrere.analyses.learning.left_out import LeavesOut, listed
 from confrere.analyses.learning.state import mixed
 from confrere.analyses.networks import catalogue, privacy
 from confrere.analyses.networks.measured import Adapted, adaptable, measured, sampled
@@ -70,7 +71,7 @@ class About(NamedTuple):
 
 @register("network")
 @dataclass(frozen=True)
-class Network:
+class Network(LeavesOut):
     """A neural network of an `outcome` on `features` (the right side of a formula), on `bags` of images, or on both.
 
     `outcome` is a column of 0 and 1 (`objective` binary) or of numbers (`squared`, `poisson`), of declared levels
@@ -82,7 +83,8 @@ class Network:
     named in `personal` stay in each hospital; `fine_tune` passes at the end adapt the network to each hospital, which
     is measured and stays there. `holdout` is the share of people who are measured on (a fifth where `[data] person` is
     named). With `conformal` above 0, of classes, people get sets of classes that miss the right one so often, and
-    `by` is a column by whose levels it is told how good they are.
+    `by` is a column by whose levels it is told how good they are. `leave_out` are groups of hospitals, three at least:
+    the table `left_out` says how good the network of all others is in each, and nobody else is measured.
 
     `privacy` above 0 adds Gaussian noise of so many times what a `privacy_unit` can change: a hospital (equal weights),
     or a person (DP-SGD: gradients clipped to `person_clip`, everybody in a step with the probability `sample`). The
@@ -126,6 +128,7 @@ class Network:
     person_clip: float = 1.0
     sample: float = 0.1
     delta: float = 1e-5
+    leave_out: tuple[tuple[str, ...], ...] = ()
     ground: Ground = Ground()
 
     def __hash__(self) -> int:
@@ -136,6 +139,7 @@ class Network:
             raise StudyError(f"personal is the text {self.personal!r}; it is a list of layers")
         for name in ("personal", "intervals"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        object.__setattr__(self, "leave_out", listed(self.leave_out))
         limited(self)
 
     # public
@@ -198,7 +202,7 @@ class Network:
     @property
     def share(self) -> float:
         """The share of people who are held out: a fifth where the person's column is named, unless it is said."""
-        return self.holdout if self.holdout is not None else 0.2 if self.ground.person else 0.0
+        return self.holdout if self.holdout is not None else 0.2 if self.ground.person and not self.leave_out else 0.0
 
     @cached_property
     def made(self) -> dict[str, Any]:
@@ -418,7 +422,11 @@ class Network:
     # sums only
 
     def flow(self) -> FlowFinding:
-        """Standardise; train; adapt; measure."""
+        """Standardise; train; adapt; measure. With groups, train without each in turn, and measure there."""
+        if self.leave_out:
+            from confrere.analyses.networks.elsewhere import elsewhere
+
+            return (yield from elsewhere(self))
         if self.share:
             yield from support(self.parted)
             if self.goal in ("cox", "discrete") or self.personal or self.fine_tune:
@@ -432,7 +440,7 @@ class Network:
             yield from keep(self.tune, server.weights, about)
         weights = self.begins.copy()
         weights[self.plan_mask] = server.weights
-        told = yield from measured(self, weights, about)
+        told = yield from self.told(weights, about)
         arrays = {"weights": weights, "mean": np.array(about.mean), "sd": np.array(about.sd)}
         facts = {
             "module": self.module, "objective": self.goal, "strategy": self.strategy, "parameters": int(weights.size),
@@ -444,6 +452,8 @@ class Network:
             "network", verdict.n, verdict.hospitals, tables, told.events, facts, arrays, warnings=told.cautions,
             cite=tuple(dict.fromkeys(cite)),
         )  # fmt: skip
+
+    told = measured  # how good it is, of itself
 
     def _about(self, verdict: Verdict) -> Flow[About]:
         """Means and SDs of the people of training."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from confrere.analyses.learning.conformal import wrong as unconformal
+from confrere.analyses.learning.left_out import unlike
 from confrere.analyses.networks import catalogue
 from confrere.analyses.networks.strategies import RATES
 from confrere.errors import StudyError
@@ -59,6 +60,10 @@ def wrong(of: Network) -> Iterator[str]:
     if of.intervals and of.goal != "discrete":
         yield "intervals belong to Surv(time, event) in discrete time; leave them out"
     yield from unconformal(of, of.goal)
+    if of.leave_out:
+        yield from unlike(of.leave_out)
+    if of.leave_out and (of.holdout or of.conformal or of.personal or of.fine_tune or of.privacy):
+        yield "leave_out measures on the groups: leave out holdout, conformal, personal, fine_tune and privacy"
     if of.conformal and of.personal:
         yield "conformal is of the shared network, and personal layers stay in each hospital; leave one out"
     if (of.share or of.bags) and not (of.ground.person or of.ground.cohorts):

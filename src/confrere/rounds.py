@@ -21,7 +21,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import time
-from collections.abc import Callable, Collection, Generator, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -497,24 +497,28 @@ class People:
             return Sum(wx.T @ y, ("terms",), (p,), effective=effective(w))
         return Sum(wx.T @ x, ("terms", "terms"), (p, p), effective=effective(w), symmetric=True)
 
-    def cells(self, name: str, values: Array | None = None) -> Sum:
+    def cells(self, name: str, values: Array | Iterable[Array] | None = None) -> Sum:
         """Sums over the cells of this name as the verdict merged them.
 
-        Gives counts (groups, cells), or sums of `values` (n,), or of `values` (n, p): (groups, cells, p).
+        Gives counts (groups, cells), or sums of `values` (n,), or of `values` (n, p): (groups, cells, p). The last may
+        come a column (n,) at a time, each overwriting the one before.
         """
         cells, merge = self.design.cells[name], self.grid(name)
         groups, bound = cells.shape[0], cells.bound or cells.shape[1]
         width = int(merge.max(initial=-1)) + 1
-        size = groups * width + 1  # cell 0 is for those in none
-        flat = self.design.once(f"place in {name}", lambda: 1 + cells.placed(merge, width))
-        if values is None or values.ndim == 1:
-            counted = np.bincount(flat, values, minlength=size)[1:].astype(float)
+        who, place = self.design.once(f"place in {name}", lambda: _in_some(cells.placed(merge, width)))
+
+        def summed(column: Array | None) -> Array:
+            given = None if column is None else column[who]
+            return np.bincount(place, given, minlength=groups * width).astype(float, copy=False)
+
+        if values is None or (isinstance(values, np.ndarray) and values.ndim == 1):
             dims, known = ("groups", "cells"), values is None
-            return Sum(counted.reshape(groups, width), dims, (groups, bound), needs=cells.needs, known=known)
-        columns = [np.bincount(flat, v, minlength=size)[1:] for v in values.T]
-        total = np.stack(columns, axis=1).astype(float).reshape(groups, width, -1)
-        bounds = (groups, bound, values.shape[1])
-        return Sum(total, ("groups", "cells", "terms"), bounds, needs=cells.needs)
+            counted = summed(values).reshape(groups, width)
+            return Sum(counted, dims, (groups, bound), needs=cells.needs, known=known)
+        columns = [summed(v) for v in (values.T if isinstance(values, np.ndarray) else values)]
+        total = np.stack(columns, axis=1).reshape(groups, width, len(columns))
+        return Sum(total, ("groups", "cells", "terms"), (groups, bound, len(columns)), needs=cells.needs)
 
     def grid(self, name: str) -> Ints:
         """(groups, ladder cells) -> merged cell, -1 where suppressed; as the hospitals agreed."""
@@ -530,6 +534,14 @@ class People:
         value = np.asarray(value, dtype=float)
         default = {"dims": tuple("terms" for _ in value.shape), "bounds": value.shape}
         return Sum(value, **(default | kind), effective=effective(weights))
+
+
+def _in_some(place: Ints) -> tuple[Ints | slice, Ints]:
+    """Of the cells of people (n,), -1 for none: who is in one, and in which."""
+    if not place.size or place.min() >= 0:
+        return slice(None), place
+    who = np.flatnonzero(place >= 0)
+    return who, place[who]
 
 
 def effective(weights: Array | None) -> float:

@@ -202,6 +202,25 @@ def test_all_events_in_one_cell() -> None:
     assert len(got.tables["baseline"]) == 1
 
 
+def test_people_of_a_stratum_that_is_withheld_do_not_count() -> None:
+    """A stratum of five events is withheld whole: the fit is that of the others."""
+    frame = breast()
+    where = np.where(np.arange(len(frame)) % 20 == 0, "C", np.where(frame["meno"] > 0, "B", "A"))
+    frame["recur"] = np.where((where == "C") & (np.cumsum(where == "C") > 5), 0.0, frame["recur"])
+    frame.loc[np.flatnonzero(where == "C")[:5], "recur"] = 1.0
+    frame["stratum"] = pd.Categorical(where, list("ABC"))
+    ground = Ground(Schema({**BREAST.columns, "stratum": Column("stratum", tuple("ABC"))}))
+    cox = Cox("Surv(rtime, recur) ~ age + hormon + strata(stratum)", baseline="shared", ground=ground)
+    got, wanted = (fit(cox, by(part, "hospital"), GATE) for part in (frame, frame[where != "C"]))
+    assert column(got, "coefficients", "estimate") == pytest.approx(
+        column(wanted, "coefficients", "estimate"), rel=1e-8
+    )
+    assert column(got, "coefficients", "std_error") == pytest.approx(
+        column(wanted, "coefficients", "std_error"), rel=1e-8
+    )
+    assert not [t for t in got.tables["baseline"] if t["group"] == "stratum=C" and t["hazard"] > 0]
+
+
 # What is wrong ------------------------------------------------------------------------------------------------
 
 

@@ -411,7 +411,12 @@ def test_cells_follow_the_grid_that_the_hospitals_agreed():
     people = People(None, design, Verdict(6, 3, {"time": grid}, (), 10))
     assert people.cells("time").value.tolist() == [[2, 0], [0, 0]]  # the second group is suppressed
     assert people.cells("time", np.arange(6.0)).value.tolist() == [[1, 0], [0, 0]]
-    assert people.cells("time", np.ones((6, 3))).value.shape == (2, 2, 3)
+    table = np.arange(18.0).reshape(6, 3)
+    sums = people.cells("time", table)
+    assert sums.value.tolist() == [[[3, 5, 7], [0, 0, 0]], [[0, 0, 0], [0, 0, 0]]]
+    column_by_column = people.cells("time", iter(table.T))
+    assert np.array_equal(column_by_column.value, sums.value)
+    assert column_by_column.bounds == sums.bounds == (2, 2, 3)
     assert people.cells("time").bounds == (2, 2)
 
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special
 
-from confrere.analyses import scaling
+from confrere.analyses import risksets, scaling
 from confrere.analyses.concordance import Exits, late_pairs, pairs
 from confrere.analyses.cox import Likelihood, Sets
 from confrere.analyses.families import FAMILIES, LINKS, Mean
@@ -192,7 +192,8 @@ def test_cox_likelihood(seed: int, n: int, efron: bool, late: bool, strata: bool
     rows = Rows(x, time, (rng.random(n) < 0.5).astype(float), entry, None, groups, None, None)
     sets = risk_sets(time, rows.event, entry, groups, weights)  # type: ignore[arg-type]
     design = Design(n=n, rows=np.ones(n, dtype=bool), data=Sets(rows, sets, weights))
-    with patch.object(scaling, "BLOCK", 200):  # three terms' blocks of 66 people
+    # three terms' blocks of 66 people, and of as few event times as can be
+    with patch.object(scaling, "BLOCK", 200), patch.object(risksets, "STRETCH", 3):
         ours = Likelihood.at(design, tuple(beta), standard, efron)
         got = (ours.loglik, ours.score(), ours.information(), ours.score_residuals().sum(axis=0))
     slow = Slow(rows, standard.of(x), beta, weights, efron)
@@ -200,15 +201,17 @@ def test_cox_likelihood(seed: int, n: int, efron: bool, late: bool, strata: bool
         assert np.allclose(mine, wanted, rtol=1e-10, atol=1e-10)
 
 
-@given(SEEDS, st.integers(0, 300), st.integers(1, 4))
+@given(SEEDS, st.integers(0, 300), st.integers(1, 4), st.sampled_from([1950.0, 30.0]))
 @settings(max_examples=50, deadline=None)
-def test_blocks_of_standardised_terms(seed: int, n: int, p: int) -> None:
+def test_blocks_of_standardised_terms(seed: int, n: int, p: int, about: float) -> None:
     rng = np.random.default_rng(seed)
-    x, w, beta = rng.normal(1950, 20, size=(n, p)), rng.normal(size=n), rng.normal(size=p)
-    s = Standard(tuple(rng.normal(1950, 1, p).tolist()), tuple(rng.uniform(10, 30, p).tolist()))
+    x, w, beta = rng.normal(about, 20, size=(n, p)), rng.normal(size=n), rng.normal(size=p)
+    s = Standard(tuple(rng.normal(about, 1, p).tolist()), tuple(rng.uniform(10, 30, p).tolist()))
     with patch.object(scaling, "BLOCK", 64 * (p + 1)):
         got = (s.times(x, beta.tolist()), s.sums(x, w), s.products(x, w))
     z = s.of(x)
+    columns = np.array([column.copy() for column in s.weighed(x, w)]).T
+    assert np.allclose(columns, z * w[:, None], rtol=1e-12, atol=1e-12)
     for ours, wanted in zip(got, (z @ beta, z.T @ w, (z * w[:, None]).T @ z), strict=True):
         assert np.allclose(ours, wanted, rtol=1e-12, atol=1e-11)
 

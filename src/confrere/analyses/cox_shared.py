@@ -14,6 +14,7 @@ Equals R survival::coxph on times rounded up to the cells. Sources: those of `co
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
@@ -145,9 +146,8 @@ class SharedBaseline:
     def span(self, people: People) -> Design:
         """Exits on a coarse ladder."""
         made = self._rows(people)
-        return replace(
-            made, cells={"span": span_cells(made.data.time, self.cox.ground)}, x=np.empty((made.n, 0)), names=()
-        )
+        cells = {"span": span_cells(made.data.time, self.cox.ground)}
+        return replace(made, cells=cells, x=np.empty((made.n, 0)), names=(), data=None)
 
     def grid(self, people: People, edges: tuple[float, ...]) -> Design:
         """Raw terms, and exits and entries on the ladder, by stratum."""
@@ -156,14 +156,17 @@ class SharedBaseline:
         ground, size = self.cox.ground, (self.strata, len(edges) + 1)
         if ground.fine:
             check_on_grid(made.data.time, ground)
-        stratum = np.zeros(made.n, dtype=np.int64) if rows.strata is None else rows.strata
+        stratum: Any = 0 if rows.strata is None else rows.strata * size[1]
+        exits = stratum + cell_of(made.data.time, edges)
         marks = tuple(int(i) + 1 for i in np.flatnonzero(np.isin(edges, ground.marks)))
         kind: dict[str, Any] = (
             {"rule": "fine", "needs": "fine_times"} if ground.fine else {"rule": "align", "marks": marks}
         )
         cells = {
-            name: Cells(np.where(who, stratum * size[1] + cell_of(when, edges), -1), size, family="time",
-                        days=ground.days, **kind)
+            name: Cells(
+                np.where(who, exits if when is rows.time else stratum + cell_of(when, edges), -1),
+                size, family="time", days=ground.days, **kind,
+            )
             for name, who, when in zip(self.kinds, *self._who(made), strict=True)
             if name in self.used
         }  # fmt: skip
@@ -231,20 +234,18 @@ class SharedBaseline:
     def blocks(self, people: People, beta: Beta, z: Standard, a: Array, c: Array, *more: Array) -> Blocks:
         """a S1 - c D1 of this hospital, summed over blocks of cells."""
         _, r, w = _weights(people, beta, z)
-        sets, x = self._sets(people, *more), z.of(people.design.data.rows.x)
-        x *= r[:, None]
-        means = sets.at_risk(x) * a[:, None] - sets.tied(x) * c[:, None]
+        s1, d1 = self._sets(people, *more).firsts(z.weighed(people.design.data.rows.x, r))
+        means = s1 * a[:, None] - d1 * c[:, None]
         starts = block_starts(a.size)
         value = np.add.reduceat(means, starts, axis=0)
-        return Blocks(people.derived(value, w, dims=("blocks", "terms"), bounds=(BLOCKS, x.shape[1])))
+        return Blocks(people.derived(value, w, dims=("blocks", "terms"), bounds=(BLOCKS, len(z.mean))))
 
     @local(on="grid", repeats=3)
     def firsts(self, people: People, beta: Beta, z: Standard) -> Firsts:
         """First moments weighted by r per cell."""
         _, r, _ = _weights(people, beta, z)
-        x = z.of(people.design.data.rows.x)
-        x *= r[:, None]
-        return Firsts(*(self._cells(people, kind, x) for kind in self.kinds))
+        x = people.design.data.rows.x
+        return Firsts(*(self._cells(people, kind, z.weighed(x, r)) for kind in self.kinds))
 
     @local(on="grid", repeats=2)
     def weighted(self, people: People, beta: Beta, z: Standard, a: Array, c: Array, g: Array, *more: Array) -> Weighted:
@@ -283,12 +284,13 @@ class SharedBaseline:
         width = self._width(people)
         dead, alive, entered = (self._place(people, kind) for kind in self.kinds)
         last = np.maximum(dead, alive)
-        first = np.where(entered >= 0, entered + (1 if self.cox.ground.fine else 0), last // max(width, 1) * width)
+        begin = np.maximum(last, 0) // max(width, 1) * width  # of the stratum; who is in none is at risk at no time
+        first = np.where(entered >= 0, entered + (1 if self.cox.ground.fine else 0), begin)
         starts, total = np.arange(self.strata) * width, self.strata * width
         ones = np.zeros(total)
         return RiskSets(first, last, dead, starts, ones, ones, ones)
 
-    def _cells(self, people: People, kind: str, values: Array) -> Sum:
+    def _cells(self, people: People, kind: str, values: Array | Iterable[Array]) -> Sum:
         """Sums over the cells of a kind; nothing for a kind that cannot have people."""
         return people.cells(kind, values) if kind in self.used else self._nothing(people)
 
@@ -308,7 +310,7 @@ class SharedBaseline:
 
     def _dead(self, people: People) -> Bools:
         """Who has the event, in a stratum that is not suppressed."""
-        return self._place(people, "dead") >= 0
+        return people.design.once("dead", lambda: self._place(people, "dead") >= 0)
 
     # sums only
 

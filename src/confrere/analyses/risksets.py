@@ -16,6 +16,7 @@ never needs (times, p, p). Matches R survival::coxph(ties = "efron") with weight
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -23,6 +24,8 @@ from typing import NamedTuple
 import numpy as np
 
 from confrere.rounds import Array, Ints
+
+STRETCH = 1 << 14  # events at a time
 
 
 class Tied(NamedTuple):
@@ -38,20 +41,27 @@ class Tied(NamedTuple):
 
 def tied(s0: Array, d0: Array, weight: Array, count: Array, efron: bool) -> Tied:
     """The sums over l of each event time; s0, d0, weight W and count d are (T,). Times without events give 0."""
-    some = np.flatnonzero(count > 0)
-    repeats = count[some].astype(np.int64)
-    starts = np.cumsum(repeats) - repeats
-    f = (np.arange(repeats.sum()) - np.repeat(starts, repeats)) / np.repeat(repeats, repeats)
-    if not efron:
-        f[:] = 0.0
-    den = np.repeat(s0[some], repeats) - f * np.repeat(d0[some], repeats)
-    log, inverse = np.log(den), 1 / den
-    square, share = inverse * inverse, f * inverse
     sums = np.zeros((len(Tied._fields), count.size))
-    if some.size:
-        for total, term in zip(sums, (log, inverse, share, square, share * inverse, share * share), strict=True):
-            total[some] = weight[some] / repeats * np.add.reduceat(term, starts)
+    some = np.flatnonzero(count > 0)
+    ends = np.cumsum(count[some].astype(np.int64))
+    for at in np.split(some, np.unique(np.searchsorted(ends, np.arange(STRETCH, count.sum(), STRETCH)))):
+        if at.size:
+            sums[:, at] = _tied(s0[at], d0[at], weight[at], count[at].astype(np.int64), efron)
     return Tied(*sums)
+
+
+def _tied(s0: Array, d0: Array, weight: Array, repeats: Ints, efron: bool) -> Array:
+    """`tied` of times (T,) that all have events, as many as fit a processor's cache: (6, T)."""
+    starts = np.cumsum(repeats) - repeats
+    den = np.repeat(s0, repeats)
+    f = np.zeros(den.size)
+    if efron:
+        f = (np.arange(den.size) - np.repeat(starts, repeats)) / np.repeat(repeats, repeats)
+        den -= f * np.repeat(d0, repeats)
+    inverse = 1 / den
+    share = f * inverse
+    terms = np.log(den), inverse, share, inverse * inverse, share * inverse, share * share
+    return np.array([weight / repeats * np.add.reduceat(term, starts) for term in terms])
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +94,21 @@ class RiskSets:
         return np.flatnonzero(self.own >= 0)
 
     @cached_property
+    def _owns(self) -> Ints:
+        """The event times of those who have an event."""
+        return self.own[self.dead]
+
+    @cached_property
+    def _ends(self) -> Ints:
+        """The event time after the last at which each person is at risk (n,)."""
+        return self.last + 1
+
+    @cached_property
+    def _begins(self) -> Ints | None:
+        """The first event time at which each person is at risk (n,), if that is not the very first for everybody."""
+        return np.minimum(self.first, self._ends) if self.first.any() else None
+
+    @cached_property
     def _late(self) -> Ints:
         """Who comes after the first event time of the stratum, by place."""
         if not self.starts.size:
@@ -93,29 +118,35 @@ class RiskSets:
 
     def at_risk(self, values: Array) -> Array:
         """Sums of values (n,) or (n, p) over those at risk at each event time: (T,) or (T, p)."""
-        total = self._later(values, self.last)
+        total = self._before(values, self._ends)
         if self._late.size:
-            total -= self._later(values[self._late], self.first[self._late] - 1)
+            total -= self._before(values[self._late], self.first[self._late])
         return total
 
     def tied(self, values: Array) -> Array:
         """Sums of values (n,) or (n, p) over those with the event, (T,) or (T, p)."""
-        return _by(self.own[self.dead], values[self.dead], self.size)
+        return _by(self._owns, values[self.dead], self.size)
+
+    def firsts(self, columns: Iterable[Array]) -> tuple[Array, Array]:
+        """`at_risk` and `tied` of p columns (n,), which may overwrite one another: (T, p) each."""
+        both = [(self.at_risk(column), self.tied(column)) for column in columns]
+        return np.array([risk for risk, _ in both]).T, np.array([own for _, own in both]).T
 
     def during(self, values: Array) -> Array:
         """For each person the sum of values (T,) or (T, p) over the times at which it is at risk."""
         ends = np.concatenate([np.zeros((1, *values.shape[1:])), np.cumsum(values, axis=0)])
-        return np.asarray(ends[self.last + 1] - ends[np.minimum(self.first, self.last + 1)])
+        until: Array = ends.take(self._ends, axis=0)
+        return until if self._begins is None else until - ends.take(self._begins, axis=0)
 
     def exposed(self, a: Array, c: Array) -> Array:
         """For each person the sum of a (T,) while at risk, less c (T,) at its own event: (n,)."""
         out = self.during(a)
-        out[self.dead] -= c[self.own[self.dead]]
+        out[self.dead] -= c[self._owns]
         return out
 
-    def _later(self, values: Array, last: Ints) -> Array:
-        """Sums over people whose `last` is j or later within the stratum of j."""
-        sums = _by(last, values, self.size)
+    def _before(self, values: Array, ends: Ints) -> Array:
+        """Sums over people whose `ends` come after j, in the stratum of j; 0 ends before all."""
+        sums = _by(ends, values, self.size + 1)[1:]
         for low, high in self.slices():
             sums[low:high] = np.cumsum(sums[low:high][::-1], axis=0)[::-1]
         return sums
@@ -145,8 +176,7 @@ def risk_sets(time: Array, event: Array, entry: Array | None, strata: Ints | Non
 
 
 def _by(index: Ints, values: Array, size: int) -> Array:
-    """Sums of values (n,) or (n, p) by index (n,), -1 left out."""
-    shifted = index + 1
+    """Sums of values (n,) or (n, p) by index (n,) of 0 to `size` - 1."""
     if values.ndim == 1:
-        return np.bincount(shifted, values, minlength=size + 1)[1:].astype(float)
-    return np.stack([np.bincount(shifted, v, minlength=size + 1)[1:] for v in values.T], axis=1).astype(float)
+        return np.bincount(index, values, minlength=size).astype(float)
+    return np.stack([np.bincount(index, v, minlength=size) for v in values.T], axis=1).astype(float)

@@ -38,26 +38,45 @@ class Standard(NamedTuple):
         """Standardised terms (n, p)."""
         return np.asarray((x - np.array(self.mean)) / np.array(self.sd))
 
+    def weighed(self, x: Array, w: Array) -> Iterator[Array]:
+        """Standardised terms of raw ones x (n, p) times weights w (n,), a column (n,) at a time: no second table.
+
+        Each is overwritten by the next.
+        """
+        column = np.empty(len(x))
+        for raw, mean, sd in zip(x.T, self.mean, self.sd, strict=True):
+            np.subtract(raw, mean, out=column)
+            column *= w
+            column *= 1 / sd
+            yield column
+
     def times(self, x: Array, beta: Sequence[float]) -> Array:
         """The linear predictor z b (n,) of raw terms x (n, p)."""
-        eta, b = np.empty(len(x)), np.array(beta)
-        for rows, z in blocks(x, self.mean, self.sd):
-            np.dot(z, b, out=eta[rows])
+        eta, b, terms = np.empty(len(x)), np.array([0.0, *beta]), self._centred
+        for rows, part in terms.blocks(x):
+            eta[rows] = terms.times(part, b)
         return eta
 
     def sums(self, x: Array, w: Array) -> Array:
         """z'w (p,) of raw terms x (n, p) and weights w (n,)."""
-        total = np.zeros(x.shape[1])
-        for rows, z in blocks(x, self.mean, self.sd):
-            total += w[rows] @ z
-        return total
+        terms = self._centred
+        total = np.zeros(len(terms.to))
+        for rows, part in terms.blocks(x):
+            total += terms.sums(part, w[rows])
+        return np.asarray((total @ terms.to)[1:])
 
     def products(self, x: Array, w: Array) -> Array:
         """z'Wz (p, p) of raw terms x (n, p) and weights w (n,)."""
-        total = np.zeros((x.shape[1], x.shape[1]))
-        for rows, z in blocks(x, self.mean, self.sd):
-            total += products_of(z, w[rows])
-        return total
+        terms = self._centred
+        total = np.zeros_like(terms.to)
+        for rows, part in terms.blocks(x):
+            total += terms.products(part, w[rows])
+        return np.asarray((terms.to.T @ total @ terms.to)[1:, 1:])
+
+    @property
+    def _centred(self) -> Centred:
+        """Sums over standardised terms from those over raw ones and a column of ones, which is left out in the end."""
+        return Centred.of(self.mean, self.sd, intercept=True)
 
 
 def blocks(x: Array, mean: Sequence[float], sd: Sequence[float], ones: int = 0) -> Iterator[tuple[slice, Array]]:

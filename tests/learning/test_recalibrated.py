@@ -91,6 +91,64 @@ def test_so_is_that_of_a_network(objective: str, module: str, settings: dict[str
         assert risks(recalibrated(net, 0.7, 1.3), frame) == pytest.approx(expected, rel=1e-11)
 
 
+def discrete(cuts: tuple[float, ...] = (365.0, 1095.0)) -> Any:
+    """A network of risks by three years."""
+    pytest.importorskip("torch")
+    from confrere.analyses.networks.catalogue import Sizes
+    from confrere.analyses.networks.model import Net
+
+    weights = np.array([0.5, 0.1, 0.4, -0.1, -1.8, -1.0])
+    formula, flat = "Surv(time, event) ~ x1 + x2", ((0.0, 5.0, 0.0), (1.0,) * 3)
+    return Net("discrete", "Surv(time, event)", (), formula, "linear", {}, Sizes(2, 0, 2), *flat, cuts, (), "", weights,
+               GROUND)  # fmt: skip
+
+
+def loglog(risk: Any) -> Any:
+    return np.log(-np.log1p(-np.asarray(risk)))
+
+
+def test_of_discrete_time_the_log_log_is_moved_and_moved_again() -> None:
+    from confrere.analyses.networks.model import Net
+
+    net, frame = discrete(), patients(200, 3)
+    made = recalibrated(net, 0.4, 0.8)
+    assert loglog(risks(made, frame)) == pytest.approx(0.4 + 0.8 * loglog(risks(net, frame)), rel=1e-10)
+    again = recalibrated(made, -0.2, 1.5)
+    assert loglog(risks(again, frame)) == pytest.approx(-0.2 + 1.5 * loglog(risks(made, frame)), rel=1e-10)
+    assert len({net.sha256, made.sha256, again.sha256}) == 3
+    assert "line" not in net.plain()  # files of before keep their hash
+    opened = Net.from_plain(json.loads(json.dumps(again.plain())), again.tensors())
+    assert (risks(opened, frame) == risks(again, frame)).all()
+    assert opened.sha256 == again.sha256
+    for line in ([0.0, -1.0], [float("nan"), 1.0], [0.1, 0.0]):
+        with pytest.raises(StudyError, match="its line"):
+            Net.from_plain(again.plain() | {"line": line}, again.tensors())
+
+
+def test_a_network_of_discrete_time_is_put_right_by_people_followed(tmp_path: Path) -> None:
+    """From file to file: learned, evaluated among others, recalibrated, and right among them by its own risks."""
+    pytest.importorskip("torch")
+    text = HEAD.format("one") + '[disclosure]\nallow = ["model_weights"]\n'
+    text += '[[analysis]]\nname = "risk"\nmethod = "network"\noutcome = "Surv(time, event)"\nfeatures = "x1 + x2"\n'
+    text += "intervals = [365, 1095]\nrounds = 30\nlearning_rate = 1.0\n"
+    run(tmp_path, text, people(3), "learned")
+    others, at = people(4, 0.8), 'outcome = "Surv(time, event)"\nlearnt = "learned/models/risk.json"\ntimes = {}\n'
+    with pytest.raises(StudyError, match="risks by the time 1095"):
+        run(tmp_path, LATER.format("early") + at.format(730), others, "early")
+    found = run(tmp_path, LATER.format("later") + at.format(1095), others, "later")
+    old, new = tmp_path / "learned/models/risk.json", tmp_path / "new.json"
+    done = command(old, "--with", found / "result.json", "--out", new, "--lang", "fr")
+    assert done.exit_code == 0, done.output
+    a, b = (facts(found)[f"recalibration_{part}"] for part in ("intercept", "slope"))
+    frame = people(7)["h0"]
+    assert loglog(risks(read(new), frame)) == pytest.approx(a + b * loglog(risks(read(old), frame)), rel=1e-9)
+    was, now = (as_column(read(f), others, "Surv(time, event)", times=1095.0) for f in (old, new))
+    assert was["observed/expected"] > 1.2
+    assert now["observed/expected"] == pytest.approx(1, abs=0.03)
+    assert now["calibration slope"] == pytest.approx(1, abs=0.15)
+    assert "log-log complémentaire du risque" in (tmp_path / "new.card.md").read_text()
+
+
 def test_hazard_ratios_are_raised_to_the_slope() -> None:
     frame = patients(200, 3)
     assert risks(recalibrated(HAZARDS, 0.0, 0.6), frame) == pytest.approx(risks(HAZARDS, frame) ** 0.6, rel=1e-12)
@@ -159,13 +217,15 @@ def metrics(found: Any) -> dict[str, float]:
     return {r["metric"]: r["estimate"] for r in found.tables["metrics"] if not r.get("subgroup")}
 
 
-def as_column(model: Any, hospitals: dict[str, pd.DataFrame], outcome: str, baseline: Any = None) -> dict[str, float]:
+def as_column(
+    model: Any, hospitals: dict[str, pd.DataFrame], outcome: str, baseline: Any = None, times: float | None = None
+) -> dict[str, float]:
     """How good a model's own risks are, as each hospital predicts them into a column."""
     frames = []
     for frame in hospitals.values():
         risk = risks(model, frame)
         frames.append(frame.assign(risk=1 - baseline["survival"] ** risk if baseline else risk))
-    times = baseline["times"] if baseline else None
+    times = baseline["times"] if baseline else times
     return metrics(fit(Evaluate(outcome, "risk", times=times, ground=GROUND), frames, GATE))
 
 

@@ -37,6 +37,7 @@ def recalibrate(
     The file of the model stays as it is. The new one predicts, and is signed and evaluated, like any other.
     """
     from confrere.analyses.learning.recalibrated import recalibrated
+    from confrere.analyses.learning.released import by
     from confrere.console.output import check_language
     from confrere.console.result import files
     from confrere.report.model_card import page
@@ -49,7 +50,7 @@ def recalibrate(
     intercept, slope, baseline = correction(old, one)
     made = recalibrated(old, 0.0 if baseline else intercept, slope)
     about = {"of": old.sha256 if model else "", "intercept": intercept, "slope": slope, "baseline": baseline,
-             "evaluation": one["said"]}  # fmt: skip
+             "time": by(old), "evaluation": one["said"]}  # fmt: skip
     beside: dict[str, Any] = {"card": _card(plain["card"], made.sha256, out.stem, about)}
     beside |= {"baseline": baseline} if baseline else {}
     beside |= {"sets": _sets(plain["sets"], intercept, slope)} if "sets" in plain else {}
@@ -80,14 +81,17 @@ def correction(old: Model, one: dict[str, Any]) -> tuple[float, float, dict[str,
 
     StudyError where the evaluation has none, or is not on the scale of the model.
     """
-    from confrere.analyses.learning.released import ranks
+    from confrere.analyses.learning.released import by, ranks
 
     facts = one["facts"]
     intercept, slope = (facts.get(f"recalibration_{part}") for part in ("intercept", "slope"))
     if intercept is None or slope is None:
         raise StudyError("the evaluation found no intercept and slope: its people do not determine them, or it is old")
     if not ranks(old):
-        if "horizon" in facts:
+        if time := by(old):
+            if facts.get("horizon") != time:
+                raise StudyError(f"the model's risk is one by {time:g}: evaluate it with times = {time:g}")
+        elif "horizon" in facts:
             raise StudyError(
                 "the evaluation is of people followed, and the model's risk has no time: evaluate it of two levels"
             )

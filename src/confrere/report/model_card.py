@@ -216,7 +216,8 @@ def _recalibration(about: Mapping[str, Any], words: Words) -> Section:
         (words("Hospitals"), forms.count(found["hospitals"])),
         (words("Risks"),
          words("Hazard ratios are raised to the power {b}.", b=b) if about["baseline"] else
-         words("The logit of the risk is {a} + {b} times what it was.", a=a, b=b)),
+         words("The complementary log-log of the risk is {a} + {b} times what it was.", a=a, b=b)
+         if about.get("time") else words("The logit of the risk is {a} + {b} times what it was.", a=a, b=b)),
     ]  # fmt: skip
     if at := about["baseline"]:
         text = words("Of those with the hazard ratio 1, a share of {share} has no event by the time {time}.",

@@ -241,6 +241,10 @@ class Evaluate:
                 "hazard ratio is 1"
                 if self.baseline is None else "baseline is of a model of hazards; this one predicts risks. Leave it out"
             )  # fmt: skip
+        if (by := released.by(self.opened)) and (not self.followed or self.horizon != by):
+            raise StudyError(
+                f"learnt is a network of risks by the time {by:g}: its outcome is Surv(time, event), times = {by:g}"
+            )
         if self.baseline is not None and not self.followed:
             raise StudyError("learnt is a model of hazards: its outcome is Surv(time, event)")
         for name, column in released.schema_of(self.opened).columns.items():

@@ -3,8 +3,10 @@
 An evaluation finds the logistic regression of the outcome on the logit of the risk, and the model with the risk
 expit(intercept + slope * logit(risk)) is again one of the same kind: coefficients, leaves, or the last layer times the
 slope. Of hazards the slope is that of Cox's model of the complementary log-log of the risk: hazard ratios are raised to
-it, and the intercept is in the baseline. Source: Cox, Biometrika 1958;45:562; Steyerberg, Clinical Prediction Models,
-2nd ed. 2019, chapter 20; van Houwelingen, Stat Med 2000;19:3401.
+it, and the intercept is in the baseline. Of a network of discrete time the line is that of the complementary log-log of
+the risk by the end of its last interval, and stands beside the weights, since no layer adds that up. Source: Cox,
+Biometrika 1958;45:562; Steyerberg, Clinical Prediction Models, 2nd ed. 2019, chapter 20; van Houwelingen, Stat Med
+2000;19:3401.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 from confrere.analyses.learning.forest import Forest
-from confrere.analyses.learning.released import Model, ranks
+from confrere.analyses.learning.released import Model, by, ranks
 from confrere.analyses.learning.terms import Terms
 from confrere.analyses.networks.model import Net
 from confrere.errors import StudyError
@@ -25,10 +27,13 @@ LOGIT = ("binomial", "binary")  # families and objectives whose score is the log
 def recalibrated(model: Model, intercept: float, slope: float) -> Model:
     """The model whose score is intercept + slope * score; of hazards the intercept is 0.
 
+    Of discrete time it is the complementary log-log of the risk that moves.
+
     StudyError where the score is no logit of a risk nor a log hazard ratio, or the slope would turn the order round.
     """
     kind = model.family if isinstance(model, Terms) else model.objective
-    if not ranks(model) and (kind not in LOGIT or (isinstance(model, Terms) and model.link != "logit")):
+    logit = kind in LOGIT and not (isinstance(model, Terms) and model.link != "logit")
+    if not (ranks(model) or by(model) or logit):
         raise StudyError(f"the model predicts no risk by its logit, and no hazards ({kind}); learn it anew instead")
     if not (np.isfinite(intercept) and np.isfinite(slope) and slope > 0):
         raise StudyError(f"the slope is {slope:g}: the risks order these people the other way; learn the model anew")
@@ -46,6 +51,8 @@ def _network(net: Net, intercept: float, slope: float) -> Net:
     """The last layer times the slope; tried on a few people, since a module may do anything with it."""
     if net.bags or net.personal:
         raise StudyError("the network reads images, or has layers that stayed in the hospitals; learn it anew instead")
+    if by(net):
+        return replace(net, line=(intercept + slope * net.line[0], slope * net.line[1]))
     *_, weight, bias = [p.numel() for p in net.built.parameters()] if net.weights.size > 1 else [0, 0]
     weights = net.weights.copy()
     weights[weights.size - weight - bias :] *= slope

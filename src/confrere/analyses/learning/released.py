@@ -111,6 +111,11 @@ def ranks(model: Model) -> bool:
     return (model.family if isinstance(model, Terms) else model.objective) == "cox"
 
 
+def by(model: Model) -> float:
+    """The time by which a network of discrete time predicts the risk; 0 of models whose risk has none."""
+    return model.intervals[-1] if isinstance(model, Net) and model.intervals else 0.0
+
+
 def check(model: Model) -> None:
     """StudyError where a model predicts no risk of one outcome, or cannot be carried to a hospital."""
     kind = model.family if isinstance(model, Terms) else model.objective

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 FORMAT = "confrere-network/1"
+STRAIGHT = (0.0, 1.0)  # intercept and slope of a risk as it was learned
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +41,7 @@ class Net:
     intervals  right ends, of `discrete`
     personal   layers that stayed in the hospitals: here they are as they began, and nobody is predicted
     weights    (parameters,) all, in the module's order
+    line       intercept and slope of a recalibration of `discrete`: of the complementary log-log of the risk
     """
 
     objective: str
@@ -56,6 +58,7 @@ class Net:
     bags: str
     weights: Array = field(repr=False)
     ground: Ground = Ground()
+    line: tuple[float, float] = STRAIGHT
 
     @property
     def built(self) -> nn.Module:
@@ -100,6 +103,9 @@ class Net:
     def prediction(self, score: Array) -> Array:
         """What scores (n, outputs) mean: probabilities (n,) or (n, levels), the outcome, rates, hazard ratios to who
         has the score 0, or the risk of an event by the end of the last interval."""
+        if self.line != STRAIGHT:
+            hazard = np.logaddexp(0, score).sum(axis=1)  # cumulated to the end of the last interval
+            return np.asarray(-np.expm1(-np.exp(self.line[0]) * hazard ** self.line[1]))
         return predicted(self.objective, score, self.mean[-1], self.sd[-1])
 
     @property
@@ -117,6 +123,7 @@ class Net:
         return {
             "format": FORMAT, **about, "settings": {k: _listed(v) for k, v in self.settings.items()},
             "sizes": dict(self.sizes._asdict()), "columns": columns, "parameters": int(self.weights.size),
+            **({"line": list(self.line)} if self.line != STRAIGHT else {}),
             "pooled": [list(one) for one in self.ground.pooled], "weights_sha256": digest,
         }  # fmt: skip
 
@@ -168,7 +175,10 @@ class Net:
         lists: dict[str, Any] = {key: tuple(plain[key]) for key in ("levels", "mean", "sd", "intervals", "personal")}
         names: dict[str, Any] = {key: plain[key] for key in ("objective", "outcome", "formula", "module", "bags")}
         settings = {k: tuple(v) if isinstance(v, list) else v for k, v in plain["settings"].items()}
-        made = cls(**names, **lists, settings=settings, sizes=sizes, weights=weights, ground=ground)
+        a, b = (float(one) for one in plain.get("line", STRAIGHT))
+        if not (np.isfinite(a) and 0 < b < np.inf) or ("line" in plain and names["objective"] != "discrete"):
+            raise StudyError("its line must be an intercept and a slope above 0, of a network of discrete time")
+        made = cls(**names, **lists, settings=settings, sizes=sizes, weights=weights, ground=ground, line=(a, b))
         if made.plain()["weights_sha256"] != plain["weights_sha256"]:
             raise StudyError("the parameters are not those of this model: their SHA-256 differs")
         return made

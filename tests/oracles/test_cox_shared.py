@@ -18,6 +18,7 @@ from confrere.analyses.cox import Cox
 from confrere.analyses.finding import Finding
 from confrere.errors import DataError, ModelError
 from confrere.hospital.gate import Policy
+from confrere.rounds import LARGE
 from confrere.study.ground import Ground
 from confrere.study.schema import Column, Schema
 from federate import BREAST, EXACT, GATE, LOOSE, breast, by, column, demo, fit, found, late, lung, masked, oracle
@@ -157,9 +158,12 @@ def test_on_the_default_grid_it_is_near_the_exact_one() -> None:
 
 def test_masked_on_exact_days_is_rs() -> None:
     hospitals = {str(part["hospital"].iloc[0]): part for part in by(breast(), "hospital")}
-    got, r = found(masked(MODELS["days"][2], hospitals, allow=["fine_times"])), said("days")
-    error = (column(got, "coefficients", "estimate") - values(r["coef"])) / values(r["std_error"])
+    results, r = masked(MODELS["days"][2], hospitals, allow=["fine_times"]), said("days")
+    error = (column(found(results), "coefficients", "estimate") - values(r["coef"])) / values(r["std_error"])
     assert np.abs(error).max() < 1e-8
+    firsts = [part.numbers for part in results.left if part.step == "firsts" and part.name == "dead"]
+    assert len(firsts) == 1  # the largest sums of the fit leave once
+    assert firsts[0] > LARGE
 
 
 # By hand ------------------------------------------------------------------------------------------------------

@@ -22,16 +22,7 @@ import numpy as np
 
 from confrere.analyses.baseline import baseline, baseline_records, shared_note
 from confrere.analyses.causes import no_events
-from confrere.analyses.cox import (
-    Beside,
-    Beta,
-    Cox,
-    Meat,
-    Tables,
-    drifting,
-    fitted,
-    means_squared,
-)
+from confrere.analyses.cox import Beside, Beta, Cox, Meat, Tables, drifting, fitted, means_squared
 from confrere.analyses.cox import Drift as FullDrift
 from confrere.analyses.finding import Finding, Record
 from confrere.analyses.ladder import cell_of, check_on_grid, horizon_of, ladder, span_cells
@@ -116,6 +107,7 @@ class Known(NamedTuple):
     events: Array  # (strata, cells)
     weight: Array  # (strata, cells)
     more: tuple[Array, ...] = ()  # for Fine and Gray the curve of censoring, (S T,)
+    firsts: dict[Beta, tuple[Array, Array]] = {}  # noqa: RUF012 - S1 and D1 as they were asked last, a dict of each flow
 
 
 class Hazard(NamedTuple):
@@ -320,7 +312,7 @@ class SharedBaseline:
         start = yield from ask(self.began)
         if not start.events.value.sum():
             raise no_events(self.cox.cause)
-        known = yield from self._known(start)
+        known = (yield from self._known(start))._replace(firsts={})
         cox, names = self.cox, self.cox.names
         raw = Scales(start.total, start.first, start.second)
         z = standard(raw, names)
@@ -426,11 +418,14 @@ class SharedBaseline:
         return Curve(Sum(np.array(hazard.loglik)), got.score, information)
 
     def _first_moments(self, beta: Beta, z: Standard, known: Known) -> Flow[tuple[Array, Array]]:
-        """S1 and D1 per cell, (S T, p)."""
-        got = yield from ask(self.firsts, beta, z)
-        s1 = self._at_risk(got, known)
-        p = s1.shape[2]
-        return s1.reshape(-1, p), got.dead.value.reshape(-1, p)
+        """S1 and D1 per cell, (S T, p). On a long grid they are large: not asked twice where they were asked last."""
+        if beta not in known.firsts:
+            got = yield from ask(self.firsts, beta, z)
+            s1 = self._at_risk(got, known)
+            p = s1.shape[2]
+            known.firsts.clear()
+            known.firsts[beta] = s1.reshape(-1, p), got.dead.value.reshape(-1, p)
+        return known.firsts[beta]
 
     def _after(
         self, peak: Peak, z: Standard, summit: Summit, known: Known, times: Array

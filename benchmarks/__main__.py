@@ -70,7 +70,7 @@ def measured(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     say("growth")
     results["growth"] = growth(folder, (given.people, given.terms, given.hospitals), given.times)
     say("masking")
-    results["masking"] = masking(given.hospitals, 5, rows[0].get("step_seconds", {}).get("slope"))
+    results["masking"] = masking(given.hospitals, 9, rows[0].get("step_seconds", {}))
     say("start")
     results["start"] = start(min(5, 2 * given.times - 1))
     return results

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,14 +18,17 @@ from confrere.sums import Answer, Session, add_masked
 MEGABYTE = 1 << 20
 
 
-def masking(hospitals: int, times: int, step_seconds: float | None) -> dict[str, Any]:
-    """Seconds for all hospitals to mask and sign 1 MB, to add it up at the coordinator, and to verify it everywhere."""
+def masking(hospitals: int, times: int, steps: Mapping[str, float]) -> dict[str, Any]:
+    """Seconds for all hospitals to mask and sign 1 MB, to add it up at the coordinator, and to verify it everywhere.
+
+    `steps` are the seconds of a Cox fit's rounds: `slope` asks for the score, `curve` for the information too.
+    """
     sessions = opened(hospitals)
     rng = np.random.default_rng(1)
     rings = [rng.integers(0, 1 << 63, (MEGABYTE // 16, 2), dtype=np.uint64) for _ in sessions]
     low = np.sum([ring[:, 0] for ring in rings], axis=0, dtype=np.uint64)  # lower limbs of the total: no carry enters
     found: dict[str, list[float]] = {"mask": [], "add": [], "verify": []}
-    with ThreadPoolExecutor(hospitals) as pool:
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for number in range(1, times + 1):
             taken, sums = _round(sessions, rings, number, pool)
             if not np.array_equal(sums[:, 0], low):
@@ -33,8 +37,8 @@ def masking(hospitals: int, times: int, step_seconds: float | None) -> dict[str,
                 found[key].append(one)
     seconds = {key: spread(values) for key, values in found.items()}
     both = seconds["mask"]["median"] + seconds["add"]["median"]
-    ratio = both / step_seconds if step_seconds else None
-    return {"hospitals": hospitals, "bytes": MEGABYTE, **seconds, "cox_step": step_seconds, "over_cox_step": ratio}
+    ratios = {f"over_cox_{step}": both / steps[step] if step in steps else None for step in ("slope", "curve")}
+    return {"hospitals": hospitals, "bytes": MEGABYTE, **seconds, "cox_steps": dict(steps), **ratios}
 
 
 def opened(hospitals: int) -> dict[str, Session]:
@@ -50,7 +54,7 @@ def opened(hospitals: int) -> dict[str, Session]:
 def _round(
     sessions: dict[str, Session], rings: list[Any], number: int, pool: ThreadPoolExecutor
 ) -> tuple[dict[str, float], Any]:
-    """One round as in a run: all hospitals at once, in threads."""
+    """One round as in a run in one process: as many hospitals at once as there are cores."""
     digest = hashlib.sha256(number.to_bytes(4, "big")).digest()
 
     def answer(session: Session, ring: Any) -> Answer:

@@ -126,7 +126,13 @@ def _growth(found: dict[str, Any]) -> str:
 
 def _rest(results: dict[str, Any]) -> str:
     mask, begin = results["masking"], results["start"]
-    ratio = "" if mask["over_cox_step"] is None else f", {mask['over_cox_step']:.2f} of one step of the Cox fit above"
+    slope, curve = mask["over_cox_slope"], mask["over_cox_curve"]
+    ratio = (
+        f", {slope:.2f} of a step of the Cox fit above that asks for the score, {curve:.2f} of one that asks for the "
+        f"information too"
+        if slope is not None and curve is not None
+        else ""
+    )
     return (
         f"Masking and unmasking 1 MB of each of {mask['hospitals']} hospitals takes "
         f"{mask['mask']['median'] + mask['add']['median']:.3f} s{ratio}; verifying and adding up at every hospital "

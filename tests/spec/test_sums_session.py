@@ -312,6 +312,25 @@ def test_a_changed_swapped_or_replayed_answer_is_refused() -> None:
 # The group secret
 
 
+@pytest.mark.parametrize("place", [0, 7, 8, 500, 999])
+def test_an_answer_changed_anywhere_is_refused_though_the_true_one_was_hashed_before(place: int) -> None:
+    sessions, _ = run()
+    data = [encode(np.arange(1000.0), 0, 4, bits=64)]
+    answers = {}
+    for name, s in sessions.items():
+        rings = s.mask(1, ASK, data)
+        answers[name] = Answer(rings, s.sign(1))
+    assert same(sessions["lyon"].add(1, answers), [encode(4 * np.arange(1000.0), 0, 1, bits=64)])
+    changed = answers["curie"].rings[0].copy()
+    changed[place] ^= np.uint64(1)
+    for mine in ("lyon", "curie"):  # another's answer, and its own
+        with pytest.raises(KeysError):
+            sessions[mine].add(1, answers | {"curie": Answer([changed], answers["curie"].signature)})
+    answers["curie"].rings[0][place] ^= np.uint64(1)  # in place: nothing that was hashed may change with it
+    with pytest.raises(KeysError):
+        sessions["curie"].add(1, answers)
+
+
 def test_the_coordinator_cannot_derive_the_group_secret_from_what_it_carries() -> None:
     """It has every hello and every sealed seed. Neither seeds nor secrets stand in them, and a changed
     seed changes the secret while everything the coordinator can compute keeps its form."""

@@ -164,7 +164,9 @@ def _mix(ring: Ring, streams: Sequence[tuple[Stream | Lying, bool]]) -> None:
     carries: NDArray[Any] = np.zeros(flat.size, dtype=np.int8 if len(streams) < 1 << 7 else np.int64)
     for stream, adding in streams:
         words = stream.next(buffer)
-        if adding:
+        if limbs == 1:  # nothing is above
+            (np.add if adding else np.subtract)(flat, words, out=flat)
+        elif adding:
             flat += words
             carries += np.less(flat, words, out=over).view(np.int8)
         else:

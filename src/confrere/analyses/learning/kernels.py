@@ -70,7 +70,7 @@ def added(x: NDArray[np.float32], trees: tuple[Any, ...], out: Array) -> None:
 
     trees are (trees, nodes) features (-1 in leaves), cuts (32 bits), whether NaN goes left, and values.
     """
-    _loops().added(x, *trees, out)
+    _loops().added(np.ascontiguousarray(x), *trees, out)
 
 
 def places(values: Array, edges: NDArray[np.float32], missing: int) -> NDArray[np.int32]:
@@ -216,26 +216,36 @@ def _wide(bins: Any, node: Any, packs: Any, slot: Any, out: Any) -> None:
 
 
 def _down(bins: Any, node: Any, splits: Any, missing: Any) -> None:
-    for i in range(bins.shape[0]):  # without a branch, as above
-        at = np.int64(node[i])
-        feature = splits[at, 0]
-        split = feature >= 0
-        value = bins[i, feature * split]
-        gone = value == missing
-        left = (gone & (splits[at, 2] > 0)) | (~gone & (value <= splits[at, 1]))
-        node[i] = at + split * (at + 2 - left)
+    p, nodes, width = np.uint64(bins.shape[1]), splits.shape[0], missing + 1
+    flat, feature, child = bins.reshape(-1), np.zeros(nodes, np.uint64), np.empty(nodes * width, np.int16)
+    for j in range(nodes):  # where each bin of a node leads, so that people need no branch, as above
+        for value in range(width):
+            left = splits[j, 2] > 0 if value == missing else value <= splits[j, 1]
+            child[j * width + value] = 2 * j + 2 - left if splits[j, 0] >= 0 else j
+        feature[j] = max(0, splits[j, 0])
+    for i in range(np.uint64(node.size)):
+        at = np.uint64(node[i])
+        node[i] = child[at * np.uint64(width) + np.uint64(flat[i * p + feature[at]])]
 
 
 def _added(x: Any, feature: Any, cut: Any, default: Any, value: Any, out: Any) -> None:
-    classes = out.shape[1]
-    for i in range(x.shape[0]):
-        for t in range(feature.shape[0]):
-            node = 0
-            while feature[t, node] >= 0:
-                known = x[i, feature[t, node]]
-                left = default[t, node] > 0 if np.isnan(known) else known < cut[t, node]
-                node = 2 * node + 1 if left else 2 * node + 2
-            out[i, t % classes] += value[t, node]
+    flat, (n, p), classes = x.reshape(-1), x.shape, out.shape[1]
+    at = np.empty(BLOCK, dtype=np.uint64)
+    for low in range(0, n, BLOCK):
+        many = min(n, low + BLOCK) - low
+        for t in range(feature.shape[0]):  # one tree at a time, level by level, for people who do not wait for another
+            features, cuts, defaults, reached = feature[t], cut[t], default[t], 1
+            at[:many] = 0
+            while reached < feature.shape[1]:  # by the nodes of this level and those above it
+                for r in range(many):
+                    node = at[r]
+                    split = features[node] >= 0
+                    known = flat[np.uint64((low + r) * p + features[node] * split)]
+                    left = (known < cuts[node]) | ((known != known) & (defaults[node] > 0))
+                    at[r] = node + np.uint64(split) * (node + np.uint64(2) - np.uint64(left))
+                reached = 2 * reached + 1
+            for r in range(many):
+                out[low + r, t % classes] += value[t, at[r]]
 
 
 def _looked_up(keys: Any, edges: Any, starts: Any, out: Any) -> None:

@@ -54,7 +54,7 @@ class Ranks:
     @local(on="people")
     def size(self, people: People, beta: Beta, z: Standard) -> Size:
         """Moments of the linear predictor."""
-        lp = z.of(people.design.data.x) @ np.array(beta)
+        lp = z.times(people.design.data.x, beta)
         ones = people.derived(np.array(float(lp.size)))
         return Size(ones, people.derived(lp.sum()), people.derived((lp**2).sum()))
 
@@ -64,7 +64,7 @@ class Ranks:
         """Bin of risk and exit of each person."""
         made = self.people(people)
         rows, ground, size = made.data, self.cox.ground, (len(cuts) + 1, len(edges) + 1)
-        index = np.searchsorted(cuts, z.of(rows.x) @ np.array(beta)) * size[1] + cell_of(rows.time, edges)
+        index = np.searchsorted(cuts, z.times(rows.x, beta)) * size[1] + cell_of(rows.time, edges)
         rule: dict[str, Any] = (
             {"rule": "fine", "needs": "fine_times"} if ground.fine else {"rule": "merge", "family": "ranks"}
         )
@@ -72,7 +72,7 @@ class Ranks:
             name: Cells(np.where(who, index, -1), size, days=ground.days, **rule)
             for name, who in (("dead", rows.event > 0), ("alive", ~(rows.event > 0)))
         }
-        return replace(made, x=np.empty((made.n, 0)), names=(), flags={}, weights=None, cells=cells)
+        return replace(made, x=np.empty((made.n, 0)), names=(), flags={}, weights=None, cells=cells, data=None)
 
     @local(on="binned")
     def ranked(self, people: People) -> Ranked:

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -161,10 +161,11 @@ def risk_sets(time: Array, event: Array, entry: Array | None, strata: Ints | Non
     bottom, place = groups * (distinct.size + 1), groups * (distinct.size + 1) + rank
     keys = np.unique(place[happened])
     stratum = keys // (distinct.size + 1)
-    last = np.searchsorted(keys, place, side="right") - 1
+    cells = (int(groups.max(initial=0)) + 1) * (distinct.size + 1)
+    last = _among(keys, place, cells, "right") - 1
     if entry is not None:
         bottom = bottom + np.searchsorted(distinct, entry, side="right")
-    first = np.searchsorted(keys, bottom)
+    first = _among(keys, bottom, cells, "left")
     never = first > last  # gone before the first event of the stratum, come after its last, or between two
     first, last = np.where(never, 0, first), np.where(never, -1, last)
     own = np.where(happened, last, -1)
@@ -173,6 +174,13 @@ def risk_sets(time: Array, event: Array, entry: Array | None, strata: Ints | Non
         np.bincount(own[happened], minlength=keys.size).astype(float),
         np.bincount(own[happened], weights[happened], minlength=keys.size).astype(float),
     )  # fmt: skip
+
+
+def _among(keys: Ints, whole: Ints, cells: int, side: Literal["left", "right"]) -> Ints:
+    """`searchsorted` of whole numbers (n,) from 0 to `cells` - 1: each is looked up once where these are fewer."""
+    if cells > whole.size:
+        return np.searchsorted(keys, whole, side)
+    return np.searchsorted(keys, np.arange(cells), side)[whole]
 
 
 def _by(index: Ints, values: Array, size: int) -> Array:

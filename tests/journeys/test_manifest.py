@@ -115,6 +115,8 @@ LATER: Settings = [
      "treated_from": "began"},
     {"method": "clone_censor_weight", "outcome": "Surv(rtime, recur)", "started": "start", "grace": 360.0,
      "confounders": "age + nodes", "times": [1826.0]},
+    {"method": "clone_censor_weight", "outcome": "Surv(rtime, fate)", "started": "start", "grace": 720.0,
+     "confounders": "age + nodes", "times": [2922.0]},
     {"method": "sequential_trials", "outcome": "Surv(rtime, recur)", "started": "start", "periods": [180.0, 360.0],
      "confounders": "age + nodes", "updated": [["nodes", "er"]], "estimand": "ATT", "times": [1826.0]},
     {"method": "sequential_trials", "outcome": "Surv(rtime, recur)", "started": "start", "periods": [180.0, 900.0],

@@ -301,6 +301,8 @@ CASES = (
                                            ground=GROUND), "not yet treated, odds", ("x1",), people=panel),
     Case(find("clone_censor_weight")(SURV, "began", 360.0, "x1 + x2", (1080.0,), ground=GROUND), "a year's grace",
          ("x1", "x2"), people=starting),
+    Case(find("clone_censor_weight")(FATE, "began", 360.0, "x1 + x2", (1080.0,), censoring="x1", ground=GROUND),
+         "causes, and weights against loss", ("x1", "x2"), people=starting),
     Case(find("sequential_trials")(SURV, "began", (180.0, 360.0), "x1 + x2", (("x2", "later"),), times=(720.0,),
                                    ground=GROUND), "two trials, one measured anew", ("x1",), people=measured),
     Case(find("sequential_trials")(SURV, "began", (180.0, 360.0, 720.0), "x1 + x2", (("x2", "later", "later"),),

@@ -104,6 +104,7 @@ SETTINGS = {
     "hr_high": ("HR, upper limit", "HR, limite supérieure"),
     "or_low": ("OR, lower limit", "OR, limite inférieure"),
     "or_high": ("OR, upper limit", "OR, limite supérieure"),
+    "lost": ("being lost to follow-up", "perte de vue"),
     # arms of two treatments
     "neither": ("neither", "aucun des deux"),
     "both": ("both", "les deux"),

@@ -366,8 +366,9 @@ def staying(by: By, causes: tuple[str, ...]) -> Flow[tuple[Curves, dict[str, Any
     compares = bool(effect.cause) or len(causes) == 1
     ratio = along = None
     if compares and shared:
-        ratio = Arms(*rates.compared(events, time), np.zeros(0)).log_hazard_ratio()
-        along = rates.by_sums(ratio.events, ratio.risk, events.shape)
+        own, risk = rates.compared(events, time)
+        ratio = Arms(own[None], risk, np.zeros(0)).log_hazard_ratio()
+        along = rates.by_sums(ratio.events[0], ratio.risk, events.shape)
     flows: list[Flow[Any]] = [rates.read(at, drawn, along)] + [rates.within(at)] * (compares and not shared)
     (read, variance), *within = yield from together(*flows)
     if not compares:

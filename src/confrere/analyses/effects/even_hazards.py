@@ -1,12 +1,15 @@
-"""Risks, mean times and a hazard ratio of two arms from weighted events D and weighted times at risk Y by cell of time.
+"""Risks, mean times and hazard ratios of two arms from weighted events D and weighted times at risk Y by cell of time.
 
-A hazard is even in a cell: h = D/Y, and S(t) = exp(- sum of h times the time in the cell). With time at risk taken
+A hazard is even in a cell: of cause k it is h_k = D_k/Y, of any h = sum of h_k, and S(t) = exp(- sum of h times the
+time in the cell). The risk of a cause is the sum over cells of S h_k A, with S at the beginning of the cell and A the
+area under exp(- h t) in it (Aalen-Johansen); the mean time free of every event that of S A. With time at risk taken
 exactly, whoever leaves within a cell counts for the time until then: nothing is assumed of when in a cell people are
-censored. The hazard ratio exp(b) is that of hazards proportional cell by cell: sum of D_1 - (D_0 + D_1) pi = 0 with
-pi = e^b Y_1 / (e^b Y_1 + Y_0), Breslow's as cells become narrow. All of it is a smooth function of D and Y, so that
-derivatives by them are all that a variance needs beside each person's parts of D and Y.
+censored. The hazard ratio exp(b) of a cause is that of hazards proportional cell by cell: sum of D_1 - (D_0 + D_1) pi =
+0 with pi = e^b Y_1 / (e^b Y_1 + Y_0), Breslow's as cells become narrow. All of it is a smooth function of D and Y, so
+that derivatives by them are all that a variance needs beside each person's parts of D and Y.
 
-Sources: Friedman, Ann Stat 1982;10:101; Holford, Biometrics 1980;36:299. Equals R `glm(poisson)` with offset log(Y).
+Sources: Friedman, Ann Stat 1982;10:101; Holford, Biometrics 1980;36:299; Aalen & Johansen, Scand J Stat 1978;5:141.
+Equals R `glm(poisson)` with offset log(Y).
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from confrere.rounds import Array
 
 
 class Value(NamedTuple):
-    """A number, and its derivatives by D and by Y (2, cells): the others in row 0, the treated in row 1."""
+    """A number, and its derivatives by D (causes, 2, cells) and Y (2, cells): the others in row 0, the treated in 1."""
 
     value: float
     events: Array
@@ -30,7 +33,7 @@ class Value(NamedTuple):
 
 
 class Arms(NamedTuple):
-    """D and Y (2, cells), and the edges of the cells (cells + 1,), 0 first."""
+    """D (causes, 2, cells), Y (2, cells), and the edges of the cells (cells + 1,), 0 first."""
 
     events: Array
     risk: Array
@@ -38,15 +41,16 @@ class Arms(NamedTuple):
 
     @property
     def hazards(self) -> Array:
-        """(2, cells), 0 where nobody is at risk."""
-        return np.divide(self.events, self.risk, out=np.zeros_like(self.events), where=self.risk > 0)
+        """(causes, 2, cells), 0 where nobody is at risk."""
+        risk = np.broadcast_to(self.risk, self.events.shape)
+        return np.divide(self.events, risk, out=np.zeros_like(self.events), where=risk > 0)
 
     def _by_hazards(self, arm: int, value: float, slope: Array) -> Value:
-        """A value with its derivatives, from those by the hazards of an arm (cells,)."""
-        events, risk = np.zeros_like(self.events), np.zeros_like(self.events)
+        """A value with its derivatives, from those by the hazards of an arm (causes, cells)."""
+        events, risk = np.zeros_like(self.events), np.zeros_like(self.risk)
         some = self.risk[arm] > 0
-        events[arm, some] = slope[some] / self.risk[arm, some]
-        risk[arm] = -events[arm] * self.hazards[arm]
+        events[:, arm, some] = slope[:, some] / self.risk[arm, some]
+        risk[arm] = -(events[:, arm] * self.hazards[:, arm]).sum(axis=0)
         return Value(value, events, risk)
 
     def _within(self, arm: int, until: float) -> Array:
@@ -58,26 +62,34 @@ class Arms(NamedTuple):
 
     def survival(self, arm: int, until: float) -> float:
         """The probability of no event by a time."""
-        return float(np.exp(-(self.hazards[arm] @ self._within(arm, until))))
+        return float(np.exp(-(self.hazards[:, arm].sum(axis=0) @ self._within(arm, until))))
 
-    def risk_at(self, arm: int, until: float) -> Value:
-        """The risk by a time."""
-        stay = self.survival(arm, until)
-        return self._by_hazards(arm, 1 - stay, stay * self._within(arm, until))
-
-    def mean_until(self, arm: int, until: float) -> Value:
-        """The mean time free of the event until a time."""
-        h, width = self.hazards[arm], self._within(arm, until)
+    def _summed(self, arm: int, until: float, each: Array) -> tuple[float, Array, Array]:
+        """The sum over cells of S A times `each` (cells,); its derivatives by every hazard, and by `each` (cells,)."""
+        h, width = self.hazards[:, arm].sum(axis=0), self._within(arm, until)
         before = np.exp(-np.append(0.0, np.cumsum(h * width)[:-1]))
         own, slope = _areas(h, width)
-        area = before * own
-        later = area.sum() - np.cumsum(area)
-        return self._by_hazards(arm, float(area.sum()), before * slope - width * later)
+        part = before * own * each
+        later = part.sum() - np.cumsum(part)
+        return float(part.sum()), before * slope * each - width * later, before * own
 
-    def log_hazard_ratio(self) -> Value:
-        """The logarithm of the ratio of hazards, of the treated over the others. ModelError: an arm without events."""
+    def risk_at(self, arm: int, until: float, cause: int = 0) -> Value:
+        """The risk of a cause by a time."""
+        value, by_any, by_own = self._summed(arm, until, self.hazards[cause, arm])
+        slope = np.tile(by_any, (len(self.events), 1))
+        slope[cause] += by_own
+        return self._by_hazards(arm, value, slope)
+
+    def mean_until(self, arm: int, until: float) -> Value:
+        """The mean time free of every event until a time."""
+        value, by_any, _ = self._summed(arm, until, np.ones(self.risk.shape[1]))
+        return self._by_hazards(arm, value, np.tile(by_any, (len(self.events), 1)))
+
+    def log_hazard_ratio(self, cause: int = 0) -> Value:
+        """The logarithm of the ratio of a cause's hazards, of the treated over the others. ModelError: an arm without
+        events."""
         both = (self.risk > 0).all(axis=0)
-        (d0, d1), (y0, y1) = self.events[:, both], self.risk[:, both]
+        (d0, d1), (y0, y1) = self.events[cause][:, both], self.risk[:, both]
         if not (d0.sum() > 0 and d1.sum() > 0):
             raise ModelError("an arm has no event while both are at risk: ask about more people, or a later time")
 
@@ -87,8 +99,8 @@ class Arms(NamedTuple):
         b = float(optimize.brentq(score, -50, 50, xtol=1e-14, rtol=1e-14))
         pi = y1 / (y1 + y0 * np.exp(-b))
         information = float((d0 + d1) @ (pi * (1 - pi)))
-        events, risk = np.zeros_like(self.events), np.zeros_like(self.events)
-        events[:, both] = np.array([-pi, 1 - pi]) / information
+        events, risk = np.zeros_like(self.events), np.zeros_like(self.risk)
+        events[cause][:, both] = np.array([-pi, 1 - pi]) / information
         moves = (d0 + d1) * pi * (1 - pi) / information
         risk[:, both] = np.array([moves / y0, -moves / y1])
         return Value(b, events, risk)

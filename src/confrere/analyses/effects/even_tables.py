@@ -13,20 +13,30 @@ from confrere.analyses.effects.influence import Rows
 from confrere.analyses.finding import Record, coefficients
 from confrere.analyses.newton import Peak
 from confrere.analyses.scaling import Standard
+from confrere.errors import ModelError
 from confrere.rounds import Array
 
 
 class Slopes(NamedTuple):
-    """Derivatives (k, 2, cells) of values by weighted events and times at risk, flat; public. Of a variance."""
+    """Derivatives (k, causes, 2, cells) of values by weighted events, and (k, 2, cells) by times at risk, flat; public.
+
+    Of a variance.
+    """
 
     events: Rows
     risk: Rows
 
+    def of(self, i: int) -> tuple[Array, Array]:
+        """Those of a value: (causes, 2, cells) and (2, cells)."""
+        risk = np.array(self.risk[i]).reshape(2, -1)
+        return np.array(self.events[i]).reshape(-1, *risk.shape), risk
+
 
 def wanted(arms: Arms, times: Sequence[float], until: float) -> list[Value]:
-    """Risks by time and arm, means until a time by arm, and the log hazard ratio."""
-    risks = [arms.risk_at(a, t) for t in times for a in (0, 1)]
-    return [*risks, *(arms.mean_until(a, until) for a in (0, 1)), arms.log_hazard_ratio()]
+    """Risks by cause, time and arm; means until a time by arm; the log hazard ratio of each cause."""
+    causes = range(len(arms.events))
+    risks = [arms.risk_at(a, t, c) for c in causes for t in times for a in (0, 1)]
+    return [*risks, *(arms.mean_until(a, until) for a in (0, 1)), *(arms.log_hazard_ratio(c) for c in causes)]
 
 
 def slopes_of(values: Sequence[Value]) -> Slopes:
@@ -37,34 +47,50 @@ def slopes_of(values: Sequence[Value]) -> Slopes:
 
 
 class Read(NamedTuple):
-    """What is `wanted` of two arms by their names, and the covariance (k, k) of it."""
+    """What is `wanted` of two arms by their names, and the covariance (k, k) of it; one cause without a name."""
 
     values: list[Value]
     vcov: Array
     times: tuple[float, ...]
     until: float
     names: tuple[str, str]
+    causes: tuple[str, ...] = ("",)
 
     def effects(self) -> list[Record]:
-        """The hazard ratio, differences and ratios of risks at times, the difference of means."""
-        last = len(self.values) - 1
-        made = [measures.record("hazard ratio", self.values[last].value, float(np.sqrt(self.vcov[last, last])))]
-        for i, t in enumerate(self.times):
-            both = slice(2 * i, 2 * i + 2)
-            risk = np.array([v.value for v in self.values[both]])
-            which = ["risk difference", *(["risk ratio"] if risk.min() > 0 else [])]
-            made += [_at(r, t) for r in measures.effects(which, risk, self.vcov[both, both])]
-        return [*made, _at(measures.record("RMST difference", *self._difference(2 * len(self.times))), self.until)]
+        """By cause the hazard ratio, differences and ratios of risks at times; the difference of means."""
+        made = []
+        for c, cause in enumerate(self.causes):
+            last = self._means + 2 + c
+            if not self.vcov[last, last] > 0:
+                raise ModelError(
+                    f"the people with the event{f' {cause}' if cause else ''} are the same in both arms: there is "
+                    f"nothing to compare. Ask about more people, or for a later time"
+                )
+            ratio = measures.record("hazard ratio", self.values[last].value, float(np.sqrt(self.vcov[last, last])))
+            made.append(_of(ratio, cause))
+            for i, t in enumerate(self.times):
+                both = slice(first := 2 * (c * len(self.times) + i), first + 2)
+                risk = np.array([v.value for v in self.values[both]])
+                which = ["risk difference", *(["risk ratio"] if risk.min() > 0 else [])]
+                made += [_of(r, cause, t) for r in measures.effects(which, risk, self.vcov[both, both])]
+        return [*made, _of(measures.record("RMST difference", *self._difference(self._means)), "", self.until)]
 
     def risks(self) -> list[Record]:
-        """Risks by time and arm."""
-        places = range(2 * len(self.times))
-        return [{"group": self.names[i % 2], "time": float(self.times[i // 2]), **self._limits(i)} for i in places]
+        """Risks by cause, time and arm."""
+        places = ((c, t, a) for c in self.causes for t in self.times for a in self.names)
+        return [
+            {"group": arm, **_named(cause), "time": float(t), **self._limits(i)}
+            for i, (cause, t, arm) in enumerate(places)
+        ]
 
     def means(self) -> list[Record]:
-        """Mean times free of the event by arm."""
-        first = 2 * len(self.times)
-        return [{"group": self.names[a], "tau": self.until, **self._limits(first + a)} for a in (0, 1)]
+        """Mean times free of every event by arm."""
+        return [{"group": self.names[a], "tau": self.until, **self._limits(self._means + a)} for a in (0, 1)]
+
+    @property
+    def _means(self) -> int:
+        """The place of the first mean."""
+        return 2 * len(self.causes) * len(self.times)
 
     def _difference(self, one: int) -> tuple[float, float]:
         """The value at place `one` + 1 less that at `one`, and its standard error."""
@@ -94,5 +120,11 @@ def terms_of(peak: Peak, z: Standard, names: Sequence[str], exponent: str) -> li
     return coefficients(names, peak.beta[terms] / sd, se / sd, exponent=exponent)
 
 
-def _at(record: Record, time: float) -> Record:
-    return {"measure": record.pop("measure"), "time": float(time), **record}
+def _named(cause: str) -> Record:
+    return {"cause": cause} if cause else {}
+
+
+def _of(record: Record, cause: str, time: float | None = None) -> Record:
+    """A record with its cause and time after its measure."""
+    when = {} if time is None else {"time": float(time)}
+    return {"measure": record.pop("measure"), **_named(cause), **when, **record}

@@ -1,9 +1,10 @@
-"""When a treatment starts, by confounders: a hazard even in every cell of time of the grace period (piecewise
-exponential), of the people who are followed and have not started.
+"""When a treatment starts, or people are lost, by terms: a hazard even in every cell of time (piecewise exponential),
+of those who are followed and have not started, or been lost.
 
 With the rate r_l(x) = exp(alpha_l + x'b) in cell l and a person's time E_l there, the log-likelihood is the sum of
 log r of those who start less sum_l E_l r_l; exp(sum_l E_l r_l), up to a time, is the inverse probability of not having
-started by then. Times are exact in each hospital; cells are public. A person is one row whatever the number of cells.
+started by then. A cell may be of one group of people only (`Clock.whose`), so that two groups have a baseline each.
+Times are exact in each hospital; cells are public. A person is one row whatever the number of cells.
 
 Sources: Friedman, Ann Stat 1982;10:101; Laird & Olivier, JASA 1981;76:231. Equals R `glm(started ~ cell + x +
 offset(log(time)), poisson)` on people split at the cells (`survSplit`), and Cox's model as cells become narrow.
@@ -18,33 +19,48 @@ import numpy as np
 from confrere.analyses.ladder import spent
 from confrere.analyses.newton import Curve, Slope
 from confrere.analyses.scaling import Standard
-from confrere.rounds import Array, Ints, People
+from confrere.rounds import Array, Bools, Ints, People
 
 Beta = tuple[float, ...]
 
 
 class Clock(NamedTuple):
-    """The cells of the grace period in which somebody starts: their edges, and log rates that coefficients add to."""
+    """The cells in which somebody starts, or is lost: their edges, and log rates that coefficients add to.
+
+    `whose` are the groups of people, 0 or 1, of which a cell is; -1 where it is of everybody.
+    """
 
     left: tuple[float, ...]
     right: tuple[float, ...]
     base: tuple[float, ...]
+    whose: tuple[int, ...]
 
-    def spent(self, until: Array) -> Array:
-        """The time (n, cells) in each cell, of a time from time zero until `until` (n,)."""
-        return spent(self.left, self.right, until)
+    def own(self, group: Bools) -> Bools:
+        """Whether each cell is of each person's group (n, cells)."""
+        whose = np.array(self.whose)
+        return np.asarray((whose < 0) | (whose == group[:, None]))
+
+    def spent(self, until: Array, group: Bools) -> Array:
+        """The time (n, cells) in each person's own cells, of a time from time zero until `until` (n,)."""
+        return spent(self.left, self.right, until) * self.own(group)
+
+    def cell(self, who: Bools, when: Array, group: Bools) -> Ints:
+        """Each person's own cell (n,) with a time in it; -1 for those who are not `who`."""
+        inside = (np.array(self.left) < when[:, None]) | ((np.array(self.left) == 0) & (when[:, None] == 0))
+        inside &= (when[:, None] <= np.array(self.right)) & self.own(group)
+        return np.where(who, inside.argmax(axis=1) if inside.shape[1] else 0, -1)
 
 
-class Started(NamedTuple):
-    """A hospital's people: terms (n, p), time at risk of a start (n,), and the cell of the start, -1 for none."""
+class AtRisk(NamedTuple):
+    """A hospital's people: terms (n, p), time at risk in each cell (n, cells), the cell of the start, -1 for none."""
 
     x: Array
-    risk: Array
+    spent: Array
     cell: Ints
 
 
 class Rates(NamedTuple):
-    """The model of starting: coefficients of the cells, then of the standardised terms; public."""
+    """The model of starting, or of being lost: coefficients of the cells, then of the standardised terms; public."""
 
     clock: Clock
     standard: Standard
@@ -61,20 +77,20 @@ class Rates(NamedTuple):
         return np.asarray(np.exp(alpha + self.standard.times(x, self.beta[self.cells :])[:, None]))
 
 
-def scores(got: Started, rates: Rates) -> Array:
+def scores(got: AtRisk, rates: Rates) -> Array:
     """The derivative of everybody's log-likelihood by their log rates (n, cells)."""
-    out = -rates.clock.spent(got.risk) * rates.of(got.x)
+    out = -got.spent * rates.of(got.x)
     starts = got.cell >= 0
     out[starts, got.cell[starts]] += 1.0
     return out
 
 
-def slope(people: People, got: Started, rates: Rates, most: int) -> Slope:
+def slope(people: People, got: AtRisk, rates: Rates, most: int) -> Slope:
     """Log-likelihood and score; the body of a step. `most` cells there may be."""
     out = scores(got, rates)
     rate, starts = rates.of(got.x), got.cell >= 0
     log = np.log(rate[starts, got.cell[starts]]) - np.array(rates.clock.base)[got.cell[starts]]
-    expected = rates.clock.spent(got.risk) * rate
+    expected = got.spent * rate
     score = np.concatenate([out.sum(axis=0), rates.standard.sums(got.x, out.sum(axis=1))])
     w = expected.sum(axis=1) + starts
     return Slope(
@@ -83,9 +99,9 @@ def slope(people: People, got: Started, rates: Rates, most: int) -> Slope:
     )
 
 
-def curve(people: People, got: Started, rates: Rates, most: int) -> Curve:
+def curve(people: People, got: AtRisk, rates: Rates, most: int) -> Curve:
     """The same, and the information; the body of a step."""
-    expected = rates.clock.spent(got.risk) * rates.of(got.x)
+    expected = got.spent * rates.of(got.x)
     k, z = rates.cells, rates.standard.of(got.x)
     size = k + z.shape[1]
     information = np.zeros((size, size))
@@ -105,7 +121,7 @@ def derivative(x: Array, rates: Rates, by_log_rate: Array) -> Array:
     return np.concatenate([by_log_rate.sum(axis=0), rates.standard.sums(x, by_log_rate.sum(axis=1))])
 
 
-def moved(got: Started, rates: Rates, lean: Array) -> Array:
+def moved(got: AtRisk, rates: Rates, lean: Array) -> Array:
     """What each person moves targets by through the model (n, k), for `lean` (k, q)."""
     own, k = scores(got, rates), rates.cells
     through = rates.standard.of(got.x) @ lean[:, k:].T

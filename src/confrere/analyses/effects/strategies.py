@@ -7,10 +7,14 @@ Of people whose treatment starts within the grace period, while followed ("early
 | the end of the grace period | all, the early until they start; weight 1/P(not started) | all; weight 1 |
 | the end | the others; the same weight, no longer growing | the early; weight 1/P(early, of those still followed) |
 
+Where people are weighed against being lost, both weights are times 1/P(not lost so far), which grows throughout. Within
+the grace period the hazard of being lost is that of everybody of the same terms, so that who is early among those still
+followed does not hang on it; after it, those who started and the others have a baseline each.
+
 A person enters sums of both arms, and yet is one row of the design: the gate counts people. What differs between two
-sums are people who leave in a cell: with an event or otherwise, early or not, by starting. The gate has merged the
-cells of time until nobody or enough people of each kind leave in each of them, on one grid for all kinds, so that
-clones lend nobody to a cell.
+sums are people who leave in a cell: with an event (of either cause) or otherwise (lost), early or not, by starting. The
+gate has merged the cells of time until nobody or enough people of each kind leave in each of them, on one grid for all
+kinds, so that clones lend nobody to a cell.
 
 Sources: Cain et al., Int J Biostat 2010;6(2):18; Maringe et al., Int J Epidemiol 2020;49:1719.
 """
@@ -25,11 +29,11 @@ import numpy as np
 from confrere.analyses.effects import nuisance, starting
 from confrere.analyses.effects.clone_censor_weight import CloneCensorWeight
 from confrere.analyses.effects.even_tables import Slopes
-from confrere.analyses.effects.exponentials import growth
 from confrere.analyses.effects.influence import Lean
 from confrere.analyses.effects.nuisance import Fitted, local_of
 from confrere.analyses.effects.panel import starts
-from confrere.analyses.effects.starting import Clock, Rates, Started
+from confrere.analyses.effects.starting import AtRisk, Clock, Rates
+from confrere.analyses.effects.walked import Walked, walked
 from confrere.analyses.glm import Glm
 from confrere.analyses.ladder import cell_of, spent
 from confrere.analyses.newton import Curve, Slope
@@ -44,13 +48,22 @@ Beta = tuple[float, ...]
 
 
 class Followed(NamedTuple):
-    """A hospital's people: terms (n, p), time until the horizon, event, start (infinite for never), early (n,)."""
+    """A hospital's people: terms (n, p), those of being lost (n, q), time until the horizon, cause (0 for none), start
+    (infinite for never), early, lost before the horizon (n,).
+    """
 
     x: Array
+    losing: Array
     time: Array
-    event: Bools
+    cause: Ints
     start: Array
     early: Bools
+    lost: Bools
+
+    @property
+    def event(self) -> Bools:
+        """Who has the event (n,)."""
+        return self.cause > 0
 
 
 class Grid(NamedTuple):
@@ -63,26 +76,48 @@ class Grid(NamedTuple):
         """The time (n, cells) in each cell, of times from 0 until `until` (n,)."""
         return spent(self.edges[:-1], self.edges[1:], until)
 
+    def rates(self, model: Rates, x: Array, early: Bools) -> Array:
+        """Everybody's rate by a model in each cell (n, cells), 0 where nobody starts or is lost."""
+        rate = np.zeros((len(x), len(self.edges) - 1))
+        own = model.of(x) * model.clock.own(early)
+        for j, place in enumerate(np.searchsorted(np.array(self.edges[:-1]), np.array(model.clock.left))):
+            rate[:, place] += own[:, j]
+        return rate
+
+    def by_cells(self, model: Rates, by: Array, early: Bools) -> Array:
+        """What is by cell (n, cells), by the cells of a model's clock: each person's own."""
+        place = np.searchsorted(np.array(self.edges[:-1]), np.array(model.clock.left))
+        return np.asarray(by[:, place] * model.clock.own(early))
+
 
 class Weighing(NamedTuple):
-    """The models of the weights: of starting, and of having started by the end of the grace period; public."""
+    """The models of the weights: of starting, of having started by the end of the grace period, of being lost."""
 
     starting: Rates
     started: Fitted
+    lost: Rates | None
 
 
 class Counts(NamedTuple):
-    """Events and starts by cell, of the others and of the early; time at risk of a start by cell of the ladder."""
+    """Events by cause, starts, by cell, of the others and of the early; time at risk of a start by cell."""
 
-    events: Sum  # (2, cells)
+    events: Sum  # (causes, 2, cells)
     started: Sum  # (2, cells)
     waiting: Sum  # (cells,)
 
 
-class Totals(NamedTuple):
-    """By arm and cell: weighted events, weighted time; by arm: weights at the end of the grace period, squares."""
+class Losses(NamedTuple):
+    """By cell, of the others and of the early: people lost, and time."""
 
-    events: Sum  # (2, cells)
+    lost: Sum  # (2, cells)
+    time: Sum  # (2, cells)
+
+
+class Totals(NamedTuple):
+    """By arm and cell: weighted events, weighted time; by arm: weights as people leave it after the grace period, and
+    their squares."""
+
+    events: Sum  # (causes, 2, cells)
     risk: Sum  # (2, cells)
     weights: Sum  # (2, 2)
 
@@ -94,17 +129,16 @@ class Derivatives(NamedTuple):
     started: Sum  # (k, q)
 
 
+class ByLosses(NamedTuple):
+    """Of values, by the coefficients of being lost."""
+
+    lost: Sum  # (k, q)
+
+
 class Squares(NamedTuple):
     """Products of everybody's influences on the values."""
 
     second: Sum  # (k, k), symmetric
-
-
-class Clones(NamedTuple):
-    """What people contribute to the arms: events and time (n, cells) each, with weights."""
-
-    events: tuple[Array, Array]
-    risk: tuple[Array, Array]
 
 
 @register("_strategies")
@@ -125,14 +159,15 @@ class Strategies:
         made = followed(people, self.of)
         data: Followed = made.data
         size = (2, len(edges))
-        return replace(
-            made, x=np.empty((made.n, 0)), names=(), flags={},
-            cells={
-                "events": self._cells(data, data.event, data.time, edges, size),
-                "left": self._cells(data, np.ones(made.n, dtype=bool), data.time, edges, size),
-                "started": self._cells(data, data.early, data.start, edges, size),
-            },
-        )  # fmt: skip
+        cells = {
+            events_of(c): self._cells(data, data.cause == i, data.time, edges, size)
+            for i, c in enumerate(self.of.causes, 1)
+        }
+        cells["left"] = self._cells(data, np.ones(made.n, dtype=bool), data.time, edges, size)
+        cells["started"] = self._cells(data, data.early, data.start, edges, size)
+        if self.of.censoring:
+            cells["lost"] = self._cells(data, data.lost, data.time, edges, size)
+        return replace(made, x=np.empty((made.n, 0)), names=(), flags={}, cells=cells)
 
     def _cells(self, data: Followed, who: Bools, when: Array, edges: tuple[float, ...], size: tuple[int, int]) -> Cells:
         index = np.where(who, data.early * size[1] + np.minimum(cell_of(when, edges), size[1] - 1), -1)
@@ -143,7 +178,7 @@ class Strategies:
     def moments(self, people: People) -> Scales:
         """Raw moments for standardising."""
         made = scales(people)
-        p = people.design.data.x.shape[1]
+        p = people.design.x.shape[1] - 1  # all but who starts early
         return Scales(made.total, *(replace(s, value=s.value[:p], bounds=(p,)) for s in made[1:]))
 
     @local(on="table")
@@ -151,10 +186,22 @@ class Strategies:
         """Events and starts by cell, and the time until they start."""
         data: Followed = people.design.data
         waiting = grid.spent(np.minimum(np.minimum(data.start, data.time), self.of.grace)).sum(axis=0)
+        parts = [people.cells(events_of(c)) for c in self.of.causes]
+        events = np.stack([s.value for s in parts])
+        dims, bounds = ("causes", *parts[0].dims), (len(parts), *parts[0].bounds)
         return Counts(
-            people.cells("events"), people.cells("started"),
+            replace(parts[0], value=events, dims=dims, bounds=bounds), people.cells("started"),
             people.derived(waiting, dims=("cells",), bounds=(self._most(people),)),
         )  # fmt: skip
+
+    @local(on="table")
+    def losses(self, people: People, grid: Grid) -> Losses:
+        """People lost to follow-up by cell, and the time for which people are followed."""
+        data: Followed = people.design.data
+        time = grid.spent(data.time)
+        each = np.array([time[~data.early].sum(axis=0), time[data.early].sum(axis=0)])
+        bounds = (2, self._most(people))
+        return Losses(people.cells("lost"), people.derived(each, dims=("arms", "cells"), bounds=bounds))
 
     @local(on="table", repeats=REPEATS)
     def slope(self, people: People, beta: Beta, clock: Clock, standard: Standard) -> Slope:
@@ -166,16 +213,28 @@ class Strategies:
         """The same, and the information, of the model of starting."""
         return starting.curve(people, self._started(people, clock), Rates(clock, standard, beta), self._most(people))
 
+    @local(on="table", repeats=REPEATS)
+    def lost_slope(self, people: People, beta: Beta, clock: Clock, standard: Standard) -> Slope:
+        """Log-likelihood and score of the model of being lost."""
+        most = 2 * self._most(people)
+        return starting.slope(people, self._losing(people, clock), Rates(clock, standard, beta), most)
+
+    @local(on="table", repeats=3)
+    def lost_curve(self, people: People, beta: Beta, clock: Clock, standard: Standard) -> Curve:
+        """The same, and the information, of the model of being lost."""
+        most = 2 * self._most(people)
+        return starting.curve(people, self._losing(people, clock), Rates(clock, standard, beta), most)
+
     @local(on="table")
     def totals(self, people: People, grid: Grid, by: Weighing) -> Totals:
         """Weighted events and times at risk by arm and cell."""
-        data: Followed = people.design.data
-        clones, most = self._clones(people, grid, by), self._most(people)
-        weights = np.array([np.where(self._stays(data, arm), self._last(people, by, arm), 0.0) for arm in (0, 1)])
-        own, dims = self._entering(people, by), ("arms", "cells")
+        clones, most, causes = self._clones(people, grid, by), self._most(people), len(self.of.causes)
+        weights = [np.where(self._stays(people, a), clones[a].last, 0.0) for a in (0, 1)]
+        own, dims = self._entering(clones), ("arms", "cells")
+        events = np.stack([c.events(causes) for c in clones], axis=1)
         return Totals(
-            people.derived(np.array([e.sum(axis=0) for e in clones.events]), own, dims=dims, bounds=(2, most)),
-            people.derived(np.array([r.sum(axis=0) for r in clones.risk]), own, dims=dims, bounds=(2, most)),
+            people.derived(events, own, dims=("causes", *dims), bounds=(causes, 2, most)),
+            people.derived(np.array([c.risk.sum(axis=0) for c in clones]), own, dims=dims, bounds=(2, most)),
             people.derived(np.array([(w.sum(), w @ w) for w in weights]), own, dims=("arms", "sums")),
         )
 
@@ -183,133 +242,114 @@ class Strategies:
     def derivatives(self, people: People, grid: Grid, by: Weighing, slopes: Slopes) -> Derivatives:
         """Derivatives of values by the coefficients of both models."""
         data: Followed = people.design.data
-        values = len(slopes.events)
-        first = [
-            starting.derivative(data.x, by.starting, self._by_log_rate(people, grid, by, self._of(slopes, i)))
-            for i in range(values)
-        ]
+        clones, first, odds = self._clones(people, grid, by), [], []
+        model = by.starting
+        rate = grid.rates(model, data.x, data.early)
+        for i in range(len(slopes.events)):
+            events, risk = slopes.of(i)
+            moved = clones[0].by_log_rate(rate, events[:, 0], risk[0])
+            first.append(starting.derivative(data.x, model, grid.by_cells(model, moved, data.early)))
+            odds.append(clones[1].part(events[:, 1], risk[1], first=grid.grace))
         beyond = self._beyond(data)
         x = data.x[beyond]
         local = local_of(x, data.early[beyond].astype(float), by.started)
-        second = nuisance.derivative(x, by.started, local, self._by_odds(people, grid, by, slopes)[beyond])
-        own, most = self._entering(people, by), 2 * len(self.of.times) + 3
+        by_odds = -local.m.other[:, None] * np.column_stack(odds)[beyond]  # of 1/mu it is -(1 - mu)/mu
+        own, most = self._entering(clones), self._values()
         return Derivatives(
             people.derived(np.array(first), own, dims=("values", "terms"),
                            bounds=(most, self._most(people) + data.x.shape[1])),
-            people.derived(second, own, dims=("values", "terms")),
+            people.derived(nuisance.derivative(x, by.started, local, by_odds), own, dims=("values", "terms")),
         )  # fmt: skip
 
     @local(on="table")
-    def squares(self, people: People, grid: Grid, by: Weighing, slopes: Slopes, leans: tuple[Lean, Lean]) -> Squares:
+    def lost_derivatives(self, people: People, grid: Grid, by: Weighing, slopes: Slopes) -> ByLosses:
+        """Derivatives of values by the coefficients of being lost."""
+        data: Followed = people.design.data
+        clones, model, made = self._clones(people, grid, by), self._lost(by), []
+        rate = grid.rates(model, data.losing, data.early)
+        for i in range(len(slopes.events)):
+            events, risk = slopes.of(i)
+            moved = sum((c.by_log_rate(rate, events[:, a], risk[a]) for a, c in enumerate(clones)), np.zeros(()))
+            made.append(starting.derivative(data.losing, model, grid.by_cells(model, moved, data.early)))
+        bounds = self._values(), 2 * self._most(people) + data.losing.shape[1]
+        return ByLosses(people.derived(np.array(made), self._entering(clones), dims=("values", "terms"), bounds=bounds))
+
+    @local(on="table")
+    def squares(self, people: People, grid: Grid, by: Weighing, slopes: Slopes, leans: tuple[Lean, ...]) -> Squares:
         """Products of everybody's influences."""
         data: Followed = people.design.data
-        clones = self._clones(people, grid, by)
-        phi = np.column_stack([self._part(clones, self._of(slopes, i)) for i in range(len(slopes.events))])
+        clones, columns = self._clones(people, grid, by), []
+        for i in range(len(slopes.events)):
+            events, risk = slopes.of(i)
+            columns.append(sum(c.part(events[:, a], risk[a]) for a, c in enumerate(clones)))
+        phi = np.column_stack(columns)
         phi += starting.moved(self._started(people, by.starting.clock), by.starting, np.array(leans[0].by))
         beyond = self._beyond(data)
         x, own = data.x[beyond], data.early[beyond].astype(float)
         nothing = np.zeros((len(x), phi.shape[1]))
         phi[beyond] += nuisance.moved(x, by.started, local_of(x, own, by.started), np.array(leans[1].by), nothing)
-        return Squares(
-            people.derived(phi.T @ phi, self._entering(people, by), dims=("values", "values"), symmetric=True)
-        )
+        if self.of.censoring:
+            model = self._lost(by)
+            phi += starting.moved(self._losing(people, model.clock), model, np.array(leans[2].by))
+        return Squares(people.derived(phi.T @ phi, self._entering(clones), dims=("values", "values"), symmetric=True))
 
     # what people are, by the models
 
     def _most(self, people: People) -> int:
         """Cells at most: those of the ladder."""
-        return people.design.cells["events"].shape[1]
+        return people.design.cells["left"].shape[1]
 
-    def _started(self, people: People, clock: Clock) -> Started:
+    def _values(self) -> int:
+        """Values at most."""
+        return (2 * len(self.of.times) + 1) * len(self.of.causes) + 2
+
+    def _lost(self, by: Weighing) -> Rates:
+        if by.lost is None:
+            raise TypeError("there is no model of being lost")
+        return by.lost
+
+    def _started(self, people: People, clock: Clock) -> AtRisk:
         """The people of the model of starting."""
         data: Followed = people.design.data
         risk = np.minimum(np.minimum(data.start, data.time), self.of.grace)
-        cell = np.where(data.early, np.searchsorted(np.array(clock.right), data.start, side="left"), -1)
-        return Started(data.x, risk, cell)
+        return AtRisk(data.x, clock.spent(risk, data.early), clock.cell(data.early, data.start, data.early))
+
+    def _losing(self, people: People, clock: Clock) -> AtRisk:
+        """The people of the model of being lost."""
+        data: Followed = people.design.data
+        return AtRisk(
+            data.losing, clock.spent(data.time, data.early), clock.cell(data.lost, data.time, data.early)
+        )  # fmt: skip
 
     def _beyond(self, data: Followed) -> Bools:
         return data.time > self.of.grace
 
-    def _stays(self, data: Followed, arm: int) -> Bools:
+    def _stays(self, people: People, arm: int) -> Bools:
         """Who is in an arm after the grace period (n,)."""
+        data: Followed = people.design.data
         return self._beyond(data) & (data.early if arm else ~data.early)
 
-    def _last(self, people: People, by: Weighing, arm: int) -> Array:
-        """The weight that each person has at the end in an arm (n,)."""
-        data: Followed = people.design.data
-        if arm:
-            return 1 / local_of(data.x, data.early.astype(float), by.started).m.mu
-        risk = self._started(people, by.starting.clock).risk
-        return np.asarray(np.exp((by.starting.clock.spent(risk) * by.starting.of(data.x)).sum(axis=1)))
-
-    def _entering(self, people: People, by: Weighing) -> Array:
+    def _entering(self, clones: tuple[Walked, Walked]) -> Array:
         """The larger of a person's two weights (n,), for the gate."""
-        late = np.where(self._stays(people.design.data, 1), self._last(people, by, 1), 1.0)
-        return np.maximum(late, self._last(people, by, 0))
+        return np.maximum(clones[0].last, clones[1].last)
 
-    def _clones(self, people: People, grid: Grid, by: Weighing) -> Clones:
-        """Everybody's weighted events and time in both arms; made once."""
+    def _clones(self, people: People, grid: Grid, by: Weighing) -> tuple[Walked, Walked]:
+        """Everybody in both arms; made once."""
         return people.design.once(f"clones by {by!r}", lambda: self._cloned(people, grid, by))
 
-    def _cloned(self, people: People, grid: Grid, by: Weighing) -> Clones:
+    def _cloned(self, people: People, grid: Grid, by: Weighing) -> tuple[Walked, Walked]:
         data: Followed = people.design.data
-        after = np.arange(len(grid.edges) - 1) >= grid.grace
-        events = np.zeros((len(data.time), len(after)))
-        cell = np.searchsorted(np.array(grid.edges[1:]), data.time[data.event], side="left")
-        events[data.event, cell] = 1.0
-        time = grid.spent(data.time)
-        late = np.where(self._stays(data, 1), self._last(people, by, 1), 0.0)[:, None]
-        one = np.where(after, late, 1.0)
-        rate, before = self._growth(people, grid, by)
-        waiting = np.exp(before) * _grown(rate, grid.spent(np.minimum(data.start, data.time)))[0]
-        mine = np.where(data.early, 0.0, self._last(people, by, 0))
-        return Clones((events * mine[:, None], events * one), (waiting, time * one))
-
-    def _growth(self, people: People, grid: Grid, by: Weighing) -> tuple[Array, Array]:
-        """The rate at which the logarithm of the weight grows in each cell, and what it is before (n, cells)."""
-        data: Followed = people.design.data
-        rate = np.zeros((len(data.time), len(grid.edges) - 1))
-        rate[:, _places(grid, by.starting.clock)] = by.starting.of(data.x)
-        grown = np.cumsum(rate * np.diff(grid.edges), axis=1)
-        return rate, np.column_stack([np.zeros(len(rate)), grown[:, :-1]])
-
-    # derivatives of a value, from those by the arms' events and times (2, cells) each
-
-    def _of(self, slopes: Slopes, i: int) -> tuple[Array, Array]:
-        return np.array(slopes.events[i]).reshape(2, -1), np.array(slopes.risk[i]).reshape(2, -1)
-
-    def _part(self, clones: Clones, slope: tuple[Array, Array]) -> Array:
-        """What everybody's clones move a value by (n,), weights as they are."""
-        events, risk = slope
-        parts = [clones.events[a] @ events[a] + clones.risk[a] @ risk[a] for a in (0, 1)]
-        return np.asarray(parts[0] + parts[1])
-
-    def _by_odds(self, people: People, grid: Grid, by: Weighing, slopes: Slopes) -> Array:
-        """The derivative (n, k) of values by the predictor of having started: of 1/mu, it is -(1 - mu)/mu."""
-        data: Followed = people.design.data
-        clones = self._clones(people, grid, by)
-        other = local_of(data.x, data.early.astype(float), by.started).m.other
-        after = slice(grid.grace, None)
-        made = []
-        for i in range(len(slopes.events)):
-            events, risk = self._of(slopes, i)
-            made.append(clones.events[1][:, after] @ events[1, after] + clones.risk[1][:, after] @ risk[1, after])
-        return -other[:, None] * np.column_stack(made)
-
-    def _by_log_rate(self, people: People, grid: Grid, by: Weighing, slope: tuple[Array, Array]) -> Array:
-        """The derivative (n, cells of the clock) of a value by everybody's log rates of starting."""
-        data: Followed = people.design.data
-        clones = self._clones(people, grid, by)
-        (events, _), (risk, _) = slope
-        at = _places(grid, by.starting.clock)
-        rate, before = self._growth(people, grid, by)
-        time = grid.spent(np.minimum(data.start, data.time))
-        own = np.exp(before) * _grown(rate, time)[1] * rate * risk
-        whole = clones.risk[0] * risk
-        later = whole.sum(axis=1, keepdims=True) - np.cumsum(whole, axis=1)
-        width = np.diff(grid.edges)
-        counted = (clones.events[0] @ events)[:, None] * time * rate
-        return np.asarray((own + later * rate * width + counted)[:, at])
+        widths, cell = np.diff(grid.edges), cell_of(data.time, grid.edges[1:])
+        after = np.arange(len(widths)) >= grid.grace
+        lost = grid.rates(by.lost, data.losing, data.early) if by.lost else np.zeros((len(data.time), len(widths)))
+        waits = lost + grid.rates(by.starting, data.x, data.early)
+        odds = 1 / local_of(data.x, data.early.astype(float), by.started).m.mu
+        late = np.where(self._stays(people, 1), odds, 0.0)[:, None]
+        return (
+            walked(waits, widths, grid.spent(np.minimum(data.start, data.time)), np.ones_like(waits),
+                   np.where(data.early, 0, data.cause), cell),
+            walked(lost, widths, grid.spent(data.time), np.where(after, late, 1.0), data.cause, cell),
+        )  # fmt: skip
 
 
 @register("_having_started")
@@ -327,12 +367,12 @@ class HavingStarted(Glm):
         made = narrowed(made, made.data.time > self.of.grace, OVER)
         data: Followed = made.data
         cases = Cases(data.x, data.early.astype(float), np.ones(made.n), np.zeros(made.n))
-        return replace(made, data=cases, x=data.x, names=made.names[: data.x.shape[1]], flags={"outcome": data.early})
+        return replace(made, data=cases, x=data.x, names=self.of.confounding_terms, flags={"outcome": data.early})
 
 
 def having_started(of: CloneCensorWeight) -> HavingStarted:
     """The model of having started."""
-    return HavingStarted(of.formula, "binomial", ground=of.about, of=of)
+    return HavingStarted(of.confounding, "binomial", ground=of.about, of=of)
 
 
 # Inside a hospital --------------------------------------------------------------------------------------------
@@ -344,21 +384,19 @@ def followed(people: People, of: CloneCensorWeight) -> Design:
     made = design_of(people, of.formula, of.about)
     start = starts(frame, of.started, made.rows, "time zero")
     rows = made.data
-    time, event = np.minimum(rows.time, of.horizon), (rows.event > 0) & (rows.time <= of.horizon)
+    time, cause = np.minimum(rows.time, of.horizon), np.where(rows.time <= of.horizon, rows.event, 0).astype(np.int64)
     early = (start <= of.grace) & (start <= time)
-    data = Followed(rows.x, time, event, np.where(early, start, np.inf), early)
+    known, losing = ([made.names.index(name) for name in names] for names in (of.confounding_terms, of.losing))
+    data = Followed(
+        rows.x[:, known], rows.x[:, losing], time, cause, np.where(early, start, np.inf), early,
+        (rows.event == 0) & (rows.time < of.horizon),
+    )  # fmt: skip
     x = np.column_stack([rows.x, early]).astype(float)
     names = (*made.names, f"starts by {of.grace:g}")
     columns = tuple(sorted({*made.columns, of.started}))
-    return replace(made, data=data, x=x, names=names, flags={"event": event}, weights=None, columns=columns)
+    return replace(made, data=data, x=x, names=names, flags={"event": data.event}, weights=None, columns=columns)
 
 
-def _places(grid: Grid, clock: Clock) -> Ints:
-    """The cells of the grid that the clock has."""
-    return np.searchsorted(np.array(grid.edges[:-1]), np.array(clock.left))
-
-
-def _grown(rate: Array, time: Array) -> tuple[Array, Array]:
-    """The integral of exp(rate t) over times from 0, and its slope by the rate."""
-    first, second = growth(rate * time)
-    return time * first, time**2 * second
+def events_of(cause: str) -> str:
+    """The name of the cells of a cause's events."""
+    return f"events {cause}" if cause else "events"

@@ -1,12 +1,13 @@
 """The rounds of two strategies with a grace period, and their finding (`clone_censor_weight`).
 
-The grid of times; who starts and leaves when; both models of starting, side by side; weighted events and times at risk
-of the arms, which make all values (`even_hazards`); their derivatives by the models; products of influences.
+The grid of times; who starts and leaves when; the models of starting and of being lost, side by side; weighted events
+and times at risk of the arms, which make all values (`even_hazards`); their derivatives by the models; products of
+influences.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from confrere.analyses.effects.influence import Lean, lean_of
 from confrere.analyses.effects.means import few
 from confrere.analyses.effects.nuisance import Learned, learned
 from confrere.analyses.effects.starting import Clock, Rates
-from confrere.analyses.effects.strategies import Counts, Grid, Strategies, Weighing, having_started
+from confrere.analyses.effects.strategies import Counts, Grid, Losses, Strategies, Weighing, having_started
 from confrere.analyses.finding import Caution, Citation, Finding, Record, attrition, count
 from confrere.analyses.ladder import ladder
 from confrere.analyses.newton import Curve, Objective, Peak, Slope, maximise
@@ -28,6 +29,7 @@ from confrere.study.ground import model_of
 
 STRATEGIES = ("not within the grace period", "within the grace period")
 PER_CELL = 40  # numbers of the budget for each cell of the ladder
+PER_LOST, SQUARE = 70, 6  # the same where people are weighed against being lost, and for each pair of cells
 WORTH = 0.5  # of the information: below it, weights are said to be extreme
 HERNAN = Citation(
     "Hernan MA. How to estimate the effect of treatment duration on survival outcomes using observational data. BMJ "
@@ -45,6 +47,12 @@ MARINGE = Citation(
     "10.1093/ije/dyaa057",
 )
 
+ROBINS = Citation(
+    "Robins JM, Finkelstein DM. Correcting for noncompliance and dependent censoring in an AIDS clinical trial with "
+    "inverse probability of censoring weighted (IPCW) log-rank tests. Biometrics 2000;56:779-788",
+    "10.1111/j.0006-341X.2000.00779.x",
+)
+
 
 class Found(NamedTuple):
     """All that a finding is made of."""
@@ -53,8 +61,7 @@ class Found(NamedTuple):
     grid: Grid
     counts: Counts
     weights: Array  # (2, 2)
-    starting: tuple[Peak, Standard]
-    started: Learned
+    learnt: Learnt
     arms: Arms
     read: Read
 
@@ -66,38 +73,76 @@ def estimated(of: CloneCensorWeight) -> Flow[Finding]:
     edges = _edges(of, first.budget)
     verdict = yield from support(steps.table, edges)
     grid = _grid(of, edges, verdict)
-    moments = yield from ask(steps.moments)
     names = model_of(of.formula, of.ground).names
-    z = standard(moments, names)
+    z = standard((yield from ask(steps.moments)), names)
     counts = yield from ask(steps.counted, grid)
     _check(counts, verdict)
-    clock = _clock(grid, counts)
-    peak, started = yield from together(
-        _starting(steps, clock, z, names), learned(having_started(of), "the model of having started")
-    )
-    rates = Rates(clock, z, tuple(peak.beta.tolist()))
-    by = Weighing(rates, started.model)
+    learnt = yield from _learned(steps, grid, counts, (z, names))
+    by = Weighing(learnt.starting.rates, learnt.started.model, learnt.lost.rates if learnt.lost else None)
     totals = yield from ask(steps.totals, grid, by)
     arms = Arms(totals.events.value, totals.risk.value, np.array(grid.edges))
     values = wanted(arms, of.times, of.until)
     slopes = slopes_of(values)
-    got = yield from ask(steps.derivatives, grid, by, slopes)
-    inverse = np.linalg.inv(peak.information)
-    lean = Lean(tuple(tuple(row) for row in (got.starting.value @ inverse).tolist()), (0.0,) * len(values))
-    squares = yield from ask(steps.squares, grid, by, slopes, (lean, lean_of(started, got.started.value)))
-    read = Read(values, squares.second.value, of.times, of.until, STRATEGIES)
-    return _finding(of, Found(verdict, grid, counts, totals.weights.value, (peak, z), started, arms, read))
+    asks: list[Flow[Any]] = [ask(steps.derivatives, grid, by, slopes)]
+    asks += [ask(steps.lost_derivatives, grid, by, slopes)] if learnt.lost else []
+    got, *more = yield from together(*asks)
+    leans = [learnt.starting.lean(got.starting.value), lean_of(learnt.started, got.started.value)]
+    leans += [learnt.lost.lean(more[0].lost.value)] if learnt.lost else []
+    squares = yield from ask(steps.squares, grid, by, slopes, tuple(leans))
+    read = Read(values, squares.second.value, of.times, of.until, STRATEGIES, of.causes)
+    return _finding(of, Found(verdict, grid, counts, totals.weights.value, learnt, arms, read))
+
+
+class Even(NamedTuple):
+    """A model of rates that are even within cells, and its fit."""
+
+    rates: Rates
+    peak: Peak
+
+    def lean(self, derivatives: Array) -> Lean:
+        """How values lean on it, from their derivatives (k, q) by its coefficients."""
+        by = derivatives @ np.linalg.inv(self.peak.information)
+        return Lean(tuple(tuple(row) for row in by.tolist()), (0.0,) * len(by))
+
+
+class Learnt(NamedTuple):
+    """The models of starting, of having started, of being lost."""
+
+    starting: Even
+    started: Learned
+    lost: Even | None
+
+
+def _learned(steps: Strategies, grid: Grid, counts: Counts, terms: tuple[Standard, tuple[str, ...]]) -> Flow[Learnt]:
+    """The models, side by side; `terms` are all that there are."""
+    of = steps.of
+    started = learned(having_started(of), "the model of having started")
+    flows: list[Flow[Any]] = [_starting(steps, _clock(grid, counts), _those(*terms, of.confounding_terms)), started]
+    if of.censoring:
+        losses = yield from ask(steps.losses, grid)
+        flows.append(_losing(steps, _losing_clock(grid, losses), _those(*terms, of.losing)))
+    first, second, *lost = yield from together(*flows)
+    return Learnt(first, second, lost[0] if lost else None)
+
+
+def _those(z: Standard, names: tuple[str, ...], wanted: tuple[str, ...]) -> Standard:
+    """The standard of some terms."""
+    places = [names.index(name) for name in wanted]
+    return Standard(tuple(z.mean[i] for i in places), tuple(z.sd[i] for i in places))
 
 
 def _edges(of: CloneCensorWeight, budget: int) -> tuple[float, ...]:
     """Right edges of the ladder until the horizon, the end of the grace period among them."""
-    made = ladder(of.about, of.horizon, max(6, budget // PER_CELL))
+    most = budget // PER_CELL
+    if of.censoring:  # the information about being lost has a number for each pair of cells
+        most = int((np.sqrt(PER_LOST**2 + 4 * SQUARE * budget) - PER_LOST) / (2 * SQUARE))
+    made = ladder(of.about, of.horizon, max(6, most))
     return tuple(e for e in made if e <= of.horizon)
 
 
 def _grid(of: CloneCensorWeight, edges: tuple[float, ...], verdict: Verdict) -> Grid:
     """The merged cells. ModelError where too few people leave on either side of the end of the grace period."""
-    merged = verdict.grids["events"]
+    merged = verdict.grids["left"]
     if (merged < 0).any():
         raise ModelError(
             "too few people of those who start within the grace period, or of the others, have the event: ask about "
@@ -131,10 +176,26 @@ def _clock(grid: Grid, counts: Counts) -> Clock:
     if not waiting[some].all():
         raise ModelError("everybody starts at time zero: there is no grace period. Use method = 'effect'")
     base = np.log(starts[some] / waiting[some])
-    return Clock(tuple(left[j] for j in some), tuple(right[j] for j in some), tuple(base.tolist()))
+    everybody = (-1,) * len(some)
+    return Clock(tuple(left[j] for j in some), tuple(right[j] for j in some), tuple(base.tolist()), everybody)
 
 
-def _starting(steps: Strategies, clock: Clock, z: Standard, names: tuple[str, ...]) -> Flow[Peak]:
+def _losing_clock(grid: Grid, losses: Losses) -> Clock:
+    """The cells in which somebody is lost: of everybody in the grace period, then of the others and of the early."""
+    lost, time = losses.lost.value, losses.time.value
+    rows = [(j, -1, lost[:, j].sum(), time[:, j].sum()) for j in range(grid.grace)]
+    rows += [(j, a, lost[a, j], time[a, j]) for a in (0, 1) for j in range(grid.grace, len(grid.edges) - 1)]
+    some = [(j, whose, float(np.log(d / t))) for j, whose, d, t in rows if d > 0 and t > 0]
+    if not some:
+        raise ModelError("nobody is lost to follow-up before the last time: leave out censoring")
+    left, right = grid.edges[:-1], grid.edges[1:]
+    return Clock(
+        tuple(left[j] for j, _, _ in some), tuple(right[j] for j, _, _ in some), tuple(b for _, _, b in some),
+        tuple(whose for _, whose, _ in some),
+    )  # fmt: skip
+
+
+def _starting(steps: Strategies, clock: Clock, z: Standard) -> Flow[Even]:
     """The fit of the model of starting."""
 
     def slope(beta: tuple[float, ...]) -> Flow[Slope]:
@@ -143,8 +204,26 @@ def _starting(steps: Strategies, clock: Clock, z: Standard, names: tuple[str, ..
     def curve(beta: tuple[float, ...]) -> Flow[Curve]:
         return ask(steps.curve, beta, clock, z)
 
-    named = (*(f"starts by {right:g}" for right in clock.right), *names)
-    return (yield from maximise(np.zeros(len(named)), Objective(slope, curve, named)))
+    named = (*(f"starts by {right:g}" for right in clock.right), *steps.of.confounding_terms)
+    peak = yield from maximise(np.zeros(len(named)), Objective(slope, curve, named))
+    return Even(Rates(clock, z, tuple(peak.beta.tolist())), peak)
+
+
+def _losing(steps: Strategies, clock: Clock, z: Standard) -> Flow[Even]:
+    """The fit of the model of being lost."""
+
+    def slope(beta: tuple[float, ...]) -> Flow[Slope]:
+        return ask(steps.lost_slope, beta, clock, z)
+
+    def curve(beta: tuple[float, ...]) -> Flow[Curve]:
+        return ask(steps.lost_curve, beta, clock, z)
+
+    named = (*(f"lost by {right:g}" for right in clock.right), *steps.of.losing)
+    try:
+        peak = yield from maximise(np.zeros(len(named)), Objective(slope, curve, named))
+    except ModelError as error:
+        raise ModelError(f"the model of being lost ({steps.of.censoring}): {error}", about=error.about) from None
+    return Even(Rates(clock, z, tuple(peak.beta.tolist())), peak)
 
 
 # The finding --------------------------------------------------------------------------------------------------
@@ -155,10 +234,11 @@ def _finding(of: CloneCensorWeight, f: Found) -> Finding:
     tables: dict[str, list[Record]] = {
         "effects": f.read.effects(), "arms": _arms(f), "risks": f.read.risks(), "rmst": f.read.means(),
         "strategy_curve": curve_of(f.arms, STRATEGIES),
-        "starting": terms_of(*f.starting, model_of(of.formula, of.ground).names, "hazard_ratio"),
-        "started": f.started.coefficients,
-        "attrition": attrition(f.verdict),
+        "starting": _terms(f.learnt.starting, of.confounding_terms), "started": f.learnt.started.coefficients,
     }  # fmt: skip
+    if f.learnt.lost is not None and of.losing:
+        tables["lost"] = _terms(f.learnt.lost, of.losing)
+    tables["attrition"] = attrition(f.verdict)
     counted = f.counts.events.value.sum()
     cells, some = len(f.grid.edges) - 1, f.grid.grace
     facts = {"grace": of.grace, "horizon": of.horizon, "cells": cells}
@@ -166,17 +246,22 @@ def _finding(of: CloneCensorWeight, f: Found) -> Finding:
         f"Hazards are taken to be even within {cells} cells of time, {some} of them in the grace period; times at risk "
         f"within a cell are exact.",
     )
+    cite = (HERNAN, CAIN, MARINGE, *((ROBINS,) if of.censoring else ()))
     return Finding(
         "clone_censor_weight", f.verdict.n, f.verdict.hospitals, tables, events=round(counted), facts=facts,
-        arrays={"vcov": f.read.vcov}, notes=notes, warnings=_cautions(f), cite=(HERNAN, CAIN, MARINGE),
+        arrays={"vcov": f.read.vcov}, notes=notes, warnings=_cautions(f), cite=cite,
     )  # fmt: skip
+
+
+def _terms(of: Even, names: tuple[str, ...]) -> list[Record]:
+    return terms_of(of.peak, of.rates.standard, names, "hazard_ratio")
 
 
 def _arms(f: Found) -> list[Record]:
     """By strategy: who follows it until the end, events that count in it, what weights are worth after the grace."""
     early, k = float(f.counts.started.value.sum()), f.verdict.k
     within = slice(0, f.grid.grace)
-    others, own = f.counts.events.value
+    others, own = f.counts.events.value.sum(axis=0)
     events = others.sum(), own.sum() + others[within].sum()
     people = f.verdict.n - early, early
     worth = f.weights[:, 0] ** 2 / f.weights[:, 1]
@@ -188,10 +273,10 @@ def _arms(f: Found) -> list[Record]:
 
 def _cautions(f: Found) -> tuple[Caution, ...]:
     """Few events in an arm, and arms that a few people carry."""
-    events = f.counts.events.value.sum(axis=1)
+    events = f.counts.events.value.sum(axis=2).min(axis=0)  # of the rarest cause
     said = few(events, "the event")
     # people who are in an arm after the grace period, against what their weights are worth
-    stay = f.started.n * np.array([1 - f.started.share, f.started.share])
+    stay = f.learnt.started.n * np.array([1 - f.learnt.started.share, f.learnt.started.share])
     share = f.weights[:, 0] ** 2 / f.weights[:, 1] / stay
     if share.min() < WORTH:
         text = (

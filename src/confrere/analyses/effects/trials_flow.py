@@ -82,7 +82,7 @@ def estimated(of: SequentialTrials) -> Flow[Finding]:
     peak = yield from _fit(of, steps, Treating(base, z, (0.0,) * (len(base) + len(names))))
     by = Treating(base, z, tuple(peak.beta.tolist()))
     totals = yield from ask(steps.totals, grid, by)
-    arms = Arms(totals.events.value, totals.risk.value, np.array(grid))
+    arms = Arms(totals.events.value[None], totals.risk.value, np.array(grid))
     values = wanted(arms, of.times, of.until)
     slopes = slopes_of(values)
     got = yield from ask(steps.derivatives, grid, by, slopes)

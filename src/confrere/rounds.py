@@ -108,7 +108,8 @@ class Cells:
       the study is refused if a combination of the sets of several analyses rests on 1 to k-1 people.
     - `known`: cells are patterns of `sets` (sets, cells), such as cohorts, of which the sizes may be told too.
       The verdict has a place for every cell and then for every set: told, or -1. No combination of those told, and of
-      everybody, rests on 1 to k-1 people. Sets go before cells, larger cells before smaller ones.
+      everybody, rests on 1 to k-1 people. Sets go before cells, larger cells before smaller ones. Of several groups,
+      places of which the counts are told elsewhere, sets alone: none with the places either.
     - `moved`: cells are (place before, place now), of `bound` places now, by which sums are told. If these sums and
       those by the places before, combined, rest on 1 to k-1 people, nothing of the design's cells of this rule is told;
       nor if people enter with `weights` and a few carry a cell.

@@ -261,7 +261,8 @@ def test_who_is_held_out_alone_is_counted() -> None:
     frame, analysis = people(600), trees()
     forest: Any = SimpleNamespace(objective="binary", score=lambda values: values[0])
     limits = Conformal(0.1, ("0", "1"), (ALWAYS, ALWAYS), (1, 1))
-    made = Covered(Scored(analysis, forest), limits).design(People(table(frame), shared=b""))
+    cells = Told({}, None, (), np.ones((4, 1)), np.zeros(len(EDGES) + 1, dtype=np.int64))
+    made = Covered(Scored(analysis, forest), limits, cells).design(People(table(frame), shared=b""))
     _, _, train, *_ = analysis.people(People(table(frame), shared=b"")).data
     assert (made.cells["sets"].index[train] == -1).all()
     assert (made.cells["sets"].index[~train] >= 0).all()

@@ -120,7 +120,7 @@ def _objects(design: Design, columns: Array, marks: Array, counts: Sequence[Ints
     n = design.n
     sides = [_sides(n, *column[:4]) for column in columns.T] + [(mark, n - mark) for mark in marks]
     cells = [
-        joined(c, count) if c.rule in ("merge", "align", "fine", "moved") else count
+        joined(c, count) if c.rule in ("merge", "align", "fine", "moved", "known") else count
         for (_, c), count in zip(ordered(design), counts, strict=True)
         if c.rule not in ("require", "combine", "near")  # whom analyses differ by is a matter of the network
     ]

@@ -10,7 +10,9 @@ of the one less counts of the other tell about the few who are not, in however m
 (`moves`); no count is told.
 
 `known`. The combinations of several cohorts, of which the sizes are told too, here or elsewhere: a cell of few people
-is hidden, and as many others as it takes for no sum or difference of what is told to be about 1 to k-1 people.
+is hidden, and as many others as it takes for no sum or difference of what is told to be about 1 to k-1 people. Where
+people were counted by a place before, such as a cell of their score, no sum of places less a sum of sets may be about
+1 to k-1 people either (`ties`).
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import numpy as np
 
 from confrere.hospital.atoms import on_few
 from confrere.hospital.moves import fewest
+from confrere.hospital.ties import Ties
 from confrere.rounds import Array, Bools, Ints
 
 if TYPE_CHECKING:
@@ -51,16 +54,20 @@ def near(name: str, table: Array, policy: Policy) -> Ints:
 def known(sets: Sequence[Bools], table: Array, policy: Policy) -> Ints:
     """(1, cells + sets): the place of a cell or set that is told, -1 for others and for cells of nobody.
 
-    A set goes in if no combination with those before rests on 1 to k-1 people; then the cells, the largest first.
+    A set goes in if no combination with those before rests on 1 to k-1 people; then the cells, the largest first. Of
+    a `table` of several rows, places of which the counts are told elsewhere, sets alone.
     """
-    counts = table[0]
+    counts = table.sum(axis=0)
     told: list[Bools] = []
     out = np.full(counts.size + len(sets), -1, dtype=np.int64)
-    cells = [i for i in np.argsort(-counts, kind="stable").tolist() if counts[i] > 0]
     candidates = [(counts.size + j, one) for j, one in enumerate(sets)]
-    candidates += [(i, np.arange(counts.size) == i) for i in cells]
+    if len(table) == 1:
+        cells = [i for i in np.argsort(-counts, kind="stable").tolist() if counts[i] > 0]
+        candidates += [(i, np.arange(counts.size) == i) for i in cells]
+    ties = Ties(table, policy.least) if len(table) > 1 and policy.least else None
     for place, one in candidates:
-        if not on_few(np.array([*told, one]), counts, policy.least):
+        both = [*told, one]
+        if ties.safe(both) if ties else not on_few(np.array(both), counts, policy.least):
             told.append(one)
             out[place] = place
     return out[None]

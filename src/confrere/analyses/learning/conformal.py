@@ -13,7 +13,8 @@ over classes (Papadopoulos et al., ECML 2002; Vovk 2013). It is of new people wh
 in the same proportions: in a hospital whose people differ it may not hold, which nobody can promise.
 
 How large the sets are, and how often the class is in them, by class and by a column `by`, is asked afterwards: counts
-of people by set, of which the gate tells those that no combination of tells about a few (`rounds.Cells`, `known`).
+of people by set, of which the gate tells those that no combination of, also with the cells of scores that were told
+before, tells about a few (`rounds.Cells`, `known`).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from confrere.analyses.finding import Caution, Citation, Record
 from confrere.analyses.learning.scored import EDGES, Scored, Told, margins
 from confrere.analyses.rates import share
 from confrere.errors import StudyError
-from confrere.rounds import Array, Bools, Cells, Design, Flow, People, Sum, ask, local, register, support
+from confrere.rounds import Array, Bools, Cells, Design, Flow, Ints, People, Sum, ask, local, register, support
 from confrere.study.rows import TableRows
 
 FORMAT = "confrere-sets/1"
@@ -41,7 +42,6 @@ PARTS = (
     "right",
     "none",
 )  # of a group: all; their class is in the set; one class; that; none
-KINDS = 6  # whether the class is in the set, and whether the set is of none, one, or more
 VOVK = Citation(
     "Vovk V. Conditional validity of inductive conformal predictors. Mach Learn 2013;92:349-376",
     "10.1007/s10994-013-5355-6",
@@ -125,20 +125,22 @@ def _under(edge: float) -> float:
 
 
 class Counted(NamedTuple):
-    """Of each set of people that may be told, how many they are; and the sum of the sizes of everybody's sets of
-    classes, where no size is that of a few."""
+    """Of each set of people that may be told, how many they are."""
 
     people: Sum  # (sets,)
-    sizes: Sum  # ()
 
 
 @register("_conformal")
 @dataclass(frozen=True, eq=False)
 class Covered:
-    """The sets of people held out, by class and by the column `by` of the analysis that learned the model."""
+    """The sets of people held out, by class and by the column `by` of the analysis that learned the model.
+
+    `told` are the cells of their scores that were told before.
+    """
 
     scored: Scored
     limits: Conformal
+    told: Told
 
     @property
     def by(self) -> str:
@@ -156,47 +158,55 @@ class Covered:
         classes, levels = len(self.limits.levels), len(self.subgroups)
         return tuple((level, y) for level in range(-1, levels) for y in range(-1, classes))
 
+    @property
+    def larger(self) -> range:
+        """Sizes of sets of classes of which everybody's are counted: those that `PARTS` leave open."""
+        return range(2, len(self.limits.levels) + 1) if len(self.limits.levels) > 2 else range(0)
+
     def design(self, people: People) -> Design:
-        """Who is held out, by subgroup, class, and whether their set is right and of one class."""
-        made: Design = self.scored.of.people(people)
-        y, values, train, *_ = made.data
-        inside = self.limits.sets(margins(self.scored.forest.objective, self.scored.forest.score(values)))
+        """Who is held out, by cell of their score, subgroup, class, size of their set, and whether it is right."""
+        made = self.scored.design(people)
+        y, score, sample = made.data
+        inside = self.limits.sets(margins(self.scored.forest.objective, score))
         classes, levels, kind = len(self.limits.levels), len(self.subgroups), y.astype(np.int64)
         level = np.full(made.n, levels)
         if self.by:
             codes = TableRows(people.table.frame[made.rows], self.scored.of.ground.schema, {}).codes(self.by)
             level = np.where(codes < 0, levels, codes)
-        size = inside.sum(axis=1)
         right = inside[np.arange(made.n), kind] if made.n else np.zeros(0, dtype=bool)
-        index = np.where(train, -1, (level * classes + kind) * KINDS + 3 * right + np.minimum(size, 2))
-        atoms, needs = (levels + 1) * classes * KINDS, self.scored.needs
-        sets = Cells(index.astype(np.int64), (1, atoms), rule="known", needs=needs, sets=self._sets(atoms, classes))
-        sizes = Cells(np.where(train, -1, size).astype(np.int64), (1, classes + 1), rule="suppress", needs=needs)
+        index = ((level * classes + kind) * 2 + right) * (classes + 1) + inside.sum(axis=1)
+        place, many = self._places(made.cells["scores"])
+        atoms = (levels + 1) * classes * 2 * (classes + 1)
+        index = np.where(sample == 1, place * atoms + index, -1)
+        sets = Cells(index, (many, atoms), rule="known", needs=self.scored.needs, sets=self._sets(atoms, classes))
         columns = tuple(dict.fromkeys((*made.columns, *filter(None, [self.by]))))
-        return replace(made, cells={**made.cells, "sets": sets, "sizes": sizes}, data=size, columns=columns)
+        others = {name: cells for name, cells in made.cells.items() if name != "scores"}
+        return replace(made, cells={**others, "sets": sets}, data=None, columns=columns)
+
+    def _places(self, scores: Cells) -> tuple[Ints, int]:
+        """The cell of everybody's score (n,) as it was told of who is held out, by outcome; and how many there are."""
+        wide, rows = int(self.told.grid.max(initial=0)) + 1, len(self.told.cells) // 2
+        at = self.told.grid[scores.index % scores.shape[1]]
+        return np.maximum(scores.index // scores.shape[1] - rows, 0) * wide + at, rows * wide
 
     def _sets(self, size: int, classes: int) -> tuple[Bools, ...]:
-        """Which atoms (size,) make each set: of each group its `PARTS`."""
-        atom = np.arange(size)
-        level, kind, right = atom // KINDS // classes, atom // KINDS % classes, atom // 3 % 2 == 1
-        one, none = atom % 3 == 1, atom % 3 == 0
-        parts = (np.ones(size, dtype=bool), right, one, right & one, none)
+        """Which atoms (size,) make each set: of each group its `PARTS`; then who has a set of a larger size."""
+        rest, many = np.divmod(np.arange(size), classes + 1)
+        rest, right = np.divmod(rest, 2)
+        level, kind = np.divmod(rest, classes)
+        one, none = many == 1, many == 0
+        parts = (np.ones(size, dtype=bool), right == 1, one, (right == 1) & one, none)
         inside = [((v < 0) | (level == v)) & ((y < 0) | (kind == y)) for v, y in self.groups]
-        return tuple(group & part for group in inside for part in parts)
+        return (*(group & part for group in inside for part in parts), *(many == m for m in self.larger))
 
     @local(on="design")
     def counted(self, people: People) -> Counted:
-        """People of each set that may be told, and the sizes of everybody's sets of classes."""
-        cells, sizes = (people.design.cells[name] for name in ("sets", "sizes"))
+        """People of each set that may be told."""
+        cells = people.design.cells["sets"]
         atoms, held = cells.shape[1], cells.index >= 0
         inside = np.array(cells.sets) & (people.grid("sets")[0, atoms:] >= 0)[:, None]
-        counted = np.asarray(inside @ np.bincount(cells.index[held], minlength=atoms), dtype=float)
-        may = bool((people.grid("sizes") >= 0).all())
-        needs = self.scored.needs
-        return Counted(
-            people.derived(counted, dims=("sets",), scale=0, known=True, needs=needs),
-            people.derived(np.array(float(sizes.index[held].sum()) * may), scale=0, needs=needs),
-        )
+        counted = np.asarray(inside @ np.bincount(cells.index[held] % atoms, minlength=atoms), dtype=float)
+        return Counted(people.derived(counted, dims=("sets",), scale=0, known=True, needs=self.scored.needs))
 
     # sums only
 
@@ -204,10 +214,13 @@ class Covered:
         """The table `conformal`: a record per group."""
         verdict = yield from support(self.design)
         got = yield from ask(self.counted)
-        told = verdict.grids["sets"][0, -len(self.groups) * len(PARTS) :].reshape(-1, len(PARTS)) >= 0
-        rows = list(self._records(got.people.value.reshape(-1, len(PARTS)), told))
-        if rows and rows[0]["mean_size"] is None and rows[0]["n"] and (verdict.grids["sizes"] >= 0).all():
-            rows[0]["mean_size"] = float(got.sizes.value) / rows[0]["n"]
+        many = len(self.groups) * len(PARTS)
+        told = verdict.grids["sets"][0, -(many + len(self.larger)) :] >= 0
+        parts = told[:many].reshape(-1, len(PARTS))
+        rows = list(self._records(got.people.value[:many].reshape(-1, len(PARTS)), parts))
+        if self.larger and rows and rows[0]["n"] and told[many:].all() and parts[0, 2]:
+            larger = got.people.value[many:] @ np.array(self.larger)
+            rows[0]["mean_size"] = float(larger + got.people.value[2]) / rows[0]["n"]
         return rows
 
     def _records(self, counts: Array, told: Bools) -> Iterator[Record]:
@@ -243,7 +256,7 @@ def promised(scored: Scored, told: Told) -> Flow[Promised]:
     if not of.conformal:
         return Promised({}, (), ())
     limits = calibrated(told, of.conformal, classes_of(of))
-    rows = yield from Covered(scored, limits).flow()
+    rows = yield from Covered(scored, limits, told).flow()
     records: list[Record] = [
         {"class": name, "limit": None if limit == ALWAYS else limit, "people": n, "alpha": limits.alpha}
         for name, limit, n in zip(limits.levels, limits.limits, limits.people, strict=True)

@@ -1,0 +1,136 @@
+"""Sets of classes beside the cells of the scores that they are cut from: two ways to divide the people held out.
+
+Of whoever was held out the cells of scores are told first. Where people of one tone, or of one class, have the highest
+scores of all but a few others, a run of cells less a count of theirs is those few.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from confrere.analyses.learning.forest import Forest
+from confrere.analyses.learning.scored import EDGES, margins
+from confrere.hospital.gate import Policy
+from confrere.hospital.margins import known
+from confrere.rounds import People, Round, drive, find, supported
+from confrere.study.ground import Ground
+from confrere.study.schema import Column, Schema
+from federate import LOOSE, in_the_clear, table
+
+K, FEW, MANY = 11, 14, 120  # of whom four in ten are held out
+TONES, KINDS = ("I-II", "III-IV", "V-VI"), ("one", "two", "three")
+GROUND = Ground(Schema({"tone": Column("tone", TONES), "kind": Column("kind", KINDS)}), person="pid")
+POLICY = Policy(allow=frozenset({"histograms"}))
+
+
+def people(apart: int, n: int = 2400) -> pd.DataFrame:
+    """Who is of the last tone has a high x, and nobody else but `apart` people; so of the last kind and z."""
+    rng = np.random.default_rng(7)
+    tone, kind = rng.choice(3, n, p=[0.45, 0.35, 0.2]), rng.choice(3, n, p=[0.4, 0.4, 0.2])
+    x, z = np.where(tone == 2, 3.0, rng.normal(0, 0.7, n).clip(-2, 2)), np.where(kind == 2, 3.0, 0.0)
+    x[np.flatnonzero(tone == 0)[:apart]] = 3.0
+    z[np.flatnonzero(kind == 0)[:apart]] = 3.0
+    y = rng.random(n) < np.where(x == 3, 0.75, 0.35)
+    return pd.DataFrame({
+        "pid": [f"p{i}" for i in range(n)], "x": x, "z": z + 0.3 * (kind == 1) * rng.random(n), "ill": y.astype(float),
+        "tone": pd.Categorical.from_codes(tone, TONES), "kind": pd.Categorical.from_codes(kind, KINDS),
+    })  # fmt: skip
+
+
+class Seen:
+    """What a coordinator was told of who is held out: merged cells of scores, and rows of the table `conformal`."""
+
+    def __init__(self, outcome: str, frame: pd.DataFrame, policy: Policy = POLICY) -> None:
+        kind: dict[str, Any] = {"trees": 8, "depth": 2, "holdout": 0.4, "conformal": 0.15, "by": "tone"}
+        objective = "binary" if outcome == "ill" else "multiclass"
+        self.analysis = find("boosting")(outcome, ("x" if outcome == "ill" else "z",), objective, ground=GROUND, **kind)
+        answer = in_the_clear([frame.iloc[i::3] for i in range(3)], policy)
+        grids: list[Any] = []
+
+        def noted(asks: Round) -> Any:
+            got = answer(asks)
+            grids.extend(v.grids["scores"][-1] for v in got if "scores" in getattr(v, "grids", {}))
+            return got
+
+        self.found = drive(supported(self.analysis.flow()), noted)
+        whole = People(table(frame), shared=b"")
+        _, values, train, *_ = self.analysis.people(whole).data
+        self.held = frame[~train]
+        score = Forest.of(replace(self.found, analysis=self.analysis)).score([v[~train] for v in values])
+        levels = GROUND.schema.levels(outcome)
+        self.y = np.asarray(self.held[outcome].cat.codes if levels else self.held[outcome], dtype=int)
+        own = margins(objective, score)
+        at = score if objective == "binary" else -own[np.arange(len(self.y)), self.y]
+        self.cell = grids[0][np.searchsorted(EDGES, np.ravel(at), side="right")]
+        limits = [r["limit"] for r in self.found.tables["conformal_limits"]]
+        self.inside = own >= np.array([-np.inf if v is None else v for v in limits])
+
+    def runs(self) -> list[np.ndarray]:
+        """Who is in each run of told cells, of one outcome or of both."""
+        whom = [np.ones(len(self.y), dtype=bool)]
+        whom += [self.y == c for c in (0, 1)] if self.analysis.objective == "binary" else []
+        ends = range(int(self.cell.max()) + 2)
+        return [who & (self.cell >= a) & (self.cell < b) for a, b in itertools.combinations(ends, 2) for who in whom]
+
+    def sets(self) -> list[np.ndarray]:
+        """Who is in each set of people that is told."""
+        right, one = self.inside[np.arange(len(self.y)), self.y], self.inside.sum(axis=1) == 1
+        parts = (("n", right | True), ("coverage", right), ("abstained", one), ("answered_right", one & right))
+        made = []
+        for row in self.found.tables["conformal"]:
+            who = (self.held["tone"] == row["level"]).to_numpy() | (row["level"] == "")
+            levels = GROUND.schema.levels(self.analysis.outcome) or ("0", "1")
+            who &= (self.y == levels.index(row["class"])) if row["class"] else True
+            made += [who & some for name, some in parts if row[name] is not None]
+        return made
+
+    def fewest(self) -> int:
+        """The fewest people, but nobody, by whom a run of cells and a set or two sets of people differ."""
+        told, least = self.sets(), len(self.y)
+        both = [a & ~b for a, b in itertools.permutations(told, 2) if not (b & ~a).any()]
+        for run, some in itertools.product(self.runs(), (*told, *both)):
+            apart = np.count_nonzero(run != some)
+            least = min(least, apart or least)
+        return least
+
+
+@pytest.mark.parametrize("outcome", ["ill", "kind"])
+def test_control_without_the_rule_a_few_are_the_difference(outcome: str) -> None:
+    assert 0 < Seen(outcome, people(FEW), LOOSE).fewest() < K
+
+
+@pytest.mark.parametrize("outcome", ["ill", "kind"])
+@pytest.mark.parametrize("apart", [FEW, 0, MANY])
+def test_no_run_of_cells_and_no_set_differ_by_a_few(outcome: str, apart: int) -> None:
+    assert Seen(outcome, people(apart)).fewest() >= K
+
+
+@pytest.mark.parametrize(("outcome", "level", "kind"), [("ill", "V-VI", ""), ("kind", "", "three")])
+def test_who_could_be_had_by_subtraction_is_not_told_and_others_are(outcome: str, level: str, kind: str) -> None:
+    for apart in (FEW, MANY):
+        rows = Seen(outcome, people(apart)).found.tables["conformal"]
+        told = {(r["level"], r["class"]): r["n"] for r in rows}
+        assert (told[level, kind] is None) == (apart == FEW)
+        assert told["", ""] is not None
+        assert sum(n is not None for n in told.values()) >= len(told) / 2
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_no_places_and_sets_together_rest_on_a_few(seed: int) -> None:
+    """Held against all combinations of 0 and 1 of the places and of the patterns of the sets that are told."""
+    rng = np.random.default_rng(seed)
+    counts = np.floor(rng.exponential(15, (3, 4))) * (rng.random((3, 4)) < 0.8)
+    sets = tuple(rng.random((3, 4)) < 0.5)
+    grid = known(sets, counts, Policy())[0]
+    told = [one for one, place in zip(sets, grid[4:], strict=True) if place >= 0]
+    rows = [np.repeat(np.eye(3, dtype=bool)[i][:, None], 4, axis=1) for i in range(3)]
+    rows += [np.repeat(one[None], 3, axis=0) for one in told]
+    for weights in itertools.product((-1, 0, 1), repeat=len(rows)):
+        resting = counts[sum(w * row.astype(int) for w, row in zip(weights, rows, strict=True)) != 0].sum()
+        assert resting == 0 or resting >= K or not told

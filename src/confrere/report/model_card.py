@@ -103,7 +103,7 @@ def _metrics(analysis: Record) -> list[Record]:
 def _numbers(result: Result, analysis: Record) -> dict[str, Any]:
     """How many numbers left for the analysis, beside the values that hospitals hold: who has fewer equations than
     unknowns cannot solve for all of them."""
-    names = PARTS.get(analysis["method"], (analysis["method"], "scored"))
+    names = PARTS.get(analysis["method"], (analysis["method"], "scored", "scored_times", "losses_of_times"))
     asked = [a for a in result["left"] if a["analysis"] in names and a["kind"] == "ask"]
     values = analysis["n"] * max(1, len(_read(analysis)))
     numbers = sum(prod(a["shape"]) * a["rounds"] for a in asked)
@@ -274,7 +274,10 @@ def _attacks(made: Mapping[str, Any], words: Words) -> Iterator[tuple[str, str]]
             apart=words.numbers.fixed(100 * (gap.get("held out", gap.get(GAP[0])) / gap["training"] - 1), 1),
         )  # fmt: skip
     elif not attacks["membership"] and any("held out" in row.get("sample", "") for row in made["metrics"]):
-        yield words("Membership"), words("Not measured: no attack is tried on a model of such an outcome.")
+        yield (
+            words("Membership"),
+            words("Not measured: too few losses may be told, or the model is not the same in every hospital."),
+        )
     elif not attacks["membership"]:
         yield words("Membership"), words("Not measured: nobody was held out whom a guess could be tried on.")
     found = attacks["reconstruction"]

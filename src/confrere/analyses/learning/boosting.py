@@ -23,7 +23,7 @@ import numpy as np
 
 from confrere.analyses.finding import Citation, Finding, FlowFinding, attrition
 from confrere.analyses.ladder import span_cells
-from confrere.analyses.learning import followed, ladders
+from confrere.analyses.learning import attack_times, followed, ladders
 from confrere.analyses.learning.attack import YEOM, attacked
 from confrere.analyses.learning.conformal import promised
 from confrere.analyses.learning.conformal import wrong as unconformal
@@ -466,7 +466,10 @@ class Boosting:
         measured = yield from (ranked(scored) if isinstance(scored, ScoredTimes) else trained(scored))
         sets = yield from promised(Scored(self, forest), measured)
         permutation = yield from permuted(scored, made, n)
-        attack = attacked(measured)
+        if isinstance(scored, ScoredTimes):
+            attack = yield from attack_times.attacked(scored, self.share)
+        else:
+            attack = attacked(measured)
         told = {"importance": importance(forest), **permutation, **({"attack": attack.rows} if attack.rows else {})}
         tables = {**measured.tables, **sets.tables, **told, "attrition": attrition(made.verdict)}
         facts = {

@@ -17,6 +17,7 @@ from confrere.analyses.finding import Record
 from confrere.analyses.ladder import cell_of
 from confrere.analyses.learning import followed
 from confrere.analyses.learning.forest import Forest
+from confrere.analyses.learning.ladders import NEEDS
 from confrere.analyses.learning.scored import APPARENT, SAMPLES, Told, Z, mean_record
 from confrere.rounds import Array, Bools, Cells, Design, Flow, Ints, People, Sum, ask, local, register
 from confrere.study.rows import TableRows
@@ -70,6 +71,17 @@ class ScoredTimes:
             at = np.where(within < 0, -1, (within * 2 + sample) * 2 + (event > 0))
             cells["within"] = Cells(at, (1, 4 * len(levels)))
         return replace(made, cells=cells, data=(event, self.forest.score(values), sample, time, within * 2 + sample))
+
+    @property
+    def needs(self) -> str:
+        """The disclosure class of counts by loss."""
+        return NEEDS
+
+    def tried(self, people: People) -> tuple[Design, Array, Bools]:
+        """Everybody, half their deviance, and who trained: for the attack on membership."""
+        made = self.design(people)
+        event, score, sample, time, _ = made.data
+        return made, self._deviance(score, event, time) / 2, sample == 0
 
     def lost(self, score: Array, data: Any, who: Bools) -> Array:
         """The deviance of some of the people (m,) at their scores; `data` is that of everybody."""

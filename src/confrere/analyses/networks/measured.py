@@ -15,11 +15,12 @@ from scipy import special
 
 from confrere.analyses import concordance
 from confrere.analyses.finding import Caution, Citation, Record
+from confrere.analyses.learning import attack_times
 from confrere.analyses.learning.attack import YEOM, attacked
 from confrere.analyses.learning.conformal import promised
 from confrere.analyses.learning.scored import APPARENT, DELONG, Scored, trained
 from confrere.analyses.networks.model import predicted
-from confrere.rounds import Array, Cells, Design, Flow, People, Sum, ask, local, register
+from confrere.rounds import Array, Bools, Cells, Design, Flow, People, Sum, ask, local, register
 from confrere.study.ground import Ground, narrowed
 
 Z = float(special.ndtri(0.975))
@@ -134,6 +135,21 @@ class Measured:
             flags={}, cells=cells, data=(y, score, train, None), crowd=int(train.sum()),
         )  # fmt: skip
 
+    def tried(self, people: People) -> tuple[Design, Array, Bools]:
+        """Everybody who is followed, their losses, and who trained: for the attack on membership."""
+        made: Design
+        made, train = self.of.chosen(people)
+        score = scored(self.of, people, made, self.weights, self.about)
+        rows = made.data
+        lost = exits(score[:, 0], rows.time, rows.event > 0) if self.of.goal == "cox" else self._lived(score, rows)
+        return replace(made, crowd=int(train.sum())), lost, train
+
+    def _lived(self, score: Array, rows: Any) -> Array:
+        """Minus the log likelihood of each person (n,) in discrete time."""
+        from confrere.analyses.networks import losses, training
+
+        return training.lost("discrete", score, losses.lived(rows.time, rows.event, self.of.intervals))
+
     def ranking(self, people: People) -> Design:
         """The people of one sample, their times and scores."""
         made = sampled(self.of, people, self.sample == "training")
@@ -178,6 +194,17 @@ def scored(of: Any, people: People, made: Design, weights: Array, about: Any) ->
     return scores(of.built, weights, of.rows(people, rows, ids, about))
 
 
+def exits(score: Array, time: Array, event: Bools) -> Array:
+    """Half the squared deviance residual (n,) of log hazard ratios, by Breslow's baseline of these people."""
+    if not len(score):
+        return np.zeros(0)
+    risk, (times, at) = np.exp(score - score.max()), np.unique(time, return_inverse=True)
+    left = np.bincount(at, risk, len(times))
+    beyond = np.cumsum(left[::-1])[::-1]
+    expected = np.maximum(risk * np.cumsum(np.bincount(at, event, len(times)) / beyond)[at], 1e-300)
+    return np.asarray(expected - event - event * np.log(expected))
+
+
 def pairs(of: Any, rows: Any, score: Array) -> concordance.Pairs:
     """Everybody's comparable pairs in this hospital."""
     risk = score[:, 0] if of.goal == "cox" else predicted("discrete", score)
@@ -211,6 +238,10 @@ def measured(of: Any, weights: Array, about: Any) -> Flow[Told]:
             metrics += rows
             many += found
         events = many
+        attack = yield from attack_times.attacked(Measured(of, weights, about), of.share)
+        if attack.rows:
+            more, cite = {"attack": attack.rows}, (YEOM,)
+        cautions = (*cautions, *attack.cautions)
     elif not of.personal:
         by_score = Scored(Measured(of, weights, about), Plain(of.goal))  # type: ignore[arg-type]
         told = yield from trained(by_score)

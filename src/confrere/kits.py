@@ -231,6 +231,24 @@ def without_tensors() -> None:
     sys.modules.setdefault("nvflare.app_opt.pt", None)  # type: ignore[arg-type]
 
 
+class Hasty:
+    """The module `time` to a module of the engine, which waits less where it takes no setting for how long.
+
+    `waits`: seconds for seconds; whatever else it sleeps it sleeps. The start of a run is made of such waits: for the
+    next look at the queue, for a neighbour that has not connected yet, for a task to be seen as done.
+    """
+
+    def __init__(self, waits: Mapping[float, float]) -> None:
+        self._waits = waits
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(time, name)
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep, or sleep less."""
+        time.sleep(self._waits.get(seconds, seconds))
+
+
 def prune(folder: Path, days: float = 2.0) -> None:
     """Remove the folders of jobs that the engine made (each named by a UUID), untouched for `days`."""
     for job in folder.glob("????????-????-????-????-????????????"):
@@ -264,7 +282,7 @@ class Process:
 
     def stop(self, patience: float = 5.0) -> None:
         """End it: asked first, killed after `patience` seconds."""
-        if self._process is not None:
+        if self._process is not None and self.alive:
             _end(self._process.pid, patience)
             self._process.wait()
         self._process = None
@@ -272,8 +290,13 @@ class Process:
 
     def _reap(self) -> None:
         """End what an earlier process of ours started and could not end, because it was killed itself."""
-        with suppress(OSError, ValueError):
-            _end(int(self._pid.read_text(encoding="utf-8")), 0.0)
+        import psutil
+
+        with suppress(OSError, ValueError, psutil.NoSuchProcess):
+            pid = int(self._pid.read_text(encoding="utf-8"))
+            words = psutil.Process(pid).cmdline()
+            if any("nvflare" in word for word in words):  # no stranger, who got the number since
+                _end(pid, 0.0)
 
 
 def _end(pid: int, patience: float) -> None:
@@ -282,8 +305,6 @@ def _end(pid: int, patience: float) -> None:
 
     with suppress(psutil.NoSuchProcess):
         first = psutil.Process(pid)
-        if not any("nvflare" in word for word in first.cmdline()):
-            return  # a stranger, who got the number since
         started = first.children(recursive=True)
         first.terminate()
         with suppress(psutil.TimeoutExpired):

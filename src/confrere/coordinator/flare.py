@@ -23,9 +23,11 @@ from typing import Any, Final
 from nvflare.apis.event_type import EventType
 from nvflare.apis.fl_component import FLComponent
 from nvflare.apis.fl_constant import FLContextKey
+from nvflare.apis.impl import wf_comm_server
 from nvflare.app_common.job_launcher.process_launcher import ProcessHandle
 from nvflare.app_common.job_launcher.server_process_launcher import ServerProcessJobLauncher
 from nvflare.collab import collab
+from nvflare.private.fed.server import job_runner
 from nvflare.utils.job_launcher_utils import get_credential_env
 
 from confrere import forks
@@ -34,9 +36,11 @@ from confrere.coordinator.engine import Vitals
 from confrere.coordinator.federation import Link
 from confrere.coordinator.watch import WHERE, exported
 from confrere.errors import Waiting
-from confrere.kits import DRIVERS, RUNNER, SAFE, VITALS, Process, hospital_job, prune, without_tensors
+from confrere.kits import DRIVERS, RUNNER, SAFE, VITALS, Hasty, Process, hospital_job, prune, without_tensors
 
 without_tensors()
+job_runner.time = Hasty({1.0: 0.2})  # between two looks at the queue, and at which jobs are over
+wf_comm_server.time = Hasty({0.2: 0.05})  # between two looks at whether all hospitals are there
 
 HOME: Final = "CONFRERE_COORDINATOR"  # the environment variable with the coordinator's folder
 ROUND: Final = 600.0  # seconds to wait for an answer, unless the environment says otherwise

@@ -21,6 +21,7 @@ from nvflare.app_common.job_launcher.client_process_launcher import ClientProces
 from nvflare.app_common.job_launcher.process_launcher import ProcessHandle
 from nvflare.collab import collab
 from nvflare.fuel.utils.buffer_list import ConsumableBufferList
+from nvflare.private.fed.client import client_app_runner, client_runner
 from nvflare.utils.job_launcher_utils import get_credential_env
 
 from confrere import forks, wire
@@ -29,11 +30,12 @@ from confrere.hospital.desk import Desk
 from confrere.hospital.engine import HOME
 from confrere.hospital.home import Home
 from confrere.hospital.vitals import answered, vitals
-from confrere.kits import VITALS, hospital_job, without_tensors
+from confrere.kits import VITALS, Hasty, hospital_job, without_tensors
 
 without_tensors()
 # a debugging line of the engine writes every message out as text, also where nobody reads it: four letters a byte
 ConsumableBufferList.__repr__ = object.__repr__
+client_app_runner.time = client_runner.time = Hasty({0.5: 0.05})  # until its parent, and then the server, are found
 
 MISSED: Final = 2  # heartbeats without an answer, after which the hospital signs in anew
 AT_WORK: Final = 4  # the same while it has jobs, which end by it: over two minutes, at half a minute each

@@ -5,7 +5,8 @@
 A process of a job spends most of its start on imports, and every hospital starts one for every run. Here they are
 made once: this process imports the modules, forks the engine's process (the module `ENGINE` with its words), and then
 waits. Where the engine would start a process for a job, `Launched` has this one fork it. It imports and forks, nothing
-more: it never has a thread, a connection or a record, so that nothing but modules is handed on. Their pages are shared.
+more: it never has a thread, a connection, a key or a record, so that nothing but modules is handed on. Pages of memory
+that nobody changes are shared. Random numbers are not: what a job draws comes from the system, or from a seed.
 
 The engine's process ends when this one does, and this one when the engine's does; a job sees that its parent is gone.
 """
@@ -134,7 +135,7 @@ def _forked(words: list[str]) -> list[str]:
     woken, alarm = socket.socketpair()
     alarm.setblocking(False)
     signal.signal(signal.SIGCHLD, lambda *_: None)  # a byte in `alarm` is all that it is for
-    signal.signal(signal.SIGTERM, lambda *_: os.kill(first, signal.SIGTERM))
+    signal.signal(signal.SIGTERM, lambda *_: _end(first))
     signal.set_wakeup_fd(alarm.fileno(), warn_on_full_buffer=False)
     asking: list[Any] = [ours, woken]
     while True:
@@ -152,6 +153,12 @@ def _forked(words: list[str]) -> list[str]:
                 _own([ours, woken, alarm], environment, folder)
                 return list(asked)
             _tell(ours, born, None) if born else _tell(ours, 0, KILLED)
+
+
+def _end(pid: int) -> None:
+    """Ask a process to end; it may have been asked by others too, and be gone."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
 
 
 def _fork() -> int | None:

@@ -96,7 +96,8 @@ class Cells:
     - `suppress`: the cell and, so that it cannot be had by subtraction, another one of its group are left out.
     - `hide`: the same, and nobody learns which of the cells left out have nobody (sparse tables).
     - `near`: cells are (place by one partition, by another), the last of each nowhere: the verdict says whether sums of
-      the two, combined, tell 1 to k-1 people apart, and no count.
+      the two, combined, tell 1 to k-1 people apart, and no count. With `sets` cells are as of `known`, and the verdict
+      says of each set whether it does, with those before.
     - `drop`: its people are left out, and the verdict's number of people does not count them.
     - `show`: the verdict says which cells hold at least k people; nobody is left out.
     - `merge`: it is merged with its neighbours in the same group (ordered cells). `marks` are cell numbers

@@ -18,9 +18,10 @@ from attacks.test_controls import BLIND
 from attacks.view import View, record, refused
 from confrere.analyses.scaling import Standard
 from confrere.errors import Refused
-from confrere.hospital.gate import Gate, Policy, Violation
-from confrere.rounds import Ask, Site, find, together
+from confrere.hospital.gate import Gate, Policy, Violation, judge_clear
+from confrere.rounds import Ask, Site, clear, drive, find, supported, together
 from confrere.study.build import analyses, flow_of
+from confrere.study.cohorts import agreed
 from confrere.study.file import Spec, Study
 
 PEOPLE = 240
@@ -171,17 +172,33 @@ def test_the_comparison_of_cohorts_does_not_count_the_few():
     assert not resting_on_few(counts(rows(two_fits(3))), 11)
 
 
-@holes("gate: a study is compared in pairs of columns read; that whole cohorts combine to a few people is not seen")
+SPECS = [("linear", {"formula": f"y ~ treated{more}"}) for more in ("", " + x1", " + x2", " + x1 + x2")]
+
+
+def missing_both(few: int) -> Any:
+    """33 people miss x1, and as many x2; `few` of them both."""
+    return with_column(
+        x1=lambda f: np.where(np.arange(len(f)) < 33, np.nan, f["x1"]),
+        x2=lambda f: np.where((np.arange(len(f)) >= 33 - few) & (np.arange(len(f)) < 66 - few), np.nan, f["x2"]),
+    )
+
+
 def test_combinations_of_cohorts_may_not_single_out_a_few():
     """Missing of x1, of x2 and of both: with all four fits, n - n1 - n2 + n12 is who misses both, three people here."""
-    tables = with_column(
-        x1=lambda f: np.where(np.arange(len(f)) < 33, np.nan, f["x1"]),
-        x2=lambda f: np.where((np.arange(len(f)) >= 30) & (np.arange(len(f)) < 63), np.nan, f["x2"]),
-    )
-    specs = [("linear", {"formula": f"y ~ treated{more}"}) for more in ("", " + x1", " + x2", " + x1 + x2")]
-    found = counts(rows(record(whole(*specs), tables)))
+    tables = missing_both(3)
+    found = counts(rows(record(whole(*SPECS), tables)))
     both = np.concatenate([(t.frame["x1"].isna() & t.frame["x2"].isna()).to_numpy(float) for t in tables.values()])
+    assert both.sum() == 3
     assert not spans(found.weights, both)
+
+
+@pytest.mark.parametrize(("few", "fits"), [(0, 4), (15, 4), (3, 3)])
+def test_cohorts_that_combine_to_nobody_or_to_many_stay_as_they_are(few: int, fits: int):
+    """As do three of the four, of which no combination rests on the few."""
+    built = [study(name, **given) for name, given in SPECS[:fits]]
+    answer = clear([*missing_both(few).values()], lambda designs: judge_clear(designs, Policy()))
+    found = drive(supported(agreed(built)), answer)
+    assert all(a.ground.complete == () for a in found)
 
 
 def spans(m: np.ndarray, weights: np.ndarray) -> bool:

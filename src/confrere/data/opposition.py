@@ -104,6 +104,10 @@ def patients(source: Source, hospital: str = "this hospital") -> list[str]:
     return [i for i in dict.fromkeys(sources.texts(source, [source.person], hospital)[source.person]) if i is not None]
 
 
+# Letters of other alphabets, small, that look like ours in one of their cases (as Unicode UTS 39 has them).
+ALIKE = str.maketrans("асԁеһіјӏорԛѕѵԝхугкмнтвαβεηικμνορτυχγօոսհցզ", "acdehijlopqsvwxyrkmhtbabehikmvoptuxyonuhgq")
+
+
 def purpose_key(purpose: str) -> str:
     """A purpose as it is compared: without case, blanks as one, letters in one form, and nothing that is not seen."""
     plain = unicodedata.normalize("NFKC", purpose)
@@ -232,10 +236,12 @@ class Register:
 
     def _standing(self, purpose: str) -> tuple[set[str], set[str] | None]:
         """Who opposes a purpose, and who consents to it; None where it needs no consent."""
-        meant = {EVERY, purpose_key(purpose)}
-        words = [line for line in self.last() if line.purpose in meant]
+        alike = purpose_key(purpose).translate(ALIKE)
+        last, needed = self.last(), self.consents()
+        meant = {EVERY, *(p for p in (*(w.purpose for w in last), *needed) if p.translate(ALIKE) == alike)}
+        words = [line for line in last if line.purpose in meant]
         opposed, consented = ({w.person for w in words if w.status == status} for status in ("opposed", "consented"))
-        return opposed, consented if meant & set(self.consents()) else None
+        return opposed, consented if meant & set(needed) else None
 
     def eligible(self, table: str, purpose: str, ids: Sequence[str], k: int) -> Left:
         """Whom of a table's people to leave out, so that they differ from every set answered before by 0 or k.

@@ -26,7 +26,7 @@ import numpy as np
 from confrere.errors import ConfrereError, RangeError
 from confrere.hospital.atoms import across
 from confrere.hospital.classes import CLASSES, enough
-from confrere.hospital.margins import hide, known, near
+from confrere.hospital.margins import OF_SETS, hide, near
 from confrere.hospital.merging import edges, numbered
 from confrere.hospital.moves import carried, joined, told
 from confrere.rounds import Array, Ask, Bools, Cells, Design, Ints, Sum, Sums, Verdict, leaves, name_of, step_of
@@ -327,8 +327,8 @@ def _grids(design: Design, tables: Mapping[str, Array], policy: Policy, weighed:
             grids |= merged(family, cells.marks, policy, aligned=cells.rule == "align")
         elif cells.rule == "combine":
             grids[name] = _combine(cells, tables[name], policy)
-        elif cells.rule == "known":
-            grids[name] = known(cells.sets, tables[name], policy)
+        elif cells.rule in OF_SETS and cells.sets:
+            grids[name] = OF_SETS[cells.rule](cells.sets, tables[name], policy)
         elif cells.rule == "moved":
             places = {f: c for f, c in ordered(design) if c.rule == "moved"}
             effective = 0.0 if "small_cells" in policy.allow else policy.effective

@@ -51,19 +51,24 @@ def near(name: str, table: Array, policy: Policy) -> Ints:
     return np.full(table.shape, int(fewest(table, policy.least) < policy.least), dtype=np.int64)
 
 
-def known(sets: Sequence[Bools], table: Array, policy: Policy) -> Ints:
+def close(sets: Sequence[Bools], table: Array, policy: Policy) -> Ints:
+    """(1, sets): 1 where a set, combined with those before that are 0, and with places, rests on 1 to k-1 people."""
+    return (known(sets, table, policy, cells=False)[:, table.shape[1] :] < 0).astype(np.int64)
+
+
+def known(sets: Sequence[Bools], table: Array, policy: Policy, *, cells: bool = True) -> Ints:
     """(1, cells + sets): the place of a cell or set that is told, -1 for others and for cells of nobody.
 
-    A set goes in if no combination with those before rests on 1 to k-1 people; then the cells, the largest first. Of
+    A set goes in if no combination with those before rests on 1 to k-1 people; then the `cells`, the largest first. Of
     a `table` of several rows, places of which the counts are told elsewhere, sets alone.
     """
     counts = table.sum(axis=0)
     told: list[Bools] = []
     out = np.full(counts.size + len(sets), -1, dtype=np.int64)
     candidates = [(counts.size + j, one) for j, one in enumerate(sets)]
-    if len(table) == 1:
-        cells = [i for i in np.argsort(-counts, kind="stable").tolist() if counts[i] > 0]
-        candidates += [(i, np.arange(counts.size) == i) for i in cells]
+    if cells and len(table) == 1:
+        order = [i for i in np.argsort(-counts, kind="stable").tolist() if counts[i] > 0]
+        candidates += [(i, np.arange(counts.size) == i) for i in order]
     ties = Ties(table, policy.least) if len(table) > 1 and policy.least else None
     for place, one in candidates:
         both = [*told, one]
@@ -71,3 +76,6 @@ def known(sets: Sequence[Bools], table: Array, policy: Policy) -> Ints:
             told.append(one)
             out[place] = place
     return out[None]
+
+
+OF_SETS = {"known": known, "near": close}

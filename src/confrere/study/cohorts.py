@@ -2,7 +2,8 @@
 
 Analyses leave out people who miss one of their columns. Two that differ by a few people would give those few away by
 subtraction. So the hospitals first count, blinded, by how many people every two analyses differ; where it is 1 to k-1,
-both leave out whoever misses a column of either, and say so.
+both leave out whoever misses a column of either, and say so. Where the people of three or more, added and subtracted,
+are 1 to k-1 (all less those with x, less those with y, and those with both: who misses x and y), all do.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from confrere.study.ground import LEFT, complete, model_of
 from confrere.study.imputation import imputing, required
 
 Columns = tuple[str, ...]
+MOST = 10  # sets of columns that are looked at together: they make 2^10 patterns
+WHOLE = "all"
 
 
 def reads(analysis: Any) -> tuple[str, ...]:
@@ -39,7 +42,7 @@ class Cohorts:
     sets: tuple[Columns, ...]
 
     def design(self, people: People) -> Design:
-        """For every two sets, who is in one of them alone."""
+        """For every two sets, who is in one of them alone; and of those in any, in which."""
         frame = people.table.frame
         n = len(frame)
         inside = [complete(frame, columns) for columns in self.sets]
@@ -48,6 +51,10 @@ class Cohorts:
             for i in range(len(self.sets))
             for j in range(i)
         }
+        if 3 <= (many := len(self.sets)) <= MOST:
+            pattern = sum((who.astype(np.int64) << j for j, who in enumerate(inside)), np.zeros(n, dtype=np.int64))
+            sets = tuple(np.arange(2**many) >> j & 1 == 1 for j in range(many))
+            cells[WHOLE] = Cells(np.where(pattern > 0, pattern, -1), (1, 2**many), rule="near", sets=sets)
         return Design(n=n, rows=np.ones(n, dtype=bool), cells=cells, columns=tuple(sorted({*sum(self.sets, ())})))
 
 
@@ -57,8 +64,11 @@ def agreed(built: Sequence[Analysis]) -> Flow[list[Any]]:
     needs = list(own)
     while len(sets := sorted({tuple(sorted(n)) for n in needs})) > 1:
         verdict = yield from support(Cohorts(tuple(sets)).design)
+        near = [name for name, grid in verdict.grids.items() if grid.any()]
         joined = {s: frozenset(s) for s in sets}
-        for pair in (p for p, grid in verdict.grids.items() if grid.any()):
+        if near == [WHOLE]:
+            joined = dict.fromkeys(sets, frozenset(sum(sets, ())))
+        for pair in (name for name in near if name != WHOLE):
             one, other = (joined[sets[int(i)]] for i in pair.split(":"))
             joined = {s: one | other if columns in (one, other) else columns for s, columns in joined.items()}
         if all(joined[s] == frozenset(s) for s in sets):

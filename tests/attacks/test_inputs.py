@@ -68,6 +68,19 @@ def test_of_two_inputs_that_few_people_tell_apart_the_first_is_told() -> None:
         assert told(fit(score, [frame[i::3].reset_index(drop=True) for i in range(3)], GATE)) == wanted
 
 
+@pytest.mark.parametrize(("few", "wanted"), [(FEW, {"risk", "age"}), (0, {"risk", "age", "weight"}), (200, None)])
+def test_a_column_of_risks_that_is_all_but_the_sum_of_two_inputs(few: int, wanted: set[str] | None) -> None:
+    """People at 0.5 or above, and at 0.7, less those of 60 years and of 70 kg: the few. No two of the three are."""
+    rng = np.random.default_rng(8)
+    frame = people(0).assign(weight=rng.integers(40, 100, N).astype(float))
+    points = (frame["age"] >= CUT).astype(int) + (frame["weight"] >= 70.0)
+    points[np.flatnonzero(points == 1)[:few]] = 2
+    frame["risk"] = np.array([0.3, 0.5, 0.7])[points]
+    score = Evaluate("ill", "risk", over="period", inputs={"age": (CUT,), "weight": (70.0,)}, ground=GROUND)
+    found = told(fit(score, [frame[i::3].reset_index(drop=True) for i in range(3)], GATE))
+    assert found == (wanted or {"risk", "age", "weight"})
+
+
 def test_a_model_that_is_the_sum_of_two_inputs_has_one_beside_it() -> None:
     """A point for the old and a point for the heavy, but for three people: counts of all three tell them."""
     score = Evaluate("ill", model=POINT, coefficients=FITTED, over="period", inputs={"age": (50.0,), "weight": (70.0,)},

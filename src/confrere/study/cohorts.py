@@ -42,7 +42,10 @@ class Cohorts:
     sets: tuple[Columns, ...]
 
     def design(self, people: People) -> Design:
-        """For every two sets, who is in one of them alone; and of those in any, in which."""
+        """For every two sets, who is in one of them alone.
+
+        And of a few sets together, in which of them everybody is.
+        """
         frame = people.table.frame
         n = len(frame)
         inside = [complete(frame, columns) for columns in self.sets]

@@ -14,21 +14,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
-import scipy
 
+from confrere.analyses.distributions import chi2_ppf
 from confrere.analyses.finding import Caution, Citation, Record
 from confrere.analyses.learning.evaluate import Evaluate
 from confrere.analyses.learning.evaluate_risk import even, predicted
 from confrere.analyses.learning.scored import Z
-from confrere.rounds import Array, Cells, Design, Flow, Ints, People, Sum, ask, local, register, support
+from confrere.rounds import Array, Bools, Cells, Design, Flow, Ints, People, Sum, ask, local, register, support
 from confrere.study.rows import TableRows
 
 GROUPS, SHIFT, SURE = 10, 0.25, 3.0  # cells of the risk; the index of a shift; standard errors of a change
 BEYOND = 3  # the kind of who is followed beyond the horizon; others are 0 to 2, as `Predicted` has them
+MOST = 200_000  # cells by which risks and inputs are held against one another
 WATCHED = ("AUC", "Uno's concordance", "Brier score", "calibration in the large", "calibration slope")
 INDEX = "population stability index"
 YURDAKUL = Citation("Yurdakul B, Naranjo J. Statistical properties of the population stability index. J Risk Model "
@@ -62,23 +63,30 @@ class Inputs:
         return replace(made, x=np.empty((made.n, 0)), names=(), flags={}, cells=found)
 
     def near(self, people: People, shown: tuple[int, ...], edges: tuple[float, ...], told: tuple[Ints, ...]) -> Design:
-        """By how many people counts of an input and of risks differ, or counts of two inputs.
+        """Whether counts of risks and of inputs, combined, rest on few people.
 
         `edges` are those of the cells of risk that are told, `told` the merged cells (periods, cells) of each input.
         """
         made = self.cells(people, shown)
-        data, rows, wide = made.data, self.of.rows, len(edges) + 1
+        data, wide = made.data, len(edges) + 1
         kind = data.outcome if data.time is None else np.where(data.time > self.of.horizon, BEYOND, data.outcome)
-        risk = np.searchsorted(edges, data.logit, side="right")
-        places = [((kind * rows + self.of.row(data.level, shown)) * wide + risk, (BEYOND + 1) * rows * wide)]
-        for cells, grid in zip(made.cells.values(), told, strict=True):
-            at, size = cells.placed(grid, cells.shape[1]), rows * cells.shape[1]
-            places.append((np.where(at < 0, size, at), size + 1))
-        near = {
-            f"{i}:{j}": Cells(one * many + other, (high, many), rule="near")
-            for (i, (one, high)), (j, (other, many)) in combinations(enumerate(places), 2)
-        }
-        return replace(made, cells=near, data=None)
+        row = self.of.row(data.level, shown)
+        place = (kind * self.of.rows + row) * wide + np.searchsorted(edges, data.logit, side="right")
+        atom, sizes = row, [int(grid.max(initial=-1)) + 2 for grid in told]  # the last of each: nowhere
+        for cells, grid, many in zip(made.cells.values(), told, sizes, strict=True):
+            at = grid.ravel()[cells.index]
+            atom = atom * many + np.where(at < 0, many - 1, at)
+        atoms, places = self.of.rows * int(np.prod(sizes)), (BEYOND + 1) * self.of.rows * wide
+        if places * atoms > MOST:
+            return replace(made, cells={}, data=None)
+        near = Cells(place * atoms + atom, (places, atoms), rule="near", sets=self._sets(sizes))
+        return replace(made, cells={"inputs": near}, data=None)
+
+    def _sets(self, sizes: Sequence[int]) -> tuple[Bools, ...]:
+        """Which atoms, a period and a cell of each input, are in each cell of an input by period: all that are told."""
+        row, *at = np.indices((self.of.rows, *sizes)).reshape(1 + len(sizes), -1)
+        each = product(range(len(sizes)), range(self.of.rows))
+        return tuple((row == r) & (at[j] == cell) for j, r in each for cell in range(sizes[j] - 1))
 
     @local(on="cells")
     def counted(self, people: People, kept: tuple[str, ...]) -> Counted:
@@ -100,19 +108,17 @@ class Inputs:
         cells = yield from support(self.cells, shown)
         told = tuple(cells.grids[name] for name in self.of.inputs)
         near = yield from support(self.near, shown, tuple(map(float, edges)), told)
-        kept = self._kept({pair for pair, found in near.grids.items() if found.any()})
+        kept = self._kept(near.grids["inputs"][0] > 0, told) if near.grids else ()
         if not kept:
             return {}
         got = yield from ask(self.counted, kept)
         return {name: people for name, people in zip(self.of.inputs, got.people.value, strict=True) if name in kept}
 
-    def _kept(self, close: set[str]) -> tuple[str, ...]:
-        """The inputs that are told: each if it is close to no risk, the first of the partitions, nor to one before."""
-        kept = [0]
-        for j in range(1, len(self.of.inputs) + 1):
-            if not any(f"{i}:{j}" in close for i in kept):
-                kept.append(j)
-        return tuple(name for j, name in enumerate(self.of.inputs, 1) if j in kept)
+    def _kept(self, close: Bools, told: Sequence[Ints]) -> tuple[str, ...]:
+        """The inputs that are told: of which no set, in the order of `_sets`, is close to what is told before."""
+        ends = np.cumsum([self.of.rows * (int(grid.max(initial=-1)) + 1) for grid in told])
+        parts = np.split(close, ends[:-1])
+        return tuple(name for name, part in zip(self.of.inputs, parts, strict=True) if not part.any())
 
 
 class Drifted(NamedTuple):
@@ -191,7 +197,7 @@ def stability(counts: Array) -> dict[str, float]:
     n, m = merged.sum(axis=1)
     p, q = merged[0] / n, merged[1] / m
     index = float(((q - p) * np.log(q / p)).sum())
-    return {"estimate": index, "if_same": float(scipy.stats.chi2.ppf(0.95, merged.shape[1] - 1) * (1 / n + 1 / m))
+    return {"estimate": index, "if_same": float(chi2_ppf(0.95, merged.shape[1] - 1) * (1 / n + 1 / m))
             if merged.shape[1] > 1 else 0.0}  # fmt: skip
 
 

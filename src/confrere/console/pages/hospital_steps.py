@@ -236,7 +236,7 @@ STEPS: Final = (
     N_("Who has an outcome, a risk and a level; levels by outcome."),
     N_("Everybody's risk on the ladder, by outcome and subgroup."),
     N_("People by outcome and subgroup."),
-    N_("By how many people counts of an input and of risks differ, or counts of two inputs."),
+    N_("Whether counts of risks and of inputs, combined, rest on few people."),
     N_("People by period and cell of each input."),
     N_("People, their risks and losses, by subgroup and cell of risk; of a learned model risks `within` cells."),
     N_("The logit of the risk, and the outcome."),

@@ -478,15 +478,13 @@ class _Query:
         if self.person is not None:
             picked[self.person] = self.text(self.person)
         arrow = rows.select(**picked).to_pyarrow()
-        # in the order of the source and in one block, of which terms that stand together need no copy
-        names = [name for name in self.rows.columns if name in {column.name for column in self.numbers}]
-        block = np.empty((len(names), arrow.num_rows))
-        columns: dict[str, Any] = dict(zip(names, block, strict=True))
+        # one block in the order of the source: terms that stand together need no copy
+        names = sorted((column.name for column in self.numbers), key=self.rows.columns.index)
+        columns: dict[str, Any] = dict(zip(names, np.empty((len(names), arrow.num_rows)), strict=True))
         for name in names:
             columns[name][:] = arrow[name].to_numpy()
         for column in self.levels:
-            codes = arrow[column.name].to_numpy()
-            columns[column.name] = pd.Categorical.from_codes(codes, categories=list(column.levels or ()))
+            columns[column.name] = pd.Categorical.from_codes(arrow[column.name].to_numpy(), list(column.levels or ()))
         if self.person is not None:
             columns[self.person] = arrow[self.person].to_pandas().astype("str")
         return pd.DataFrame({name: columns[name] for name in self.rows.columns if name in columns}, copy=False)

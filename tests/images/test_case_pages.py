@@ -16,9 +16,13 @@ pytest.importorskip("fastapi.testclient")
 from fastapi.testclient import TestClient
 
 import serve_hospital as pages
+from confrere.analyses.learning.conformal import ALWAYS, Conformal
 from confrere.console.pages.sessions import Person
+from confrere.console.reading import reading
+from confrere.errors import StudyError
 from confrere.hospital.home import Home
 from images.lesions import picture, png
+from journeys import browser
 
 MARTIN = Person("martin", "Dr Martin", ("clinician",))
 PETIT = Person("petit", "Dr Petit", ("clinician",))
@@ -120,3 +124,125 @@ def test_the_pages_speak_french(image: str, guest: Client) -> None:
         assert words in said
     for words in ("Your comment", "Open a case", "Opened by", "Nobody has said"):
         assert words not in said
+
+
+# What a model says ------------------------------------------------------------------------------------------------
+
+KINDS = ("nevus", "melanoma", "keratosis")
+NEVER = 1e9  # a limit that no margin is above
+
+
+def classifier(folder: Path, limits: tuple[float, ...], levels: tuple[str, ...] = KINDS, alpha: float = 0.1) -> Path:
+    """A network of pictures whose score is the same for all: the later the kind, the likelier."""
+    pytest.importorskip("torch")
+    import numpy as np
+
+    from confrere.analyses.networks.catalogue import Sizes, built
+    from confrere.analyses.networks.model import Net
+    from confrere.console.result import files
+
+    many, given = len(levels) if len(levels) > 2 else 1, {"hidden": 2, "dropout": 0.0}
+    sizes = Sizes(0, 63, many)
+    weights = np.zeros(sum(p.numel() for p in built("mean_pool", sizes, given).parameters()))
+    weights[-many:] = np.arange(many) if many > 1 else 1.0
+    about: Any = ("mean_pool", given, sizes, (0.0,), (1.0,), (), (), "images", weights)
+    one = ("multiclass", "label", levels, "~ 1") if many > 1 else ("binary", "label", (), "label ~ 1")
+    net = Net(*one, *about)
+    sets = Conformal(alpha, levels, limits, (100,) * len(levels)).plain()
+    for name, content in files("classifier", net, {"sets": sets}).items():
+        (folder / name).write_bytes(content)
+    return folder / "classifier.json"
+
+
+def bound(home: Home, model: str) -> None:
+    """Name the model in hospital.toml, as IT would."""
+    toml = home.path / "hospital.toml"
+    toml.write_text(toml.read_text(encoding="utf-8") + f'\n[pictures]\nmodel = "{model}"\n', encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("limits", "english", "french"),
+    [
+        ((NEVER, NEVER, ALWAYS), "The model answers: keratosis.", "Le modèle répond\u202f: keratosis."),
+        (
+            (ALWAYS, ALWAYS, ALWAYS),
+            "The model abstains: for it, this may be keratosis, melanoma or nevus.",
+            "Le modèle s’abstient\u202f: pour lui, ce peut être keratosis, melanoma ou nevus.",
+        ),
+        ((NEVER, NEVER, NEVER), "like none of the kinds", "ne ressemble à aucun des types"),
+    ],
+)
+def test_the_set_of_kinds_stands_beside_the_picture(
+    home: Home, image: str, guest: Client, limits: tuple[float, ...], english: str, french: str
+) -> None:
+    classifier(home.path, limits)
+    bound(home, "classifier.json")
+    name = begun(guest, image)
+    said, dit = (guest(MARTIN, lang).get(f"/cases/{name}").text for lang in ("en", "fr"))
+    assert english in said
+    assert french in dit.replace("\u00a0", "\u202f")
+    assert "90% or more, on average over all kinds" in said
+    assert "no diagnosis" in said
+    assert "pas un diagnostic" in dit
+    looks = [e.facts for e in home.ledger.entries(event="case shown")]
+    assert sum(one.get("what") == "model" for one in looks) == 2
+
+
+def test_of_two_kinds_the_promise_is_within_each(home: Home, image: str, guest: Client) -> None:
+    classifier(home.path, (NEVER, ALWAYS), ("no", "melanoma"), 0.025)
+    bound(home, "classifier.json")
+    said = guest(MARTIN).get(f"/cases/{begun(guest, image)}").text
+    assert "The model answers: melanoma." in said
+    assert "97.5% or more, in each kind" in said
+
+
+def test_who_was_not_invited_learns_nothing_of_it(home: Home, image: str, guest: Client) -> None:
+    classifier(home.path, (NEVER, NEVER, ALWAYS))
+    bound(home, "classifier.json")
+    name = begun(guest, image)
+    assert guest(PETIT).get(f"/cases/{name}").status_code == 404
+    assert "keratosis" not in guest().get("/cases").text
+
+
+def test_a_model_that_says_nothing_stops_no_case(home: Home, image: str, guest: Client) -> None:
+    bound(home, "gone.json")
+    name = begun(guest, image)
+    page = guest(MARTIN).get(f"/cases/{name}")
+    assert page.status_code == 200
+    assert "says nothing of the picture" in page.text
+    assert "Is this border regular?" in page.text
+
+
+def test_a_model_without_sets_or_pictures_is_refused(home: Home, image: str, tmp_path: Path) -> None:
+    import json
+
+    png_ = home.images.png(image, "discussing")
+    path = classifier(tmp_path, (ALWAYS,) * 3)
+    plain = json.loads(path.read_text())
+    path.write_text(json.dumps({key: value for key, value in plain.items() if key != "sets"}))
+    with pytest.raises(StudyError, match="has no sets of classes"):
+        reading(path, png_)
+    hospital = home.path / "hospital.toml"
+    hospital.write_text(hospital.read_text() + "\n[pictures]\nmodel = 3\n")
+    with pytest.raises(StudyError, match="must be a file"):
+        Home(home.path).picture_model  # noqa: B018 - reading it is the test
+
+
+@browser.needed
+@pytest.mark.slow
+@pytest.mark.parametrize("lang", ["en-GB", "fr-FR"])
+def test_in_a_browser(home: Home, image: str, lang: str) -> None:
+    """As a professional sees it: nothing that axe finds."""
+    from playwright.sync_api import sync_playwright
+
+    classifier(home.path, (NEVER, ALWAYS, ALWAYS))
+    bound(home, "classifier.json")
+    name = home.cases.begin(image, "Is this border regular?", "ada", ("martin",))
+    with pages.at(home) as (address, app), sync_playwright() as play:
+        chromium = play.chromium.launch(executable_path=browser.CHROMIUM)
+        with browser.visiting(chromium) as visit:
+            page = visit([{"name": "confrere", "value": pages.cookie(app, MARTIN), "url": address}], locale=lang)
+            page.goto(f"{address}/cases/{name}")
+            browser.expect(page.locator("#kinds")).to_be_visible()
+            browser.checked(page, f"case-{lang[:2]}")
+        chromium.close()

@@ -61,6 +61,7 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "metrics": ("port",),
     "transport": ("proxy",),
     "slides": ("clinicians",),
+    "pictures": ("model",),
     "identity": (),
 }
 KEPT = (
@@ -205,6 +206,12 @@ class Home:
     def slide_readers(self) -> tuple[str, ...]:
         """[slides] clinicians of hospital.toml: who may see slides and heat maps; nobody unless named."""
         return tuple(self._config.get("slides", {}).get("clinicians", ()))
+
+    @property
+    def picture_model(self) -> Path | None:
+        """[pictures] model of hospital.toml: the classifier whose word on a picture those who discuss it see."""
+        model = self._config.get("pictures", {}).get("model")
+        return self.path / model if model else None
 
     @property
     def identity_settings(self) -> dict[str, Any]:
@@ -485,5 +492,7 @@ def _read(file: Path) -> dict[str, Any]:
     clinicians = config.get("slides", {}).get("clinicians", [])
     if not isinstance(clinicians, list) or not all(isinstance(who, str) for who in clinicians):
         raise StudyError(f'{file}: [slides] clinicians must be a list of names, such as ["dr.curie"]')
+    if not isinstance(config.get("pictures", {}).get("model", ""), str):
+        raise StudyError(f"{file}: [pictures] model must be a file, such as models/classifier.json")
     config.setdefault("policy", {})
     return config

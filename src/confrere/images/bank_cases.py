@@ -110,11 +110,11 @@ class Cases:
             self._log("case shown", case=name, who=who)
             return _case(db, name)
 
-    def png(self, name: str, who: str) -> bytes:
-        """The picture of a case. Refused as `show`."""
+    def png(self, name: str, who: str, what: str = "picture") -> bytes:
+        """The picture of a case; `what` somebody sees of it is in the ledger. Refused as `show`."""
         with self._open() as db:
             image = self._may(db, name, who)
-            self._log("case shown", case=name, who=who, what="picture")
+            self._log("case shown", case=name, who=who, what=what)
             return usable(self._store, db, image, "discussing")
 
     def say(self, name: str, who: str, text: str) -> None:

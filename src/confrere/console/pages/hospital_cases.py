@@ -1,7 +1,8 @@
 """Cases: a steward opens one and names who may see it; they discuss its picture until it expires.
 
 The picture comes from the bank by an address of its own that asks each time: once the consent is revoked, the case is
-closed or over, it is not to be had, and browsers are told to keep no copy. Every look is an entry of the ledger.
+closed or over, it is not to be had, and browsers are told to keep no copy. Every look is an entry of the ledger. Where
+hospital.toml names a classifier, its set of kinds stands beside the picture, or that it abstains.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from confrere.console.pages.guard import require
 from confrere.console.pages.hospital_folder import Here
 from confrere.console.pages.languages import N_
 from confrere.console.pages.sessions import Person
-from confrere.errors import Refused
+from confrere.console.reading import Reading, reading
+from confrere.errors import Refused, UserError
+from confrere.hospital.home import Home
 from confrere.images.bank_cases import DAYS, LONGEST, LONGEST_DAYS
 
 router = APIRouter(prefix="/cases")
@@ -66,9 +69,21 @@ def show(request: Request, person: Clinician, here: Here, name: str) -> Response
     """One case, for who was invited."""
     try:
         case = here.home.cases.show(name, person.id)
+        read, why = _read(here.home, name, person.id)
     except Refused:
         raise HTTPException(404, NOT_YOURS) from None
-    return page(request, "hospital_case.html", case=case, longest=LONGEST)
+    return page(request, "hospital_case.html", case=case, longest=LONGEST, read=read, why=why)
+
+
+def _read(home: Home, name: str, who: str) -> tuple[Reading | None, str]:
+    """What the hospital's classifier says of the picture of a case, if it has one; else why it says nothing."""
+    if home.picture_model is None:
+        return None, ""
+    png = home.cases.png(name, who, "model")
+    try:
+        return reading(home.picture_model, png), ""
+    except (UserError, ImportError) as error:
+        return None, str(error)
 
 
 @router.get("/{name}/picture")

@@ -36,6 +36,7 @@ HEADER_LIMIT: Final = 1 << 20  # bytes of the header: what is large belongs in a
 DEPTH_LIMIT: Final = 32  # tuples in dicts in tuples ...
 ARRAY_LIMIT: Final = 1 << 14  # arrays in a message
 NDIM_LIMIT: Final = 8
+PART_DEPTH: Final = 4  # no part stands deeper in a message
 
 _MAGIC: Final = b"confrere"
 _PREFIX: Final = struct.Struct("<8sII")  # magic, version, header length
@@ -54,6 +55,13 @@ Array = NDArray[Any]
 def release() -> str:
     """The release of this package. Hospitals and coordinator must be of one: they follow the same flow, to the bit."""
     return version("confrere")
+
+
+class Part:
+    """A value that stands in many messages, encoded once: `pack` takes it for the value. WireError as `pack`."""
+
+    def __init__(self, value: object) -> None:
+        self.header, self.arrays = _encode(value, PART_DEPTH)
 
 
 def pack(value: object, *, limit: int = LIMIT) -> bytes:
@@ -94,10 +102,10 @@ def digest(value: object) -> bytes:
     return hashlib.sha256(pack(value)).digest()
 
 
-def _encode(value: object) -> tuple[bytes, list[Array]]:
+def _encode(value: object, depth: int = 0) -> tuple[bytes, list[Array]]:
     """The header of a value, and its arrays in order."""
     arrays: list[Array] = []
-    tree = _tree(value, arrays, 0)
+    tree = _tree(value, arrays, depth)
     try:
         header = msgspec.msgpack.encode(tree)
     except (OverflowError, UnicodeEncodeError) as error:
@@ -128,6 +136,9 @@ def _tree(value: object, arrays: list[Array], depth: int) -> object:
         return {key: one if type(one) in _LEAVES else _tree(one, arrays, depth + 1) for key, one in items}
     if type(value) is np.ndarray:
         return _reference(value, arrays)
+    if type(value) is Part and depth <= PART_DEPTH and len(arrays) + len(value.arrays) <= ARRAY_LIMIT:
+        arrays += value.arrays
+        return msgspec.Raw(value.header)
     raise WireError(f"a {type(value).__name__} cannot be sent: only plain data and arrays can")
 
 

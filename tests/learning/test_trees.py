@@ -144,7 +144,7 @@ def test_a_tree_by_hand() -> None:
         return Cells(g, h, h)
 
     rules = Rules(0.0, 0.0, 1.0, 1.0, np.ones(1, dtype=bool), np.zeros(1, dtype=np.int64))
-    tree = Growing(2, 1.0, (np.array([10.0, 20.0, 30.0]),), rules)
+    tree = Growing(2, 1.0, np.array([[10.0, 20.0, 30.0]]), rules)
     tree.learn(sums([list(range(8))]))
     assert tree.splits.tolist() == [[0, 0, 1, 0]]  # bins 0 and 1 go left
     assert tree.build.tolist() == [1]  # of even children the left is asked
@@ -162,7 +162,7 @@ def test_monotone_leaves_do_not_cross() -> None:
     bins = rng.integers(0, 16, 2000)
     y = np.sin(bins / 2.5) + bins / 20 + rng.normal(size=2000) / 10
     rules = Rules(1.0, 0.0, 1.0, 1.0, np.ones(1, dtype=bool), np.ones(1, dtype=np.int64))
-    tree = Growing(4, 1.0, (np.arange(15.0),), rules)
+    tree = Growing(4, 1.0, np.arange(15.0)[None], rules)
     node = np.zeros((2000), dtype=np.int16)
     while not tree.done:
         g = np.array([[np.bincount(bins[node == b], -y[node == b], 17)] for b in tree.build])

@@ -83,6 +83,14 @@ def test_two_values_have_the_same_bytes_only_if_they_are_the_same(a: Any, b: Any
     assert (wire.digest(a) == wire.digest(b)) == same(a, b)
 
 
+@SETTINGS
+@given(VALUES, VALUES)
+def test_a_part_encoded_beforehand_gives_the_bytes_of_its_value(a: Any, b: Any) -> None:
+    part, other = wire.Part(a), wire.Part(b)
+    for _ in range(2):
+        assert wire.pack({"x": (part, b, {"z": other}), "y": part}) == wire.pack({"x": (a, b, {"z": b}), "y": a})
+
+
 def test_the_same_value_always_has_the_same_bytes() -> None:
     grid = np.arange(12.0).reshape(3, 4)
     assert wire.pack({"b": 1, "a": 2}) == wire.pack({"a": 2, "b": 1})
@@ -184,6 +192,19 @@ def test_depth_is_bounded_on_both_sides() -> None:
     for depth in (wire.DEPTH_LIMIT + 1, 900, 500_000):
         with pytest.raises(WireError, match=r"deeper than 32|not MessagePack"):
             wire.unpack(message_of(b"\x91" * depth + b"\x01"))
+
+
+def test_parts_are_bounded_too() -> None:
+    part = wire.Part((np.zeros(1),) * (wire.ARRAY_LIMIT // 2))
+    wire.pack((part, part))
+    with pytest.raises(WireError):
+        wire.pack((part, part, part))
+    deep: Any = wire.Part(1)
+    for _ in range(wire.PART_DEPTH):
+        deep = (deep,)
+    wire.pack(deep)
+    with pytest.raises(WireError):
+        wire.pack((deep,))
 
 
 def test_the_limit_holds_on_both_sides() -> None:

@@ -85,7 +85,7 @@ class Federation:
     def answer(self, asks: Round) -> Answers:
         """One round: masked parts in, totals out."""
         self._number += 1
-        message = {"do": "round", "round": self._number, "asks": tuple(a.plain() for a in asks)}
+        message = {"do": "round", "round": self._number, "asks": wire.Part(tuple(a.plain() for a in asks))}
         replies = self._back(message, "before", self._before)
         parts = [{n: r["parts"][i] for n, r in replies.items()} for i in range(len(asks))]
         answers = tuple(self._answers(a, part) for a, part in zip(asks, parts, strict=True))
@@ -117,7 +117,8 @@ class Federation:
 
     def _back(self, message: Mapping[str, Any], word: str, answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Send every hospital a message with the others' answers under `word`: its own it has."""
-        others = {n: tuple({m: a for m, a in given.items() if m != n} for given in answers) for n in self._links}
+        parts = [{m: wire.Part(a) for m, a in given.items()} for given in answers]
+        others = {n: tuple({m: a for m, a in part.items() if m != n} for part in parts) for n in self._links}
         return self._sent({n: {**message, word: others[n]} for n in self._links})
 
     def _sent(self, messages: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

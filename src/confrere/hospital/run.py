@@ -15,8 +15,6 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
-import numpy as np
-
 from confrere import wire
 from confrere.errors import ProtocolError, RangeError
 from confrere.hospital.gate import Gate, Support, Violation, support_of
@@ -326,7 +324,7 @@ _DO = {
 def _ring(s: Sum, parties: int) -> fixed.Ring:
     """A sum in the ring. Where its total has a public bound that fits, it matters not how much of it is from here."""
     known = s.reach < 2.0 ** (s.bits - 1)
-    if known and np.abs(s.value).max(initial=0.0) * 2.0**s.scale > s.reach:
+    if known and max(s.value.max(initial=0.0), -s.value.min(initial=0.0)) * 2.0**s.scale > s.reach:
         raise RangeError("a sum is larger than its step says that all of them are together; nothing was sent")
     return fixed.encode(s.numbers(), s.scale, 1 if known else parties, bits=s.bits)
 

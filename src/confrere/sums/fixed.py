@@ -48,8 +48,8 @@ def encode(values: ArrayLike, scale: int, parties: int, *, bits: int = 128) -> R
     """
     check_scale(scale)
     floats = _floats(values)
-    _check_finite(floats)
     if _bits(bits) == 128:
+        _check_finite(floats)
         ring = np.empty((floats.size, 2), dtype=np.uint64)
         largest = 0.0
         for at in range(0, floats.size, _PIECE):
@@ -57,14 +57,17 @@ def encode(values: ArrayLike, scale: int, parties: int, *, bits: int = 128) -> R
         _check_range(floats, largest, scale, (bits, parties))
         return ring
     scaled = _scaled(floats, scale)
-    _check_range(floats, float(np.abs(scaled).max(initial=0.0)), scale, (bits, parties))
+    largest = float(max(scaled.max(initial=0.0), -scaled.min(initial=0.0)))
+    if not np.isfinite(largest):  # of the values, or by the scale
+        _check_finite(floats)
+    _check_range(floats, largest, scale, (bits, parties))
     return _paired(scaled) if bits == 32 else scaled.astype(np.int64).view(np.uint64)[:, None]
 
 
 def _scaled(floats: Floats, scale: int) -> Floats:
     """The floats times 2^scale, rounded to integers. A power of two scales without rounding of its own."""
     with np.errstate(over="ignore", under="ignore"):  # below the smallest float is far below one half
-        return np.rint(floats * 2.0**scale)
+        return np.rint(floats * 2.0**scale if scale else floats)
 
 
 def _encode_into(ring: Ring, floats: Floats, scale: int) -> float:
@@ -91,7 +94,7 @@ def _paired(integers: Floats) -> Ring:
     halves = np.zeros((integers.size + 1) // 2 * 2, dtype="<i4")
     halves[: integers.size] = integers
     halves[1::2] -= halves[::2] < 0  # a low half below 0 borrows from the high one
-    return halves.view("<u8").astype(np.uint64)[:, None]
+    return halves.view("<u8").astype(np.uint64, copy=False)[:, None]
 
 
 def _apart(ring: Ring) -> Floats:
@@ -110,7 +113,8 @@ def decode(ring: Ring, scale: int, size: int | None = None, bits: int = 128) -> 
     check_scale(scale)
     check_ring(ring)
     if bits == 32:
-        return _apart(ring)[:size] * 2.0**-scale
+        integers = _apart(ring)[:size]
+        return integers * 2.0**-scale if scale else integers
     if ring.shape[1] == 1:  # the machine rounds so too
         return ring[:, 0].astype(np.int64).astype(np.float64) * 2.0**-scale
     floats = np.empty(len(ring))

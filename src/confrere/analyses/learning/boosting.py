@@ -415,8 +415,8 @@ class Boosting:
             kinds.append(histograms(state.bins, state.node, ones, slot, self.bins + 1))
         bounds = (len(kinds), 2 ** (self.depth - 1), len(self.terms), self.bins + 1)
         return Histogram(people.derived(
-            np.stack(kinds), dims=("kinds", "nodes", "features", "bins"), bounds=bounds, needs=ladders.NEEDS, scale=0,
-            bits=scale.bits, reach=float(2 ** (scale.bits - 1) - 1),
+            np.stack(kinds, dtype=float), dims=("kinds", "nodes", "features", "bins"), bounds=bounds,
+            needs=ladders.NEEDS, scale=0, bits=scale.bits, reach=float(2 ** (scale.bits - 1) - 1),
         ))  # fmt: skip
 
     @local(on="design", repeats="sets")

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from confrere.analyses.learning.forest import Tree
-from confrere.analyses.learning.ladders import ABOVE
 from confrere.analyses.learning.splits import Best, Cells, Rules, best, leaf
 from confrere.rounds import Array, Ints
 
@@ -20,13 +19,13 @@ from confrere.rounds import Array, Ints
 class Growing:
     """One tree under way. `depth` levels of splits; `step` is what leaf values are multiplied by.
 
-    `cuts` are the cut points of each feature. What is asked next: `level`, `splits` (s, 4) of the level before (node,
-    feature, cut, default), `build` (b,) the nodes whose sums are asked.
+    `cuts` (p, bins) are the cut points of each feature, as `ladders.table` has them. What is asked next: `level`,
+    `splits` (s, 4) of the level before (node, feature, cut, default), `build` (b,) the nodes whose sums are asked.
     """
 
     depth: int
     step: float
-    cuts: tuple[Array, ...]
+    cuts: Array
     rules: Rules
     level: int = 0
     splits: Ints = field(default_factory=lambda: np.empty((0, 4), dtype=np.int64))
@@ -70,19 +69,19 @@ class Growing:
         """The sums of all nodes of the level: those asked, and their siblings by subtraction."""
         if self._cells is None:
             return asked
-        other = self._cells.minus(asked)
-        sibling = self.build - 1 + 2 * (self.build % 2)  # 2 j + 1 and 2 j + 2
-        nodes = np.concatenate([self.build, sibling])
-        order = np.argsort(nodes)
-        self._nodes = nodes[order]
-        return Cells(*(np.concatenate([a, b])[order] for a, b in zip(asked, other, strict=True)))
+        at, side = np.arange(len(self.build)), (self.build + 1) % 2  # of parent j the children 2 j + 1 and 2 j + 2
+        self._nodes = (2 * self._nodes[:, None] + np.array([1, 2])).ravel()
+        whole = [np.empty((len(at), 2, *sums.shape[1:])) for sums in asked]
+        for out, parents, sums in zip(whole, self._cells, asked, strict=True):
+            out[at, side] = sums
+            out[at, 1 - side] = parents - sums
+        return Cells(*(out.reshape(-1, *out.shape[2:]) for out in whole))
 
     def _split(self, nodes: Ints, found: Best) -> None:
         """Write the splits into the tree, and what their children are worth."""
         self.splits = np.stack([nodes, found.feature, found.cut, found.default], axis=1).astype(np.int64)
         self.tree.feature[nodes] = found.feature
-        for node, f, c in zip(nodes, found.feature, found.cut, strict=True):
-            self.tree.cut[node] = self.cuts[f][c] if c < len(self.cuts[f]) else ABOVE
+        self.tree.cut[nodes] = self.cuts[found.feature, found.cut]
         self.tree.default[nodes] = found.default
         self.tree.gain[nodes] = found.gain
         for side, sums in ((1, found.left), (2, found.right)):

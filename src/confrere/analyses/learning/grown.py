@@ -123,14 +123,14 @@ def grown(of: Boosting, k: int, cuts: tuple[Array, ...], scale: Scale, outcome: 
     before: Before = (np.empty((0, 4), dtype=np.int64), np.zeros((1, 2)), UNTIMED)
     seen: list[Hazards] = []
     step = of.learning_rate * (scale.unit if of.objective == "squared" else 1.0)
-    drawn = columns_drawn(of)
+    drawn, table = columns_drawn(of), ladders.table(cuts, of.bins)
     for t in range(of.trees * of.classes):
         if (of.patience or of.timed) and t % of.classes == 0:
             seen.append((yield from _seen(of, t, before, scale, outcome)))
             if of.patience and len(seen) - 1 - _best(seen) >= of.patience:
                 break
             before = (*before[:2], seen[-1].sums)
-        tree = Growing(of.depth, step, cuts, rules_of(of, k, scale, drawn[t // of.classes]))
+        tree = Growing(of.depth, step, table, rules_of(of, k, scale, drawn[t // of.classes]))
         while not tree.done:
             got = yield from ask(of.histogram, (t, tree.level), before, tree.build, scale)
             g, h = (s * 2.0**-power for s, power in zip(got.sums.value, (scale.g, scale.h), strict=False))

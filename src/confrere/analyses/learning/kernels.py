@@ -24,6 +24,7 @@ Nodes = NDArray[np.int16]
 HALF = 32  # bits of the Hessian
 SHIFT = np.uint32(18)  # what is left of a key of 32 bits says its bucket
 BUCKETS = 1 << 14
+INFINITE = np.uint32(0x7F800000)  # as bits of 32; what is above is no number
 BLOCK = 1024  # people at a time, whose numbers fit a processor's cache
 FAR = 700.0  # beyond it no exponential is taken
 LN2 = (6.93147180369123816490e-01, 1.90821492927058770002e-10)  # in two parts: the first has 33 bits (fdlibm)
@@ -43,8 +44,7 @@ def unpacked(total: Ints, *, wide: bool = False) -> tuple[Ints, Ints]:
     """The sums of g and of h in sums of `packed`."""
     if wide:
         return total[..., 0], total[..., 1]
-    h = total & ((1 << HALF) - 1)
-    return (total - h) >> HALF, h
+    return total >> HALF, total & ((1 << HALF) - 1)  # h >= 0 borrows nothing from g
 
 
 def histograms(bins: Bins, node: Nodes, packs: Ints, slot: Ints, width: int) -> Ints:
@@ -164,8 +164,7 @@ def _loops() -> Loops:
             short = values.astype(np.float32)
         ordered = _keys(edges)
         starts = np.searchsorted(ordered >> SHIFT, np.arange(BUCKETS + 1)).astype(np.int32)
-        looked_up(_keys(short), ordered, starts, out)
-        out[np.isnan(short)] = missing
+        looked_up(short.view(np.uint32), ordered, starts, missing, out)
 
     def exponential(x: Array, powers: Array, out: Array) -> None:
         raised(x, powers, 1 / np.log(2), np.array(TAYLOR), out)
@@ -248,9 +247,14 @@ def _added(x: Any, feature: Any, cut: Any, default: Any, value: Any, out: Any) -
                 out[low + r, t % classes] += value[t, at[r]]
 
 
-def _looked_up(keys: Any, edges: Any, starts: Any, out: Any) -> None:
-    for i in range(keys.size):
-        key = keys[i]
+def _looked_up(bits: Any, edges: Any, starts: Any, missing: Any, out: Any) -> None:
+    sign = np.uint32(1 << 31)
+    for i in range(bits.size):
+        one = bits[i]
+        if one & ~sign > INFINITE:
+            out[i] = missing
+            continue
+        key = one | sign if one < sign or one == sign else ~one  # as `_keys`, where -0 is 0
         bucket = key >> SHIFT
         low, high = starts[bucket], starts[bucket + 1]
         while low < high and edges[low] <= key:

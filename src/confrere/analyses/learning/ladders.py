@@ -99,6 +99,14 @@ def cuts(edges: Array, grid: Ints, counts: Array, bins: int) -> Array:
     return np.asarray(inner[np.unique(at - nearer)])
 
 
+def table(cut: Sequence[Array], bins: int) -> Array:
+    """Cut points of all features, (p, bins): after the last of a feature, `ABOVE`."""
+    out = np.full((len(cut), bins), float(ABOVE))
+    for row, edges in zip(out, cut, strict=True):
+        row[: len(edges)] = edges
+    return out
+
+
 def between(edges: Array, grid: Ints, counts: Array, cut: Array) -> Array:
     """People (c + 1,) between cut points (c,), from the counts of the merged ladder of which they are edges."""
     starts = _starts(grid, edges)

@@ -27,10 +27,6 @@ class Cells(NamedTuple):
     h: Array
     n: Array  # people, or what says at least how many there are
 
-    def minus(self, other: Cells) -> Cells:
-        """What is left of parents once one child of each is taken away."""
-        return Cells(self.g - other.g, self.h - other.h, self.n - other.n)
-
     def rows(self, at: Ints | Bools) -> Cells:
         """Some of the nodes."""
         return Cells(self.g[at], self.h[at], self.n[at])

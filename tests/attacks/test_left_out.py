@@ -10,6 +10,7 @@ import pytest
 
 import confrere as cf
 from confrere.analyses.cox import Cox
+from confrere.analyses.learning.boosting import Boosting
 from confrere.analyses.learning.penalised import Penalised
 from confrere.analyses.logistic import Logistic
 from confrere.analyses.networks.network import Network
@@ -84,6 +85,23 @@ def test_control_sums_of_the_others_are_those_of_the_group() -> None:
         firsts.append(got.first.value[glm.names.index("rare") - 1])
     mine = (firsts[0] + firsts[1] - firsts[2]) / 2
     assert round(mine) == FEW == sum(hospitals[name]["rare"].sum() for name in GROUPS[2])
+
+
+def test_control_cells_that_are_merged_would_tell_three_people() -> None:
+    """Why trees leave no group out: the cells of a feature, merged by each set of groups, are all of enough people."""
+    hospitals, boosting = people(0), Boosting("ill", ("dose",), trees=1, depth=1, holdout=0.0)
+    for i, frame in enumerate(hospitals.values()):
+        frame["dose"] = 1.0
+        frame.loc[: (0 if 3 <= i < 6 else 15 if i >= 6 else -1), "dose"] = 2.0  # one in each of d, e, f; 16 in g, h, i
+
+    def told(*left: tuple[str, ...]) -> list[int]:
+        frames = [frame for name, frame in hospitals.items() if name not in sum(left, ())]
+        got = drive(supported(ask(boosting.placed)), in_the_clear(frames, Policy(allow=("histograms",))))
+        return [int(count) for count in got.cells.value[0] if count]
+
+    assert (told()[-1], told(GROUPS[1])[-1]) == (51, 48)  # three people: the difference
+    assert told(GROUPS[2]) == [6 * SIZE]  # by themselves they are told with the others
+    assert not hasattr(boosting, "leave_out")
 
 
 def test_two_analyses_of_a_study_do_not_show_a_level_of_few_by_their_groups() -> None:

@@ -34,7 +34,8 @@ RATIOS = {
 }
 SHOWN = (
     "coefficients", "survival", "median", "test", "at_times", "effects", "funnel", "rates", "ratios", "prevalence",
-    "standardised", "totals", "pathways", "votes", "clusters", "components", "metrics", "debiased",
+    "standardised", "totals", "pathways", "votes", "clusters", "components", "metrics", "left_out",
+    "debiased",
     "interaction", "icer", "net_benefit",
 )  # fmt: skip
 WORDS = {
@@ -184,7 +185,11 @@ def tables(name: str, finding: Finding, unit: str) -> Iterator[Line]:
             if coefficients:
                 yield _coefficients(records, model)
             else:
-                yield _effects(records) if kind in ("effects", "metrics", "interaction") else _plain(records, coarse)
+                yield (
+                    _effects(records)
+                    if kind in ("effects", "metrics", "left_out", "interaction")
+                    else _plain(records, coarse)
+                )
             if coarse and any(_is_estimated(c, r) for r in records for c in r):
                 yield Text("≈ Numbers at risk between the edges of cells are estimated.", style="dim")
     if left := _left_out(finding):

@@ -119,6 +119,8 @@ LATER: Settings = [
      "confounders": "age + nodes", "times": [2922.0]},
     {"method": "sequential_trials", "outcome": "Surv(rtime, recur)", "started": "start", "periods": [180.0, 360.0],
      "confounders": "age + nodes", "updated": [["nodes", "er"]], "estimand": "ATT", "times": [1826.0]},
+    {"method": "sequential_trials", "outcome": "Surv(rtime, recur)", "started": "start", "periods": [730.0],
+     "confounders": "age + nodes", "censoring": "age", "times": [3285.0]},
     {"method": "sequential_trials", "outcome": "Surv(rtime, recur)", "started": "start", "periods": [180.0, 900.0],
      "confounders": "age + nodes", "contrast": "per protocol", "times": [700.0]},
 ]  # fmt: skip

@@ -17,8 +17,10 @@ from starters import drawn
 from confrere.analyses.effects.clone_censor_weight import CloneCensorWeight
 from confrere.analyses.effects.even_hazards import Arms
 from confrere.analyses.finding import Finding
-from confrere.errors import FormulaError, ModelError
+from confrere.errors import FormulaError, ModelError, StudyError
 from confrere.hospital.gate import Policy, Violation
+from confrere.study import build
+from confrere.study.file import parse
 from confrere.study.ground import Ground
 from confrere.study.schema import Column, Schema
 from confrere.testing import GATE, LOOSE, fit
@@ -231,3 +233,28 @@ def test_settings_that_cannot_be_are_named() -> None:
     separate = CloneCensorWeight("Surv(time, event)", censoring="x", **given)
     assert separate.formula == "Surv(time, event) ~ x + z + x"
     assert replace(separate, censoring="1").formula == "Surv(time, event) ~ x + z"
+
+
+def test_cells_with_and_without_losses_could_be_subtracted() -> None:
+    """Both tell events of the early and of the others by cells, which end elsewhere: a few have the event between."""
+    frame = lost_by(drawn(1500, 0, -0.5, 350), 50, 0.5)
+    early, edges = (frame["start"] <= 180) & (frame["event"] > 0), []
+    for censoring in ("", "x"):
+        rows = found(frame, "Surv(time, event)", GATE, times=(720.0,), ground=Ground(), censoring=censoring).tables
+        edges.append({r["time"] for r in rows["strategy_curve"]})
+    between = [
+        int((early & frame["time"].between(min(a, b), max(a, b), inclusive="right")).sum())
+        for a in edges[0] for b in edges[1]
+    ]  # fmt: skip
+    assert any(0 < n < GATE.k for n in between)  # why both may not be in a study
+    head = '[study]\nid = "s"\npurpose = "public-interest research"\n'
+    one = (
+        '[[analysis]]\nname = "{}"\nmethod = "clone_censor_weight"\noutcome = "Surv({}, event)"\nstarted = "start"\n'
+        'grace = 180\nconfounders = "x"\ntimes = [720]\n{}'
+    )
+    lost = 'censoring = "x"\n'
+    with pytest.raises(StudyError, match="a and b have cells of time of their own"):
+        build.analyses(parse(head + one.format("a", "time", "") + one.format("b", "time", lost)))
+    for pair in ((("time", lost), ("time", lost)), (("time", ""), ("later", lost))):
+        both = head + "".join(one.format(name, *settings) for name, settings in zip("ab", pair, strict=True))
+        assert len(build.analyses(parse(both))) == 2

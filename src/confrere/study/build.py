@@ -43,6 +43,12 @@ def _beside(study: Study, built: Sequence[Any]) -> None:
             continue
         if hasattr(a, "once"):
             raise StudyError(f"[[analysis]] {one.name} and {other.name}: {b.once}")
+        mine, others = getattr(a, "cells_of_time", ("",)), getattr(b, "cells_of_time", ("",))
+        if mine != others and mine[0] == others[0]:
+            raise StudyError(
+                f"[[analysis]] {one.name} and {other.name} have cells of time of their own, since one of them looks at "
+                f"losses or causes: by the people between two edges a few could be told. Make a study of each"
+            )
         if getattr(a, "contrast", "") != getattr(b, "contrast", ""):
             raise StudyError(
                 f"[[analysis]] {one.name} and {other.name} follow the same people differently: in a cell of time a few "

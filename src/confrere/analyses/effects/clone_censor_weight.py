@@ -112,6 +112,13 @@ class CloneCensorWeight:
         return self._model(f"{self.outcome} ~ {self.censoring}").names if self.censoring else ()
 
     @property
+    def cells_of_time(self) -> tuple[str, bool, bool]:
+        """The times that it is about, and what else its cells of time hang on: losses, causes."""
+        outcome = model_of(f"{self.outcome} ~ 1", self.ground).outcome
+        time = outcome.time.text if outcome is not None and outcome.time is not None else ""
+        return time, bool(self.censoring), len(self.causes) > 1
+
+    @property
     def causes(self) -> tuple[str, ...]:
         """The causes of the event; one without a name where none compete."""
         outcome = self._model(f"{self.outcome} ~ 1").outcome

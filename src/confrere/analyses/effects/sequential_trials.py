@@ -51,9 +51,13 @@ class SequentialTrials:
     With the `contrast` `per protocol` the untreated leave a trial at the end of the period in which they start, weights
     account for it, and all are followed until the last of `periods`, in which no trial begins.
 
+    Where the event has declared levels, causes compete: risks (Aalen-Johansen) and hazards are of each, means of the
+    time free of all. `censoring` is the right side of a model of being lost to follow-up, whose inverse weighs who
+    stays in a trial ("1": by time and arm alone); its terms are known when the trial begins.
+
     Finding: tables `effects` (`hazard ratio`, `risk difference` and `risk ratio` at times, `RMST difference`), `risks`,
-    `rmst`, `trial_curve`, `arms`, `trials`, `propensity`, `attrition`. Standard errors are of people, not of
-    person-trials, and account for the propensity.
+    `rmst`, `trial_curve`, `arms`, `trials`, `propensity`, `lost` (the model of being lost, if it has terms),
+    `attrition`. Standard errors are of people, not of person-trials, and account for the models.
     Errors: ModelError where nobody, or everybody, starts in a period, or few have the event; DataError in a hospital
     for a start before entry.
     """
@@ -68,6 +72,7 @@ class SequentialTrials:
     times: tuple[float, ...] = ()
     tau: float | None = None
     contrast: Contrast = "intention to treat"
+    censoring: str = ""
     ground: Ground = Ground()
 
     def check(self) -> None:
@@ -80,8 +85,6 @@ class SequentialTrials:
             model = model_of(formula, self.ground)
             if model.outcome is None or model.outcome.kind != "surv" or model.outcome.entry is not None:
                 raise FormulaError(f"outcome = {self.outcome!r}: follow-up begins at entry; write Surv(time, event)")
-            if len(model.outcome.causes) > 2:
-                raise FormulaError(f"outcome = {self.outcome!r}: causes compete; compare one with the other levels")
             if not model.names or not model.intercept or model.strata or model.offsets:
                 raise FormulaError(
                     f"confounders = {self.confounders!r}: terms are needed, and no 0 +, strata(), offset()"
@@ -90,9 +93,22 @@ class SequentialTrials:
                 raise FormulaError(
                     f"{self.started!r} is the start of the treatment and in {formula!r} too: leave it out"
                 )
+        self._check_censoring()
         of_start = model_of(f"{self.started} ~ 1", self.ground)
         if of_start.columns != (self.started,) or self.ground.schema.levels(self.started):
             raise FormulaError(f"started = {self.started!r} is not a column of times; make a column of it")
+
+    def _check_censoring(self) -> None:
+        """Terms of being lost that are terms of the whole too, after those of the propensity."""
+        lost = model_of(f"{self.outcome} ~ {self.censoring or 1}", self.ground)
+        known = model_of(f"{self.outcome} ~ {self.confounders}", self.ground)
+        names = model_of(self.formula, self.ground).names
+        if not known.names:
+            raise FormulaError(f"confounders = {self.confounders!r}: terms are needed")
+        if not lost.intercept or lost.strata or lost.offsets or not {*known.names, *lost.names} <= {*names}:
+            raise FormulaError(
+                f"censoring = {self.censoring!r}: no 0 +, strata(), offset(), and interactions with their own terms"
+            )
 
     def _check_times(self) -> None:
         """Periods that ascend, and times at which to compare."""
@@ -120,7 +136,7 @@ class SequentialTrials:
 
     def _check_updated(self) -> None:
         """A column that is among the confounders, and one of the same levels for each further period."""
-        known, schema = model_of(f"~ {self.confounders}", self.ground), self.ground.schema
+        known, schema = model_of(f"~ {self._right}", self.ground), self.ground.schema
         if known.pooled and len(self.periods) > 1:
             raise FormulaError(
                 f"confounders = {self.confounders!r}: standardize() and center() are of one time, and there are "
@@ -153,16 +169,44 @@ class SequentialTrials:
 
     @property
     def formulas(self) -> tuple[str, ...]:
-        """Outcome and confounders in each trial."""
+        """Outcome, confounders and terms of being lost in each trial."""
         return tuple(f"{self.outcome} ~ {self._terms(k)}" for k in range(len(self.periods)))
 
     def _terms(self, trial: int) -> str:
-        """The confounders in a trial, by the columns that it has."""
-        return renamed(self.confounders, {columns[0]: columns[trial] for columns in self.updated})
+        """The terms of a trial, by the columns that it has."""
+        return renamed(self._right, {columns[0]: columns[trial] for columns in self.updated})
+
+    @property
+    def _right(self) -> str:
+        """Confounders, and terms of being lost."""
+        return f"{self.confounders} + {self.censoring}" if self.losing else self.confounders
+
+    @property
+    def confounding(self) -> tuple[str, ...]:
+        """The terms of the confounders."""
+        return model_of(f"~ {self.confounders}", self.ground).names
+
+    @property
+    def losing(self) -> tuple[str, ...]:
+        """The terms of the model of being lost."""
+        return model_of(f"~ {self.censoring}", self.ground).names if self.censoring else ()
+
+    @property
+    def cells_of_time(self) -> tuple[str, bool, bool]:
+        """The times that it is about, and what else its cells of time hang on: losses, causes."""
+        outcome = model_of(f"{self.outcome} ~ 1", self.ground).outcome
+        time = outcome.time.text if outcome is not None and outcome.time is not None else ""
+        return time, bool(self.censoring), len(self.causes) > 1
+
+    @property
+    def causes(self) -> tuple[str, ...]:
+        """The causes of the event; one without a name where none compete."""
+        outcome = model_of(f"{self.outcome} ~ 1", self.ground).outcome
+        return outcome.causes[1:] if outcome is not None and len(outcome.causes) > 2 else ("",)
 
     @property
     def formula(self) -> str:
-        """Outcome and confounders in the first trial."""
+        """Those of the first trial."""
         return self.formulas[0]
 
     @property
@@ -223,28 +267,28 @@ class SequentialTrials:
         """
         ends = f"periods {list(map(float, self.periods))!r}, until {self.horizon!r}, updated {self.updated!r}"
         ends += f", {self.contrast}" if self.adhering else ""
-        count = 4 * (len(self.periods) + 1) ** 2
+        count = 2 * (len(self.causes) + 1) * (len(self.periods) + 1) ** 2
         return tuple(f"pattern >= {j} of {self.outcome}, {self.started}, {ends}" for j in range(1, count))
 
     def selected(self, frame: Any) -> Iterator[tuple[str, tuple[str, ...], Bools]]:
         """Whom `selecting` selects (N,), and the columns by which; a field that is empty is no time and no event."""
-        time, event = self._followed(frame)
+        time, cause = self._followed(frame)
         last, treated = self.enrolment(frame, time)
         size, ends = len(self.periods) + 1, self.ends(time, last, treated)
         inside, after = np.arange(size - 1) < last[:, None], ends - np.array(self.periods)
         reached = (inside & (after > self.horizon)).sum(axis=1)
-        had = event & (inside & (time[:, None] <= ends) & (after <= self.horizon)).any(axis=1)
-        pattern = ((last * 2 + treated) * size + reached) * 2 + had
+        had = np.where((inside & (time[:, None] <= ends) & (after <= self.horizon)).any(axis=1), cause, 0)
+        pattern = ((last * 2 + treated) * size + reached) * (len(self.causes) + 1) + had
         for j, text in enumerate(self.selecting, 1):
             # the last is told of everybody, as the others: an empty field of `started` is an answer
             yield text, self.reads if j < len(self.selecting) else (), pattern >= j
 
-    def _followed(self, frame: Any) -> tuple[Array, Bools]:
-        """Time and event (N,) of everybody."""
+    def _followed(self, frame: Any) -> tuple[Array, Ints]:
+        """Time and cause (N,) of everybody, 0 for none."""
         rows = model_of(f"{self.outcome} ~ 1", self.ground).evaluate(frame)
         if rows.time is None or rows.event is None:
             raise FormulaError(f"outcome = {self.outcome!r}: write Surv(time, event)")
-        return rows.time, np.asarray(rows.event > 0)
+        return rows.time, np.where(rows.event > 0, rows.event, 0).astype(np.int64)
 
     def enrolment(self, frame: Any, time: Array) -> tuple[Ints, Bools]:
         """In how many trials, from the first on, people (N,) with these times are; whether treated in the last one."""

@@ -12,16 +12,22 @@ offset(log(time)), poisson)` on people split at the cells (`survSplit`), and Cox
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from confrere.analyses.effects.influence import Lean
 from confrere.analyses.ladder import spent
-from confrere.analyses.newton import Curve, Slope
+from confrere.analyses.newton import Curve, Objective, Peak, Slope, maximise
 from confrere.analyses.scaling import Standard
-from confrere.rounds import Array, Bools, Ints, People
+from confrere.errors import ModelError
+from confrere.rounds import Array, Bools, Flow, Ints, People
 
 Beta = tuple[float, ...]
+Edges = tuple[float, ...]
+Rows = Sequence[tuple[int, range, Array, Array]]  # of each group: its name, its cells, people lost and time by cell
+Whole = Callable[[Array], Array]  # of values by row, those of each person
 
 
 class Clock(NamedTuple):
@@ -51,6 +57,20 @@ class Clock(NamedTuple):
         return np.where(who, inside.argmax(axis=1) if inside.shape[1] else 0, -1)
 
 
+def lost_clock(edges: Edges, groups: Rows) -> Clock:
+    """The cells in which somebody is lost, and the logarithms of their rates. ModelError where nobody is."""
+    rows = [
+        (j, whose, float(np.log(lost[j] / time[j])))
+        for whose, cells, lost, time in groups
+        for j in cells
+        if lost[j] > 0 and time[j] > 0
+    ]
+    if not rows:
+        raise ModelError("nobody is lost to follow-up before the last time: leave out censoring")
+    places, whose, base = zip(*rows, strict=True)
+    return Clock(tuple(edges[j] for j in places), tuple(edges[j + 1] for j in places), base, whose)
+
+
 class AtRisk(NamedTuple):
     """A hospital's people: terms (n, p), time at risk in each cell (n, cells), the cell of the start, -1 for none."""
 
@@ -76,6 +96,21 @@ class Rates(NamedTuple):
         alpha = np.array(self.clock.base) + np.array(self.beta[: self.cells])
         return np.asarray(np.exp(alpha + self.standard.times(x, self.beta[self.cells :])[:, None]))
 
+    def on(self, edges: Edges, x: Array, group: Bools) -> Array:
+        """Everybody's rates in all cells of a grid (n, cells), 0 where nobody starts, or is lost."""
+        rate = np.zeros((len(x), len(edges) - 1))
+        own = self.of(x) * self.clock.own(group)
+        for j, place in enumerate(self._places(edges)):
+            rate[:, place] += own[:, j]
+        return rate
+
+    def of_grid(self, edges: Edges, by: Array, group: Bools) -> Array:
+        """What is by cell of a grid (n, cells), by cell of the clock: each person's own."""
+        return np.asarray(by[:, self._places(edges)] * self.clock.own(group))
+
+    def _places(self, edges: Edges) -> Ints:
+        return np.searchsorted(np.array(edges[:-1]), np.array(self.clock.left))
+
 
 def scores(got: AtRisk, rates: Rates) -> Array:
     """The derivative of everybody's log-likelihood by their log rates (n, cells)."""
@@ -85,21 +120,26 @@ def scores(got: AtRisk, rates: Rates) -> Array:
     return out
 
 
-def slope(people: People, got: AtRisk, rates: Rates, most: int) -> Slope:
-    """Log-likelihood and score; the body of a step. `most` cells there may be."""
+def _alone(values: Array) -> Array:
+    """Values where each row is one person."""
+    return values
+
+
+def slope(people: People, got: AtRisk, rates: Rates, most: int, whole: Whole = _alone) -> Slope:
+    """Log-likelihood and score; the body of a step. `most` cells there may be; `whole` adds up a person's rows."""
     out = scores(got, rates)
     rate, starts = rates.of(got.x), got.cell >= 0
     log = np.log(rate[starts, got.cell[starts]]) - np.array(rates.clock.base)[got.cell[starts]]
     expected = got.spent * rate
     score = np.concatenate([out.sum(axis=0), rates.standard.sums(got.x, out.sum(axis=1))])
-    w = expected.sum(axis=1) + starts
+    w = whole(expected.sum(axis=1) + starts)
     return Slope(
         people.derived(np.asarray(log.sum() - expected.sum()), w),
         people.derived(score, w, bounds=(most + got.x.shape[1],)),
     )
 
 
-def curve(people: People, got: AtRisk, rates: Rates, most: int) -> Curve:
+def curve(people: People, got: AtRisk, rates: Rates, most: int, whole: Whole = _alone) -> Curve:
     """The same, and the information; the body of a step."""
     expected = got.spent * rates.of(got.x)
     k, z = rates.cells, rates.standard.of(got.x)
@@ -111,8 +151,8 @@ def curve(people: People, got: AtRisk, rates: Rates, most: int) -> Curve:
     information[k:, k:] = (z * expected.sum(axis=1)[:, None]).T @ z
     bounds = (most + z.shape[1],) * 2
     return Curve(
-        *slope(people, got, rates, most),
-        people.derived(information, expected.sum(axis=1), bounds=bounds, symmetric=True),
+        *slope(people, got, rates, most, whole),
+        people.derived(information, whole(expected.sum(axis=1)), bounds=bounds, symmetric=True),
     )
 
 
@@ -126,3 +166,49 @@ def moved(got: AtRisk, rates: Rates, lean: Array) -> Array:
     own, k = scores(got, rates), rates.cells
     through = rates.standard.of(got.x) @ lean[:, k:].T
     return np.asarray(own @ lean[:, :k].T + own.sum(axis=1)[:, None] * through)
+
+
+# At the coordinator -------------------------------------------------------------------------------------------
+
+
+class Even(NamedTuple):
+    """A model of rates that are even within cells, and its fit."""
+
+    rates: Rates
+    peak: Peak
+
+    def lean(self, derivatives: Array) -> Lean:
+        """How values lean on it, from their derivatives (k, q) by its coefficients."""
+        return lean_by(derivatives, self.peak)
+
+
+def lean_by(derivatives: Array, peak: Peak) -> Lean:
+    """How values lean on a fit, from their derivatives (k, q) by its coefficients."""
+    by = derivatives @ np.linalg.inv(peak.information)
+    return Lean(tuple(tuple(row) for row in by.tolist()), (0.0,) * len(by))
+
+
+def those(z: Standard, names: tuple[str, ...], wanted: tuple[str, ...]) -> Standard:
+    """The standard of some terms."""
+    places = [names.index(name) for name in wanted]
+    return Standard(tuple(z.mean[i] for i in places), tuple(z.sd[i] for i in places))
+
+
+class Losing(Protocol):
+    """An analysis with a model of being lost: what its terms are, in words and one by one."""
+
+    @property
+    def censoring(self) -> str: ...
+
+    @property
+    def losing(self) -> tuple[str, ...]: ...
+
+
+def fitted_losses(asks: Objective, start: Rates, of: Losing) -> Flow[Even]:
+    """The fit of the model of being lost, by the asks for its slope and curve."""
+    named = (*(f"lost by {right:g}" for right in start.clock.right), *of.losing)
+    try:
+        peak = yield from maximise(np.zeros(len(named)), asks._replace(names=named))
+    except ModelError as error:
+        raise ModelError(f"the model of being lost ({of.censoring}): {error}", about=error.about) from None
+    return Even(start._replace(beta=tuple(peak.beta.tolist())), peak)

@@ -33,7 +33,7 @@ from confrere.analyses.effects.influence import Lean
 from confrere.analyses.effects.nuisance import Fitted, local_of
 from confrere.analyses.effects.panel import starts
 from confrere.analyses.effects.starting import AtRisk, Clock, Rates
-from confrere.analyses.effects.walked import Walked, walked
+from confrere.analyses.effects.walked import Walked, Way, walked
 from confrere.analyses.glm import Glm
 from confrere.analyses.ladder import cell_of, spent
 from confrere.analyses.newton import Curve, Slope
@@ -75,19 +75,6 @@ class Grid(NamedTuple):
     def spent(self, until: Array) -> Array:
         """The time (n, cells) in each cell, of times from 0 until `until` (n,)."""
         return spent(self.edges[:-1], self.edges[1:], until)
-
-    def rates(self, model: Rates, x: Array, early: Bools) -> Array:
-        """Everybody's rate by a model in each cell (n, cells), 0 where nobody starts or is lost."""
-        rate = np.zeros((len(x), len(self.edges) - 1))
-        own = model.of(x) * model.clock.own(early)
-        for j, place in enumerate(np.searchsorted(np.array(self.edges[:-1]), np.array(model.clock.left))):
-            rate[:, place] += own[:, j]
-        return rate
-
-    def by_cells(self, model: Rates, by: Array, early: Bools) -> Array:
-        """What is by cell (n, cells), by the cells of a model's clock: each person's own."""
-        place = np.searchsorted(np.array(self.edges[:-1]), np.array(model.clock.left))
-        return np.asarray(by[:, place] * model.clock.own(early))
 
 
 class Weighing(NamedTuple):
@@ -244,11 +231,11 @@ class Strategies:
         data: Followed = people.design.data
         clones, first, odds = self._clones(people, grid, by), [], []
         model = by.starting
-        rate = grid.rates(model, data.x, data.early)
+        rate = model.on(grid.edges, data.x, data.early)
         for i in range(len(slopes.events)):
             events, risk = slopes.of(i)
             moved = clones[0].by_log_rate(rate, events[:, 0], risk[0])
-            first.append(starting.derivative(data.x, model, grid.by_cells(model, moved, data.early)))
+            first.append(starting.derivative(data.x, model, model.of_grid(grid.edges, moved, data.early)))
             odds.append(clones[1].part(events[:, 1], risk[1], first=grid.grace))
         beyond = self._beyond(data)
         x = data.x[beyond]
@@ -266,11 +253,11 @@ class Strategies:
         """Derivatives of values by the coefficients of being lost."""
         data: Followed = people.design.data
         clones, model, made = self._clones(people, grid, by), self._lost(by), []
-        rate = grid.rates(model, data.losing, data.early)
+        rate = model.on(grid.edges, data.losing, data.early)
         for i in range(len(slopes.events)):
             events, risk = slopes.of(i)
             moved = sum((c.by_log_rate(rate, events[:, a], risk[a]) for a, c in enumerate(clones)), np.zeros(()))
-            made.append(starting.derivative(data.losing, model, grid.by_cells(model, moved, data.early)))
+            made.append(starting.derivative(data.losing, model, model.of_grid(grid.edges, moved, data.early)))
         bounds = self._values(), 2 * self._most(people) + data.losing.shape[1]
         return ByLosses(people.derived(np.array(made), self._entering(clones), dims=("values", "terms"), bounds=bounds))
 
@@ -341,14 +328,15 @@ class Strategies:
         data: Followed = people.design.data
         widths, cell = np.diff(grid.edges), cell_of(data.time, grid.edges[1:])
         after = np.arange(len(widths)) >= grid.grace
-        lost = grid.rates(by.lost, data.losing, data.early) if by.lost else np.zeros((len(data.time), len(widths)))
-        waits = lost + grid.rates(by.starting, data.x, data.early)
+        lost = np.zeros((len(data.time), len(widths)))
+        lost = by.lost.on(grid.edges, data.losing, data.early) if by.lost else lost
+        waits = lost + by.starting.on(grid.edges, data.x, data.early)
         odds = 1 / local_of(data.x, data.early.astype(float), by.started).m.mu
         late = np.where(self._stays(people, 1), odds, 0.0)[:, None]
+        waiting, none = grid.spent(np.minimum(data.start, data.time)), np.zeros_like(lost)
         return (
-            walked(waits, widths, grid.spent(np.minimum(data.start, data.time)), np.ones_like(waits),
-                   np.where(data.early, 0, data.cause), cell),
-            walked(lost, widths, grid.spent(data.time), np.where(after, late, 1.0), data.cause, cell),
+            walked(Way(widths, none, waiting, np.where(data.early, 0, data.cause), cell), waits, np.ones_like(waits)),
+            walked(Way(widths, none, grid.spent(data.time), data.cause, cell), lost, np.where(after, late, 1.0)),
         )  # fmt: skip
 
 

@@ -14,14 +14,14 @@ import numpy as np
 from confrere.analyses.effects.clone_censor_weight import CloneCensorWeight
 from confrere.analyses.effects.even_hazards import Arms
 from confrere.analyses.effects.even_tables import Read, curve_of, slopes_of, terms_of, wanted
-from confrere.analyses.effects.influence import Lean, lean_of
+from confrere.analyses.effects.influence import lean_of
 from confrere.analyses.effects.means import few
 from confrere.analyses.effects.nuisance import Learned, learned
-from confrere.analyses.effects.starting import Clock, Rates
+from confrere.analyses.effects.starting import Clock, Even, Rates, fitted_losses, lost_clock, those
 from confrere.analyses.effects.strategies import Counts, Grid, Losses, Strategies, Weighing, having_started
 from confrere.analyses.finding import Caution, Citation, Finding, Record, attrition, count
 from confrere.analyses.ladder import ladder
-from confrere.analyses.newton import Curve, Objective, Peak, Slope, maximise
+from confrere.analyses.newton import Curve, Objective, Slope, maximise
 from confrere.analyses.scaling import Standard, standard
 from confrere.errors import ModelError
 from confrere.rounds import Array, Flow, Verdict, ask, support, together
@@ -93,18 +93,6 @@ def estimated(of: CloneCensorWeight) -> Flow[Finding]:
     return _finding(of, Found(verdict, grid, counts, totals.weights.value, learnt, arms, read))
 
 
-class Even(NamedTuple):
-    """A model of rates that are even within cells, and its fit."""
-
-    rates: Rates
-    peak: Peak
-
-    def lean(self, derivatives: Array) -> Lean:
-        """How values lean on it, from their derivatives (k, q) by its coefficients."""
-        by = derivatives @ np.linalg.inv(self.peak.information)
-        return Lean(tuple(tuple(row) for row in by.tolist()), (0.0,) * len(by))
-
-
 class Learnt(NamedTuple):
     """The models of starting, of having started, of being lost."""
 
@@ -117,18 +105,12 @@ def _learned(steps: Strategies, grid: Grid, counts: Counts, terms: tuple[Standar
     """The models, side by side; `terms` are all that there are."""
     of = steps.of
     started = learned(having_started(of), "the model of having started")
-    flows: list[Flow[Any]] = [_starting(steps, _clock(grid, counts), _those(*terms, of.confounding_terms)), started]
+    flows: list[Flow[Any]] = [_starting(steps, _clock(grid, counts), those(*terms, of.confounding_terms)), started]
     if of.censoring:
         losses = yield from ask(steps.losses, grid)
-        flows.append(_losing(steps, _losing_clock(grid, losses), _those(*terms, of.losing)))
+        flows.append(_losing(steps, _losing_clock(grid, losses), those(*terms, of.losing)))
     first, second, *lost = yield from together(*flows)
     return Learnt(first, second, lost[0] if lost else None)
-
-
-def _those(z: Standard, names: tuple[str, ...], wanted: tuple[str, ...]) -> Standard:
-    """The standard of some terms."""
-    places = [names.index(name) for name in wanted]
-    return Standard(tuple(z.mean[i] for i in places), tuple(z.sd[i] for i in places))
 
 
 def _edges(of: CloneCensorWeight, budget: int) -> tuple[float, ...]:
@@ -183,16 +165,9 @@ def _clock(grid: Grid, counts: Counts) -> Clock:
 def _losing_clock(grid: Grid, losses: Losses) -> Clock:
     """The cells in which somebody is lost: of everybody in the grace period, then of the others and of the early."""
     lost, time = losses.lost.value, losses.time.value
-    rows = [(j, -1, lost[:, j].sum(), time[:, j].sum()) for j in range(grid.grace)]
-    rows += [(j, a, lost[a, j], time[a, j]) for a in (0, 1) for j in range(grid.grace, len(grid.edges) - 1)]
-    some = [(j, whose, float(np.log(d / t))) for j, whose, d, t in rows if d > 0 and t > 0]
-    if not some:
-        raise ModelError("nobody is lost to follow-up before the last time: leave out censoring")
-    left, right = grid.edges[:-1], grid.edges[1:]
-    return Clock(
-        tuple(left[j] for j, _, _ in some), tuple(right[j] for j, _, _ in some), tuple(b for _, _, b in some),
-        tuple(whose for _, whose, _ in some),
-    )  # fmt: skip
+    after = range(grid.grace, len(grid.edges) - 1)
+    own = [(a, after, lost[a], time[a]) for a in (0, 1)]
+    return lost_clock(grid.edges, [(-1, range(grid.grace), lost.sum(axis=0), time.sum(axis=0)), *own])
 
 
 def _starting(steps: Strategies, clock: Clock, z: Standard) -> Flow[Even]:
@@ -218,12 +193,7 @@ def _losing(steps: Strategies, clock: Clock, z: Standard) -> Flow[Even]:
     def curve(beta: tuple[float, ...]) -> Flow[Curve]:
         return ask(steps.lost_curve, beta, clock, z)
 
-    named = (*(f"lost by {right:g}" for right in clock.right), *steps.of.losing)
-    try:
-        peak = yield from maximise(np.zeros(len(named)), Objective(slope, curve, named))
-    except ModelError as error:
-        raise ModelError(f"the model of being lost ({steps.of.censoring}): {error}", about=error.about) from None
-    return Even(Rates(clock, z, tuple(peak.beta.tolist())), peak)
+    return (yield from fitted_losses(Objective(slope, curve, ()), Rates(clock, z, ()), steps.of))
 
 
 # The finding --------------------------------------------------------------------------------------------------

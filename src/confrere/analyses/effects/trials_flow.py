@@ -1,31 +1,34 @@
 """The rounds of sequential trials, and their finding (`sequential_trials`).
 
-The grid of times; who is in which trial and starts in it; the propensity of all trials; weighted events and times at
-risk of the arms, which make all values (`even_hazards`); their derivatives by the propensity; products of influences.
+The grid of times; who is in which trial and starts in it; the propensity of all trials, and the model of being lost;
+weighted events and times at risk of the arms, which make all values (`even_hazards`); their derivatives by the models;
+products of influences.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from confrere.analyses.effects.even_hazards import Arms
 from confrere.analyses.effects.even_tables import Read, curve_of, slopes_of, terms_of, wanted
-from confrere.analyses.effects.influence import Lean
 from confrere.analyses.effects.means import ARMS, few
 from confrere.analyses.effects.sequential_trials import SequentialTrials
-from confrere.analyses.effects.trials import Counts, Treating, Trials
+from confrere.analyses.effects.starting import Even, Rates, fitted_losses, lean_by, lost_clock, those
+from confrere.analyses.effects.strategies_flow import ROBINS
+from confrere.analyses.effects.trials import Counts, Treating, Trials, Weighing
 from confrere.analyses.finding import Caution, Citation, Finding, Record, attrition, count
 from confrere.analyses.ladder import ladder
 from confrere.analyses.newton import Curve, Objective, Peak, Slope, maximise
 from confrere.analyses.scaling import Standard, standard
 from confrere.errors import ModelError
-from confrere.rounds import Array, Flow, Verdict, ask, support
+from confrere.rounds import Array, Flow, Verdict, ask, support, together
 from confrere.study.ground import model_of
 
 PER_CELL = 36  # numbers of the budget for each cell of the ladder, and for each trial as many as
 PER_TRIAL = 8
+PER_LOST, SQUARE = 40, 6  # more where people are weighed against being lost, and for each pair of cells
 WORTH = 0.5  # of the information: below it, weights are said to be extreme
 ASSIGNED = "Whoever starts after the period of a trial stays untreated in it (intention to treat)."
 KEPT = "Whoever starts after the period of a trial leaves it at the end of that later period (per protocol)."
@@ -62,6 +65,7 @@ class Found(NamedTuple):
     counts: Counts
     weights: Array  # (2, 2)
     fitted: tuple[Peak, Standard]
+    lost: Even | None
     arms: Arms
     read: Read
 
@@ -75,28 +79,39 @@ def estimated(of: SequentialTrials) -> Flow[Finding]:
     grid = _grid(edges, verdict)
     names = model_of(of.formula, of.ground).names
     z = standard((yield from ask(steps.moments)), names)
+    known = those(z, names, of.confounding)
     counts = yield from ask(steps.counted)
     enrolment = _enrolment(of, counts)
     share = enrolment.treated / enrolment.people
     base = tuple(np.log(share / (1 - share)).tolist())
-    peak = yield from _fit(of, steps, Treating(base, z, (0.0,) * (len(base) + len(names))))
-    by = Treating(base, z, tuple(peak.beta.tolist()))
+    fits: list[Flow[Any]] = [_fit(of, steps, Treating(base, known, (0.0,) * (len(base) + len(known.mean))))]
+    fits += [_losing(of, steps, grid, those(z, names, of.losing))] if of.censoring else []
+    peak, *more = yield from together(*fits)
+    lost: Even | None = more[0] if more else None
+    by = Weighing(Treating(base, known, tuple(peak.beta.tolist())), lost.rates if lost else None)
     totals = yield from ask(steps.totals, grid, by)
-    arms = Arms(totals.events.value[None], totals.risk.value, np.array(grid))
+    arms = Arms(totals.events.value, totals.risk.value, np.array(grid))
     values = wanted(arms, of.times, of.until)
     slopes = slopes_of(values)
-    got = yield from ask(steps.derivatives, grid, by, slopes)
-    by_person = got.by.value @ np.linalg.inv(peak.information)
-    lean = Lean(tuple(tuple(row) for row in by_person.tolist()), (0.0,) * len(values))
-    squares = yield from ask(steps.squares, grid, by, slopes, lean)
-    read = Read(values, squares.second.value, of.times, of.until, ARMS)
+    asks: list[Flow[Any]] = [ask(steps.derivatives, grid, by, slopes)]
+    asks += [ask(steps.lost_derivatives, grid, by, slopes)] if lost else []
+    got, *along = yield from together(*asks)
+    leans = [lean_by(got.by.value, peak)]
+    leans += [lean_by(along[0].lost.value, lost.peak)] if lost else []
+    squares = yield from ask(steps.squares, grid, by, slopes, tuple(leans))
+    read = Read(values, squares.second.value, of.times, of.until, ARMS, of.causes)
     trials = Enrolment(*(v[:-1] for v in enrolment)) if of.adhering else enrolment
-    return _finding(of, Found(verdict, trials, counts, totals.weights.value, (peak, z), arms, read))
+    return _finding(of, Found(verdict, trials, counts, totals.weights.value, (peak, known), lost, arms, read))
 
 
 def _edges(of: SequentialTrials, budget: int) -> tuple[float, ...]:
     """Right edges of the ladder of times from the beginning of a trial until its end."""
-    made = ladder(of.about, of.horizon, max(6, budget // (PER_CELL + PER_TRIAL * len(of.periods))))
+    each = PER_CELL + PER_TRIAL * len(of.periods)
+    most = budget // each
+    if of.censoring:  # the information about being lost has a number for each pair of cells
+        each += PER_LOST
+        most = int((np.sqrt(each**2 + 4 * SQUARE * budget) - each) / (2 * SQUARE))
+    made = ladder(of.about, of.horizon, max(6, most))
     return tuple(e for e in made if e <= of.horizon)
 
 
@@ -132,11 +147,27 @@ def _fit(of: SequentialTrials, steps: Trials, start: Treating) -> Flow[Peak]:
     def curve(beta: tuple[float, ...]) -> Flow[Curve]:
         return ask(steps.curve, start._replace(beta=beta))
 
-    named = (*(f"trial at {p:g}" for p in of.periods), *model_of(of.formula, of.ground).names)
+    named = (*(f"trial at {p:g}" for p in of.periods), *of.confounding)
     try:
         return (yield from maximise(np.zeros(len(named)), Objective(slope, curve, named)))
     except ModelError as error:
         raise ModelError(f"the propensity ({of.confounders}): {error}", about=error.about) from None
+
+
+def _losing(of: SequentialTrials, steps: Trials, grid: tuple[float, ...], z: Standard) -> Flow[Even]:
+    """The fit of the model of being lost."""
+    losses = yield from ask(steps.losses, grid)
+    cells = range(len(grid) - 1)
+    groups = [(a, cells, losses.lost.value[a], losses.time.value[a]) for a in (0, 1)]
+    start = Rates(lost_clock(grid, groups), z, ())
+
+    def slope(beta: tuple[float, ...]) -> Flow[Slope]:
+        return ask(steps.lost_slope, grid, start._replace(beta=beta))
+
+    def curve(beta: tuple[float, ...]) -> Flow[Curve]:
+        return ask(steps.lost_curve, grid, start._replace(beta=beta))
+
+    return (yield from fitted_losses(Objective(slope, curve, ()), start, of))
 
 
 # The finding --------------------------------------------------------------------------------------------------
@@ -147,9 +178,11 @@ def _finding(of: SequentialTrials, f: Found) -> Finding:
     tables: dict[str, list[Record]] = {
         "effects": f.read.effects(), "arms": _arms(f), "trials": _trials(of, f), "risks": f.read.risks(),
         "rmst": f.read.means(), "trial_curve": curve_of(f.arms, ARMS),
-        "propensity": terms_of(*f.fitted, model_of(of.formula, of.ground).names, "odds_ratio"),
-        "attrition": attrition(f.verdict),
+        "propensity": terms_of(*f.fitted, of.confounding, "odds_ratio"),
     }  # fmt: skip
+    if f.lost is not None and of.losing:
+        tables["lost"] = terms_of(f.lost.peak, f.lost.rates.standard, of.losing, "hazard_ratio")
+    tables["attrition"] = attrition(f.verdict)
     cells = len(f.arms.edges) - 1
     facts = {"estimand": of.estimand, "contrast": of.contrast, "trials": len(f.trials.people), "horizon": of.horizon,
              "cells": cells, "person_trials": round(float(f.trials.people.sum()))}  # fmt: skip
@@ -160,7 +193,7 @@ def _finding(of: SequentialTrials, f: Found) -> Finding:
     )
     return Finding(
         "sequential_trials", f.verdict.n, f.verdict.hospitals, tables, facts=facts, arrays={"vcov": f.read.vcov},
-        notes=notes, warnings=_cautions(f), cite=(HERNAN, DANAEI, KEOGH),
+        notes=notes, warnings=_cautions(f), cite=(HERNAN, DANAEI, KEOGH, *((ROBINS,) if of.censoring else ())),
     )  # fmt: skip
 
 
@@ -195,7 +228,8 @@ def _trials(of: SequentialTrials, f: Found) -> list[Record]:
 
 def _cautions(f: Found) -> tuple[Caution, ...]:
     """Few events in an arm, and arms that a few people carry."""
-    said = few(_events(f), "the event")
+    rarest = [counts.value.sum(axis=1).min() for counts in (f.counts.untreated, f.counts.treated)]  # of the causes
+    said = few(np.array(rarest), "the event")
     share = f.weights[:, 0] ** 2 / f.weights[:, 1] / _people(f)
     if share.min() < WORTH:
         text = (

@@ -1,9 +1,10 @@
-"""People in an arm, followed through cells of time with weights that grow evenly within a cell (`strategies`).
+"""Rows followed through cells of time with weights that grow evenly within a cell (`strategies`, `trials`).
 
 In cell l a person's weight is f_l exp(b_l + r_l t) after a time t in it, with the rate r_l at which its logarithm grows
 there, b_l what it has grown before, and a factor f_l. Their weighted time at risk is the integral of it over the time
 E_l that they spend there, f_l exp(b_l) E_l g(r_l E_l) with g(x) = (exp(x) - 1)/x, and a weighted event is its value at
-the end. A rate may be a sum of the rates of several models: starting, being lost.
+the end. Who begins within a cell after a time a_l in it has exp(b_l + r_l a_l) there for exp(b_l). A rate may be a sum
+of the rates of several models: starting, being lost.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from confrere.rounds import Array, Ints
 
 class Walked(NamedTuple):
     """Rows (m,) in an arm: weights at their ends, causes (0 for no event here) and cells of these ends; by cell (m,
-    cells) weighted times at risk, their derivatives by the rate, times and widths (cells,)."""
+    cells) weighted times at risk, their derivatives by the rate, times until the end from 0 on; widths (cells,)."""
 
     last: Array
     cause: Ints
@@ -28,11 +29,12 @@ class Walked(NamedTuple):
     time: Array
     widths: Array
 
-    def events(self, causes: int) -> Array:
-        """Weighted events (causes, cells)."""
+    def events(self, causes: int, w: Array | None = None) -> Array:
+        """Weighted events (causes, cells), times `w` (m,)."""
         cells, some = len(self.widths), self.cause > 0
         at = (self.cause[some] - 1) * cells + self.cell[some]
-        return np.bincount(at, self.last[some], minlength=causes * cells).reshape(causes, cells).astype(float)
+        whole = self.last if w is None else self.last * w
+        return np.bincount(at, whole[some], minlength=causes * cells).reshape(causes, cells).astype(float)
 
     def _ended(self, events: Array) -> Array:
         """What the event of each row is worth (m,), by the derivatives of a value by events (causes, cells)."""
@@ -52,14 +54,24 @@ class Walked(NamedTuple):
         return np.asarray(rate * (self.by_rate * risk + later * self.widths + self._ended(events)[:, None] * self.time))
 
 
-def walked(rate: Array, widths: Array, time: Array, factor: Array, cause: Ints, cell: Ints) -> Walked:
-    """Rows whose weights grow by `rate` (m, cells) in the `time` (m, cells) that they spend in cells of these `widths`.
+class Way(NamedTuple):
+    """How rows (m,) are followed: time in each cell of these widths (cells,) until their begin, and until their end (m,
+    cells); their causes (0 for no event) and the cells of their ends."""
 
-    `factor` (m, cells) multiplies their weights; `cause` and `cell` (m,) say how and where they end.
-    """
+    widths: Array
+    begin: Array
+    end: Array
+    cause: Ints
+    cell: Ints
+
+
+def walked(way: Way, rate: Array, factor: Array) -> Walked:
+    """Rows whose weights grow by `rate` (m, cells) from 0 on; `factor` (m, cells) multiplies them."""
+    time = way.end - way.begin
     first, second = growth(rate * time)
-    before = np.cumsum(rate * widths, axis=1)
-    start = factor * np.exp(np.column_stack([np.zeros(len(rate)), before[:, :-1]]))
-    here = np.minimum(cell, len(widths) - 1)
-    last = factor[np.arange(len(rate)), here] * np.exp((rate * time).sum(axis=1))
-    return Walked(last, cause, here, start * time * first, start * time**2 * second, time, widths)
+    before = np.cumsum(rate * way.widths, axis=1)
+    start = factor * np.exp(np.column_stack([np.zeros(len(rate)), before[:, :-1]]) + rate * way.begin)
+    here = np.minimum(way.cell, len(way.widths) - 1)
+    last = factor[np.arange(len(rate)), here] * np.exp((rate * way.end).sum(axis=1))
+    risk = start * time * first
+    return Walked(last, way.cause, here, risk, risk * way.begin + start * time**2 * second, way.end, way.widths)

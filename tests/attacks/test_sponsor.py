@@ -124,16 +124,24 @@ def test_the_word_is_about_hospitals_and_not_about_patients() -> None:
         record(find("linear")("y ~ x1 + rare", ground=GROUND).flow(), rare, alone=ALONE)
 
 
-@pytest.mark.xfail(strict=True, reason="gate: groups of a table are cells, of which nobody counts the hospitals")
 def test_a_table_by_member() -> None:
-    """Table 1 of the sponsor's people, without its word."""
-    with pytest.raises(Violation):
-        record(find("describe")(("x1", "x2"), by="arm", ground=GROUND).flow(), grouped())
+    """Table 1 of the sponsor's people, without its word; with it they are described."""
+    table = find("describe")(("x1", "x2"), by="arm", ground=GROUND)
+    with pytest.raises(Violation, match=r"'group [ab]' has people (without it )?in 1 hospital only"):
+        record(table.flow(), grouped())
+    assert record(table.flow(), grouped(), alone=ALONE).finding.n == 720
 
 
-def grouped() -> dict[str, Table]:
+def test_a_table_of_two_hospitals_by_member() -> None:
+    """Totals less the sponsor's would be those of two hospitals, known to each other."""
+    table = find("describe")(("x1", "x2"), by="arm", ground=GROUND)
+    with pytest.raises(Violation, match="2 hospitals"):
+        record(table.flow(), grouped(2), alone=ALONE)
+
+
+def grouped(hospitals: int = 3) -> dict[str, Table]:
     """The network, with a column of two declared levels that tells the sponsor's people."""
-    tables = network()
+    tables = network(hospitals=hospitals)
     level = {
         h: pd.Categorical(np.full(len(t.frame), "b" if h == "sponsor" else "a"), ["a", "b"]) for h, t in tables.items()
     }

@@ -37,7 +37,21 @@ from confrere.analyses.finding import Finding
 from confrere.analyses.scaling import RAW
 from confrere.analyses.table_one import Group, Histogram, Levels, Numbers, Variable
 from confrere.errors import ModelError, StudyError
-from confrere.rounds import Array, Cells, Design, Flow, People, Sum, Verdict, ask, local, register, support, together
+from confrere.rounds import (
+    Array,
+    Bools,
+    Cells,
+    Design,
+    Flow,
+    People,
+    Sum,
+    Verdict,
+    ask,
+    local,
+    register,
+    support,
+    together,
+)
 from confrere.study.ground import Ground
 
 MOST_CELLS = 40  # of a ladder on which quantiles are found
@@ -171,7 +185,13 @@ class Describe:
         x = np.nan_to_num(d.values)
         for i, j in itertools.combinations(range(len(self.variables)), 2):
             cells[f"twins {i}:{j}"] = those(x[:, i] != x[:, j], d.group, len(shown))
-        return replace(made, cells=cells, left_out=self.source.left_out(people.table, shown, blocks))
+        left_out = self.source.left_out(people.table, shown, blocks)
+        return replace(made, cells=cells, flags=self._groups(d, shown), left_out=left_out)
+
+    def _groups(self, d: Described, shown: Places) -> dict[str, Bools]:
+        """Who is in each group, as marks: behind either side of one stand enough hospitals, or none."""
+        labels = self.source.labels
+        return {f"group {labels[g]}": d.group == i for i, g in enumerate(shown)} if self.by else {}
 
     def heavy(self, people: People, shown: Places, blocks: Places, hidden: Hidden, j: int) -> Design:
         """One variable, a column for each group: whether a few people carry its sums."""

@@ -32,6 +32,7 @@ KINDS = {  # the files of tests/attacks, and what their attacks are
     "test_deny": "asks that no manifest lists",
     "test_cases": "whole views: differences, rows solved for",
     "test_merging": "cells and unions of cells",
+    "test_balance_kept": "how far arms are apart in one hospital, by a count of hospitals",
     "test_between": "what one hospital learns of another's effect",
     "test_margins": "sparse tables, people divided in several ways",
     "test_gradients": "records from the first update of a network",

@@ -21,7 +21,8 @@ from confrere.hospital.home import Home
 from confrere.study.file import parse
 from confrere.study.worklist import Worklist
 from confrere.sums.files import read_roster
-from confrere.sums.keys import verify
+from confrere.sums.keys import Identity, verify
+from confrere.sums.proofs import check
 from engines.inprocess import NAMES, STUDY, attempt
 
 HASH = parse(STUDY).hash
@@ -60,6 +61,12 @@ def test_a_hospital_forgets_a_study_and_signs_for_it(place: Path) -> None:
     assert not list((home.path / "runs").iterdir())
     assert [head.name for head in home.worklists.heads()] == [name]  # for the next run, as nobody said otherwise
     signed(place, said)
+    (place / "proof.json").write_text(json.dumps(said))
+    done = CliRunner().invoke(
+        app, ["erasure", "verify", str(place / "proof.json"), "--roster", str(place / "delft" / "roster.json")]
+    )
+    assert done.exit_code == 0, done.output
+    assert "proof.json verifies: hospital curie says that it removed" in done.output
     for changed in ({"study": "0" * 64}, {"erased": "2020-01-01T00:00:00+00:00"}, {"hospital": "lyon"}):
         with pytest.raises(KeysError):
             signed(place, said | changed)
@@ -93,6 +100,8 @@ def test_the_coordinator_forgets_a_run(place: Path) -> None:
     journal = hashlib.sha256(home.folder(run).journal.read_bytes()).hexdigest()
     said = proof("coordinator", "erase", run, "--home", home.path)
     assert (said["run"], said["study"], said["journal_sha256"]) == (run, HASH, journal)
+    check(said, Identity.from_bytes((home.path / "proof.key").read_bytes()).public)
+    assert (home.path / "proof.key").stat().st_mode & 0o077 == 0
     assert not home.folder(run).path.exists()
     assert Book(home.database).get(run) is None
     for name in NAMES:  # what hospitals keep is theirs to erase

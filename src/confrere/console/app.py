@@ -17,6 +17,7 @@ from confrere.console import (
     check_data,
     cohort,
     coordinator,
+    erasure,
     import_csv,
     import_fhir,
     ledger,
@@ -88,6 +89,7 @@ app.add_typer(cohort.app, name="cohort")
 app.add_typer(slides.app, name="slides")
 app.add_typer(skin.app, name="images")
 app.add_typer(ledger.app, name="ledger")
+app.add_typer(erasure.app, name="erasure")
 app.add_typer(coordinator.app, name="coordinator")
 app.add_typer(coordinator.authority, name="authority")
 app.add_typer(coordinator.roster, name="roster")

@@ -168,10 +168,11 @@ def token(
 
 @app.command()
 def erase(run: Annotated[str, typer.Argument(help="A run that is over.")], home: At = HERE) -> None:
-    """Remove a run with its journal and findings; prints what is to be kept as proof."""
-    from confrere.console.serving import erased
+    """Remove a run with its journal and findings; prints a signed proof of what was removed."""
+    from confrere.coordinator.erasures import erased
+    from confrere.coordinator.home import Home
 
-    typer.echo(json.dumps(erased(home, run)))
+    typer.echo(json.dumps(erased(Home(home), run)))
 
 
 @app.command()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import math
 import signal
 import socket
@@ -11,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -238,22 +236,3 @@ class _Quiet:
                 yield
 
         return Server(config)
-
-
-def erased(home: Path, run: str) -> dict[str, str]:
-    """Remove a run that is over; what proves it: the study's hash, the journal's hash, and when."""
-    from confrere.coordinator.book import Book
-    from confrere.coordinator.home import Home
-    from confrere.coordinator.service import erase
-
-    here = Home(home)
-    journal = here.folder(run).journal
-    proof = {
-        "run": run,
-        "journal_sha256": hashlib.sha256(journal.read_bytes()).hexdigest() if journal.is_file() else "",
-        "erased": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    book = Book(here.database)
-    entry = book.get(run)
-    erase(here, book, run)
-    return {**proof, "study": entry.study if entry else ""}

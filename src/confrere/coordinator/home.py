@@ -4,6 +4,7 @@ coordinator.toml   where it serves; written by `confrere coordinator init`, edit
 roster.json        the hospitals, signed by every one of them: here only to know their names
 runs/RUN/          study, journal, progress, log and findings of every run
 engine/            certificates and settings of the transport, its jobs and its state
+proof.key          signs proofs that a run was erased, and nothing else; made by the first
 state.db           runs and tokens, unless coordinator.toml names another database
 """
 

@@ -2,11 +2,12 @@
 
     python -m confrere.forks MODULE[,MODULE...] ENGINE [WORDS...]
 
-A process of a job spends most of its start on imports, and every hospital starts one for every run. Here they are
-made once: this process imports the modules, forks the engine's process (the module `ENGINE` with its words), and then
-waits. Where the engine would start a process for a job, `Launched` has this one fork it. It imports and forks, nothing
-more: it never has a thread, a connection, a key or a record, so that nothing but modules is handed on. Pages of memory
-that nobody changes are shared. Random numbers are not: what a job draws comes from the system, or from a seed.
+A process of a job spends most of its start on imports, and every hospital starts one for every run. Here they are made
+once: this process imports the modules, forks the engine's process (the module `ENGINE` with its words), and then waits.
+Where the engine would start a process for a job, the `Launcher` of `hospital.flare` or `coordinator.flare` has this one
+fork it. It imports and forks, nothing more: it never has a thread, a connection, a key or a record, so that nothing but
+modules is handed on. Pages of memory that nobody changes are shared. Random numbers are not: what a job draws comes
+from the system, or from a seed.
 
 The engine's process ends when this one does, and this one when the engine's does; a job sees that its parent is gone.
 """

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import scipy
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial import distance
 
+from confrere.analyses.distributions import norm_ppf
 from confrere.analyses.finding import Caution, Citation, Record
 from confrere.analyses.pca import Basis, Columns, Plane
 from confrere.errors import ModelError, StudyError
@@ -220,7 +220,7 @@ def groups_of(method: Any) -> tuple[tuple[str, ...], ...]:
 def starts_of(basis: Basis, clusters: int, starts: int, seed: int) -> list[Array]:
     """Places (K, p) in standardised columns: along the first component, then at random with their correlations."""
     plane = Plane.of(basis.correlation)
-    along = scipy.stats.norm.ppf((np.arange(clusters) + 0.5) / clusters)[:, None] * plane.sd[0] * plane.loadings[:, 0]
+    along = norm_ppf((np.arange(clusters) + 0.5) / clusters)[:, None] * plane.sd[0] * plane.loadings[:, 0]
     root = plane.loadings * plane.sd @ plane.loadings.T  # symmetric: the signs of components do not matter
     drawn = [np.random.default_rng([seed, s]).standard_normal((clusters, len(root))) @ root for s in range(1, starts)]
     return [along, *drawn]

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import scipy
 
+from confrere.analyses.distributions import chi2_sf, t_ppf, t_sf
 from confrere.errors import StudyError
 from confrere.rounds import Array, Flow, Verdict
 
@@ -86,14 +86,14 @@ def coefficients(
     used = se if robust is None else robust
     statistic = estimate / used
     df = np.broadcast_to(df, estimate.shape)
-    reach = scipy.stats.t.ppf(0.975, df) * used
+    reach = t_ppf(0.975, df) * used
     records = []
     for j, name in enumerate(names):
         record: Record = {"term": name, "estimate": float(estimate[j]), "std_error": float(se[j])}
         if robust is not None:
             record["robust_se"] = float(robust[j])
         record["statistic"] = float(statistic[j])
-        record["p_value"] = float(2 * scipy.stats.t.sf(abs(statistic[j]), df[j]))
+        record["p_value"] = float(2 * t_sf(abs(statistic[j]), df[j]))
         record["conf_low"], record["conf_high"] = float(estimate[j] - reach[j]), float(estimate[j] + reach[j])
         if exponent:
             low, high = estimate[j] - reach[j], estimate[j] + reach[j]
@@ -110,7 +110,7 @@ def _exp(value: float) -> float | None:
 
 def chi_square(name: str, statistic: float, df: int) -> Record:
     """A record of a chi-square test."""
-    return {"test": name, "statistic": float(statistic), "df": df, "p_value": float(scipy.stats.chi2.sf(statistic, df))}
+    return {"test": name, "statistic": float(statistic), "df": df, "p_value": float(chi2_sf(statistic, df))}
 
 
 def attrition(verdict: Verdict) -> list[Record]:

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import scipy
 from numpy.typing import NDArray
 
+from confrere.analyses.distributions import f_sf
 from confrere.analyses.finding import Record
 from confrere.analyses.scaling import RAW, Scales, blocks, standard, stretches
 from confrere.errors import FormulaError, ModelError, StudyError
@@ -212,7 +212,7 @@ def determined() -> ModelError:
 def f_test(explained: float, df: int, dispersion: float, df_residual: int) -> Record:
     """A record of an F test of `df` terms that explain this much deviance."""
     statistic = explained / df / dispersion
-    p = float(scipy.stats.f.sf(statistic, df, df_residual))
+    p = float(f_sf(statistic, df, df_residual))
     return {"test": "F", "statistic": statistic, "df": df, "df_residual": df_residual, "p_value": p}
 
 

@@ -15,11 +15,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import scipy
 
 from confrere.analyses.cox import Cox
 from confrere.analyses.curves import limits, read_off
 from confrere.analyses.curves import spread as spread_of
+from confrere.analyses.distributions import norm_ppf, t_ppf
 from confrere.analyses.families import family_of
 from confrere.analyses.finding import Finding
 from confrere.analyses.follow_up import FollowUp
@@ -176,7 +176,7 @@ def _regression(finding: Finding, analysis: Any, table: pd.DataFrame, wanted: Wa
     se = _se(x, _vcov(finding))
     # a fit to imputed tables has no single number of degrees of freedom
     df = finding.facts.get("df_residual", np.inf) if family.estimated else np.inf
-    reach = scipy.stats.t.ppf((1 + wanted.level) / 2, df) * se
+    reach = t_ppf((1 + wanted.level) / 2, df) * se
     if wanted.type == "link":
         return _framed(table, eta, se, eta - reach, eta + reach)
     at, ends = link.mean(eta), np.array([link.mean(eta - reach).mu, link.mean(eta + reach).mu])
@@ -203,7 +203,7 @@ def _risk(finding: Finding, cox: Cox, table: pd.DataFrame, wanted: Wanted) -> pd
         )
     x = evaluated(cox, table).x - centre
     lp, se = x @ finding.arrays["estimate"], _se(x, _vcov(finding))
-    reach = scipy.stats.norm.ppf((1 + wanted.level) / 2) * se
+    reach = norm_ppf((1 + wanted.level) / 2) * se
     if wanted.type == "lp":
         return _framed(table, lp, se, lp - reach, lp + reach)
     return _framed(table, np.exp(lp), np.exp(lp) * se, np.exp(lp - reach), np.exp(lp + reach))
@@ -251,7 +251,7 @@ def _long(index: Any, wanted: Wanted, curve: tuple[Array, Array, str], **more: A
     import pandas as pd
 
     survival, variance, kind = curve
-    low, high = limits(survival, variance, kind, float(scipy.stats.norm.ppf((1 + wanted.level) / 2)))
+    low, high = limits(survival, variance, kind, float(norm_ppf((1 + wanted.level) / 2)))
     rows = {"row": np.repeat(np.asarray(index), len(wanted.times)), **more, "time": np.tile(wanted.times, len(index))}
     estimates = {"estimate": survival, "std_error": spread_of(survival, variance), "conf_low": low, "conf_high": high}
     return pd.DataFrame(rows | estimates)

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy
 
 from confrere.analyses.cox import Beta, Cox
 from confrere.analyses.curves import cellwise, own_edges, suppressed
+from confrere.analyses.distributions import norm_ppf
 from confrere.analyses.follow_up import Table
 from confrere.analyses.ladder import cell_of
 from confrere.analyses.scaling import Standard
@@ -89,7 +89,7 @@ class Ranks:
         n = float(size.total.value)
         mean = float(size.first.value) / n
         sd = float(np.sqrt(max(float(size.second.value) / n - mean**2, 1e-30)))
-        cuts = tuple(float(c) for c in mean + sd * scipy.stats.norm.ppf(np.arange(1, bins) / bins))
+        cuts = tuple(float(c) for c in mean + sd * norm_ppf(np.arange(1, bins) / bins))
         verdict = yield from support(self.binned, beta, z, cuts, edges)
         got = yield from ask(self.ranked)
         return concordant(_table(got, verdict, edges), self.cox.ground.fine)

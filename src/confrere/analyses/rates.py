@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy
 
+from confrere.analyses.distributions import chi2_ppf, norm_ppf, norm_sf
 from confrere.analyses.finding import Citation
 from confrere.rounds import Array
 
@@ -44,8 +45,8 @@ def rate(events: float, time: float, level: float = 0.95) -> Limits:
     if time <= 0:
         return NOTHING
     tail = (1 - level) / 2
-    low = scipy.stats.chi2.ppf(tail, 2 * events) / 2 if events else 0.0
-    high = scipy.stats.chi2.ppf(1 - tail, 2 * (events + 1)) / 2
+    low = chi2_ppf(tail, 2 * events) / 2 if events else 0.0
+    high = chi2_ppf(1 - tail, 2 * (events + 1)) / 2
     return Limits(events / time, float(low) / time, float(high) / time)
 
 
@@ -53,7 +54,7 @@ def share(cases: float, people: float, level: float = 0.95) -> Limits:
     """The share of people who are cases."""
     if people <= 0:
         return NOTHING
-    z, p = scipy.stats.norm.ppf((1 + level) / 2), cases / people
+    z, p = norm_ppf((1 + level) / 2), cases / people
     middle = (p + z**2 / (2 * people)) / (1 + z**2 / people)
     reach = z / (1 + z**2 / people) * np.sqrt(p * (1 - p) / people + z**2 / (4 * people**2))
     return Limits(p, float(max(0.0, middle - reach)), float(min(1.0, middle + reach)))
@@ -89,9 +90,9 @@ def mantel_haenszel(events: Array, time: Array, level: float = 0.95) -> Ratio:
     if not above or not below:
         return Ratio(NOTHING, None)
     se = np.sqrt(float(((a + b) * t1 * t0 / whole**2).sum()) / (above * below))
-    z, middle = scipy.stats.norm.ppf((1 + level) / 2), np.log(above / below)
+    z, middle = norm_ppf((1 + level) / 2), np.log(above / below)
     low, high = np.exp([middle - z * se, middle + z * se])
-    return Ratio(Limits(above / below, float(low), float(high)), float(2 * scipy.stats.norm.sf(abs(middle) / se)))
+    return Ratio(Limits(above / below, float(low), float(high)), float(2 * norm_sf(abs(middle) / se)))
 
 
 def standardised(events: Array, time: Array, weights: Array, level: float = 0.95) -> Limits:
@@ -101,7 +102,7 @@ def standardised(events: Array, time: Array, weights: Array, level: float = 0.95
     each = weights / weights.sum() / time
     mean, variance = float(each @ events), float(each**2 @ events)
     tail, most = (1 - level) / 2, float(each.max())
-    low = variance / (2 * mean) * float(scipy.stats.chi2.ppf(tail, 2 * mean**2 / variance)) if mean else 0.0
+    low = variance / (2 * mean) * float(chi2_ppf(tail, 2 * mean**2 / variance)) if mean else 0.0
     spread, middle = variance + most**2, mean + most
-    high = spread / (2 * middle) * float(scipy.stats.chi2.ppf(1 - tail, 2 * middle**2 / spread))
+    high = spread / (2 * middle) * float(chi2_ppf(1 - tail, 2 * middle**2 / spread))
     return Limits(mean, low, high)

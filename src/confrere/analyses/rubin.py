@@ -13,8 +13,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import scipy
 
+from confrere.analyses.distributions import f_sf
 from confrere.analyses.finding import SHORT, Caution, Citation, Finding, Record, coefficients
 from confrere.rounds import Array
 from confrere.study.imputation import Impute
@@ -78,7 +78,7 @@ def wald(estimates: Array, variances: Array) -> Record:
     df = 4 + (t - 4) * (1 + (1 - 2 / t) / r) ** 2 if t > 4 else t * (1 + 1 / p) * (1 + 1 / r) ** 2 / 2
     return {
         "test": "Wald (D1)", "statistic": statistic, "df": p, "df_residual": df,
-        "p_value": float(scipy.stats.f.sf(statistic, p, df)),
+        "p_value": float(f_sf(statistic, p, df)),
     }  # fmt: skip
 
 

@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy
 
 from confrere.analyses.at_risk import check_level, followed
+from confrere.analyses.distributions import norm_ppf
 from confrere.analyses.finding import Citation, Finding, FlowFinding, Record, attrition
 from confrere.errors import DataError, ModelError, StudyError
 from confrere.rounds import Array, Bools, Cells, Design, Flow, People, Sum, ask, local, register, support
@@ -234,7 +234,7 @@ class SimilarCases:
 
 def wilson(n: float, of: float, level: float) -> tuple[float, float]:
     """Wilson's limits of a share `n / of`."""
-    z = float(scipy.stats.norm.ppf(0.5 + level / 2))
+    z = float(norm_ppf(0.5 + level / 2))
     middle, reach = n + z**2 / 2, z * np.sqrt(n * (of - n) / of + z**2 / 4)
     return float(max(0.0, (middle - reach) / (of + z**2))), float(min(1.0, (middle + reach) / (of + z**2)))
 

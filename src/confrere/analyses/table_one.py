@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import scipy
 
+from confrere.analyses.distributions import norm_ppf
 from confrere.analyses.finding import Citation, Finding, Record, attrition, count
 from confrere.rounds import Array, Ints, Verdict
 
@@ -125,7 +125,7 @@ def ladder(
     sd = float(np.sqrt(whole.centred / whole.n))
     sizes = [0.0 if r is None else r.n for r in rows]
     cells = [int(np.clip(n // max(fine.people, 1), min(4, fine.cells), fine.cells)) for n in sizes]
-    z = scipy.stats.norm.ppf(np.arange(1, max(cells)) / max(cells))
+    z = norm_ppf(np.arange(1, max(cells)) / max(cells))
     if positive and 0 < whole.mean < 2 * sd:
         variance = np.log1p((sd / whole.mean) ** 2)
         inner = np.exp(np.log(whole.mean) - variance / 2 + np.sqrt(variance) * z)

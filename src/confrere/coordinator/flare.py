@@ -54,7 +54,7 @@ ALLOWED: Final = (
 ENGINE: Final = "nvflare.private.fed.app.server.server_train"
 SHARED: Final = (  # what the engine's server and its jobs import, once for all of them
     "confrere.coordinator.flare", ENGINE, "nvflare.private.fed.app.server.runner_process", *DRIVERS,
-    "nvflare.collab.runtime.controller", "scipy.stats",
+    "nvflare.collab.runtime.controller", "scipy.linalg", "scipy.special",
 )  # fmt: skip
 
 

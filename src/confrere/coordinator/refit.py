@@ -15,9 +15,9 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 
 import numpy as np
-import scipy
 from scipy import special
 
+from confrere.analyses.distributions import norm_cdf, norm_pdf
 from confrere.analyses.finding import Finding
 from confrere.rounds import Array
 
@@ -29,7 +29,7 @@ INVERSES: Mapping[str, Inverse] = {
     "identity": lambda eta: (eta, np.ones_like(eta)),
     "log": lambda eta: (np.exp(eta), np.exp(eta)),
     "logit": lambda eta: (special.expit(eta), special.expit(eta) * special.expit(-eta)),
-    "probit": lambda eta: (scipy.stats.norm.cdf(eta), scipy.stats.norm.pdf(eta)),
+    "probit": lambda eta: (norm_cdf(eta), norm_pdf(eta)),
 }
 VARIANCES: Mapping[str, Callable[[Array], Array]] = {
     "gaussian": np.ones_like,

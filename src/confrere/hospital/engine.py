@@ -18,7 +18,7 @@ HOME: Final = "CONFRERE_HOSPITAL"  # the environment variable with the hospital'
 ENGINE: Final = "nvflare.private.fed.app.client.client_train"
 SHARED: Final = (  # what the engine's process and its jobs import, once for all of them
     "confrere.hospital.flare", ENGINE, "nvflare.private.fed.app.client.worker_process", *DRIVERS,
-    "nvflare.collab.runtime.executor", "scipy.linalg",
+    "nvflare.collab.runtime.executor", "scipy.linalg", "scipy.special",
 )  # fmt: skip
 
 

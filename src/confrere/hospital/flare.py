@@ -44,7 +44,7 @@ FILES: Final = {  # of a job, all that it may bring: its two configurations, and
     "config", "config/config_fed_client.json", "config/config_fed_server.json", ".__nvfl_sig.json",
     ".__nvfl_submitter.crt", "config/.__nvfl_sig.json", "config/.__nvfl_submitter.crt",
 }  # fmt: skip
-RECORDS: Final = ("scipy.stats", "formulaic", "ibis.backends.duckdb")  # what only a job needs, and is large at rest
+RECORDS: Final = ("formulaic", "ibis.backends.duckdb")  # what only a job needs, and is large at rest
 
 
 class Hospital:

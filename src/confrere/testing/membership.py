@@ -13,6 +13,7 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike
 
+from confrere.analyses.distributions import norm_ppf
 from confrere.errors import StudyError
 
 
@@ -44,5 +45,5 @@ def membership_auc(members: ArrayLike, others: ArrayLike) -> Auc:
     of_others = (ranks[inside.size :] - scipy.stats.rankdata(outside)) / inside.size
     auc = float(of_members.mean())
     variance = of_members.var(ddof=1) / inside.size + of_others.var(ddof=1) / outside.size
-    reach = float(scipy.stats.norm.ppf(0.975) * np.sqrt(variance))
+    reach = float(norm_ppf(0.975) * np.sqrt(variance))
     return Auc(auc, max(0.0, auc - reach), min(1.0, auc + reach))

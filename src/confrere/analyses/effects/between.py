@@ -24,8 +24,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy
 
+from confrere.analyses.distributions import chi2_sf
 from confrere.analyses.finding import Citation
 from confrere.errors import ModelError
 from confrere.rounds import Array, People, Sum, Verdict
@@ -62,6 +62,6 @@ def facts(statistic: float, hospitals: int) -> dict[str, Any]:
     df = hospitals - 1
     return {
         "heterogeneity": statistic,
-        "heterogeneity_p": float(scipy.stats.chi2.sf(statistic, df)),
+        "heterogeneity_p": float(chi2_sf(statistic, df)),
         "i2": max(0.0, 1 - df / statistic) if statistic > 0 else 0.0,
     }

@@ -22,9 +22,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import scipy
 from scipy import optimize
 
+from confrere.analyses.distributions import norm_cdf, norm_pdf, norm_ppf, norm_sf
 from confrere.analyses.finding import Citation
 from confrere.errors import ModelError
 from confrere.rounds import Array
@@ -57,15 +57,15 @@ class Errors(NamedTuple):
         if self.sd == 0:
             return abs(self.mean)
         z = self.mean / self.sd
-        return float(self.mean * (1 - 2 * scipy.stats.norm.cdf(-z)) + 2 * self.sd * scipy.stats.norm.pdf(z))
+        return float(self.mean * (1 - 2 * norm_cdf(-z)) + 2 * self.sd * norm_pdf(z))
 
     def p_value(self, estimate: float, std_error: float) -> float:
         """The two-sided p-value of an estimate among the errors."""
-        return float(2 * scipy.stats.norm.sf(abs(estimate - self.mean) / np.hypot(self.sd, std_error)))
+        return float(2 * norm_sf(abs(estimate - self.mean) / np.hypot(self.sd, std_error)))
 
     def limits(self, estimate: float, std_error: float, level: float = 0.95) -> tuple[float, float, float]:
         """The calibrated log ratio and its limits; infinite where errors grow faster than effects."""
-        z = float(scipy.stats.norm.ppf((1 + level) / 2))
+        z = float(norm_ppf((1 + level) / 2))
         return (
             self._at(estimate, std_error, 0.0, np.nan), self._at(estimate, std_error, z, -np.inf),
             self._at(estimate, std_error, -z, np.inf),

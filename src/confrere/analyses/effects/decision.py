@@ -20,9 +20,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import scipy
 from scipy import special
 
+from confrere.analyses.distributions import norm_cdf
 from confrere.analyses.effects.measures import fieller
 from confrere.analyses.finding import Record
 from confrere.rounds import Array
@@ -58,7 +58,7 @@ def _net_benefit(found: Increment, worth: float) -> Record:
 
 
 def _probability(value: float, se: float) -> float:
-    return float(scipy.stats.norm.cdf(value / se)) if se > 0 else float(np.heaviside(value, 0.5))
+    return float(norm_cdf(value / se)) if se > 0 else float(np.heaviside(value, 0.5))
 
 
 def acceptability(found: Increment, most: float) -> list[Record]:

@@ -19,9 +19,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy
 from scipy import special
 
+from confrere.analyses.distributions import norm_ppf
 from confrere.analyses.effects.learners import Regressed
 from confrere.analyses.effects.measures import record
 from confrere.analyses.effects.nuisance import Fitted, predictor
@@ -37,7 +37,7 @@ REACH = float(special.ndtri(0.975))
 
 def edges_of(mean: float, sd: float, many: int) -> tuple[float, ...]:
     """Public inner edges of so many classes, as many people in each were they Gaussian; in the unit of mean and sd."""
-    return tuple((mean + sd * scipy.stats.norm.ppf(np.arange(1, many) / many)).tolist())
+    return tuple((mean + sd * norm_ppf(np.arange(1, many) / many)).tolist())
 
 
 class Class(NamedTuple):

@@ -23,8 +23,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import scipy
 
+from confrere.analyses.distributions import norm_cdf, norm_ppf
 from confrere.analyses.effects import measures
 from confrere.analyses.effects.nuisance import Fitted, Learned, learned, means
 from confrere.analyses.finding import Caution, Citation, Finding, Record, attrition
@@ -316,7 +316,7 @@ def _finding(study: Prognostic, f: Found) -> Finding:
 def plan(study: Prognostic, arms: Arms) -> list[Record]:
     """What a future trial needs, without and with the score: the variance per person, people, what is saved."""
     rows: list[Record] = []
-    z = float(scipy.stats.norm.ppf(1 - study.alpha / 2) + scipy.stats.norm.ppf(study.power))
+    z = float(norm_ppf(1 - study.alpha / 2) + norm_ppf(study.power))
     for name, r in (("none", np.zeros(2)), ("score", study.deflate * arms.r)):
         variance = arms.variance(study.share, r)
         row: Record = {"adjustment": name, "variance": variance}
@@ -336,7 +336,7 @@ def plan(study: Prognostic, arms: Arms) -> list[Record]:
 def _power(study: Prognostic, variance: float, n: int) -> float:
     """The power of a trial of n people."""
     z = abs(study.difference or 0.0) / np.sqrt(variance / n)
-    return float(scipy.stats.norm.cdf(z - scipy.stats.norm.ppf(1 - study.alpha / 2)))
+    return float(norm_cdf(z - norm_ppf(1 - study.alpha / 2)))
 
 
 def _overall(arms: Arms) -> float:

@@ -19,9 +19,9 @@ from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
-import scipy
 from scipy import special
 
+from confrere.analyses.distributions import norm_sf
 from confrere.analyses.effects.arms import Models
 from confrere.analyses.effects.learners import Scores, Side
 from confrere.analyses.effects.nuisance import Fitted, predictor
@@ -281,7 +281,7 @@ def _against(one: Group, other: Group) -> tuple[float, float, float] | None:
     if variance <= 0:
         return None
     difference, se = one.effect - other.effect, float(np.sqrt(variance))
-    return difference, se, float(2 * scipy.stats.norm.sf(abs(difference) / se))
+    return difference, se, float(2 * norm_sf(abs(difference) / se))
 
 
 def holm(p: Sequence[float], tests: int) -> list[float]:

@@ -58,6 +58,10 @@ LEAKS = {
         "clone_censor_weight (grace of two years)",
         RANGES,
     ): "1 of 270 people over 0.5, at 0.74: weighted events and times per cell of time, as cox (shared)",
+    (
+        "clone_censor_weight (causes, those who stay)",
+        HEAVY,
+    ): "1.5 % of 540 people over 0.5, the largest 1.00: outliers carry weights by two models and two causes",
     ("effect (controls)", HEAVY): "2.8 % of 180 people over 0.5, the largest 1.00: outliers carry a term",
     ("effect (weighting)", HEAVY): "1.1 % of 180 people over 0.5, the largest 0.96: outliers carry a term",
     ("logistic", HEAVY): "1.5 % of 135 people over 0.5, the largest 0.98: outliers carry a term",

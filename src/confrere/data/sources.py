@@ -268,7 +268,7 @@ def _open_frame(frame: pd.DataFrame, wanted: list[str], hospital: str) -> _Opene
     for name in wanted:
         if str(plain[name].dtype) in ("object", "category"):
             series = plain[name].astype("object")
-            plain[name] = series.where(series.isna(), series.map(str)).astype("string")  # pandas 2: "str" keeps none
+            plain[name] = series.where(series.isna(), series.map(str)).astype("string")  # "str" loses NaN in pandas 2
     try:
         arrow = pa.Table.from_pandas(plain, preserve_index=False)
     except pa.ArrowException:

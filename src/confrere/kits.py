@@ -292,7 +292,7 @@ class Process:
         """End what an earlier process of ours started and could not end, because it was killed itself."""
         import psutil
 
-        with suppress(OSError, ValueError, psutil.NoSuchProcess):
+        with suppress(OSError, ValueError, psutil.Error):
             pid = int(self._pid.read_text(encoding="utf-8"))
             words = psutil.Process(pid).cmdline()
             if any("nvflare" in word for word in words):  # no stranger, who got the number since

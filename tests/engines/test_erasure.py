@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 pytest.importorskip("nvflare", reason="needs the extra `federation`")
 
 from confrere.console.app import app
+from confrere.coordinator import erasures, service
 from confrere.coordinator.book import Book, Entry
 from confrere.coordinator.home import Home as CoordinatorHome
 from confrere.errors import KeysError, StudyError
@@ -104,5 +105,28 @@ def test_the_coordinator_forgets_a_run(place: Path) -> None:
     assert (home.path / "proof.key").stat().st_mode & 0o077 == 0
     assert not home.folder(run).path.exists()
     assert Book(home.database).get(run) is None
+    assert [json.loads(line) for line in (home.path / "erased.jsonl").read_text().splitlines()] == [said]
     for name in NAMES:  # what hospitals keep is theirs to erase
         assert (place / name / "runs" / HASH / "journal").is_file()
+
+
+def test_no_proof_without_an_erasure(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that cannot be removed leaves the run known; one that lies elsewhere, by a link, is removed there."""
+    attempt(place)
+    home, run = CoordinatorHome(place / "coordinator"), HASH[:16]
+    book = Book(home.database)
+    entry: dict[str, Any] = {"run": run, "study": HASH, "title": "", "researcher": "ada", "submitted": 0.0}
+    book.add(Entry(**entry, deadline=0.0, state="done", why="", handle="", attempts=1, changed=0.0))
+    folder = home.folder(run).path
+    with monkeypatch.context() as stuck:
+        stuck.setattr(service.shutil, "rmtree", lambda *_: (_ for _ in ()).throw(OSError(30, "Read-only file system")))
+        with pytest.raises(StudyError, match="Read-only file system"):
+            proof("coordinator", "erase", run, "--home", home.path)
+    assert book.get(run) is not None
+    assert not (home.path / "erased.jsonl").exists()
+    elsewhere = tmp_path / "elsewhere"
+    folder.rename(elsewhere)
+    folder.symlink_to(elsewhere)
+    check(proof("coordinator", "erase", run, "--home", home.path), erasures.signing_key(home).public)
+    assert not elsewhere.exists()
+    assert not folder.is_symlink()

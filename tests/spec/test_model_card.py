@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -128,6 +129,19 @@ def test_where_nobody_is_held_out_there_is_no_attack_and_the_card_says_so() -> N
 
 
 # The card -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["penalised", "network"])
+def test_a_card_counts_the_numbers_of_the_fits_without_each_group(method: str) -> None:
+    groups = (("h0", "h1", "h2"), ("h3", "h4", "h5"))
+    frames = {f"h{i}": f for i, f in enumerate(dealt(gaps(3000, 1), np.arange(3000) % 6, 6))}
+    asked: Any = cf.Penalised("ill ~ x1 + time", "binomial", penalty=(0.01,), leave_out=groups)
+    if method == "network":
+        asked = cf.Network("ill", "x1 + time", rounds=2, leave_out=groups)
+    fit = cf.local(frames, levels=LEVELS, person="pid").run(asked, allow=["model_weights"])
+    made = card(as_dict(fit.results), as_dict(fit.results)["analyses"][0])
+    left = sum(a.numbers for a in fit.results.left if a.kind == "ask")
+    assert made["attacks"]["reconstruction"]["numbers_left"] == left > 100
 
 
 def test_a_card_says_what_the_result_says(ran: Results) -> None:

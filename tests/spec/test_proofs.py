@@ -107,3 +107,16 @@ def test_a_signature_of_one_kind_is_none_of_the_other() -> None:
     as_run = signed(COORDINATOR._replace(facts=HOSPITAL.facts), facts, KEYS["curie"])
     with pytest.raises(KeysError):
         check(as_run, KEYS["curie"].public)
+
+
+@pytest.mark.parametrize("run", ["r1\nkey     12345", "r1\x1b[2K\rkey", "r1\u2028key", "\ud800"])
+def test_a_fact_is_one_line_or_the_proof_is_none(tmp_path: Path, run: str) -> None:
+    """Else a signer could write the lines that people compare, or what holds no signature at all."""
+    facts = {**FACTS, "run": run, "key": HERS.public.hex()}
+    try:
+        made = signed(COORDINATOR, facts, HERS)
+    except UnicodeEncodeError:
+        made = {**RUN, "run": run}
+    done = said(tmp_path, made)
+    assert code(done) == 3
+    assert "verifies" not in done.output

@@ -1,11 +1,13 @@
 """A run is forgotten at the coordinator, and a signed proof says so.
 
-proof.key in the coordinator's folder signs, made when it is first needed; it signs nothing else and opens nothing.
+proof.key in the coordinator's folder signs, made when it is first needed; it signs nothing else and opens nothing. The
+proofs stay in erased.jsonl, for a run that is forgotten cannot be erased again.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 from datetime import UTC, datetime
 
 from confrere.coordinator.book import Book
@@ -34,4 +36,7 @@ def erased(home: Home, run: str) -> dict[str, str]:
     }
     entry = book.get(run)
     erase(home, book, run)
-    return signed(COORDINATOR, {**proof, "study": entry.study if entry else "", "key": key.public.hex()}, key)
+    made = signed(COORDINATOR, {**proof, "study": entry.study if entry else "", "key": key.public.hex()}, key)
+    with (home.path / "erased.jsonl").open("a", encoding="utf-8") as kept:
+        kept.write(json.dumps(made) + "\n")
+    return made

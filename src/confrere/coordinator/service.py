@@ -237,12 +237,22 @@ class Service:
 
 
 def erase(home: Home, book: Book, run: str) -> None:
-    """Remove a run that is over with all that was kept of it. StudyError if there is none, or it is not over."""
+    """Remove a run that is over with all that was kept of it.
+
+    StudyError if there is none, it is not over, or its folder cannot be removed: then it can be tried again.
+    """
     entry = book.get(run)
     if entry is None:
         raise StudyError(f"no run is called {run!r}")
     if entry.state not in OVER:
         raise StudyError(f"the run {run} is not over ({entry.state}); cancel it first")
     Airlock(home, book).forget(run)
-    shutil.rmtree(home.folder(run).path, ignore_errors=True)
+    folder = home.folder(run).path
+    try:
+        if folder.exists():
+            shutil.rmtree(folder.resolve())
+        if folder.is_symlink():
+            folder.unlink()
+    except OSError as error:
+        raise StudyError(f"{folder} cannot be removed ({error.strerror}); mend that, and erase the run again") from None
     book.forget(run)

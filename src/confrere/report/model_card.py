@@ -24,6 +24,7 @@ NOISE = ("epsilon", "epsilon_if_one_colludes", "delta", "privacy_unit")
 GAP = ("cross-validation", "training")
 EXEMPT = {"boosting": "histograms", "network": "model_weights"}  # whose sums are outside the limit of numbers
 PARTS = {"evaluate": ("risks", "followed_risks", "recalibrated", "inputs")}  # in whose names its numbers left
+BESIDE = ("scored", "scored_times", "losses_of_times", "conformal", "permuted")  # the same of a model that was learned
 Lines = list[tuple[str, str]]
 
 
@@ -103,8 +104,9 @@ def _metrics(analysis: Record) -> list[Record]:
 def _numbers(result: Result, analysis: Record) -> dict[str, Any]:
     """How many numbers left for the analysis, beside the values that hospitals hold: who has fewer equations than
     unknowns cannot solve for all of them."""
-    names = PARTS.get(analysis["method"], (analysis["method"], "scored", "scored_times", "losses_of_times"))
-    asked = [a for a in result["left"] if a["analysis"] in names and a["kind"] == "ask"]
+    names = PARTS.get(analysis["method"], (analysis["method"], *BESIDE))
+    alone = bool(analysis["settings"].get("leave_out"))  # in its study: all that left is its own
+    asked = [a for a in result["left"] if (alone or a["analysis"] in names) and a["kind"] == "ask"]
     values = analysis["n"] * max(1, len(_read(analysis)))
     numbers = sum(prod(a["shape"]) * a["rounds"] for a in asked)
     word = EXEMPT.get(analysis["method"], "")

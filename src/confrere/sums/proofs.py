@@ -27,9 +27,11 @@ COORDINATOR = Kind("run erasure", ("run", "study", "erased", "journal_sha256", "
 
 
 def kind_of(proof: Mapping[str, object]) -> Kind:
-    """Which kind of proof it is. KeysError where it is neither, or has other facts."""
+    """Which kind of proof it is. KeysError where it is neither, has other facts, or facts that are not one line each:
+    whoever reads them printed must not take a part of one for another."""
+    lines = all(isinstance(value, str) and value.isprintable() for value in proof.values())
     for kind in (HOSPITAL, COORDINATOR):
-        if set(proof) == {*kind.facts, "signature"} and all(isinstance(v, str) for v in proof.values()):
+        if set(proof) == {*kind.facts, "signature"} and lines:
             return kind
     raise KeysError(
         "it is no proof of an erasure: it has not the facts that `confrere hospital erase` or `confrere coordinator "

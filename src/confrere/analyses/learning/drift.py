@@ -164,7 +164,8 @@ def _text(first: str, found: Sequence[str]) -> str:
 def _silent(names: Sequence[str]) -> str:
     return (
         f"The distribution of {', '.join(names)} is not told: beside that of the risk, or of another input, it would "
-        f"tell a few people apart. Take other cuts, or an evaluation in a study of its own."
+        f"tell a few people apart, or there are too many cells to see whether it does. Take fewer or other cuts, or an "
+        f"evaluation in a study of its own."
     )
 
 

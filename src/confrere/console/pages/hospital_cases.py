@@ -79,11 +79,12 @@ def _read(home: Home, name: str, who: str) -> tuple[Reading | None, str]:
     """What the hospital's classifier says of the picture of a case, if it has one; else why it says nothing."""
     if home.picture_model is None:
         return None, ""
-    png = home.cases.png(name, who, "model")
     try:
-        return reading(home.picture_model, png), ""
+        return reading(home.picture_model, home.cases.png(name, who, "model")), ""
     except (UserError, ImportError) as error:
         return None, str(error)
+    except Refused:  # the picture is held, as its place on the page says
+        return None, ""
 
 
 @router.get("/{name}/picture")

@@ -141,7 +141,7 @@ def test_a_card_counts_the_numbers_of_the_fits_without_each_group(method: str) -
     fit = cf.local(frames, levels=LEVELS, person="pid").run(asked, allow=["model_weights"])
     made = card(as_dict(fit.results), as_dict(fit.results)["analyses"][0])
     left = sum(a.numbers for a in fit.results.left if a.kind == "ask")
-    assert 100 < left <= made["attacks"]["reconstruction"]["numbers_left"] < 1.2 * left  # it counts symmetric ones whole
+    assert 100 < left <= made["attacks"]["reconstruction"]["numbers_left"] < 1.2 * left  # (p, p) counts whole
 
 
 def test_a_card_says_what_the_result_says(ran: Results) -> None:

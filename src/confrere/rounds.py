@@ -94,7 +94,8 @@ class Cells:
 
     - `refuse`: the study is refused.
     - `suppress`: the cell and, so that it cannot be had by subtraction, another one of its group are left out.
-    - `hide`: the same, and nobody learns which of the cells left out have nobody (sparse tables).
+    - `spread`: the same; and so is a cell that has people, but of fewer hospitals than a sum needs.
+    - `hide`: as `suppress`, and nobody learns which of the cells left out have nobody (sparse tables).
     - `near`: cells are (place by one partition, by another), the last of each nowhere: the verdict says whether sums of
       the two, combined, tell 1 to k-1 people apart, and no count. With `sets` cells are as of `known`, and the verdict
       says of each set whether it does, with those before.

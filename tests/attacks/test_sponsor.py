@@ -14,6 +14,7 @@ from attacks.people import GROUND, Table, patients
 from attacks.view import record
 from confrere.hospital.gate import Policy, Support, Violation, judge, support_of
 from confrere.rounds import Design, find
+from confrere.study.schema import Column, Schema
 from confrere.testing import GATE
 
 ALONE = ("sponsor",)
@@ -146,6 +147,45 @@ def grouped(hospitals: int = 3) -> dict[str, Table]:
         h: pd.Categorical(np.full(len(t.frame), "b" if h == "sponsor" else "a"), ["a", "b"]) for h, t in tables.items()
     }
     return {h: Table(t.frame.assign(arm=level[h])) for h, t in tables.items()}
+
+
+def told(variables: tuple[str, ...], tables: dict[str, Table], by: str = "", **kind: object) -> list[dict[str, object]]:
+    """The records of variables of Table 1."""
+    return record(find("describe")(variables, by=by, ground=GROUND).flow(), tables, **kind).finding.tables["table1"]
+
+
+@pytest.mark.parametrize("by", ["", "stage"])
+def test_a_variable_of_one_hospital(by: str) -> None:
+    """Only h0 has it, or has it of some: its people are not described; those of three hospitals are."""
+    for name, having in (("one", ["h0"]), ("two", ["h0", "h1"]), ("three", ["h0", "h1", "h2"])):
+        tables = {h: Table(t.frame.assign(own=t.frame["x1"] if h in having else np.nan)) for h, t in network().items()}
+        rows = [r for r in told(("x2", "own"), tables, by) if r["variable"] == "own"]
+        numbers = [r[key] for r in rows for key in ("n", "missing", "mean", "median", "std_dev")]
+        # by groups, those who miss it are the sponsor's outcomes
+        assert all(v is None for v in numbers) == (name != "three" or bool(by))
+        assert all(r["mean"] is not None for r in told(("x2", "own"), tables, by) if r["variable"] == "x2")
+
+
+@pytest.mark.parametrize("by", ["", "stage"])
+def test_a_level_of_one_hospital(by: str) -> None:
+    """Nor by subtraction: with the sponsor's level the others' are left out, unless it gives them away."""
+    assert all(r["n"] is None for r in told(("arm",), grouped(), by))
+    assert all(r["n"] is not None for r in told(("arm",), grouped(), by, alone=ALONE))
+
+
+def test_a_level_of_one_hospital_takes_one_of_several_with_it() -> None:
+    """Of a, b, c and the sponsor's own, the smallest of the others; what is left out together is of all hospitals."""
+    tables = {
+        h: Table(t.frame.assign(site=np.where(h == "sponsor", 3, np.arange(len(t.frame)) % 7 // 3)))
+        for h, t in network().items()
+    }
+    levels = ("a", "b", "c", "own")
+    tables = {
+        h: Table(t.frame.assign(site=pd.Categorical.from_codes(t.frame["site"], levels))) for h, t in tables.items()
+    }
+    ground = replace(GROUND, schema=Schema({**GROUND.schema.columns, "site": Column("site", levels)}))
+    rows = record(find("describe")(("site",), ground=ground).flow(), tables).finding.tables["table1"]
+    assert {r["level"]: r["n"] is None for r in rows} == {"a": False, "b": False, "c": True, "own": True}
 
 
 @pytest.mark.xfail(

@@ -56,7 +56,7 @@ def slow_support(design: Design) -> list[Array]:
         np.array([n, n > 0, False, n > 0]), np.array([*about, *sides], dtype=float),
         np.array([flags.sum(0), *behind], dtype=float), marks.T @ marks,
         np.array([np.abs(sized).sum(0), np.square(sized).sum(0)]), np.concatenate([*cells, []]),
-        np.empty((3, 0)), np.empty(0),
+        np.empty((3, 0)), np.empty(0), cells[1] > 0,
     ]  # fmt: skip
 
 
@@ -86,7 +86,8 @@ def drawn_design(seed: int, n: int, p: int) -> Design:
     return Design(
         n=n, rows=np.ones(n, dtype=bool), x=np.asarray(x, dtype=float), names=tuple(f"x{j}" for j in range(p)),
         flags={name: rng.random(n) < 0.4 for name in ("b", "a")[: rng.integers(0, 3)]},
-        weights=rng.random(n) if rng.random() < 0.5 else None, cells={"c": Cells(rng.integers(-1, 6, n), (2, 3))},
+        weights=rng.random(n) if rng.random() < 0.5 else None,
+        cells={"c": Cells(rng.integers(-1, 6, n), (2, 3)), "d": Cells(rng.integers(-1, 4, n), (1, 4), "spread")},
     )  # fmt: skip
 
 

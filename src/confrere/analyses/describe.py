@@ -29,6 +29,7 @@ from confrere.analyses.described import (
     carriers,
     enough,
     joined,
+    knowing,
     those,
     too_few,
     unsaid,
@@ -175,13 +176,15 @@ class Describe:
         """What counts and sums rest on. Twins are variables that a few people tell apart."""
         made = self.source.people(people.table.frame, shown, blocks)
         d: Described = made.data
-        cells = {f"known {b}": those(known, d.group, len(shown)) for b, known in enumerate(d.known.T)}
+        # who misses a variable follows by subtraction: by groups, they could be one hospital's own outcomes
+        both = bool(self.by)
+        cells = {f"known {b}": knowing(d, b, len(shown), both=both) for b in range(d.known.shape[1])}
         for j in self.source.numeric:
             cells |= carriers(j, d, len(shown))
         for j in self.source.categorical:
             size = (len(shown), len(self.source.levels(j)))
             code = np.nan_to_num(d.values[:, j], nan=-1).astype(np.int64)
-            cells[f"levels {j}"] = Cells(np.where(code < 0, -1, d.group * size[1] + code), size, rule="suppress")
+            cells[f"levels {j}"] = Cells(np.where(code < 0, -1, d.group * size[1] + code), size, rule="spread")
         x = np.nan_to_num(d.values)
         for i, j in itertools.combinations(range(len(self.variables)), 2):
             cells[f"twins {i}:{j}"] = those(x[:, i] != x[:, j], d.group, len(shown))
@@ -223,8 +226,8 @@ class Describe:
     def known(self, people: People) -> Known:
         """People by block and group."""
         counts = [people.cells(name) for name in people.design.cells if name.startswith("known ")]
-        # no column is left of a block of which every group is suppressed
-        values = np.vstack([np.pad(s.value, ((0, 0), (0, 1 - s.value.shape[1]))) for s in counts])
+        # no column is left of a block of which every group is suppressed; a second one is of the others
+        values = np.vstack([np.pad(s.value, ((0, 0), (0, 1)))[:, :1] for s in counts])
         bounds = (len(self.source.labels) * (len(self.variables) + 1), 1)
         return Known(replace(counts[0], value=values, dims=("blocks and groups", "cells"), bounds=bounds))
 

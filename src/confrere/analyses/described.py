@@ -139,9 +139,16 @@ def unsaid(missing: Bools) -> Cells:
     return Cells(np.asarray(missing.any(axis=1), dtype=np.int64), (1, 2), rule="require")
 
 
-def those(who: Bools, group: Ints, groups: int) -> Cells:
-    """The marked people by group: one cell each, suppressed where few."""
-    return Cells(np.where(who, group, -1), (groups, 1), rule="suppress")
+def those(who: Bools, group: Ints, groups: int, rule: str = "suppress") -> Cells:
+    """The marked people by group: one cell each, suppressed where few; or by another rule."""
+    return Cells(np.where(who, group, -1), (groups, 1), rule=rule)
+
+
+def knowing(d: Described, b: int, groups: int, *, both: bool) -> Cells:
+    """Who misses nothing of a block, by group, or `both` them and the others; not those of few, or of few hospitals."""
+    if b and both:
+        return Cells(d.group * 2 + ~d.known[:, b], (groups, 2), rule="spread")
+    return those(d.known[:, b], d.group, groups, "spread")
 
 
 def anybody(who: Bools) -> Cells:
@@ -196,7 +203,7 @@ def joined(verdict: Verdict, blocks: Places) -> Places:
 
 
 def too_few(verdict: Verdict, blocks: Places) -> Hidden:
-    """Variables whose numbers would rest on fewer than k people of a group; of twins, the second."""
+    """Variables whose numbers, or the lack of them, would rest on too few people of a group; of twins, the second."""
     found = {(j, int(g)) for j, b in enumerate(blocks) for g in np.flatnonzero(verdict.grids[f"known {b}"][:, 0] < 0)}
     for name, grid in verdict.grids.items():
         what, _, which = name.partition(" ")

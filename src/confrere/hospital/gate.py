@@ -26,7 +26,7 @@ import numpy as np
 from confrere.errors import ConfrereError, RangeError
 from confrere.hospital.atoms import across
 from confrere.hospital.classes import CLASSES, enough
-from confrere.hospital.margins import OF_SETS, hide, near
+from confrere.hospital.margins import OF_SETS, hide, near, spread, suppress, there
 from confrere.hospital.merging import edges, numbered
 from confrere.hospital.moves import carried, joined, told
 from confrere.rounds import Array, Ask, Bools, Cells, Design, Ints, Sum, Sums, Verdict, leaves, name_of, step_of
@@ -86,6 +86,7 @@ class Support(NamedTuple):
     cells: Array  # (all cells,) people per cell, the partitions one after the other
     carried: Array  # (3, cells with weights) sums of a and of a^2; hospitals in which a few people carry the cell
     left_out: Array  # (reasons,) people
+    spread: Array  # (cells of the rule `spread`,) hospitals with people there whose own sums may not leave
 
 
 def support_of(design: Design, policy: Policy | None = None) -> Support:
@@ -112,6 +113,7 @@ def support_of(design: Design, policy: Policy | None = None) -> Support:
         np.concatenate([*counts, []]).astype(float),
         carried((c for _, c in ordered(design)), 0.0 if policy is None else policy.effective_here),
         np.array([float(design.left_out[r]) for r in sorted(design.left_out)]),
+        there((c for _, c in ordered(design)), alone),
     )
 
 
@@ -229,9 +231,10 @@ def judge(design: Design, total: Support, policy: Policy) -> Verdict:
     _effective(design, total, policy)
     tables = _tables(design, total.cells)
     grids = _grids(design, tables, policy, total.carried)
+    grids |= spread({f: tables[f] for f, c in ordered(design) if c.rule == "spread"}, total.spread, policy)
     n -= sum(int(tables[name][grids[name] < 0].sum()) for name, c in ordered(design) if c.rule == "drop")
     # one reason alone would follow from the others where the people of all are told elsewhere
-    told = _suppress("left out", total.left_out[None], policy)[0] >= 0
+    told = suppress("left out", total.left_out[None], policy)[0] >= 0
     counts = {
         reason: int(count) if shown else None
         for reason, count, shown in zip(sorted(design.left_out), total.left_out, told, strict=True)
@@ -333,7 +336,7 @@ def _grids(design: Design, tables: Mapping[str, Array], policy: Policy, weighed:
             places = {f: c for f, c in ordered(design) if c.rule == "moved"}
             effective = 0.0 if "small_cells" in policy.allow else policy.effective
             grids |= told(places, tables, policy.least, weighed, effective)
-        else:
+        elif cells.rule != "spread":
             grids[name] = _RULES[cells.rule](name, tables[name], policy)
     return grids
 
@@ -359,15 +362,6 @@ def _refuse(name: str, table: Array, policy: Policy) -> Ints:
     return _fine(name, table, policy)
 
 
-def _suppress(name: str, table: Array, policy: Policy) -> Ints:
-    """Leave out cells under k and, while what is left out of a group sums to under k, its next smallest too."""
-    hidden = policy.few(table)
-    for row, out in zip(table, np.asarray(hidden), strict=True):
-        while policy.few(row[out].sum()) and (row[~out] > 0).any():
-            out[int(np.argmin(np.where(out | (row == 0), np.inf, row)))] = True
-    return np.where(hidden, -1, _fine(name, table, policy))
-
-
 def _enough(name: str, table: Array, policy: Policy) -> Ints:
     """Which cells hold enough people; an empty one looks like one of few. `drop` leaves their people out."""
     return np.where(policy.few(table) | (table == 0), -1, _fine(name, table, policy))
@@ -388,7 +382,7 @@ def _combine(cells: Cells, table: Array, policy: Policy) -> Ints:
     return np.zeros(table.shape, dtype=np.int64)
 
 
-_RULES = {"fine": _fine, "refuse": _refuse, "suppress": _suppress, "drop": _enough, "show": _enough,
+_RULES = {"fine": _fine, "refuse": _refuse, "suppress": suppress, "drop": _enough, "show": _enough,
           "require": _require, "hide": hide, "near": near}  # fmt: skip
 
 

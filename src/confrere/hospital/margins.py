@@ -1,4 +1,7 @@
-"""Rules of the gate for sparse tables and for several ways to divide the same people (`rounds.Cells`).
+"""Rules of the gate for tables of cells and for several ways to divide the same people (`rounds.Cells`).
+
+`suppress`, and `spread`. A cell of few people is left out and, while those left out of a group are few, its next
+smallest. By `spread` so is a cell with people of fewer hospitals than a sum needs, with another that has enough.
 
 `hide`. A cell of few people is left out, as by `suppress`; and a cell of nobody looks alike. Where it did not, 11
 people in 11 hidden cells would be one in each. Nor may so many be hidden that each cell must be nearly full: 30 people
@@ -17,7 +20,7 @@ people were counted by a place before, such as a cell of their score, no sum of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,10 +28,40 @@ import numpy as np
 from confrere.hospital.atoms import on_few
 from confrere.hospital.moves import fewest
 from confrere.hospital.ties import Ties
-from confrere.rounds import Array, Bools, Ints
+from confrere.rounds import Array, Bools, Cells, Ints
 
 if TYPE_CHECKING:
     from confrere.hospital.gate import Policy
+
+
+def suppress(name: str, table: Array, policy: Policy) -> Ints:
+    """(groups, cells): -1 for few and, while what is left out of a group sums to under k, for its next smallest."""
+    return _left_out(table, np.zeros(table.shape), policy)
+
+
+def spread(tables: Mapping[str, Array], hospitals: Array, policy: Policy) -> dict[str, Ints]:
+    """The same of several tables, by the `hospitals` of each cell (all cells,) too."""
+    ends = np.cumsum([table.size for table in tables.values()], dtype=np.int64)
+    parts = zip(tables.items(), np.split(hospitals, ends[:-1]), strict=False)  # no table, and one part of nothing
+    return {name: _left_out(table, part.reshape(table.shape), policy) for (name, table), part in parts}
+
+
+def there(cells: Iterable[Cells], alone: bool) -> Array:
+    """Of every cell of the rule `spread` (all cells,), whether people are there, of who does not leave `alone`."""
+    own = [np.bincount(c.index + 1, minlength=int(np.prod(c.shape)) + 1)[1:] > 0 for c in cells if c.rule == "spread"]
+    return np.concatenate([*own, []]).astype(float) * (not alone)
+
+
+def _left_out(table: Array, hospitals: Array, policy: Policy) -> Ints:
+    enough = 0 if "per_hospital" in policy.allow else policy.hospitals
+    few, lone = np.asarray(policy.few(table)), (hospitals > 0) & (hospitals < enough)
+    hidden = few | lone
+    for row, out, apart, covering in zip(table, hidden, lone, ~few & (hospitals >= enough), strict=True):
+        while policy.few(row[out].sum()) or (apart.any() and not covering[out].any()):
+            if not (row[~out] > 0).any():
+                break
+            out[int(np.argmin(np.where(out | (row == 0), np.inf, row)))] = True
+    return np.where(hidden, -1, np.arange(table.shape[1]))
 
 
 def hide(name: str, table: Array, policy: Policy) -> Ints:

@@ -290,6 +290,41 @@ def test_a_purpose_that_looks_the_same_is_the_same(tmp_path: Path, purpose: str)
     register.close()
 
 
+@pytest.mark.parametrize(
+    "purpose",
+    [
+        "pubIic research 10",  # a capital i
+        "pub1ic research l0",
+        "pub|ic research 1O",
+        "publıc research 10",
+        "PUBLİC research 10",
+        "publi\u0307c research 10",
+        "public reseɑrch 10",
+        "pubʟic research 10",
+        "publiᴄ research 10",
+        "publiϲ research 10",
+        "public reꜱearch 10",
+        "public reʂearch 10",
+        "public-research 10",
+        "public\u2010research 10",
+        "public\u3164research 10",
+        "public\ufe0f research 10.",
+        "рublic research 10",
+    ],
+)
+def test_a_purpose_in_letters_that_look_alike_is_the_same(tmp_path: Path, purpose: str) -> None:
+    register = Register(tmp_path / "o.sqlite")
+    register.add([Said("p1", "public research 10", "opposed", "2026-01-01", "letter")])
+    register.add([Said("p2", purpose, "opposed", "2026-01-01", "letter")])
+    try:
+        for one in (purpose, "public research 10"):
+            assert register.left_out(one, ["p1", "p2", "p3"]) == {"p1", "p2"}
+        for other in ("public care 10", "public research 12", "public research 1"):
+            assert register.left_out(other, ["p1", "p2", "p3"]) == frozenset()
+    finally:
+        register.close()
+
+
 @pytest.mark.parametrize("purpose", ["саre", "СARE", "cαrε"])
 def test_a_purpose_in_letters_of_another_alphabet_is_the_same(tmp_path: Path, purpose: str) -> None:
     register = Register(tmp_path / "o.sqlite")

@@ -66,7 +66,7 @@ def add(
     home: At = HERE,
 ) -> None:
     """Record an opposition: it holds from the next round on. Or a consent, for purposes that need one."""
-    from confrere.data.opposition import CONTACT, Said, purpose_key
+    from confrere.data.opposition import CONTACT, Said, looks
     from confrere.hospital.home import Home
 
     here = Home(home)
@@ -75,7 +75,7 @@ def add(
     here.log("opposition recorded", status=status, purpose=purpose)
     typer.echo(f"{here.name}: {person} {status} ({purpose}).")
     known = {CONTACT, *(here.studies.study(r.study).purpose for r in here.studies.all())}
-    if purpose != EVERY and purpose_key(purpose) not in {purpose_key(one) for one in known}:
+    if purpose != EVERY and looks(purpose) not in {looks(one) for one in known}:
         told = "; ".join(sorted(known))
         typer.echo(f"No study here has this purpose, so nobody is left out by it now. Purposes: {told}.", err=True)
 

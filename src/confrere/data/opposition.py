@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 import sqlite3
 import unicodedata
@@ -28,6 +29,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from pathlib import Path
 from threading import RLock
 from typing import Any, NamedTuple
@@ -104,8 +106,12 @@ def patients(source: Source, hospital: str = "this hospital") -> list[str]:
     return [i for i in dict.fromkeys(sources.texts(source, [source.person], hospital)[source.person]) if i is not None]
 
 
-# Letters of other alphabets, small, that look like ours in one of their cases (as Unicode UTS 39 has them).
-ALIKE = str.maketrans("асԁеһіјӏорԛѕѵԝхугкмнтвαβεηικμνορτυχγօոսհցզ", "acdehijlopqsvwxyrkmhtbabehikmvoptuxyonuhgq")
+# Letters and signs, small, that look like ours in one of their cases (as Unicode UTS 39 has them).
+ALIKE = str.maketrans(
+    "асԁеһіјӏорԛѕѵԝхугкмнтвαβεηικμνορστυχγօոսհցզɑ|ǀ∣│", "acdehijlopqsvwxyrkmhtbabehikmvopctuxyonuhgqallll"
+)
+_LATIN = re.compile(r"LATIN (?:SMALL LETTER|LETTER SMALL CAPITAL) (?:DOTLESS |SCRIPT |LONG )?([A-Z])(?: WITH .+)?")
+_UNSEEN = re.compile("COMBINING|VARIATION SELECTOR|FILLER")
 
 
 def purpose_key(purpose: str) -> str:
@@ -113,6 +119,25 @@ def purpose_key(purpose: str) -> str:
     plain = unicodedata.normalize("NFKC", purpose)
     seen = "".join(c for c in plain if unicodedata.category(c) not in ("Cf", "Cc") or c.isspace())
     return " ".join(seen.casefold().split())
+
+
+@lru_cache(maxsize=4096)
+def looks(purpose: str) -> str:
+    """What a reader sees of a purpose: purposes that look alike are one. For comparison alone, never stored or shown.
+
+    Letters and digits alone count, without accents and hooks; those that look alike are one, as i, l and 1 are.
+    """
+    seen = "".join(map(_look, purpose_key(purpose).translate(ALIKE)))
+    return seen.translate(str.maketrans("i10", "llo"))
+
+
+def _look(letter: str) -> str:
+    """The plain small letter that one looks like; "" for what is no letter or digit."""
+    name = unicodedata.name(letter, "")
+    if unicodedata.category(letter)[0] not in "LMN" or _UNSEEN.search(name):
+        return ""
+    found = _LATIN.fullmatch(name)
+    return found[1].lower() if found else letter
 
 
 class Register:
@@ -236,9 +261,8 @@ class Register:
 
     def _standing(self, purpose: str) -> tuple[set[str], set[str] | None]:
         """Who opposes a purpose, and who consents to it; None where it needs no consent."""
-        alike = purpose_key(purpose).translate(ALIKE)
         last, needed = self.last(), self.consents()
-        meant = {EVERY, *(p for p in (*(w.purpose for w in last), *needed) if p.translate(ALIKE) == alike)}
+        meant = {EVERY, *(p for p in {*(w.purpose for w in last), *needed} if looks(p) == looks(purpose))}
         words = [line for line in last if line.purpose in meant]
         opposed, consented = ({w.person for w in words if w.status == status} for status in ("opposed", "consented"))
         return opposed, consented if meant & set(needed) else None

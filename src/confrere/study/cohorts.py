@@ -3,13 +3,18 @@
 Analyses leave out people who miss one of their columns. Two that differ by a few people would give those few away by
 subtraction. So the hospitals first count, blinded, by how many people every two analyses differ; where it is 1 to k-1,
 both leave out whoever misses a column of either, and say so. Where the people of three or more, added and subtracted,
-are 1 to k-1 (all less those with x, less those with y, and those with both: who misses x and y), all do.
+are 1 to k-1 (all less those with x, less those with y, and those with both: who misses x and y), all do. Analyses of a
+group of hospitals are compared over its hospitals: those of others hide nobody there.
+
+Patterns double with every set of columns, so a study has MOST sets at most. Of more, those that differ by the fewest
+columns are joined beforehand, by the study file alone: a hospital knows it when it approves and remembers a study.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -63,9 +68,9 @@ class Cohorts:
 
 def agreed(built: Sequence[Analysis]) -> Flow[list[Any]]:
     """The analyses, with the columns in which everybody must be complete."""
-    own = [frozenset((*a.ground.complete, *needed(a))) if hasattr(a, "ground") else frozenset(needed(a)) for a in built]
-    needs = list(own)
-    while len(sets := sorted({tuple(sorted(n)) for n in needs})) > 1:
+    own = [_own(a) for a in built]
+    needs = limited(own)
+    while len(sets := _sets(needs)) > 1:
         verdict = yield from support(Cohorts(tuple(sets)).design)
         near = [name for name, grid in verdict.grids.items() if grid.any()]
         joined = {s: frozenset(s) for s in sets}
@@ -78,6 +83,30 @@ def agreed(built: Sequence[Analysis]) -> Flow[list[Any]]:
             break
         needs = [joined[tuple(sorted(n))] for n in needs]
     return [_with(a, tuple(sorted(n - o))) for a, n, o in zip(built, needs, own, strict=True)]
+
+
+def limited(needs: Sequence[frozenset[str]]) -> list[frozenset[str]]:
+    """Columns of analyses, of MOST different sets at most: those that differ by the fewest columns become one."""
+    found = list(needs)
+    while len(sets := _sets(found)) > MOST:
+        one, other = min(combinations(map(frozenset, sets), 2), key=lambda pair: len(pair[0] ^ pair[1]))
+        found = [one | other if n in (one, other) else n for n in found]
+    return found
+
+
+def few(built: Sequence[Analysis]) -> list[Any]:
+    """The analyses of the same hospitals, of a number of sets of columns that can be looked at together."""
+    own = [_own(a) for a in built]
+    return [_with(a, tuple(sorted(n - o))) for a, n, o in zip(built, limited(own), own, strict=True)]
+
+
+def _own(analysis: Any) -> frozenset[str]:
+    ground = getattr(analysis, "ground", None)
+    return frozenset((*(ground.complete if ground else ()), *needed(analysis)))
+
+
+def _sets(needs: Sequence[frozenset[str]]) -> list[Columns]:
+    return sorted({tuple(sorted(n)) for n in needs})
 
 
 def needed(analysis: Any) -> Columns:

@@ -55,6 +55,7 @@ KINDS = {  # the files of tests/attacks, and what their attacks are
     "test_rules_researcher": "study files: cuts, criteria, groups, purposes",
     "test_sponsor": "a trial's arm at one member, whose sums are its own",
     "test_small": "rare levels, few people, adjacent analyses",
+    "test_small_cohorts": "groups of hospitals, and many sets of columns, that a few people tell apart",
     "test_together": "analyses of one study that tell few people apart",
     "test_trackers": "trackers over several studies",
 }

@@ -69,6 +69,7 @@ class Seen:
         at = score if objective == "binary" else -own[np.arange(len(self.y)), self.y]
         self.cell = grids[0][np.searchsorted(EDGES, np.ravel(at), side="right")]
         limits = [r["limit"] for r in self.found.tables["conformal_limits"]]
+        self.wrong = np.argmax(score, axis=1) != self.y if objective == "multiclass" else None
         self.inside = own >= np.array([-np.inf if v is None else v for v in limits])
 
     def runs(self) -> list[np.ndarray]:
@@ -88,6 +89,10 @@ class Seen:
             levels = GROUND.schema.levels(self.analysis.outcome) or ("0", "1")
             who &= (self.y == levels.index(row["class"])) if row["class"] else True
             made += [who & some for name, some in parts if row[name] is not None]
+        rates = [r["estimate"] for r in self.found.tables["metrics"] if r["metric"] == "error rate"]
+        if self.wrong is not None and rates[0] is not None:  # of who is held out, as they stand first
+            assert round(rates[0] * len(self.y)) == self.wrong.sum()
+            made.append(self.wrong)
         return made
 
     def fewest(self) -> int:
@@ -119,6 +124,39 @@ def test_who_could_be_had_by_subtraction_is_not_told_and_others_are(outcome: str
         assert (told[level, kind] is None) == (apart == FEW)
         assert told["", ""] is not None
         assert sum(n is not None for n in told.values()) >= len(told) / 2
+
+
+def classes(wrong: int, n: int = 1500) -> pd.DataFrame:
+    """Three kinds that z tells apart, but of so many people of the second, who are like the first."""
+    kind = np.arange(n) % 3
+    z = kind.astype(float)
+    z[np.flatnonzero(kind == 1)[:wrong]] = 0.0
+    x = np.random.default_rng(3).normal(size=n)
+    return pd.DataFrame(
+        {"pid": [f"p{i}" for i in range(n)], "x": x, "z": z, "kind": pd.Categorical.from_codes(kind, KINDS)}
+    )
+
+
+@pytest.mark.parametrize("conformal", [0.0, 0.15])
+@pytest.mark.parametrize("holdout", [0.0, 0.4])
+@pytest.mark.parametrize("wrong", [5, 15, 300])
+def test_a_few_errors_are_not_told(wrong: int, holdout: float, conformal: float) -> None:
+    """Of three classes a rate of errors times the people is a count; none is of 1 to k-1 people."""
+    if conformal and not holdout:
+        return
+    kind: dict[str, Any] = {"trees": 4, "depth": 2, "holdout": holdout, "conformal": conformal}
+    frame, ground = classes(wrong), GROUND if holdout else replace(GROUND, person="")
+    made = find("boosting")("kind", ("z",), "multiclass", ground=ground, **kind)
+    found = drive(supported(made.flow()), in_the_clear([frame.iloc[i::3] for i in range(3)], POLICY))
+    rows = {r["sample"]: r for r in found.tables["metrics"] if r["metric"] == "error rate"}
+    assert len(rows) == (2 if holdout else 1)
+    for row in rows.values():
+        trained = int(found.facts["people_trained"])
+        errors = (row["estimate"] or 0.0) * (trained if row["sample"] == "training" else len(frame) - trained)
+        assert errors < 0.5 or errors > K - 0.5
+        assert row["suppressed"] if row["estimate"] is None else errors > 0 or wrong < 300
+    assert wrong == 5 or any(row["estimate"] for row in rows.values())
+    assert wrong == 300 or not all(row["estimate"] for row in rows.values()) or not holdout
 
 
 @pytest.mark.parametrize("seed", range(30))

@@ -31,7 +31,7 @@ from confrere.report.schema import Record
 from confrere.report.terms import read
 from confrere.report.words import Words
 
-WITHHELD = "* Count withheld: fewer than {k} people stand behind it, or behind one that could be worked out from it."
+WITHHELD = "* Count withheld: fewer than {k} people, or few hospitals, stand behind it, or one that follows from it."
 BETWEEN = "Numbers at risk between the edges of cells are estimated."
 K = 11  # the rule for published cells, where the study does not say its own
 DRAWN = (  # a figure has their numbers under it

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from confrere.analyses.finding import Caution, Citation, Record
-from confrere.analyses.learning.scored import EDGES, Scored, Told, margins
+from confrere.analyses.learning.scored import EDGES, Scored, Told, erring, margins
 from confrere.analyses.rates import share
 from confrere.errors import StudyError
 from confrere.rounds import Array, Bools, Cells, Design, Flow, Ints, People, Sum, ask, local, register, support
@@ -175,8 +175,9 @@ class Covered:
             level = np.where(codes < 0, levels, codes)
         right = inside[np.arange(made.n), kind] if made.n else np.zeros(0, dtype=bool)
         index = ((level * classes + kind) * 2 + right) * (classes + 1) + inside.sum(axis=1)
+        index = index * 2 + (erring(score, y) if classes > 2 else 0)
         place, many = self._places(made.cells["scores"])
-        atoms = (levels + 1) * classes * 2 * (classes + 1)
+        atoms = (levels + 1) * classes * 2 * (classes + 1) * 2
         index = np.where(sample == 1, place * atoms + index, -1)
         sets = Cells(index, (many, atoms), rule="known", needs=self.scored.needs, sets=self._sets(atoms, classes))
         columns = tuple(dict.fromkeys((*made.columns, *filter(None, [self.by]))))
@@ -190,21 +191,25 @@ class Covered:
         return np.maximum(scores.index // scores.shape[1] - rows, 0) * wide + at, rows * wide
 
     def _sets(self, size: int, classes: int) -> tuple[Bools, ...]:
-        """Which atoms (size,) make each set: of each group its `PARTS`; then who has a set of a larger size."""
-        rest, many = np.divmod(np.arange(size), classes + 1)
+        """Which atoms (size,) make each set: whose likeliest class is wrong, of which the error rate told before; of
+        each group its `PARTS`; then who has a set of a larger size."""
+        rest, wrong = np.divmod(np.arange(size), 2)
+        rest, many = np.divmod(rest, classes + 1)
         rest, right = np.divmod(rest, 2)
         level, kind = np.divmod(rest, classes)
         one, none = many == 1, many == 0
         parts = (np.ones(size, dtype=bool), right == 1, one, (right == 1) & one, none)
         inside = [((v < 0) | (level == v)) & ((y < 0) | (kind == y)) for v, y in self.groups]
-        return (*(group & part for group in inside for part in parts), *(many == m for m in self.larger))
+        before = (wrong == 1,) if self.larger else ()
+        return (*before, *(group & part for group in inside for part in parts), *(many == m for m in self.larger))
 
     @local(on="design")
     def counted(self, people: People) -> Counted:
         """People of each set that may be told."""
         cells = people.design.cells["sets"]
         atoms, held = cells.shape[1], cells.index >= 0
-        inside = np.array(cells.sets) & (people.grid("sets")[0, atoms:] >= 0)[:, None]
+        own = slice(1 if self.larger else 0, None)  # the first set of several classes was told before, or may not be
+        inside = np.array(cells.sets[own]) & (people.grid("sets")[0, atoms:][own] >= 0)[:, None]
         counted = np.asarray(inside @ np.bincount(cells.index[held] % atoms, minlength=atoms), dtype=float)
         return Counted(people.derived(counted, dims=("sets",), scale=0, known=True, needs=self.scored.needs))
 

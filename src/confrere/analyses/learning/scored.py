@@ -3,7 +3,8 @@
 Scores of a binary outcome are counted in cells of a public ladder, 0.05 wide on the logit scale, which the gate merges
 until each holds nobody or at least k people of either outcome. The area under the ROC curve is that of the cells, pairs
 in one cell counting one half; its standard error is DeLong's (Biometrics 1988;44:837), exact on the cells. Of a loss
-the mean and its standard error follow from two sums.
+the mean and its standard error follow from two sums. Whose likeliest class of several is another is a count of people,
+told where no combination with their cells and classes is about a few (`rounds.Cells`, `known`).
 """
 
 from __future__ import annotations
@@ -42,9 +43,15 @@ class Measured(NamedTuple):
     """Sums of people, losses and their squares, by sample; and people by cell of their score."""
 
     people: Sum  # (samples,)
-    losses: Sum  # (samples, 2 losses, 2 powers)
+    losses: Sum  # (samples, 2 losses, 2 powers); of classes one loss
     outcome: Sum  # (samples, 2 powers)
     cells: Sum  # (outcomes x samples, cells) of scores; (samples, cells) of losses where the outcome is not binary
+
+
+class Erred(NamedTuple):
+    """People whose likeliest class is not theirs, by sample; 0 where that is not told."""
+
+    people: Sum  # (samples,)
 
 
 @register("_scored")
@@ -67,7 +74,7 @@ class Scored:
             index = (sample * 2 + y.astype(np.int64)) * (len(EDGES) + 1) + at
             cells["scores"] = Cells(index, (2 * self.samples, len(EDGES) + 1), rule="align", needs=needs)
         elif self.samples > 1:
-            each, edges = losses(self.forest, score, y)[:, 0 if self.forest.objective == "multiclass" else 1], LOSSES
+            each, edges = losses(self.forest, score, y)[:, -1], LOSSES
             if getattr(self.of, "conformal", 0):  # in the same order, and where sets of classes are cut
                 own = margins(self.forest.objective, score)[np.arange(len(y)), y.astype(np.int64)]
                 each, edges = -own, EDGES
@@ -106,16 +113,47 @@ class Scored:
             people.derived(total, dims=dims), people.derived(outcome, dims=(dims[0], dims[2])), counted,
         )  # fmt: skip
 
+    def erring(self, people: People, grid: Ints) -> Design:
+        """Whose likeliest class is not theirs, by class and by merged cell of their loss, `grid` (samples, cells)."""
+        made = self.design(people)
+        y, score, sample = made.data
+        index, kinds = (sample * score.shape[1] + y.astype(np.int64)) * 2 + erring(score, y), score.shape[1]
+        place, places, atoms = np.zeros(made.n, dtype=np.int64), 1, self.samples * kinds * 2
+        if grid.size:
+            width = int(grid.max(initial=0)) + 1
+            place, places = made.cells["scores"].placed(grid, width), self.samples * width
+        rest, wrong = np.divmod(np.arange(atoms), 2)
+        inside = [rest // kinds == s for s in range(self.samples)]
+        known = (*inside, *(rest == r for r in range(self.samples * kinds)))  # told already, by the outcome's sums
+        sets = (*known, *((wrong == 1) & some for some in inside))
+        index = np.where(place >= 0, place * atoms + index, -1)
+        errors = Cells(index, (places, atoms), rule="known", needs=self.needs, sets=sets)
+        others = {name: cells for name, cells in made.cells.items() if name != "scores"}
+        return replace(made, cells={**others, "errors": errors}, data=None)
+
+    @local(on="erring")
+    def erred(self, people: People) -> Erred:
+        """People whose likeliest class is not theirs, where that may be told."""
+        cells = people.design.cells["errors"]
+        atoms, some = cells.shape[1], cells.index >= 0
+        may = people.grid("errors")[0, -self.samples :] >= 0
+        wrong = np.array(cells.sets[-self.samples :]) & may[:, None]
+        counted = np.asarray(wrong @ np.bincount(cells.index[some] % atoms, minlength=atoms), dtype=float)
+        return Erred(people.derived(counted, dims=("samples",), scale=0, known=True, needs=self.needs))
+
+
+def erring(score: Array, y: Array) -> Bools:
+    """(n,) whose likeliest class by scores (n, K) is not theirs, y (n,)."""
+    return np.asarray(score.argmax(axis=1) != y)
+
 
 def losses(forest: Forest, score: Array, y: Array) -> Array:
-    """(n, 2): the loss that was minimised, and a second one on the scale of predictions."""
+    """(n, 2): the loss that was minimised, and a second one on the scale of predictions; of classes the first alone,
+    as how many the likeliest class is wrong of is a count of people."""
     first = loss(OBJECTIVES[forest.objective], score, y)
-    if forest.objective == "binary":
-        second = (expit(score) - y) ** 2
-    elif forest.objective == "multiclass":
-        second = (score.argmax(axis=1) != y).astype(float)
-    else:
-        second = np.abs(forest.prediction(score) - y)
+    if forest.objective == "multiclass":
+        return first[:, None]
+    second = (expit(score) - y) ** 2 if forest.objective == "binary" else np.abs(forest.prediction(score) - y)
     return np.stack([first, second], axis=1)
 
 
@@ -128,9 +166,9 @@ def margins(objective: str, score: Array) -> Array:
     return np.asarray(score - np.stack(others, axis=1))
 
 
-NAMES: Mapping[str, tuple[str, str]] = {
+NAMES: Mapping[str, tuple[str, ...]] = {
     "binary": ("log loss", "Brier score"),
-    "multiclass": ("log loss", "error rate"),
+    "multiclass": ("log loss",),
     "squared": ("mean squared error", "mean absolute error"),
     "poisson": ("Poisson loss", "mean absolute error"),
 }
@@ -153,6 +191,7 @@ def trained(scored: Scored) -> Flow[Told]:
     metrics: list[Record] = []
     curve: list[Record] = []
     binary = scored.forest.objective == "binary"
+    errors = yield from _errors(scored, verdict.grids.get("scores", np.zeros((0, 0), dtype=np.int64)))
     for s in reversed(range(scored.samples)):
         n, sample = float(found.people.value[s]), {"sample": SAMPLES[s]}
         if not n:
@@ -163,6 +202,8 @@ def trained(scored: Scored) -> Flow[Told]:
             curve += [r | sample for r in roc(counts, verdict.grids["scores"][2 * s])]
         for name, (total, square) in zip(NAMES[scored.forest.objective], found.losses.value[s], strict=True):
             metrics.append(mean_record(name, total, square, n) | sample)
+        if errors:
+            metrics.append(_error_rate(errors[s], n) | sample)
         if scored.forest.objective == "squared":
             total, square = found.outcome.value[s]
             spread = square - total**2 / n
@@ -174,6 +215,22 @@ def trained(scored: Scored) -> Flow[Told]:
         return Told(tables, events, (), found.cells.value, verdict.grids["scores"][0])
     nobody = np.zeros((0, 0)), np.zeros(0, dtype=np.int64)
     return Told(tables, events, (APPARENT,), *nobody)
+
+
+def _errors(scored: Scored, grid: Ints) -> Flow[list[float | None]]:
+    """Of an outcome of classes, people whose likeliest class is not theirs, by sample; None where it is not told."""
+    if scored.forest.objective != "multiclass":
+        return []
+    verdict = yield from support(scored.erring, grid)
+    found = yield from ask(scored.erred)
+    told = verdict.grids["errors"][0, -scored.samples :] >= 0
+    return [float(n) if may else None for n, may in zip(found.people.value, told, strict=True)]
+
+
+def _error_rate(wrong: float | None, n: float) -> Record:
+    if wrong is None:
+        return {"metric": "error rate", "estimate": None, "conf_low": None, "conf_high": None, "suppressed": True}
+    return mean_record("error rate", wrong, wrong, n)
 
 
 def mean_record(name: str, total: float, square: float, n: float) -> Record:

@@ -186,6 +186,8 @@ STEPS: Final = (
     N_("Sum over people of squared influence on the concordance."),
     N_("Who is held out, by cell of their score, subgroup, class, size of their set, and whether it is right."),
     N_("People of each set that may be told."),
+    N_("People whose likeliest class is not theirs, where that may be told."),
+    N_("Whose likeliest class is not theirs, by class and by merged cell of their loss, `grid` (samples, cells)."),
     N_("By how much everybody's loss rises, of people of training 0; whose does, and whose of two features differ."),
     N_("Sums of the rise of the losses of people held out, and of its square, of the features that are told."),
     N_("Bin everybody; how many train, and moments of their outcome."),

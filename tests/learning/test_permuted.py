@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import confrere as cf
 from confrere.analyses.learning import ladders
 from confrere.analyses.learning.boosting import Boosting
 from confrere.analyses.learning.forest import Forest
@@ -18,6 +17,7 @@ from confrere.analyses.learning.scored import Scored, losses
 from confrere.errors import StudyError
 from confrere.hospital.gate import Policy
 from confrere.rounds import People, drive, supported
+from confrere.study import build
 from confrere.study.file import parse
 from confrere.study.ground import Ground
 from confrere.testing import SCHEMA
@@ -141,11 +141,10 @@ def test_a_feature_that_no_tree_uses_is_worth_nothing() -> None:
 
 def test_one_analysis_of_a_study_has_it() -> None:
     """Of two with the same trees, the values of a few people alone could be drawn otherwise."""
-    hospitals = cf.local({f"h{i}": f for i, f in enumerate(dealt_in(gaps(N, 3)))}, person="pid")
     text = HEAD + ANALYSIS.format("one", 1) + ANALYSIS.format("two", 2)
-    with pytest.raises(StudyError, match="one and two both have permutation"):
-        hospitals.run(parse(text))
-    hospitals.run(parse(text.replace("permutation = 2", "permutation = 0")))
+    with pytest.raises(StudyError, match="one and two both count people by cell of a model's score"):
+        build.analyses(parse(text))
+    assert len(build.analyses(parse(HEAD + ANALYSIS.format("one", 1)))) == 1
 
 
 def test_the_people_between_cut_points_are_counted() -> None:

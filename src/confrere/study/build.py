@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Any, get_type_hints
 
@@ -32,42 +32,57 @@ def analyses(study: Study) -> list[Analysis]:
 
 
 def _beside(study: Study, built: Sequence[Any]) -> None:
-    """StudyError where two analyses may not ask the same hospital: they ask others too; one may have none beside it
-    (`sole`); of a method, it is one that a study has `once`, or they hold out other people."""
+    """StudyError where two analyses may not ask the same hospital: they ask others too, or `_against`."""
     for (one, a), (other, b) in combinations(zip(study.analyses, built, strict=True), 2):
         elsewhere = one.group and other.group and not {*one.group} & {*other.group}
-        if not elsewhere and {*one.group} != {*other.group}:  # a level of few in the others is judged in neither
+        if elsewhere:
+            continue
+        if {*one.group} != {*other.group}:  # a level of few in the others is judged in neither
             raise StudyError(
                 f"[[analysis]] {one.name} and {other.name} ask hospitals that overlap, and of those by which they "
                 f"differ a few people could be told by subtraction. Give both the same hospitals, or none in common"
             )
-        if not elsewhere and (why := getattr(a, "sole", "") or getattr(b, "sole", "")):
-            raise StudyError(f"[[analysis]] {one.name} and {other.name}: {why}")
-        if one.method != other.method or elsewhere:
-            continue
-        if hasattr(a, "once"):
-            raise StudyError(f"[[analysis]] {one.name} and {other.name}: {b.once}")
-        mine, others = getattr(a, "cells_of_time", ("",)), getattr(b, "cells_of_time", ("",))
-        if mine != others and mine[0] == others[0]:
-            raise StudyError(
-                f"[[analysis]] {one.name} and {other.name} have cells of time of their own, since one of them looks at "
-                f"losses or causes: by the people between two edges a few could be told. Make a study of each"
-            )
-        if getattr(a, "contrast", "") != getattr(b, "contrast", ""):
-            raise StudyError(
-                f"[[analysis]] {one.name} and {other.name} follow the same people differently: in a cell of time a few "
-                f"could tell them apart. Give both the same contrast, and the other one to another study"
-            )
-        if hasattr(a, "holdout") and (a.share, a.share and a.seed) != (b.share, b.share and b.seed):
-            raise StudyError(
-                f"[[analysis]] {one.name} and {other.name} hold out other people: their sums could differ by a few. "
-                f"Give both the same holdout and seed"
-            )
-        if getattr(a, "permutation", 0) and getattr(b, "permutation", 0):
-            raise StudyError(
-                f"[[analysis]] {one.name} and {other.name} both have permutation: what is drawn for them could differ "
-                f"for a few people. Leave it to one"
-            )
+        for why in (*_against(a, b), *(_of_one_method(a, b) if one.method == other.method else ()), *_by_score(a, b)):
+            raise StudyError(f"[[analysis]] {one.name} and {other.name}{why}")
+
+
+def _against(a: Any, b: Any) -> Iterator[str]:
+    """Why two analyses of the same hospitals, of whatever method, may not stand in one study: one may have none beside
+    it (`sole`), or both count the same people in cells of their own, of one time or of scores."""
+    if why := getattr(a, "sole", "") or getattr(b, "sole", ""):
+        yield f": {why}"
+    (mine, *own), (others, *its) = (getattr(x, "cells_of_time", (frozenset(),)) for x in (a, b))
+    if mine & others and own != its:
+        yield (
+            " have cells of time of their own, as their method, the spelling of their time, or whether they look at "
+            "losses or causes, differs: by the people between two edges a few could be told. Make a study of each"
+        )
+
+
+def _of_one_method(a: Any, b: Any) -> Iterator[str]:
+    """Why two analyses of one method may not: it is one that a study has `once`, or they follow or hold out others."""
+    if hasattr(a, "once"):
+        yield f": {b.once}"
+    if getattr(a, "contrast", "") != getattr(b, "contrast", ""):
+        yield (
+            " follow the same people differently: in a cell of time a few could tell them apart. Give both the same "
+            "contrast, and the other one to another study"
+        )
+    if hasattr(a, "holdout") and (a.share, a.share and a.seed) != (b.share, b.share and b.seed):
+        yield (" hold out other people: their sums could differ by a few. Give both the same holdout and seed")
+
+
+def _by_score(*both: Any) -> Iterator[str]:
+    """Why two learned models or evaluations may not: whoever is scored is counted in cells that two models, alike but
+    for a few people, would tell these by. Of numbers and counts of which nobody is held out there are no such cells."""
+    if all(
+        hasattr(a, "learnt") or (hasattr(a, "holdout") and (a.share or getattr(a, "goal", a.objective) == "binary"))
+        for a in both
+    ):
+        yield (
+            " both count people by cell of a model's score or loss: two models may differ for a few people, whom the "
+            "difference would tell. Make a study of each, or give each its own hospitals with group"
+        )
 
 
 def _own(cls: type[Any], ground: Ground) -> Ground:

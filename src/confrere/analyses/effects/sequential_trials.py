@@ -192,11 +192,13 @@ class SequentialTrials:
         return model_of(f"~ {self.censoring}", self.ground).names if self.censoring else ()
 
     @property
-    def cells_of_time(self) -> tuple[str, bool, bool]:
-        """The times that it is about, and what else its cells of time hang on: losses, causes."""
+    def cells_of_time(self) -> tuple[frozenset[str], str, str, bool, bool]:
+        """The columns of the time that it is about, however it is spelled; and what else its cells of time hang on: the
+        method, the spelling, losses, causes."""
         outcome = model_of(f"{self.outcome} ~ 1", self.ground).outcome
-        time = outcome.time.text if outcome is not None and outcome.time is not None else ""
-        return time, bool(self.censoring), len(self.causes) > 1
+        time = None if outcome is None else outcome.time
+        columns, text = (frozenset(time.sources()), time.text) if time is not None else (frozenset[str](), "")
+        return columns, "sequential_trials", text, bool(self.censoring), len(self.causes) > 1
 
     @property
     def causes(self) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ followed does not hang on it; after it, those who started and the others have a 
 A person enters sums of both arms, and yet is one row of the design: the gate counts people. What differs between two
 sums are people who leave in a cell: with an event (of either cause) or otherwise (lost), early or not, by starting. The
 gate has merged the cells of time until nobody or enough people of each kind leave in each of them, on one grid for all
-kinds, so that clones lend nobody to a cell.
+kinds, so that clones lend nobody to a cell. Where losses are told, whoever reaches the horizon is a kind too.
 
 Sources: Cain et al., Int J Biostat 2010;6(2):18; Maringe et al., Int J Epidemiol 2020;49:1719.
 """
@@ -154,6 +154,8 @@ class Strategies:
         cells["started"] = self._cells(data, data.early, data.start, edges, size)
         if self.of.censoring:
             cells["lost"] = self._cells(data, data.lost, data.time, edges, size)
+            # of an arm, who reaches the horizon follows from who starts, has the event and is lost
+            cells["stayed"] = self._cells(data, ~data.event & ~data.lost, data.time, edges, size)
         return replace(made, x=np.empty((made.n, 0)), names=(), flags={}, cells=cells)
 
     def _cells(self, data: Followed, who: Bools, when: Array, edges: tuple[float, ...], size: tuple[int, int]) -> Cells:

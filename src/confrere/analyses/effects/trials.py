@@ -4,8 +4,8 @@ Everybody is in the first trials up to the last one (`Enrolled.last`), untreated
 person-trials; a person is one row of the design, and enters a sum with all their weights in it, so that the gate counts
 people. How many people are in each trial and who starts in it is told, so that every such group has nobody or enough
 people. In each trial by itself nobody or enough of its untreated leave, or have the event, in a cell of time; so of the
-treated, who are treated in one trial each, in all trials together; so by each cause, and of those who are lost, where
-these are weighed against. All of it is on one grid.
+treated, who are treated in one trial each, in all trials together; so by each cause, and of those who are lost, or
+followed to the end, where losses are weighed against. All of it is on one grid.
 
 The propensity is logistic over person-trials, with an intercept for each trial: log odds a_k + z'b. A person's score is
 the sum of those of their trials, whence variances of people (Liang & Zeger, Biometrika 1986;73:13). Being lost has a
@@ -163,7 +163,12 @@ class Trials:
                 cells[f"{events_of(cause)} {name}"] = self._cells(own & (had == c), after, edges)
             cells[f"left {name}"] = self._cells(own, after, edges)
             if self.of.censoring:
-                cells[f"lost {name}"] = self._cells(own & data.lost(self.of)[at], after, edges)
+                lost = data.lost(self.of)[at]
+                cells[f"lost {name}"] = self._cells(own & lost, after, edges)
+                # who is followed to the end follows by subtraction; whoever leaves by starting is told
+                started = data.treated & (at[1] < data.last - 1) & self.of.adhering
+                stayed = own & (had == 0) & ~lost & ~started & (after > 0)
+                cells[f"stayed {name}"] = self._cells(stayed, after, edges)
         if self.of.adhering:  # a period has its own events, and who else was in its trial untreated is lost in it
             had = data.had(self.of)[np.arange(made.n), data.last - 1]
             lost = ~data.treated & (had == 0) & (data.last < len(self.of.periods))

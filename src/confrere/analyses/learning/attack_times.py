@@ -2,8 +2,8 @@
 
 The loss of a person is that of the model: of hazards half the squared deviance residual, of discrete time minus the log
 likelihood. People of training and held out are counted by cell of their loss on a public ladder, merged until each
-holds nobody or at least k of either; five such cells or more are told as one, as of penalised models, so that the cells
-of two models which differ for few people differ by many or by none.
+holds nobody or at least k of either; five such cells or more are told as one, as of penalised models. The cells of two
+models may differ by a few people: a study has one of these (`study.build`), and another study holds out others.
 
 Source: Yeom et al., IEEE CSF 2018; Therneau, Grambsch & Fleming, Biometrika 1990;77:147 (residuals).
 """

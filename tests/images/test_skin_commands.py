@@ -155,7 +155,8 @@ def test_the_demo(tmp_path: Path) -> None:
     assert text.count("2 held, 1 quarantine") == 4
     by_name = {a["name"]: a for a in result["analyses"]}
     metrics = {(m["metric"], m["sample"]): m["estimate"] for m in by_name["classifier"]["tables"]["metrics"]}
-    assert metrics["error rate", "held out"] < 0.3
+    assert metrics["error rate", "held out"] is None or metrics["error rate", "held out"] < 0.3  # it may tell of a few
+    assert metrics["log loss", "held out"] < 1.0  # by chance log 7
     similar = json.loads((tmp_path / "similar" / "result.json").read_text(encoding="utf-8"))
     by_name = {a["name"]: a for a in similar["analyses"]}
     votes = {v["label"]: v["n"] for v in by_name["like-a-nevus"]["tables"]["votes"]}
@@ -169,4 +170,6 @@ def test_the_demo_on_ham10000(tmp_path: Path) -> None:
     result, _ = ran(f"skin={SHARED / 'images'}", tmp_path)
     by_name = {a["name"]: a for a in result["analyses"]}
     metrics = {(m["metric"], m["sample"]): m["estimate"] for m in by_name["classifier"]["tables"]["metrics"]}
-    assert metrics["error rate", "held out"] < 0.6  # of seven kinds, the commonest a fifth
+    wrong = metrics["error rate", "held out"]
+    assert wrong is None or wrong < 0.6  # of seven kinds, the commonest a fifth
+    assert metrics["log loss", "held out"] < 1.9  # by chance log 7

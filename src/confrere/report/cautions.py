@@ -148,7 +148,8 @@ CAUTIONS: dict[str, tuple[str, ...]] = {
     "inputs-not-told": (
         (
             "The distribution of {names} is not told: beside that of the risk, or of another input, it would tell a "
-            "few people apart. Take other cuts, or an evaluation in a study of its own."
+            "few people apart, or there are too many cells to see whether it does. Take fewer or other cuts, or an "
+            "evaluation in a study of its own."
         ),
     ),
     "few-to-calibrate": (

@@ -187,7 +187,7 @@ def test_a_withheld_count_is_an_asterisk_with_its_reason(result: dict[str, Any])
     result["analyses"][0]["tables"]["risk"][2] |= {"at_risk": None, "suppressed": True}
     assert "*" in said(one(result, 0, "survival"))
     assert "39" not in said(one(result, 0, "survival"))
-    assert "fewer than 11 people stand behind it" in words_of(render(result))
+    assert "fewer than 11 people, or few hospitals, stand behind it" in words_of(render(result))
 
 
 def test_numbers_at_risk_are_read_off_the_curve_where_none_are_given(result: dict[str, Any]) -> None:

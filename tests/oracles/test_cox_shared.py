@@ -208,7 +208,7 @@ def test_all_events_in_one_cell() -> None:
 
 def test_people_of_a_stratum_that_is_withheld_do_not_count() -> None:
     """A stratum of five events is withheld whole: the fit is that of the others."""
-    frame = breast()
+    frame = breast().copy()
     where = np.where(np.arange(len(frame)) % 20 == 0, "C", np.where(frame["meno"] > 0, "B", "A"))
     frame["recur"] = np.where((where == "C") & (np.cumsum(where == "C") > 5), 0.0, frame["recur"])
     frame.loc[np.flatnonzero(where == "C")[:5], "recur"] = 1.0

@@ -10,8 +10,8 @@ import pytest
 
 from confrere.analyses.feasibility import Feasibility
 from confrere.analyses.feasibility_patterns import Told, bounds
-from confrere.hospital.gate import Policy, _suppress
-from confrere.hospital.margins import hide, near
+from confrere.hospital.gate import Policy
+from confrere.hospital.margins import hide, near, suppress
 from federate import GATE, fit
 from laws.cases import PLACES, STUDY, definition, eligible
 
@@ -21,7 +21,7 @@ K = Policy().k
 def test_as_many_hidden_people_as_hidden_cells_are_one_in_each() -> None:
     """The control: where nobody is told, 11 people in 11 cells left out are known to the last one."""
     table = np.array([[1.0] * 11 + [0.0] * 5 + [40.0]])
-    left_out = int((_suppress("", table, Policy())[0] < 0).sum())
+    left_out = int((suppress("", table, Policy())[0] < 0).sum())
     assert (left_out, table[0, :11].sum()) == (11, 11)  # so each has one
     assert (hide("", table, Policy())[0] < 0).sum() == 16  # which of them are empty is not told
 

@@ -20,6 +20,7 @@ import json
 import os
 import queue
 import runpy
+import shlex
 import signal
 import socket
 import sys
@@ -100,10 +101,12 @@ class Engine:
         self._jobs: dict[int, Job] = {}
         threading.Thread(target=self._hear, daemon=True).start()
 
-    def start(self, words: Sequence[str], environment: Mapping[str, str]) -> Job:
-        """Have a process forked that runs a module with its words, here and in this environment."""
+    def start(self, command: str, more: Mapping[str, str]) -> Job:
+        """Have a process forked for a command line, `INTERPRETER -m MODULE WORDS...`: here, in this process's
+        environment with `more` in it."""
+        words = shlex.split(command)[2:]
         with self._lock:
-            self._link.send_bytes(json.dumps([list(words), dict(environment), os.getcwd()]).encode())
+            self._link.send_bytes(json.dumps([words, {**os.environ, **more}, os.getcwd()]).encode())
             return self._born.get()
 
     def _hear(self) -> None:

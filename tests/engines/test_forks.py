@@ -27,7 +27,7 @@ for line in sys.stdin:
     what, *given = json.loads(line)
     if what == "start":
         os.chdir(given[2])
-        jobs.append(forks.engine().start(given[0], {**os.environ, **given[1]}))
+        jobs.append(forks.engine().start("python -m " + given[0], given[1]))
         answer = jobs[-1].pid
     elif what == "wait":
         answer = [jobs[given[0]].wait(), jobs[given[0]].poll()][1]
@@ -78,7 +78,7 @@ class Shell:
 
     def start(self, word: str, **environment: str) -> int:
         said = {"SAID": str(self.folder / f"said-{word}"), **environment}
-        return int(self.ask("start", ["toyjob", word], said, str(self.folder)))
+        return int(self.ask("start", f"toyjob {word}", said, str(self.folder)))
 
     def said(self, word: str) -> str:
         file, end = self.folder / f"said-{word}", time.monotonic() + 30

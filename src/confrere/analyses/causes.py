@@ -35,6 +35,12 @@ def causes_of(formula: str, ground: Ground) -> tuple[str, ...]:
     return levels[1:]
 
 
+def each_cause(outcome: str, ground: Ground) -> tuple[str, ...]:
+    """The causes of an outcome, censoring not among them; one without a name where none compete."""
+    found = model_of(f"{outcome} ~ 1", ground).outcome
+    return found.causes[1:] if found is not None and len(found.causes) > 2 else ("",)
+
+
 def cause_number(formula: str, ground: Ground, cause: str) -> int:
     """Which number the event column has for a cause: 1 is the first level after censoring."""
     causes = causes_of(formula, ground)

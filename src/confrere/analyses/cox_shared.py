@@ -106,8 +106,8 @@ class Known(NamedTuple):
 
     events: Array  # (strata, cells)
     weight: Array  # (strata, cells)
+    firsts: dict[Beta, tuple[Array, Array]]  # S1 and D1 as they were asked last, by where
     more: tuple[Array, ...] = ()  # for Fine and Gray the curve of censoring, (S T,)
-    firsts: dict[Beta, tuple[Array, Array]] = {}  # noqa: RUF012 - S1 and D1 as they were asked last, a dict of each flow
 
 
 class Hazard(NamedTuple):
@@ -312,7 +312,7 @@ class SharedBaseline:
         start = yield from ask(self.began)
         if not start.events.value.sum():
             raise no_events(self.cox.cause)
-        known = (yield from self._known(start))._replace(firsts={})
+        known = yield from self._known(start)
         cox, names = self.cox, self.cox.names
         raw = Scales(start.total, start.first, start.second)
         z = standard(raw, names)
@@ -364,7 +364,7 @@ class SharedBaseline:
     def _known(self, start: Began) -> Flow[Known]:
         """What everybody knows of the grid after the first ask."""
         yield from ()
-        return Known(start.events.value, self._weight(start))
+        return Known(start.events.value, self._weight(start), {})
 
     def _weight(self, start: Began) -> Array:
         """Case weights of the events per cell, (strata, cells)."""

@@ -73,7 +73,7 @@ class SharedFineGray(SharedBaseline):
         """Events per cell, and the curve of censoring."""
         got = yield from ask(self.exits)
         now = before(got.censored.value, start.events.value + got.competing.value)
-        return Known(start.events.value, self._weight(start), (now.ravel(),))
+        return Known(start.events.value, self._weight(start), {}, (now.ravel(),))
 
     def _at_risk(self, got: Risks | Firsts, known: Known) -> Array:
         """At risk per cell, with those who remain after a competing event, (strata, cells, ...)."""

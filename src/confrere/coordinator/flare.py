@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import shlex
 import sys
 import tempfile
 import threading
@@ -109,9 +108,9 @@ class Launcher(ServerProcessJobLauncher):  # type: ignore[misc]
 
     def launch_job(self, job_meta: dict[str, Any], fl_ctx: Any) -> ProcessHandle:
         """Have it forked, with the engine's own words."""
-        words = shlex.split(self.get_command(job_meta, fl_ctx))[2:]  # after the interpreter and its -m
         credentials = get_credential_env(fl_ctx.get_prop(FLContextKey.JOB_PROCESS_ARGS) or {})
-        return ProcessHandle(process_adapter=forks.engine().start(words, {**os.environ, **credentials}))
+        command = self.get_command(job_meta, fl_ctx)
+        return ProcessHandle(process_adapter=forks.engine().start(command, credentials))
 
 
 def heard(home: Path) -> Path:

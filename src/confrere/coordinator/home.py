@@ -5,6 +5,7 @@ roster.json        the hospitals, signed by every one of them: here only to know
 runs/RUN/          study, journal, progress, log and findings of every run
 engine/            certificates and settings of the transport, its jobs and its state
 proof.key          signs proofs that a run was erased, and nothing else; made by the first
+erased.jsonl       these proofs
 state.db           runs and tokens, unless coordinator.toml names another database
 """
 

@@ -8,7 +8,6 @@ bring-your-own-code is off for every role, and only two classes may be named. No
 from __future__ import annotations
 
 import os
-import shlex
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -100,9 +99,9 @@ class Launcher(ClientProcessJobLauncher):  # type: ignore[misc]
 
     def launch_job(self, job_meta: dict[str, Any], fl_ctx: Any) -> ProcessHandle:
         """Have it forked, with the engine's own words."""
-        words = shlex.split(self.get_command(job_meta, fl_ctx))[2:]  # after the interpreter and its -m
         credentials = get_credential_env(fl_ctx.get_prop(FLContextKey.JOB_PROCESS_ARGS) or {})
-        return ProcessHandle(process_adapter=forks.engine().start(words, {**os.environ, **credentials}))
+        command = self.get_command(job_meta, fl_ctx)
+        return ProcessHandle(process_adapter=forks.engine().start(command, credentials))
 
 
 class OnlyOurs(AppValidator):  # type: ignore[misc]

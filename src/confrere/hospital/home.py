@@ -52,6 +52,7 @@ from confrere.study.file import Study, meant
 from confrere.study.life import ANSWERED, LIFE
 from confrere.sums import Identity, Roster, rotate
 from confrere.sums.files import read_roster, write_private, write_roster, write_rotation
+from confrere.sums.proofs import HOSPITAL, signed
 
 _KEYS: Mapping[str, tuple[str, ...]] = {
     "hospital": ("name",),
@@ -427,7 +428,7 @@ class Home:
         if (record := self.studies.record(study)) and "refuse" in LIFE[record.state]:
             self.refuse(study, why="erased")
         self.log("erased", **proof)
-        return {**proof, "signature": self.identity.sign("erasure", *(v.encode() for v in proof.values())).hex()}
+        return signed(HOSPITAL, proof, self.identity)
 
     def log(self, event: str, **facts: Any) -> None:
         """Add an entry to the ledger, which stays here. No patient's value is ever among the facts."""

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from confrere.analyses.effects.in_cells import InCells
 from confrere.analyses.finding import Finding
 from confrere.errors import FormulaError, StudyError
 from confrere.rounds import Bools, Flow, register
@@ -29,7 +30,7 @@ from confrere.study.ground import LEFT, Ground, model_of
 
 @register("clone_censor_weight")
 @dataclass(frozen=True)
-class CloneCensorWeight:
+class CloneCensorWeight(InCells):
     """The effect of starting a treatment within a grace period, against not starting within it.
 
     `outcome` is `Surv(time, event)`. `started` is the column of the time from time zero at which the treatment starts;
@@ -110,21 +111,6 @@ class CloneCensorWeight:
     def losing(self) -> tuple[str, ...]:
         """The terms of the model of being lost."""
         return self._model(f"{self.outcome} ~ {self.censoring}").names if self.censoring else ()
-
-    @property
-    def cells_of_time(self) -> tuple[frozenset[str], str, str, bool, bool]:
-        """The columns of the time that it is about, however it is spelled; and what else its cells of time hang on: the
-        method, the spelling, losses, causes."""
-        outcome = model_of(f"{self.outcome} ~ 1", self.ground).outcome
-        time = None if outcome is None else outcome.time
-        columns, text = (frozenset(time.sources()), time.text) if time is not None else (frozenset[str](), "")
-        return columns, "clone_censor_weight", text, bool(self.censoring), len(self.causes) > 1
-
-    @property
-    def causes(self) -> tuple[str, ...]:
-        """The causes of the event; one without a name where none compete."""
-        outcome = self._model(f"{self.outcome} ~ 1").outcome
-        return outcome.causes[1:] if outcome is not None and len(outcome.causes) > 2 else ("",)
 
     @property
     def requires(self) -> tuple[str, ...]:

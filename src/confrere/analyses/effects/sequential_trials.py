@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from confrere.analyses.effects.in_cells import InCells
 from confrere.analyses.effects.weighting import Estimand, Weighting
 from confrere.analyses.finding import Finding
 from confrere.errors import FormulaError, StudyError
@@ -35,7 +36,7 @@ Contrast = Literal["intention to treat", "per protocol"]
 
 @register("sequential_trials")
 @dataclass(frozen=True)
-class SequentialTrials:
+class SequentialTrials(InCells):
     """The effect of starting a treatment in a period, against not starting in it, over trials that begin one by one.
 
     `outcome` is `Surv(time, event)`, from the entry of each person. `started` is the column of the time from entry at
@@ -190,21 +191,6 @@ class SequentialTrials:
     def losing(self) -> tuple[str, ...]:
         """The terms of the model of being lost."""
         return model_of(f"~ {self.censoring}", self.ground).names if self.censoring else ()
-
-    @property
-    def cells_of_time(self) -> tuple[frozenset[str], str, str, bool, bool]:
-        """The columns of the time that it is about, however it is spelled; and what else its cells of time hang on: the
-        method, the spelling, losses, causes."""
-        outcome = model_of(f"{self.outcome} ~ 1", self.ground).outcome
-        time = None if outcome is None else outcome.time
-        columns, text = (frozenset(time.sources()), time.text) if time is not None else (frozenset[str](), "")
-        return columns, "sequential_trials", text, bool(self.censoring), len(self.causes) > 1
-
-    @property
-    def causes(self) -> tuple[str, ...]:
-        """The causes of the event; one without a name where none compete."""
-        outcome = model_of(f"{self.outcome} ~ 1", self.ground).outcome
-        return outcome.causes[1:] if outcome is not None and len(outcome.causes) > 2 else ("",)
 
     @property
     def formula(self) -> str:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from confrere.analyses.causes import cause_number
+from confrere.analyses.causes import cause_number, each_cause
 from confrere.analyses.effects import balance, measures
 from confrere.analyses.effects.between import HIGGINS
 from confrere.analyses.effects.censoring import staying
@@ -192,18 +192,19 @@ def estimated(effect: Effect) -> Flow[Finding]:
     (n, events), (weight, square) = totals.people.value.T, totals.weights.value.T
     _check_events(events)
     sums = balance.Arms(n, weight, square)
-    cox = bool(effect.cause) or len(_causes(effect)) == 1
+    causes = each_cause(effect.outcome, effect.ground)
+    cox = bool(effect.cause) or len(causes) == 1
     flows: list[Flow[Any]] = [_balanced(arms, propensity, sums, verdict.budget)]
     if effect.standardises:
         flows.append(Standardised(effect, propensity.among).curves(learned))
         table, (_, read) = yield from together(*flows)
         return _finding(effect, Found(verdict, propensity, sums, events, table, None, read))
     if effect.censoring:
-        flows.append(staying(by, _causes(effect)))
+        flows.append(staying(by, causes))
         table, (read, apart) = yield from together(*flows)
         return _finding(effect, Found(verdict, propensity, sums, events, table, None, read, apart))
     times = effect.times or effect.tau is not None
-    flows += [weighted_cox(by).flow()] * cox + [curves(by, _causes(effect), verdict)] * bool(times)
+    flows += [weighted_cox(by).flow()] * cox + [curves(by, causes, verdict)] * bool(times)
     got = list((yield from together(*flows)))
     table = got.pop(0)
     fit = got.pop(0) if cox else None
@@ -229,12 +230,6 @@ def _check_events(events: Array) -> None:
             f"longer",
             about="no-events",
         )
-
-
-def _causes(effect: Effect) -> tuple[str, ...]:
-    """The causes of the event; one without a name where none compete."""
-    outcome = model_of(f"{effect.outcome} ~ 1", effect.ground).outcome
-    return outcome.causes[1:] if outcome is not None and len(outcome.causes) > 2 else ("",)
 
 
 def _balanced(arms: Arms, propensity: Weighed, sums: balance.Arms, budget: int) -> Flow[list[Record]]:

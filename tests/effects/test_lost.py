@@ -51,19 +51,29 @@ def test_standard_errors_are_the_bootstraps(estimator: str) -> None:
         assert row["std_error"] == pytest.approx(spread[name], rel=0.03 if "risk ratio" in name else 0.02), name
 
 
-@pytest.mark.parametrize("estimator", STORED.get("coverage", ()))
+@each
 def test_limits_held_the_truth_in_a_thousand_studies(estimator: str) -> None:
-    """As `make_lost` stored it: 1,000 runs, of 95 % limits, 93.6 to 96.4 %."""
+    """As `make_lost` stored it: 1,000 runs, of 95 % limits, 93.6 to 96.4 %; hardly a study was refused."""
     assert STORED["runs"] == 1000
-    for measure, share in STORED["coverage"][estimator].items():
+    shares = dict(STORED["coverage"][estimator])
+    assert shares.pop("refused") <= 0.01
+    for measure, share in shares.items():
         assert 0.936 <= share <= 0.964, (measure, share)
+
+
+def test_limits_of_weights_against_loss_are_a_little_narrow_of_few_people() -> None:
+    """A large weight or two are not yet as in theory with 1,000 people, as the method's page says."""
+    shares = STORED["coverage_of_few"]["iptw"]
+    assert 0.90 <= min(shares[m] for m in shares if m != "refused") < 0.936
 
 
 @pytest.mark.slow
 @each
 def test_limits_hold_the_truth(estimator: str) -> None:
     """150 studies made anew, four standard errors."""
-    for measure, share in covered(estimator, 150, 77).items():
+    shares = covered(estimator, 150, 77)
+    assert shares.pop("refused") <= 0.02
+    for measure, share in shares.items():
         assert share >= 0.95 - 4 * np.sqrt(0.95 * 0.05 / 150), (measure, share)
 
 

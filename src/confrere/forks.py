@@ -10,6 +10,7 @@ modules is handed on. Pages of memory that nobody changes are shared. Random num
 from the system, or from a seed.
 
 The engine's process ends when this one does, and this one when the engine's does; a job sees that its parent is gone.
+All have one command line; `ps -o comm` tells them apart (Linux): `engine-forks`, `engine`, `engine-job`.
 """
 
 from __future__ import annotations
@@ -28,8 +29,10 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, Pipe, wait
+from pathlib import Path
 from typing import Any, Final
 
+FORKS, ENGINE, JOB = "engine-forks", "engine", "engine-job"  # names of processes
 KILLED: Final = -signal.SIGKILL  # the code of a job that could not be started, or whose end was not seen
 
 _engine: Engine | None = None  # in the engine's process: the one that it has its jobs forked by
@@ -133,9 +136,11 @@ def _forked(words: list[str]) -> list[str]:
     ours, theirs = Pipe()
     if (first := os.fork()) == 0:
         ours.close()
+        _named(ENGINE)
         _engine = Engine(theirs)
         return words
     theirs.close()
+    _named(FORKS)
     woken, alarm = socket.socketpair()
     alarm.setblocking(False)
     signal.signal(signal.SIGCHLD, lambda *_: None)  # a byte in `alarm` is all that it is for
@@ -159,6 +164,12 @@ def _forked(words: list[str]) -> list[str]:
             _tell(ours, born, None) if born else _tell(ours, 0, KILLED)
 
 
+def _named(name: str) -> None:
+    """Name this process, where the system lets it."""
+    with suppress(OSError):
+        Path("/proc/self/comm").write_text(name, encoding="ascii")
+
+
 def _end(pid: int) -> None:
     """Ask a process to end; it may have been asked by others too, and be gone."""
     with suppress(ProcessLookupError):
@@ -175,6 +186,7 @@ def _fork() -> int | None:
 
 def _own(parents: Sequence[Any], environment: Mapping[str, str], folder: str) -> None:
     """Make a forked process a job's: nothing of its parent's but the modules."""
+    _named(JOB)
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGCHLD, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)

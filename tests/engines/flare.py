@@ -122,12 +122,12 @@ class Machines:
         """All processes of a machine."""
         return family(self._serving[name].pid) if name in self._serving else []
 
-    def part(self, name: str, word: str) -> list[psutil.Process]:
-        """Those processes of a machine whose command line has a word, such as `worker_process`."""
+    def part(self, name: str, role: str) -> list[psutil.Process]:
+        """Those processes of a machine that have a name of `confrere.forks`: `engine` or, of runs, `engine-job`."""
         found = []
         for one in self.processes(name):
             with suppress(psutil.NoSuchProcess):
-                if any(word in part for part in one.cmdline()):
+                if one.name() == role:
                     found.append(one)
         return found
 

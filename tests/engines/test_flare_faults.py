@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("nvflare", reason="needs the extra `federation`")
 
+from confrere.forks import ENGINE, JOB
 from engines.flare import HOSPITALS, ROUND, UP, Machines, study_of, until
 
 LOST = "gouda"
@@ -124,7 +125,7 @@ def test_only_the_engines_server_is_lost(federation: Machines) -> None:
     text = study_of("engine lost", 3)
     run = federation.submit(text)
     federation.reach(run, 10)
-    federation.part("coordinator", "server_train")[0].kill()
+    federation.part("coordinator", ENGINE)[0].kill()
     same(federation, run, text)
 
 
@@ -133,5 +134,5 @@ def test_only_a_hospitals_job_is_lost(federation: Machines) -> None:
     text = study_of("job lost", 3)
     run = federation.submit(text)
     federation.reach(run, 10)
-    federation.part(LOST, "worker_process")[0].kill()
+    federation.part(LOST, JOB)[0].kill()
     same(federation, run, text)

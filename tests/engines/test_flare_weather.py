@@ -14,6 +14,7 @@ import pytest
 
 pytest.importorskip("nvflare", reason="needs the extra `federation`")
 
+from confrere.forks import JOB
 from engines.flare import ROUND, Machines, command, study_of, until
 from engines.link import linked
 
@@ -177,7 +178,7 @@ def researcher(federation: Machines) -> None:
 
 def jobs(federation: Machines, name: str) -> list[object]:
     """Processes of runs at a machine."""
-    return [*federation.part(name, "worker_process"), *federation.part(name, "runner_process")]
+    return [*federation.part(name, JOB)]
 
 
 def fill(file: Path) -> None:

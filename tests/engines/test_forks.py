@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from confrere import forks
+
 psutil = pytest.importorskip("psutil", reason="needs the extra `federation`")
 
 # An engine that does what each line of its input says, and says what came of it.
@@ -119,6 +121,18 @@ def test_a_job_is_a_main_module_in_the_environment_and_folder_it_was_given(shell
     shell.start("0", WORD="a b\nc")
     assert shell.ask("wait", 0) == 0
     assert shell.said("0") == repr(["__main__", "0", str(shell.folder), "a b\nc", True, shell.process.pid])
+
+
+@pytest.mark.skipif(not Path("/proc/self/comm").exists(), reason="names of processes are Linux's")
+def test_processes_are_told_apart_by_their_names(shell: Shell) -> None:
+    """Their command lines are one; who looks at a machine, and tests that end one of them, must know which is which."""
+    pid = shell.start("stay")
+    shell.said("stay")
+    assert [psutil.Process(p).name() for p in (shell.process.pid, shell.engine, pid)] == [
+        forks.FORKS,
+        forks.ENGINE,
+        forks.JOB,
+    ]
 
 
 def test_the_codes_are_those_of_each_job(shell: Shell) -> None:

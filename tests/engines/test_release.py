@@ -25,7 +25,7 @@ from confrere.console.fit import Results
 from confrere.console.local import Local
 from confrere.console.researcher import _line
 from confrere.console.result import as_dict
-from confrere.coordinator.book import Book, Entry
+from confrere.coordinator.book import Act, Book, Entry
 from confrere.coordinator.conduct import Folder, Found
 from confrere.coordinator.home import Home
 from confrere.coordinator.release import Airlock
@@ -96,6 +96,23 @@ def test_where_all_checks_pass_and_nobody_need_read_it_goes_at_once(desk: Desk) 
     assert [a.act for a in desk.book.acts()] == ["arrived", "released"]
     desk.airlock.standing(RUN)
     assert len(desk.book.acts()) == 2
+
+
+def test_what_goes_at_once_is_never_seen_held(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks after any act that is written has the findings, also where the coordinator is lost after it."""
+    seen: list[str] = []
+
+    def told(*acts: Act) -> list[Act]:
+        made = write(*acts)
+        seen.append(Airlock(desk.home, Book(desk.home.database)).standing(RUN).state)
+        return made
+
+    write = desk.book.writes
+    monkeypatch.setattr(desk.book, "writes", told)
+    assert desk.airlock.standing(RUN).state == "released"
+    assert seen == ["released"]
+    assert [act.number for act in desk.book.acts()] == [1, 2]
+    desk.book.verify()
 
 
 def test_findings_that_arrive_twice_at_once_have_arrived_once(desk: Desk) -> None:

@@ -164,15 +164,22 @@ class Book:
         self, run: str, act: str, sha256: str, *, person: str = "", comment: str = "", details: str = "{}"
     ) -> Act:
         """Write down what happened to a run in the airlock, after all that happened before."""
+        return self.writes(Act(0, run, act, person, comment, sha256, details, 0.0, ""))[0]
+
+    def writes(self, *acts: Act) -> list[Act]:
+        """Write down what happened at once: all or nothing. Numbers, times and links are given here."""
         for _ in range(_TRIES):
             with self._engine.connect() as db:
                 last = db.execute(select(ACTS).order_by(ACTS.c.number.desc()).limit(1)).first()
-            number, before = (last.number + 1, last.link) if last else (1, "")
-            made = Act(number, run, act, person, comment, sha256, details, time.time(), "")
-            made = made._replace(link=made.linked(before))
+            (number, before), made, now = (last.number, last.link) if last else (0, ""), list[Act](), time.time()
+            for act in acts:
+                number += 1
+                numbered = act._replace(number=number, at=now)
+                made.append(numbered._replace(link=numbered.linked(before)))
+                before = made[-1].link
             try:
                 with self._engine.begin() as db:
-                    db.execute(insert(ACTS).values(**made._asdict()))
+                    db.execute(insert(ACTS), [one._asdict() for one in made])
             except IntegrityError:
                 continue  # another process took this place
             return made

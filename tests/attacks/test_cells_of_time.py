@@ -133,3 +133,37 @@ def test_control_without_losses_nothing_is_subtracted() -> None:
     """Three who stay are then among those who leave without an event."""
     for name in METHODS:
         assert fit(METHODS[name](""), [staying(3, 300)[i::3] for i in range(3)], GATE).tables["effects"]
+
+
+# Two analyses that follow people by other settings -------------------------------------------------------------
+
+OTHERS = (
+    ("periods = [90, 180]", "periods = [90]"), ("times = [915]", "times = [900]"), ('"start"', '"began"'),
+    ("times = [915]", "times = [915]\ntau = 800"), ("times = [915]", 'times = [915]\nupdated = [["x", "later"]]'),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("own", "other"), OTHERS)
+def test_who_is_followed_otherwise_is_another_study(own: str, other: str) -> None:
+    """Treated in the second trial with the event in a cell of time: what two analyses tell, that of both trials less
+    that of the first alone. In all they are many, and in a cell they may be a few."""
+    with pytest.raises(StudyError, match="a and b have cells of time of their own"):
+        both((TRIALS, "time", ""), (TRIALS.replace(own, other), "time", ""))
+
+
+def test_so_is_another_grace_period() -> None:
+    with pytest.raises(StudyError, match="a and b have cells of time of their own"):
+        both((CLONES, "time", ""), (CLONES.replace("grace = 180", "grace = 150"), "time", ""))
+
+
+def test_other_confounders_have_the_same_cells() -> None:
+    """The cells come from how many people there are, and not from how many columns."""
+    frame = staying(300, 300).assign(z=lambda f: f["x"] ** 2, w=lambda f: np.sin(f["x"]))
+    for name in ("clone_censor_weight", "sequential_trials"):
+        periods: Any = 180.0 if name == "clone_censor_weight" else (90.0, 180.0)
+        cells = set()
+        for terms in ("x", "x + z", "x + z + w"):
+            one = find(name)("Surv(time, event)", "start", periods, terms, times=(500.0,))
+            curve = fit(one, [frame.iloc[:400][i::3] for i in range(3)], GATE).tables
+            cells.add(tuple(r["time"] for r in curve["strategy_curve" if "clone" in name else "trial_curve"]))
+        assert len(cells) == 1

@@ -11,7 +11,10 @@
 #
 # Per protocol (`keeps`): the rows of the untreated end with the period in which they start, or in which it is not known
 # any more what the next trial needs, all rows with the last period; they are split (survSplit) where further periods end,
-# and from there on weighed by 1/(1 - e) of that trial too, as TrialEmulation does on data of discrete visits.
+# and from there on weighed by 1/(1 - e) of that trial too, as TrialEmulation does on data of discrete visits. Where people
+# have a time `stop`, the rows of the treated end with the period in which they stop (who stops in that in which they start:
+# with the next), and weigh 1/(1 - s) more behind every further period, s the chance of stopping in it by a glm(binomial) of
+# its own, of who is treated before the period and followed beyond it.
 
 suppressPackageStartupMessages({ library(survival); library(jsonlite) })
 options(warn = 1, stringsAsFactors = FALSE)
@@ -30,12 +33,31 @@ expand <- function(d, x, periods, horizon) {
   do.call(rbind, rows)
 }
 
+# Of the treated, one row per later period before which they are treated, that they are followed beyond, and of which it
+# is known what a trial needs: whether they stop in it.
+keep <- function(long, d, x, periods) {
+  own <- long[long$a == 1, ]; K <- length(periods)
+  rows <- lapply(seq_len(nrow(own)), function(r) {
+    i <- own$id[r]; k <- own$trial[r]; s <- ifelse(is.na(d$stop[i]), Inf, d$stop[i]); made <- NULL
+    for (j in seq_len(K)[seq_len(K) > k]) {
+      if (d$time[i] <= periods[j] || is.na(x[i, j])) break
+      stops <- as.numeric(s <= periods[j])
+      made <- rbind(made, data.frame(id = i, trial = j, x = x[i, j], z = d$z[i], stops = stops))
+      if (stops) break
+    }
+    made
+  })
+  do.call(rbind, rows)
+}
+
 # Per protocol: until when, from the beginning of its trial, each row is followed, given all rows and people's times.
-adhere <- function(long, d, periods, horizon) {
+adhere <- function(long, d, periods, horizon, kept = NULL) {
   last <- tapply(long$trial, long$id, max); K <- length(periods)
   end <- mapply(function(i, k, a) {
     L <- last[[as.character(i)]]; starts <- any(long$id == i & long$trial == L & long$a == 1)
-    leave <- if (a == 1) periods[K] else if (starts) periods[L] else periods[min(L + 1, K)]
+    known <- kept[kept$id == i, ]
+    until <- if (any(known$stops == 1)) max(known$trial) else min(max(k, known$trial) + 1, K)
+    leave <- if (a == 1 && is.null(kept)) periods[K] else if (a == 1) periods[until] else if (starts) periods[L] else periods[min(L + 1, K)]
     min(d$time[i], leave)
   }, long$id, long$trial, long$a)
   after <- end - periods[long$trial]
@@ -45,8 +67,10 @@ adhere <- function(long, d, periods, horizon) {
 }
 
 # Rows split where further periods end; `product` is what the untreated weigh more there, from propensities e of all rows.
-split_periods <- function(long, e, periods) {
+split_periods <- function(long, e, periods, kept = NULL, s = NULL) {
   stays <- matrix(1, max(long$id), length(periods)); stays[cbind(long$id, long$trial)] <- 1 - e
+  goes <- matrix(1, max(long$id), length(periods))
+  if (!is.null(kept)) goes[cbind(kept$id, kept$trial)] <- 1 - s
   long$product <- 1; long$start <- 0
   rows <- lapply(unique(long$trial), function(k) {
     own <- long[long$trial == k & long$time > 0, ]
@@ -57,6 +81,8 @@ split_periods <- function(long, e, periods) {
     for (l in seq_along(later)) {
       behind <- own$a == 0 & own$stretch > l
       own$product[behind] <- own$product[behind] / stays[cbind(own$id[behind], k + l)]
+      behind <- own$a == 1 & own$stretch > l
+      own$product[behind] <- own$product[behind] / goes[cbind(own$id[behind], k + l)]
     }
     own$stretch <- NULL
     own
@@ -64,14 +90,19 @@ split_periods <- function(long, e, periods) {
   do.call(rbind, lapply(rows, function(r) r[, c("id", "trial", "x", "z", "a", "v", "w", "product", "start", "time", "event")]))
 }
 
-values <- function(long, v, cut, times, tau, att = FALSE, keeps = NULL) {
+values <- function(long, v, cut, times, tau, att = FALSE, keeps = NULL, kept = NULL) {
   long$v <- v[long$id]
   fit <- suppressWarnings(glm(a ~ 0 + factor(trial) + x + z, binomial, long, weights = v, control = tight))
-  e <- fitted(fit)
+  e <- fitted(fit); stopping <- s <- NULL
+  if (!is.null(kept)) {
+    kept$v <- v[kept$id]
+    stopping <- suppressWarnings(glm(stops ~ 0 + factor(trial) + x + z, binomial, kept, weights = v, control = tight))
+    s <- fitted(stopping)
+  }
   long$w <- long$v * if (att) ifelse(long$a == 1, 1, e / (1 - e)) else ifelse(long$a == 1, 1 / e, 1 / (1 - e))
   J <- length(cut); edge <- c(0, cut); D <- Y <- matrix(0, 2, J)
   if (is.null(keeps)) { followed <- long; followed$start <- 0 } else {
-    followed <- split_periods(long, e, keeps); followed$w <- followed$w * followed$product
+    followed <- split_periods(long, e, keeps, kept, s); followed$w <- followed$w * followed$product
   }
   split <- survSplit(Surv(start, time, event) ~ ., followed, cut = cut[-J], episode = "cell", start = "tstart")
   for (a in 0:1) for (j in seq_len(J)) {
@@ -89,15 +120,17 @@ values <- function(long, v, cut, times, tau, att = FALSE, keeps = NULL) {
   cells <- cells[cells$cell %in% cells$cell[cells$d > 0], ]
   hr <- suppressWarnings(glm(d ~ cell + arm + offset(log(y)), quasipoisson, cells, control = list(epsilon = 1e-13, maxit = 200)))
   list(read = c(as.vector(rbind(sapply(times, function(t) 1 - surv(1, t)), sapply(times, function(t) 1 - surv(2, t)))),
-                area(1), area(2), unname(coef(hr)["arm"])), D = D, Y = Y, propensity = unname(coef(fit)), followed = followed)
+                area(1), area(2), unname(coef(hr)["arm"])), D = D, Y = Y, propensity = unname(coef(fit)),
+       stopping = unname(coef(stopping)), followed = followed)
 }
 
 case <- function(d, x, periods, cut, times, tau, att = FALSE, keeps = FALSE) {
   long <- expand(d, x, periods, max(cut)); at <- if (keeps) periods else NULL
-  if (keeps) long <- adhere(long, d, periods, max(cut))
-  whole <- values(long, rep(1, nrow(d)), cut, times, tau, att, at)
+  kept <- if (is.null(d$stop)) NULL else keep(long, d, x, periods)
+  if (keeps) long <- adhere(long, d, periods, max(cut), kept)
+  whole <- values(long, rep(1, nrow(d)), cut, times, tau, att, at, kept)
   cox <- coxph(Surv(start, time, event) ~ a, whole$followed, weights = w, cluster = id, ties = "breslow", robust = TRUE)
-  f <- function(v) values(long, v, cut, times, tau, att, at)$read
+  f <- function(v) values(long, v, cut, times, tau, att, at, kept)$read
   h <- 2e-3
   phi <- sapply(unique(long$id), function(i) {
     step <- function(by) { v <- rep(1, nrow(d)); v[i] <- 1 + by; f(v) }
@@ -106,7 +139,7 @@ case <- function(d, x, periods, cut, times, tau, att = FALSE, keeps = FALSE) {
   list(people = cbind(d, setNames(as.data.frame(x), paste0("x", seq_along(periods)))), periods = periods, cut = cut,
        times = times, n = length(unique(long$id)), rows = as.vector(table(long$trial)),
        treated = as.vector(tapply(long$a, long$trial, sum)), read = whole$read, events = whole$D, risk = whole$Y,
-       propensity = whole$propensity, vcov = tcrossprod(phi), cox = c(unname(coef(cox)), sqrt(cox$var[1, 1])))
+       propensity = whole$propensity, stopping = whole$stopping, vcov = tcrossprod(phi), cox = c(unname(coef(cox)), sqrt(cox$var[1, 1])))
 }
 
 heart <- jasa[jasa$futime >= 0, ]
@@ -139,4 +172,13 @@ for (k in 4:6) {
 few$start[!is.na(few$start) & few$start > few$time] <- NA
 out$adhering <- case(few, u, six, seq(60, 240, 60), c(120, 240), 180, keeps = TRUE)
 out$adhering_treated <- case(few, u, six, seq(60, 240, 60), c(120, 240), 240, att = TRUE, keeps = TRUE)
+off <- few; off$stop <- NA
+for (k in 1:6) {
+  on <- !is.na(off$start) & off$start <= six[k] & is.na(off$stop) & off$time > six[k]
+  s <- on & !is.na(u[, k]) & rbinom(n, 1, plogis(-1.2 - 0.5 * u[, k] + 0.4 * z)) == 1
+  off$stop[s] <- pmax(off$start[s], six[k] - ceiling(60 * runif(sum(s))))
+}
+off$stop[!is.na(off$stop) & off$stop > off$time] <- NA
+out$stopping <- case(off, u, six, seq(60, 240, 60), c(120, 240), 180, keeps = TRUE)
+out$stopping_treated <- case(off, u, six, seq(60, 240, 60), c(120, 240), 240, att = TRUE, keeps = TRUE)
 write(toJSON(out, digits = NA, auto_unbox = TRUE, dataframe = "columns", na = "null"), "tests/oracles/sequential.json")

@@ -95,6 +95,19 @@ def test_keeping_to_a_treatment_equals_r(name: str, estimand: str, tau: float) -
     assert row["estimate"] == pytest.approx(want["cox"][0], abs=0.02)
 
 
+@pytest.mark.parametrize(("name", "estimand", "tau"), [("stopping", "ATE", 180.0), ("stopping_treated", "ATT", 240.0)])
+def test_to_stop_is_to_leave_as_in_r(name: str, estimand: str, tau: float) -> None:
+    """The treated leave at the end of the period in which they stop, and who goes on weighs more by its chance."""
+    want = ORACLE[name]
+    frame = pd.DataFrame(want["people"]).astype(float)
+    got = found(frame, estimand=estimand, times=(120.0, 240.0), tau=tau, stopped="stop", **KEEPING)
+    agrees(got, {**want, "rows": want["rows"][:-1], "treated": want["treated"][:-1]})
+    np.testing.assert_allclose([r["estimate"] for r in got.tables["stopping"]], want["stopping"][-2:], rtol=1e-7)
+    row = got.tables["effects"][0]
+    assert row["estimate"] == pytest.approx(want["cox"][0], abs=0.03)
+    assert "stops leaves" in " ".join(got.notes)
+
+
 def test_a_case_by_hand() -> None:
     frame = pd.DataFrame(SEQUENTIAL["data"], dtype=float)
     study = SequentialTrials(SURV, "start", (1.0, 2.0), "c", times=(1.0,), ground=Ground(unit="years", step=1.0))
@@ -180,6 +193,10 @@ def test_who_is_in_which_trial_is_told_apart() -> None:
         ({"contrast": "as treated"}, StudyError, "'intention to treat' or 'per protocol'"),
         ({"contrast": "per protocol"}, StudyError, "no time after 90"),
         ({"contrast": "per protocol", "times": (90.0,), "truncate": (10.0,)}, StudyError, "two bounds"),
+        ({"stopped": "stop"}, StudyError, "whoever stops stays treated"),
+        ({"contrast": "per protocol", "times": (90.0,), "stopped": "start"}, StudyError, "both 'start'"),
+        ({"contrast": "per protocol", "times": (90.0,), "stopped": "log(stop)"}, FormulaError, "stopped = 'log"),
+        ({"contrast": "per protocol", "times": (90.0,), "stopped": "x"}, FormulaError, "'x' is the end of the"),
         ({"outcome": "event"}, FormulaError, "Surv\\(time, event\\)"),
         ({"started": "log(start)"}, FormulaError, "not a column of times"),
     ],

@@ -196,7 +196,7 @@ def test_who_leaves_by_which_cause_is_told_apart() -> None:
     code = np.where(frame["event"] > 0, 1 + frame.index % 2, 0)
     frame["fate"] = pd.Categorical.from_codes(code, FATES)
     sets = [who for _, _, who in study.selected(frame)]
-    assert len(sets) == len(study.selecting) == 53
+    assert len(sets) == len(study.selecting) == 22
     assert all((later <= one).all() for one, later in pairwise(sets))
     pattern = np.sum(sets, axis=0)
     last, treated = study.enrolment(frame, frame["time"].to_numpy())

@@ -54,8 +54,9 @@ def _against(a: Any, b: Any) -> Iterator[str]:
     (mine, *own), (others, *its) = (getattr(x, "cells_of_time", (frozenset(),)) for x in (a, b))
     if mine & others and own != its:
         yield (
-            " have cells of time of their own, as their method, the spelling of their time, or whether they look at "
-            "losses or causes, differs: by the people between two edges a few could be told. Make a study of each"
+            " have cells of time of their own, as their method, the spelling of their time, whether they look at "
+            "losses or causes, or the settings by which they follow people (starts, stops, periods, grace, times), "
+            "differ: a few people could be told by subtraction. Give both the same, or make a study of each"
         )
 
 

@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from confrere.errors import DataError, StudyError
-from confrere.rounds import Array, Bools, Cells, Design, Flow, Ints, People, register, support
+from confrere.rounds import Array, Bools, Cells, Design, Flow, Ints, People, name_of, register, support
 from confrere.study.expressions import Expression, compute
 from confrere.study.factors import Category, Number
 from confrere.study.formulas import Model
@@ -37,7 +37,7 @@ from confrere.study.ground import LEFT, complete, model_of
 from confrere.study.rows import TableRows
 
 MOST = 6  # comparisons in one term: they make 2^6 patterns
-PATTERNS = 16_384  # of all cuts of a study
+PATTERNS = 32_768  # of all cuts of a study: a number each in every hospital, blinded
 
 
 class Cut(NamedTuple):
@@ -212,8 +212,9 @@ def _members(analysis: Any, members: Mapping[str, Bools]) -> Iterator[Bools]:
 
 
 def size_of(analyses: Sequence[Any]) -> int:
-    """How many patterns the cuts of analyses may have: two for each comparison, of a funnel one more than its steps."""
-    steps = [len(a.selecting) + 1 for a in analyses if hasattr(a, "selecting")]
+    """How many patterns the cuts of analyses may have: two for each comparison, of a funnel one more than its steps;
+    what stands in several counts once."""
+    steps = [len(texts) + 1 for texts in {a.selecting for a in analyses if hasattr(a, "selecting")}]
     halves = {part.text for a in analyses for cut in _cuts(a) for part in cut.parts}
     return int(math.prod(steps)) << len(halves.union(*map(_target, analyses)))
 
@@ -224,12 +225,13 @@ def seen(analysis: Any, table: Any) -> Any:
 
 
 def _digits(analyses: Sequence[Any], table: Any) -> Iterator[_Digit]:
-    done: set[str] = set()
+    done, funnels = set[str](), set[tuple[str, ...]]()
     frame = table.frame
     if any(map(_target, analyses)):
         yield _Digit(complete(frame, (LEFT,)).astype(np.int64), 2, {LEFT: np.array([False, True])})
     for analysis in analyses:
-        if hasattr(analysis, "selecting"):  # every step is within the one before
+        if hasattr(analysis, "selecting") and analysis.selecting not in funnels:
+            funnels.add(analysis.selecting)  # every step is within the one before
             steps = [who for _, _, who in analysis.selected(seen(analysis, table))]
             inside = {text: np.arange(len(steps) + 1) > j for j, text in enumerate(analysis.selecting)}
             yield _Digit(np.sum(steps, axis=0, dtype=np.int64), len(steps) + 1, inside)
@@ -279,8 +281,10 @@ def apart(analyses: Sequence[Any]) -> Flow[None]:
     if len(among) < 2:
         return
     if (patterns := size_of(among)) > PATTERNS:
+        each = ", ".join(f"{name_of(a)} {size_of([a])}" for a in among)
         raise StudyError(
-            f"the analyses divide people into {patterns} patterns by their comparisons and criteria; {PATTERNS} is the "
-            f"most. Take fewer, or several studies"
+            f"the analyses divide people into {patterns} patterns by their comparisons, criteria and periods (each "
+            f"alone: {each}); {PATTERNS} is the most. Give them the same ones, which count once, take fewer, or make a "
+            f"study of each"
         )
     yield from support(Cuts(tuple(among)).design)

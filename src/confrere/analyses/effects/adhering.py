@@ -7,8 +7,10 @@ propensity of that trial: e_j of who is followed beyond period j, untreated befo
 
     W = w_k / prod over k < j <= l of (1 - e_j),      d log W / d eta_j = e_j
 
-with w_k the weight by the propensity of the trial itself. The treated stay treated, with one stretch. Whoever starts in
-a period is followed as untreated until its end, where they leave.
+with w_k the weight by the propensity of the trial itself. Whoever starts in a period is followed as untreated until its
+end, where they leave. The treated stay treated, with one stretch; or, where stops are looked at, they leave at the end
+of the period in which they stop, and e_j of them is the chance of stopping in period j, of who is treated before it and
+followed beyond it. A weight so grows by the inverse probability of no change.
 
 Sources: Danaei et al., Stat Methods Med Res 2013;22:70; Keogh et al., Stat Med 2023;42:2191; Robins & Finkelstein,
 Biometrics 2000;56:779. As the weights of R `TrialEmulation` with `estimand_type = "PP"`, of a treatment that stays.
@@ -79,7 +81,7 @@ def stretches(trial: Ints, kept: Bools, until: Array, event: Bools, periods: Arr
 
 
 def chained(of: Stretches, m: Mean, treated: Bools, weighting: Weighting) -> Chained:
-    """The weights of stretches, by propensities `m` of person-trials (m,), a person's in the order of trials."""
+    """The weights of stretches, by the chances `m` of a change in rows (m,), a person's in the order of periods."""
     first = weighting.of(m, treated, 0.5)
     e, later = m.mu, m.mu
     if len(weighting.truncate) == 2:

@@ -141,6 +141,11 @@ class CloneCensorWeight(InCells):
         return float(max((*self.times, self.until)))
 
     @property
+    def following(self) -> tuple[object, ...]:
+        """Who starts when, and until when people are followed."""
+        return self.started, self.grace, tuple(sorted({*self.times, self.until}))
+
+    @property
     def about(self) -> Ground:
         """The ground of every part: all are about the people who have all columns, and on one ladder of times."""
         columns = {*self.ground.complete, *self.requires}

@@ -5,7 +5,8 @@ start on makes immortal time. So a trial begins at the end of every period: whoe
 event and untreated before the period, is in it, as treated if their treatment starts within the period, else as
 untreated. Treatments stay as they were assigned (intention to treat): whoever starts later was untreated in the trials
 before. Or trials are of keeping to it (per protocol): the untreated leave at the end of the period in which they start,
-and who remains stands for them (`adhering`). Person-trials are weighed by the inverse propensity of their trial, with
+the treated, where it is known when they stop, at the end of that in which they do, and who remains stands for them
+(`adhering`). Person-trials are weighed by the inverse propensity of their trial, with
 what is known at its period, and the trials are pooled. A person may be in many trials, and is one person in variances
 and to the gate (`trials`).
 
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any, Literal
 
 import numpy as np
@@ -50,17 +52,20 @@ class SequentialTrials(InCells):
     unless given), hazards until the last of all, where follow-up of every trial ends.
 
     With the `contrast` `per protocol` the untreated leave a trial at the end of the period in which they start, weights
-    account for it, and all are followed until the last of `periods`, in which no trial begins.
+    account for it, and all are followed until the last of `periods`, in which no trial begins. `stopped` is the column
+    of the time from entry at which the treatment stops (an empty field: not while followed); then the treated too leave
+    a trial, at the end of the period in which they stop. Without it they are taken to go on.
 
     Where the event has declared levels, causes compete: risks (Aalen-Johansen) and hazards are of each, means of the
     time free of all. `censoring` is the right side of a model of being lost to follow-up, whose inverse weighs who
     stays in a trial ("1": by time and arm alone); its terms are known when the trial begins.
 
     Finding: tables `effects` (`hazard ratio`, `risk difference` and `risk ratio` at times, `RMST difference`), `risks`,
-    `rmst`, `trial_curve`, `arms`, `trials`, `propensity`, `lost` (the model of being lost, if it has terms),
-    `attrition`. Standard errors are of people, not of person-trials, and account for the models.
-    Errors: ModelError where nobody, or everybody, starts in a period, or few have the event; DataError in a hospital
-    for a start before entry.
+    `rmst`, `trial_curve`, `arms`, `trials`, `propensity`, `stopping` (the model of stopping, if that is looked at),
+    `lost` (that of being lost, if it has terms), `attrition`. Standard errors are of people, not of
+    person-trials, and account for the models.
+    Errors: ModelError where nobody, or everybody, starts in a period, or stops, or few have the event; DataError in a
+    hospital for a start before entry, or a stop before the start.
     """
 
     outcome: str
@@ -74,6 +79,7 @@ class SequentialTrials(InCells):
     tau: float | None = None
     contrast: Contrast = "intention to treat"
     censoring: str = ""
+    stopped: str = ""
     ground: Ground = Ground()
 
     def check(self) -> None:
@@ -90,14 +96,18 @@ class SequentialTrials(InCells):
                 raise FormulaError(
                     f"confounders = {self.confounders!r}: terms are needed, and no 0 +, strata(), offset()"
                 )
-            if self.started in model.columns:
-                raise FormulaError(
-                    f"{self.started!r} is the start of the treatment and in {formula!r} too: leave it out"
-                )
+            for name, what in zip(self._turns, ("start", "end"), strict=False):
+                if name in model.columns:
+                    raise FormulaError(f"{name!r} is the {what} of the treatment and in {formula!r} too: leave it out")
         self._check_censoring()
-        of_start = model_of(f"{self.started} ~ 1", self.ground)
-        if of_start.columns != (self.started,) or self.ground.schema.levels(self.started):
-            raise FormulaError(f"started = {self.started!r} is not a column of times; make a column of it")
+        for name, setting in zip(self._turns, ("started", "stopped"), strict=False):
+            if model_of(f"{name} ~ 1", self.ground).columns != (name,) or self.ground.schema.levels(name):
+                raise FormulaError(f"{setting} = {name!r} is not a column of times; make a column of it")
+
+    @property
+    def _turns(self) -> tuple[str, ...]:
+        """The columns of the times at which a treatment changes."""
+        return (self.started, self.stopped) if self.stopped else (self.started,)
 
     def _check_censoring(self) -> None:
         """Terms of being lost that are terms of the whole too, after those of the propensity."""
@@ -124,6 +134,13 @@ class SequentialTrials(InCells):
         """Periods in which starts are seen, for as long as people are followed, and bounds that weights can have."""
         if self.contrast not in ("intention to treat", "per protocol"):
             raise StudyError(f"contrast is {self.contrast!r}; it is 'intention to treat' or 'per protocol'")
+        if self.stopped and not self.adhering:
+            raise StudyError(
+                "stopped: of assignment (intention to treat) whoever stops stays treated; leave it out, or write "
+                'contrast = "per protocol"'
+            )
+        if self.stopped == self.started:
+            raise StudyError(f"started and stopped are both {self.started!r}; name the time of each")
         if not self.adhering:
             return
         longest = self.periods[-1] - self.periods[0]
@@ -206,7 +223,7 @@ class SequentialTrials(InCells):
     def reads(self) -> tuple[str, ...]:
         """All columns."""
         columns = (name for formula in self.formulas for name in model_of(formula, self.ground).columns)
-        return tuple(sorted({*columns, self.started}))
+        return tuple(sorted({*columns, *self._turns}))
 
     @property
     def valued(self) -> dict[str, tuple[float, ...]]:
@@ -215,7 +232,10 @@ class SequentialTrials(InCells):
         time = outcome.time.sources() if outcome is not None and outcome.time is not None else ()
         end = self.periods[-1] + self.horizon
         ends = {name: tuple(end * i / 20 for i in range(1, 30)) for name in time if len(time) == 1}
-        return {**ends, self.started: (*self.periods, *(float("nan"),) * len(self.periods))}
+        never = (float("nan"),) * len(self.periods)
+        made = {**ends, self.started: (*self.periods, *never)}
+        # nobody of these stops before a start, whichever they have
+        return made | ({self.stopped: (*(self.periods[-1] + p for p in self.periods), *never)} if self.stopped else {})
 
     @property
     def adhering(self) -> bool:
@@ -238,6 +258,11 @@ class SequentialTrials(InCells):
         return float(max((*self.times, self.until)))
 
     @property
+    def following(self) -> tuple[object, ...]:
+        """Who starts and stops when, in which trials people are, and until when they are followed."""
+        return *self._turns, self.periods, self.updated, tuple(sorted({*self.times, self.until}))
+
+    @property
     def about(self) -> Ground:
         """The ground of every part: all are about the people who have all columns, and on one ladder of times."""
         columns = {*self.ground.complete, *self.requires}
@@ -250,23 +275,43 @@ class SequentialTrials(InCells):
     def selecting(self) -> tuple[str, ...]:
         """The words for whom it tells about: each pattern with those after it; their differences are the patterns.
 
-        Patterns are of the trials that people are in, whether they are treated in the last of them, in how many they
-        are followed to the end, and the event.
+        Patterns are of the trials that people are in, whether they are treated in the last of them, until when, whether
+        they stop, in how many trials they are followed to the end, and the event.
         """
         ends = f"periods {list(map(float, self.periods))!r}, until {self.horizon!r}, updated {self.updated!r}"
         ends += f", {self.contrast}" if self.adhering else ""
-        count = 2 * (len(self.causes) + 1) * (len(self.periods) + 1) ** 2
-        return tuple(f"pattern >= {j} of {self.outcome}, {self.started}, {ends}" for j in range(1, count))
+        ends += f", {self.stopped}" if self.stopped else ""
+        return tuple(
+            f"patterns {j} and on of {self.outcome}, {self.started}, {ends}" for j in range(1, len(self._patterns))
+        )
+
+    @property
+    def _patterns(self) -> Ints:
+        """All that people can be (patterns, 6): the number of trials, treated, periods known, stopped, trials in which
+        they are followed to the end, cause."""
+        made, all_of = [(0,) * 6], len(self.periods)
+        for last, treated in product(range(1, all_of + 1), (0, 1)):
+            rows = [
+                (through, stops) for through in range(last, all_of + 1) for stops in (0, 1) if stops <= through - last
+            ]
+            for through, stops in rows if treated and self.stopped else [(last, 0)]:
+                for reached in range(last + 1):
+                    causes = len(self.causes) if reached < last else 0
+                    made += [(last, treated, through, stops, reached, cause) for cause in range(causes + 1)]
+        return np.array(made)
 
     def selected(self, frame: Any) -> Iterator[tuple[str, tuple[str, ...], Bools]]:
         """Whom `selecting` selects (N,), and the columns by which; a field that is empty is no time and no event."""
         time, cause = self._followed(frame)
         last, treated = self.enrolment(frame, time)
-        size, ends = len(self.periods) + 1, self.ends(time, last, treated)
-        inside, after = np.arange(size - 1) < last[:, None], ends - np.array(self.periods)
+        through, stops = self.keeping(frame, time, last, treated)
+        ends = self.ends(time, last, treated, through, stops)
+        inside, after = np.arange(len(self.periods)) < last[:, None], ends - np.array(self.periods)
         reached = (inside & (after > self.horizon)).sum(axis=1)
         had = np.where((inside & (time[:, None] <= ends) & (after <= self.horizon)).any(axis=1), cause, 0)
-        pattern = ((last * 2 + treated) * size + reached) * (len(self.causes) + 1) + had
+        all_of, size = self._patterns, (*(len(self.periods) + 1,) * 5, len(self.causes) + 1)
+        of = np.ravel_multi_index((last, treated, through, stops, reached, had), size)
+        pattern = np.searchsorted(np.ravel_multi_index(tuple(all_of.T), size), of)
         for j, text in enumerate(self.selecting, 1):
             # the last is told of everybody, as the others: an empty field of `started` is an answer
             yield text, self.reads if j < len(self.selecting) else (), pattern >= j
@@ -284,22 +329,43 @@ class SequentialTrials(InCells):
 
         start, ends = numbers(frame, self.started), np.array(self.periods)
         begins = np.append(-np.inf, ends[:-1])
-        inside = (time[:, None] > ends) & ~(start[:, None] <= begins)
-        for k, formula in enumerate(self.formulas[1:], 1):
-            inside[:, k] &= finite(self._model(f"~ {formula.partition('~')[2]}").evaluate(frame), None)
+        inside = self._known(frame, time) & ~(start[:, None] <= begins)
         last = np.logical_and.accumulate(inside, axis=1).sum(axis=1)
         return last, np.asarray((last > 0) & (start <= ends[np.maximum(last, 1) - 1]))
 
-    def ends(self, time: Array, last: Ints, treated: Bools) -> Array:
+    def keeping(self, frame: Any, time: Array, last: Ints, treated: Bools) -> tuple[Ints, Bools]:
+        """Through how many periods, from the first on, it is known of people (N,) whether they start, and whether the
+        treated stop; whether they stop in the last one."""
+        from confrere.analyses.effects.panel import numbers
+
+        if not self.stopped:
+            return last, np.zeros(len(time), dtype=bool)
+        stop, ends = numbers(frame, self.stopped), np.array(self.periods)
+        # to be in a trial as treated is to have started: whoever has stopped by then stops within the next period
+        stop = np.where(np.isnan(stop), np.inf, np.fmax(stop, np.nextafter(ends[np.maximum(last, 1) - 1], np.inf)))
+        inside = self._known(frame, time) & ~(stop[:, None] <= np.append(-np.inf, ends[:-1]))
+        through = np.where(treated, np.logical_and.accumulate(inside, axis=1).sum(axis=1), last)
+        return through, np.asarray(treated & (through > last) & (stop <= ends[np.maximum(through, 1) - 1]))
+
+    def _known(self, frame: Any, time: Array) -> Bools:
+        """Who is followed beyond the end of each period (N, periods), and has what its trial needs."""
+        inside = time[:, None] > np.array(self.periods)
+        for k, formula in enumerate(self.formulas[1:], 1):
+            inside[:, k] &= finite(self._model(f"~ {formula.partition('~')[2]}").evaluate(frame), None)
+        return inside
+
+    def ends(self, time: Array, last: Ints, treated: Bools, through: Ints, stopped: Bools) -> Array:
         """Until when, from entry, people (n,) with these times are followed in each trial (n, trials)."""
         trials = len(self.periods)
         if not self.adhering:
             return np.repeat(time[:, None], trials, axis=1)
         ends, until = np.array(self.periods), np.minimum(time, self.periods[-1])
         # of a period at whose end it is not known what the next trial needs, nobody can stand for others
-        leave = np.append(ends, ends[-1])[np.where(treated, np.maximum(last, 1) - 1, last)]
+        leaves = np.append(ends, ends[-1])
+        leave = leaves[np.where(treated, np.maximum(last, 1) - 1, last)]
         made = np.repeat(np.minimum(until, leave)[:, None], trials, axis=1)
-        made[treated, last[treated] - 1] = until[treated]
+        own = until if not self.stopped else np.minimum(until, leaves[np.where(stopped, through - 1, through)])
+        made[treated, last[treated] - 1] = own[treated]
         return made
 
     def _model(self, formula: str) -> Model:

@@ -70,7 +70,7 @@ def estimated(of: CloneCensorWeight) -> Flow[Finding]:
     """The flow of two strategies with a grace period."""
     steps = Strategies(of)
     first = yield from support(steps.design)
-    edges = _edges(of, first.budget)
+    edges = _edges(of, of.cells_worth(first.budget))
     verdict = yield from support(steps.table, edges)
     grid = _grid(of, edges, verdict)
     names = model_of(of.formula, of.ground).names

@@ -7,8 +7,10 @@ people. In each trial by itself nobody or enough of its untreated leave, or have
 treated, who are treated in one trial each, in all trials together; so by each cause, and of those who are lost, or
 followed to the end, where losses are weighed against. All of it is on one grid.
 
-The propensity is logistic over person-trials, with an intercept for each trial: log odds a_k + z'b. A person's score is
-the sum of those of their trials, whence variances of people (Liang & Zeger, Biometrika 1986;73:13). Being lost has a
+The propensity is logistic over person-trials, with an intercept for each trial: log odds a_k + z'b; so is, where stops
+are looked at, the chance of stopping in a later period, over those who are treated before it (`person_trials`). A
+person's score is the sum of those of their trials, whence variances of people (Liang & Zeger, Biometrika 1986;73:13).
+Who stops in a period, and who leaves treatment in it otherwise, are nobody or enough people too. Being lost has a
 hazard even in each cell of time since the beginning of a trial, of each arm, over person-trials (`starting`).
 
 Sources: Hernan et al., Epidemiology 2008;19:766; Danaei et al., Stat Methods Med Res 2013;22:70.
@@ -27,71 +29,26 @@ from confrere.analyses.effects import starting
 from confrere.analyses.effects.adhering import Chained, Stretches, chained, stretches
 from confrere.analyses.effects.even_tables import Slopes
 from confrere.analyses.effects.influence import Lean
-from confrere.analyses.effects.panel import around, starts
+from confrere.analyses.effects.person_trials import (
+    Enrolled,
+    PersonTrials,
+    Treating,
+    chances,
+    enrolled,
+    person_trials,
+)
 from confrere.analyses.effects.sequential_trials import SequentialTrials
 from confrere.analyses.effects.starting import AtRisk, Clock, Rates
 from confrere.analyses.effects.strategies import Squares
 from confrere.analyses.effects.walked import Walked, Way, walked
-from confrere.analyses.families import LINKS, Mean
 from confrere.analyses.ladder import cell_of, spent
 from confrere.analyses.newton import Curve, Slope
-from confrere.analyses.scaling import Scales, Standard, products_of, scales
-from confrere.rounds import Array, Bools, Cells, Design, Ints, People, Sum, local, register
-from confrere.study.ground import design_of, model_of, narrowed
+from confrere.analyses.scaling import Scales, scales
+from confrere.rounds import Array, Bools, Cells, Design, People, Sum, local, register
 
 REPEATS = 110  # slopes at most, as of other models
-NONE = "not followed beyond the first period"
 QUARTER = 0.25  # what a score weighs people by, beside their information: as of other logistic models
 Edges = tuple[float, ...]
-
-
-class Enrolled(NamedTuple):
-    """A hospital's people: terms by trial (n, trials, p), time and cause from entry, the number of trials, treated in
-    the last; until when they are followed in each trial (n, trials), from entry.
-    """
-
-    x: Array
-    time: Array
-    cause: Ints
-    last: Ints
-    treated: Bools
-    until: Array
-
-    def had(self, of: SequentialTrials) -> Ints:
-        """The cause of which each has the event in each trial (n, trials), 0 for none."""
-        ends = (self.time[:, None] <= self.until) & _inside(self)
-        return np.where(ends & (self.until - np.array(of.periods) <= of.horizon), self.cause[:, None], 0)
-
-    def lost(self, of: SequentialTrials) -> Bools:
-        """Who is lost to follow-up in each trial (n, trials), and leaves it for no other reason."""
-        end = of.periods[-1] if of.adhering else np.inf
-        gone = (self.cause[:, None] == 0) & (self.time[:, None] <= self.until) & (self.until < end)
-        return np.asarray(gone & _inside(self) & (self.until - np.array(of.periods) < of.horizon))
-
-
-class PersonTrials(NamedTuple):
-    """One row per person and trial (m,), a person's in the order of trials: whose, which, terms (m, p), treated; terms
-    of being lost (m, q)."""
-
-    who: Ints
-    trial: Ints
-    x: Array
-    treated: Bools
-    losing: Array
-
-
-class Treating(NamedTuple):
-    """The propensity: log odds of the trials that coefficients add to; coefficients of trials, then terms; public."""
-
-    base: tuple[float, ...]
-    standard: Standard
-    beta: tuple[float, ...]
-
-    def of(self, rows: PersonTrials) -> Mean:
-        """Propensities (m,)."""
-        trials = len(self.base)
-        alpha = np.array(self.base) + np.array(self.beta[:trials])
-        return LINKS["logit"].mean(alpha[rows.trial] + self.standard.times(rows.x, self.beta[trials:]))
 
 
 class Counts(NamedTuple):
@@ -100,6 +57,12 @@ class Counts(NamedTuple):
     enrolled: Sum  # (1, 2 trials), of each number the untreated first
     treated: Sum  # (causes, cells) events of the treated
     untreated: Sum  # (causes, cells) those of the untreated of all trials
+
+
+class Kept(NamedTuple):
+    """The treated by the number of periods that they have rows of, those who stop in the last beside."""
+
+    keeping: Sum  # (1, 2 periods), of each number those who do not stop first
 
 
 class Losses(NamedTuple):
@@ -132,7 +95,7 @@ class ByLosses(NamedTuple):
 class Weighing(NamedTuple):
     """The models of the weights; public."""
 
-    treating: Treating
+    changes: tuple[Treating, ...]  # of starting; of stopping, if that is looked at
     lost: Rates | None
 
 
@@ -166,14 +129,28 @@ class Trials:
                 lost = data.lost(self.of)[at]
                 cells[f"lost {name}"] = self._cells(own & lost, after, edges)
                 # who is followed to the end follows by subtraction; whoever leaves by starting is told
-                started = data.treated & (at[1] < data.last - 1) & self.of.adhering
-                stayed = own & (had == 0) & ~lost & ~started & (after > 0)
+                changed = np.where(at[1] < data.last - 1, data.treated & self.of.adhering, data.stopped)
+                stayed = own & (had == 0) & ~lost & ~(changed & (after < self.of.horizon)) & (after > 0)
                 cells[f"stayed {name}"] = self._cells(stayed, after, edges)
+            if self.of.stopped and k < 0:
+                stopped = data.stops().any(axis=1) & (after < self.of.horizon)
+                cells["stopped"] = self._cells(stopped, after, edges)
+        if self.of.stopped:
+            cells |= self._keeping(data)
         if self.of.adhering:  # a period has its own events, and who else was in its trial untreated is lost in it
             had = data.had(self.of)[np.arange(made.n), data.last - 1]
             lost = ~data.treated & (had == 0) & (data.last < len(self.of.periods))
             cells["lost"] = Cells(np.where(lost, data.last - 1, -1), (1, len(self.of.periods)))
         return replace(made, x=np.empty((made.n, 0)), names=(), flags={}, cells=cells)
+
+    def _keeping(self, data: Enrolled) -> dict[str, Cells]:
+        """Through which period the treated are known, and whether they stop in it; who of them stops in each."""
+        size = len(self.of.periods)
+        made = {"keeping": Cells(np.where(data.treated, (data.through - 1) * 2 + data.stopped, -1), (1, 2 * size))}
+        for k, end in enumerate(self.of.periods[1:], 1):
+            at = np.where(data.on[:, k], data.stops()[:, k], -1).astype(np.int64)
+            made[f"treated before the period to {end:g}"] = Cells(at, (1, 2))
+        return made
 
     def _parts(self) -> list[tuple[str, int]]:
         """The treated of all trials, and the untreated of each: their names, and the places of the trials."""
@@ -203,10 +180,15 @@ class Trials:
         return parts[0], replace(parts[1], value=np.sum([s.value for s in parts[1:]], axis=0))
 
     @local(on="table")
+    def kept(self, people: People) -> Kept:
+        """Through which period the treated are known, and who stops in it."""
+        return Kept(people.cells("keeping"))
+
+    @local(on="table")
     def losses(self, people: People, edges: Edges) -> Losses:
         """People lost to follow-up by cell, and the time for which people are followed."""
         own, others = self._apart(people, "lost")
-        time, treated = self._row_time(people, edges), self._rows(people).treated
+        time, treated = self._row_time(people, edges), self._rows(people).changed  # those who are on it have no time
         each = np.array([time[~treated].sum(axis=0), time[treated].sum(axis=0)])
         bounds = (2, self._most(people))
         return Losses(_stacked((others, own)), people.derived(each, dims=("arms", "cells"), bounds=bounds))
@@ -231,31 +213,32 @@ class Trials:
     @local(on="table", repeats=3)
     def curve(self, people: People, by: Treating) -> Curve:
         """The same, and the information."""
-        rows = self._rows(people)
+        return self._curve(people, by)
+
+    @local(on="table", repeats=REPEATS)
+    def stop_slope(self, people: People, by: Treating) -> Slope:
+        """Log-likelihood and score of the model of stopping."""
+        return self._slope(people, by)
+
+    @local(on="table", repeats=3)
+    def stop_curve(self, people: People, by: Treating) -> Curve:
+        """The same, and the information, of the model of stopping."""
+        return self._curve(people, by)
+
+    def _curve(self, people: People, by: Treating) -> Curve:
+        rows = self._rows(people).those(by.on)
         m = by.of(rows)
-        k, z = len(by.base), by.standard.of(rows.x)
-        q = k + z.shape[1]
-        information = np.zeros((q, q))
-        information[:k, :k] = np.diag(np.bincount(rows.trial, m.slope, minlength=k))
-        for j in range(k):
-            information[j, k:] = m.slope[rows.trial == j] @ z[rows.trial == j]
-        information[k:, :k] = information[:k, k:].T
-        information[k:, k:] = products_of(z, m.slope)
-        return Curve(
-            *self._slope(people, by), people.derived(information, self._whole(people, m.slope), symmetric=True)
-        )
+        whole = self._by_person(people, rows, m.slope)
+        return Curve(*self._slope(people, by), people.derived(by.products(rows, m.slope), whole, symmetric=True))
 
     def _slope(self, people: People, by: Treating) -> Slope:
-        rows = self._rows(people)
+        rows = self._rows(people).those(by.on)
         m = by.of(rows)
-        score = rows.treated - m.mu
-        loglik = np.log(np.where(rows.treated, m.mu, m.other)).sum()
-        trials = np.bincount(rows.trial, score, minlength=len(by.base))
-        w = self._whole(people, m.slope + QUARTER)
+        loglik = np.log(np.where(rows.changed, m.mu, m.other)).sum()
+        w = self._by_person(people, rows, m.slope + QUARTER)
         return Slope(
-            people.derived(np.asarray(loglik), w),
-            people.derived(np.concatenate([trials, by.standard.sums(rows.x, score)]), w),
-        )
+            people.derived(np.asarray(loglik), w), people.derived(by.sums(rows, rows.changed - m.mu), w)
+        )  # fmt: skip
 
     @local(on="table")
     def totals(self, people: People, edges: Edges, by: Weighing) -> Totals:
@@ -277,14 +260,14 @@ class Trials:
 
     @local(on="table")
     def derivatives(self, people: People, edges: Edges, by: Weighing, slopes: Slopes) -> Derivatives:
-        """Derivatives of values by the coefficients of the propensity."""
-        rows, weighed, treating = self._rows(people), self._weights(people, by), by.treating
-        made = []
+        """Derivatives of values by the coefficients of the propensity, then by those of stopping."""
+        rows, weighed, made = self._rows(people), self._weights(people, by), []
+        own = [(one, rows.on == one.on, rows.those(one.on)) for one in by.changes]
         for part in self._parts_of(people, edges, by, slopes):
             du = weighed.by_odds(part)
-            trials = np.bincount(rows.trial, du, minlength=len(treating.base))
-            made.append(np.concatenate([trials, treating.standard.sums(rows.x, du)]))
-        most, whole = (self._values(), len(treating.beta)), self._entering(people, edges, by)
+            made.append(np.concatenate([one.sums(of, du[here]) for one, here, of in own]))
+        most = (self._values(), sum(len(one.beta) for one in by.changes))
+        whole = self._entering(people, edges, by)
         return Derivatives(people.derived(np.array(made), whole, dims=("values", "terms"), bounds=most))
 
     @local(on="table")
@@ -292,7 +275,7 @@ class Trials:
         """Derivatives of values by the coefficients of being lost."""
         rows, way, model, made = self._rows(people), self._walked(people, edges, by), _lost(by), []
         row, arm, w = self._stretches(people).row, self._arm(people), self._weights(people, by).w
-        rate = model.on(edges, rows.losing, rows.treated)[row]
+        rate = model.on(edges, rows.losing, rows.changed)[row]
         for i in range(len(slopes.events)):
             events, risk = slopes.of(i)
             moved = np.zeros_like(rate)
@@ -307,14 +290,16 @@ class Trials:
     @local(on="table")
     def squares(self, people: People, edges: Edges, by: Weighing, slopes: Slopes, leans: tuple[Lean, ...]) -> Squares:
         """Products of everybody's influences."""
-        rows, w, treating = self._rows(people), self._weights(people, by).w, by.treating
-        score, k, z = rows.treated - treating.of(rows).mu, len(treating.base), treating.standard.of(rows.x)
-        phi = []
-        for part, row in zip(self._parts_of(people, edges, by, slopes), leans[0].by, strict=True):
-            through = score * (np.array(row[:k])[rows.trial] + z @ np.array(row[k:]))
-            phi.append(self._followed(people, w * part) + self._whole(people, through))
+        w, rows = self._weights(people, by).w, self._rows(people)
+        phi = [self._followed(people, w * part) for part in self._parts_of(people, edges, by, slopes)]
+        for one, lean in zip(by.changes, leans[by.lost is not None :], strict=True):
+            of = rows.those(one.on)
+            phi = [
+                own + self._by_person(people, of, one.moved(of, np.array(row)))
+                for own, row in zip(phi, lean.by, strict=True)
+            ]
         if by.lost is not None:
-            moved = starting.moved(self._losing(people, edges, by.lost.clock), by.lost, np.array(leans[1].by))
+            moved = starting.moved(self._losing(people, edges, by.lost.clock), by.lost, np.array(leans[0].by))
             phi = [own + self._whole(people, column) for own, column in zip(phi, moved.T, strict=True)]
         second, whole = np.array(phi) @ np.array(phi).T, self._entering(people, edges, by)
         return Squares(people.derived(second, whole, dims=("values", "values"), symmetric=True))
@@ -330,18 +315,21 @@ class Trials:
         return people.design.once("person-trials", lambda: person_trials(people.design.data, self.of))
 
     def _whole(self, people: People, values: Array) -> Array:
-        """Sums (n,) over each person's trials of values (m,)."""
-        return np.bincount(self._rows(people).who, values, minlength=people.design.n).astype(float)
+        """Sums (n,) over each person's rows of values (m,)."""
+        return self._by_person(people, self._rows(people), values)
+
+    def _by_person(self, people: People, rows: PersonTrials, values: Array) -> Array:
+        """Sums (n,) over each person's part of the rows of values (m,)."""
+        return np.bincount(rows.who, values, minlength=people.design.n).astype(float)
 
     def _stretches(self, people: People) -> Stretches:
         """How they are followed; made once."""
         return people.design.once("stretches", lambda: self._stretched(people.design.data, self._rows(people)))
 
     def _stretched(self, data: Enrolled, rows: PersonTrials) -> Stretches:
-        at, periods = (rows.who, rows.trial), np.array(self.of.periods)
-        until = np.minimum(data.until[at] - periods[rows.trial], self.of.horizon)
-        kept = ~rows.treated & self.of.adhering
-        return stretches(rows.trial, kept, until, data.had(self.of)[at] > 0, periods)
+        event = data.had(self.of)[rows.who, rows.trial] > 0
+        kept = self.of.adhering & (~rows.changed | bool(self.of.stopped))
+        return stretches(rows.trial, kept, self._follow(data, rows), event, np.array(self.of.periods))
 
     def _followed(self, people: People, values: Array) -> Array:
         """Sums (n,) over each person's stretches of values (s,)."""
@@ -350,7 +338,7 @@ class Trials:
 
     def _arm(self, people: People) -> Bools:
         """Whether each stretch (s,) is of the treated."""
-        return self._rows(people).treated[self._stretches(people).row]
+        return self._rows(people).changed[self._stretches(people).row]
 
     def _way(self, people: People, edges: Edges) -> Way:
         """How stretches are followed on the grid; made once."""
@@ -370,26 +358,25 @@ class Trials:
             way, rows = self._way(people, edges), self._rows(people)
             rate = np.zeros_like(way.end)
             if by.lost is not None:
-                rate = by.lost.on(edges, rows.losing, rows.treated)[self._stretches(people).row]
+                rate = by.lost.on(edges, rows.losing, rows.changed)[self._stretches(people).row]
             return walked(way, rate, np.ones_like(rate))
 
         return people.design.once(f"walked on {edges!r} by {by.lost!r}", made)
 
     def _row_time(self, people: People, edges: Edges) -> Array:
         """Time (m, cells) for which people are followed in each of their trials."""
-        return spent(edges[:-1], edges[1:], self._until(people))
+        return spent(edges[:-1], edges[1:], self._follow(people.design.data, self._rows(people)))
 
-    def _until(self, people: People) -> Array:
-        """Until when people are followed in each of their trials (m,), from its beginning."""
-        rows, data = self._rows(people), people.design.data
+    def _follow(self, data: Enrolled, rows: PersonTrials) -> Array:
+        """For how long people are followed in each trial (m,), from its beginning; in rows that begin none, not."""
         after = data.until[rows.who, rows.trial] - np.array(self.of.periods)[rows.trial]
-        return np.asarray(np.minimum(after, self.of.horizon))
+        return np.where(rows.on, 0.0, np.minimum(after, self.of.horizon))
 
     def _losing(self, people: People, edges: Edges, clock: Clock) -> AtRisk:
         """The person-trials of the model of being lost, as they are followed."""
-        rows, until, data = self._rows(people), self._until(people), people.design.data
-        lost = data.lost(self.of)[rows.who, rows.trial]
-        return AtRisk(rows.losing, clock.spent(until, rows.treated), clock.cell(lost, until, rows.treated))
+        rows, data = self._rows(people), people.design.data
+        until, lost = self._follow(data, rows), data.lost(self.of)[rows.who, rows.trial]
+        return AtRisk(rows.losing, clock.spent(until, rows.changed), clock.cell(lost, until, rows.changed))
 
     def _entering(self, people: People, edges: Edges, by: Weighing) -> Array:
         """The weights (n,) with which people enter, for the gate."""
@@ -401,10 +388,10 @@ class Trials:
 
     def _weights(self, people: People, by: Weighing) -> Chained:
         """The weights of stretches, but for being lost; made once."""
-        rows, treating = self._rows(people), by.treating
+        rows = self._rows(people)
         return people.design.once(
-            f"weights by {treating!r}",
-            lambda: chained(self._stretches(people), treating.of(rows), rows.treated, self.of.weighting),
+            f"weights by {by.changes!r}",
+            lambda: chained(self._stretches(people), chances(rows, by.changes), rows.changed, self.of.weighting),
         )
 
     def _parts_of(self, people: People, edges: Edges, by: Weighing, slopes: Slopes) -> list[Array]:
@@ -431,59 +418,3 @@ def _lost(by: Weighing) -> Rates:
     if by.lost is None:
         raise TypeError("there is no model of being lost")
     return by.lost
-
-
-def enrolled(people: People, of: SequentialTrials) -> Design:
-    """Who is in a trial; its data are `Enrolled`. Raises DataError for starts before entry."""
-    frame = people.table.frame
-    made = design_of(people, of.formula, of.about)
-    time = np.zeros(len(frame))
-    time[made.rows] = made.data.time
-    starts(frame, of.started, made.rows, "their entry")
-    last, treated = of.enrolment(frame, time)
-    trials = [made.data.x]
-    for k, formula in enumerate(of.formulas[1:], 1):
-        x = model_of(formula, of.about).evaluate(frame).x
-        trials.append(np.where((last > k)[:, None], x, 0.0)[made.rows])  # of those in the trial everything is known
-    last, treated, time = last[made.rows], treated[made.rows], made.data.time
-    until = of.ends(time, last, treated)
-    cause = np.where(made.data.event > 0, made.data.event, 0).astype(np.int64)
-    data = Enrolled(np.stack(trials, axis=1), time, cause, last, treated, until)
-    made = narrowed(replace(made, data=data, columns=of.reads), data.last > 0, NONE)
-    data = made.data
-    had = (data.had(of) > 0).any(axis=1)
-    columns = {**dict(zip(made.names, data.x[:, 0].T, strict=True)), "starts in a period": data.treated}
-    columns |= _by_trial(data, of)
-    return replace(
-        made, x=np.column_stack(list(columns.values())).astype(float), names=tuple(columns), flags={"event": had},
-        weights=None,
-    )  # fmt: skip
-
-
-def _inside(data: Enrolled) -> Bools:
-    """Who is in each trial (n, trials)."""
-    return np.arange(data.x.shape[1]) < data.last[:, None]
-
-
-def _by_trial(data: Enrolled, of: SequentialTrials) -> dict[str, Array]:
-    """What the gate judges beside the first trial, since sums over each trial leave: who is in it, and every term of
-    theirs in it; and of terms that are updated, what they are in everybody's last trial, where people start."""
-    names, inside = [model_of(formula, of.ground).names for formula in of.formulas], _inside(data)
-    rows, made = np.arange(len(data.last)), {}
-    for k, terms in enumerate(names[1:], 1):
-        where = f"in the trial at {of.periods[k]:g}"
-        made[where] = inside[:, k].astype(float)
-        made |= {f"{term} {where}": around(data.x[:, k, j], inside[:, k]) for j, term in enumerate(terms)}
-    for j, (first, *later) in enumerate(zip(*names, strict=True)):
-        if set(later) - {first}:
-            made[f"{first} in the last trial"] = data.x[rows, data.last - 1, j]
-    return made
-
-
-def person_trials(data: Enrolled, of: SequentialTrials) -> PersonTrials:
-    """Everybody in each of their trials."""
-    who, trial = np.nonzero(_inside(data))
-    treated = data.treated[who] & (trial == data.last[who] - 1)
-    names, x = model_of(of.formula, of.ground).names, data.x[who, trial]
-    known, losing = ([names.index(name) for name in those] for those in (of.confounding, of.losing))
-    return PersonTrials(who, trial, x[:, known], treated, x[:, losing])

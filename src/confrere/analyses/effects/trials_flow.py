@@ -14,10 +14,11 @@ import numpy as np
 from confrere.analyses.effects.even_hazards import Arms
 from confrere.analyses.effects.even_tables import Read, curve_of, slopes_of, terms_of, wanted
 from confrere.analyses.effects.means import ARMS, few
+from confrere.analyses.effects.person_trials import Treating
 from confrere.analyses.effects.sequential_trials import SequentialTrials
 from confrere.analyses.effects.starting import Even, Rates, fitted_losses, lean_by, lost_clock, those
 from confrere.analyses.effects.strategies_flow import ROBINS
-from confrere.analyses.effects.trials import Counts, Treating, Trials, Weighing
+from confrere.analyses.effects.trials import Counts, Trials, Weighing
 from confrere.analyses.finding import Caution, Citation, Finding, Record, attrition, count
 from confrere.analyses.ladder import ladder
 from confrere.analyses.newton import Curve, Objective, Peak, Slope, maximise
@@ -49,12 +50,22 @@ KEOGH = Citation(
     "10.1002/sim.9718",
 )
 
+GOES_ON = "Whoever is treated is taken to go on: nobody is censored for stopping."
+STOPPED = "Whoever is treated and stops leaves a trial at the end of the period in which they stop."
+
 
 class Enrolment(NamedTuple):
     """People in each trial (K,), and those of them who are treated in it (K,)."""
 
     people: Array
     treated: Array
+
+
+class Changed(NamedTuple):
+    """A model of starting, or of stopping, and its fit."""
+
+    model: Treating
+    peak: Peak
 
 
 class Found(NamedTuple):
@@ -64,7 +75,7 @@ class Found(NamedTuple):
     trials: Enrolment
     counts: Counts
     weights: Array  # (2, 2)
-    fitted: tuple[Peak, Standard]
+    changes: tuple[Changed, ...]
     lost: Even | None
     arms: Arms
     read: Read
@@ -74,7 +85,7 @@ def estimated(of: SequentialTrials) -> Flow[Finding]:
     """The flow of sequential trials."""
     steps = Trials(of)
     first = yield from support(steps.design)
-    edges = _edges(of, first.budget)
+    edges = _edges(of, of.cells_worth(first.budget))
     verdict = yield from support(steps.table, edges)
     grid = _grid(edges, verdict)
     names = model_of(of.formula, of.ground).names
@@ -82,13 +93,12 @@ def estimated(of: SequentialTrials) -> Flow[Finding]:
     known = those(z, names, of.confounding)
     counts = yield from ask(steps.counted)
     enrolment = _enrolment(of, counts)
-    share = enrolment.treated / enrolment.people
-    base = tuple(np.log(share / (1 - share)).tolist())
-    fits: list[Flow[Any]] = [_fit(of, steps, Treating(base, known, (0.0,) * (len(base) + len(known.mean))))]
+    fits: list[Flow[Any]] = [_starting(of, steps, enrolment, known)]
+    fits += [_stopping(of, steps, counts, known)] if of.stopped else []
     fits += [_losing(of, steps, grid, those(z, names, of.losing))] if of.censoring else []
-    peak, *more = yield from together(*fits)
-    lost: Even | None = more[0] if more else None
-    by = Weighing(Treating(base, known, tuple(peak.beta.tolist())), lost.rates if lost else None)
+    found = yield from together(*fits)
+    found, lost = (found[:-1], found[-1]) if of.censoring else (found, None)
+    by = Weighing(tuple(one.model for one in found), lost.rates if lost else None)
     totals = yield from ask(steps.totals, grid, by)
     arms = Arms(totals.events.value, totals.risk.value, np.array(grid))
     values = wanted(arms, of.times, of.until)
@@ -96,17 +106,19 @@ def estimated(of: SequentialTrials) -> Flow[Finding]:
     asks: list[Flow[Any]] = [ask(steps.derivatives, grid, by, slopes)]
     asks += [ask(steps.lost_derivatives, grid, by, slopes)] if lost else []
     got, *along = yield from together(*asks)
-    leans = [lean_by(got.by.value, peak)]
-    leans += [lean_by(along[0].lost.value, lost.peak)] if lost else []
+    leans = [lean_by(along[0].lost.value, lost.peak)] if lost else []
+    ends = np.cumsum([len(one.model.beta) for one in found])[:-1]
+    parts = np.split(got.by.value, ends, axis=1)
+    leans += [lean_by(part, one.peak) for part, one in zip(parts, found, strict=True)]
     squares = yield from ask(steps.squares, grid, by, slopes, tuple(leans))
     read = Read(values, squares.second.value, of.times, of.until, ARMS, of.causes)
     trials = Enrolment(*(v[:-1] for v in enrolment)) if of.adhering else enrolment
-    return _finding(of, Found(verdict, trials, counts, totals.weights.value, (peak, known), lost, arms, read))
+    return _finding(of, Found(verdict, trials, counts, totals.weights.value, found, lost, arms, read))
 
 
 def _edges(of: SequentialTrials, budget: int) -> tuple[float, ...]:
     """Right edges of the ladder of times from the beginning of a trial until its end."""
-    each = PER_CELL + PER_TRIAL * len(of.periods)
+    each = PER_CELL + PER_TRIAL * len(of.periods) * (2 if of.stopped else 1)
     most = budget // each
     if of.censoring:  # the information about being lost has a number for each pair of cells
         each += PER_LOST
@@ -138,8 +150,10 @@ def _enrolment(of: SequentialTrials, counts: Counts) -> Enrolment:
     return Enrolment(people, treated)
 
 
-def _fit(of: SequentialTrials, steps: Trials, start: Treating) -> Flow[Peak]:
+def _starting(of: SequentialTrials, steps: Trials, enrolment: Enrolment, z: Standard) -> Flow[Changed]:
     """The fit of the propensity."""
+    named = (*(f"trial at {p:g}" for p in of.periods), *of.confounding)
+    start = Treating(_odds(enrolment.treated / enrolment.people), z, ())
 
     def slope(beta: tuple[float, ...]) -> Flow[Slope]:
         return ask(steps.slope, start._replace(beta=beta))
@@ -147,11 +161,47 @@ def _fit(of: SequentialTrials, steps: Trials, start: Treating) -> Flow[Peak]:
     def curve(beta: tuple[float, ...]) -> Flow[Curve]:
         return ask(steps.curve, start._replace(beta=beta))
 
-    named = (*(f"trial at {p:g}" for p in of.periods), *of.confounding)
+    return (yield from _fit(Objective(slope, curve, named), start, f"the propensity ({of.confounders})"))
+
+
+def _stopping(of: SequentialTrials, steps: Trials, counts: Counts, z: Standard) -> Flow[Changed]:
+    """The fit of the model of stopping. ModelError where nobody stops in a period, or all who are treated do."""
+    kept = yield from ask(steps.kept)
+    through, stops = kept.keeping.value[0].reshape(-1, 2).sum(axis=1), kept.keeping.value[0][1::2]
+    treated = counts.enrolled.value[0][1::2]
+    # who is treated before a period and has a row in it: those of so many rows, less those who start in it or later
+    on = (np.cumsum(through[::-1]) - np.cumsum(treated[::-1]))[::-1][1:]
+    for p, n, a in zip(of.periods[1:], on, stops[1:], strict=True):
+        if not 0 < a < n:
+            who = "nobody" if a <= 0 else "everybody who is treated"
+            raise ModelError(
+                f"{who} stops in the period that ends at {p:g}: its weights are not known. Take fewer or longer "
+                f"periods, check the column of stops, or leave stopped out"
+            )
+    named = (*(f"stops by {p:g}" for p in of.periods[1:]), *of.confounding)
+    start = Treating(_odds(stops[1:] / on), z, (), on=True)
+
+    def slope(beta: tuple[float, ...]) -> Flow[Slope]:
+        return ask(steps.stop_slope, start._replace(beta=beta))
+
+    def curve(beta: tuple[float, ...]) -> Flow[Curve]:
+        return ask(steps.stop_curve, start._replace(beta=beta))
+
+    return (yield from _fit(Objective(slope, curve, named), start, f"the model of stopping ({of.confounders})"))
+
+
+def _odds(share: Array) -> tuple[float, ...]:
+    """Log odds."""
+    return tuple(np.log(share / (1 - share)).tolist())
+
+
+def _fit(asks: Objective, start: Treating, what: str) -> Flow[Changed]:
+    """The fit of a model of starting, or of stopping."""
     try:
-        return (yield from maximise(np.zeros(len(named)), Objective(slope, curve, named)))
+        peak = yield from maximise(np.zeros(len(asks.names)), asks)
     except ModelError as error:
-        raise ModelError(f"the propensity ({of.confounders}): {error}", about=error.about) from None
+        raise ModelError(f"{what}: {error}", about=error.about) from None
+    return Changed(start._replace(beta=tuple(peak.beta.tolist())), peak)
 
 
 def _losing(of: SequentialTrials, steps: Trials, grid: tuple[float, ...], z: Standard) -> Flow[Even]:
@@ -178,8 +228,9 @@ def _finding(of: SequentialTrials, f: Found) -> Finding:
     tables: dict[str, list[Record]] = {
         "effects": f.read.effects(), "arms": _arms(f), "trials": _trials(of, f), "risks": f.read.risks(),
         "rmst": f.read.means(), "trial_curve": curve_of(f.arms, ARMS),
-        "propensity": terms_of(*f.fitted, of.confounding, "odds_ratio"),
     }  # fmt: skip
+    for name, one in zip(("propensity", "stopping"), f.changes, strict=False):
+        tables[name] = terms_of(one.peak, one.model.standard, of.confounding, "odds_ratio")
     if f.lost is not None and of.losing:
         tables["lost"] = terms_of(f.lost.peak, f.lost.rates.standard, of.losing, "hazard_ratio")
     tables["attrition"] = attrition(f.verdict)
@@ -189,7 +240,7 @@ def _finding(of: SequentialTrials, f: Found) -> Finding:
     notes = (
         f"Hazards are taken to be even within {cells} cells of time from the beginning of a trial; times at risk "
         f"within a cell are exact.",
-        KEPT if of.adhering else ASSIGNED,
+        *((KEPT, STOPPED if of.stopped else GOES_ON) if of.adhering else (ASSIGNED,)),
     )
     return Finding(
         "sequential_trials", f.verdict.n, f.verdict.hospitals, tables, facts=facts, arrays={"vcov": f.read.vcov},

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from confrere.analyses.learning.forest import Forest
-from confrere.analyses.learning.scored import EDGES, margins
+from confrere.analyses.learning.scored import EDGES, LOSSES, margins
 from confrere.hospital.gate import Policy
 from confrere.hospital.margins import known
 from confrere.rounds import People, Round, drive, find, supported
@@ -55,7 +55,8 @@ class Seen:
 
         def noted(asks: Round) -> Any:
             got = answer(asks)
-            grids.extend(v.grids["scores"][-1] for v in got if "scores" in getattr(v, "grids", {}))
+            for name, at in (("scores", -1), ("losses", 0)):
+                grids.extend(v.grids[name][at] for v in got if name in getattr(v, "grids", {}))
             return got
 
         self.found = drive(supported(self.analysis.flow()), noted)
@@ -66,8 +67,10 @@ class Seen:
         levels = GROUND.schema.levels(outcome)
         self.y = np.asarray(self.held[outcome].cat.codes if levels else self.held[outcome], dtype=int)
         own = margins(objective, score)
-        at = score if objective == "binary" else -own[np.arange(len(self.y)), self.y]
-        self.cell = grids[0][np.searchsorted(EDGES, np.ravel(at), side="right")]
+        ladder, at = EDGES, score
+        if objective == "multiclass":
+            ladder, at = LOSSES, np.logaddexp(0, -own[np.arange(len(self.y)), self.y])
+        self.cell = grids[0][np.searchsorted(ladder, np.ravel(at), side="right")]
         limits = [r["limit"] for r in self.found.tables["conformal_limits"]]
         self.wrong = np.argmax(score, axis=1) != self.y if objective == "multiclass" else None
         self.inside = own >= np.array([-np.inf if v is None else v for v in limits])
@@ -82,7 +85,8 @@ class Seen:
     def sets(self) -> list[np.ndarray]:
         """Who is in each set of people that is told."""
         right, one = self.inside[np.arange(len(self.y)), self.y], self.inside.sum(axis=1) == 1
-        parts = (("n", right | True), ("coverage", right), ("abstained", one), ("answered_right", one & right))
+        parts = (("n", right | True), ("coverage", right), ("abstained", one), ("answered_right", one & right),
+                 ("empty", ~self.inside.any(axis=1)))  # fmt: skip
         made = []
         for row in self.found.tables["conformal"]:
             who = (self.held["tone"] == row["level"]).to_numpy() | (row["level"] == "")
@@ -93,7 +97,21 @@ class Seen:
         if self.wrong is not None and rates[0] is not None:  # of who is held out, as they stand first
             assert round(rates[0] * len(self.y)) == self.wrong.sum()
             made.append(self.wrong)
-        return made
+        classes = [self.y == c for c in range(3)] if self.wrong is not None else []  # told with the outcome's sums
+        return [*made, *classes]
+
+    def weighed(self) -> int:
+        """The fewest people, but nobody, on whom a run of cells, and three sets told of everybody, added or subtracted
+        rest."""
+        told = np.unique([s for s in self.sets() if len(s)], axis=0)[:14].astype(int)
+        least = len(self.y)
+        for three in itertools.combinations(told, 3):
+            for signs in itertools.product((-1, 0, 1), repeat=3):
+                sum_ = np.array(signs) @ np.array(three)
+                for run in (np.zeros(len(self.y)), *self.runs()):
+                    apart = np.count_nonzero(sum_ + run)
+                    least = min(least, apart or least)
+        return least
 
     def fewest(self) -> int:
         """The fewest people, but nobody, by whom a run of cells and a set or two sets of people differ."""
@@ -118,12 +136,41 @@ def test_no_run_of_cells_and_no_set_differ_by_a_few(outcome: str, apart: int) ->
 
 @pytest.mark.parametrize(("outcome", "level", "kind"), [("ill", "V-VI", ""), ("kind", "", "three")])
 def test_who_could_be_had_by_subtraction_is_not_told_and_others_are(outcome: str, level: str, kind: str) -> None:
+    """Of two classes cells go before sets; of more sets before cells, which give way."""
     for apart in (FEW, MANY):
         rows = Seen(outcome, people(apart)).found.tables["conformal"]
         told = {(r["level"], r["class"]): r["n"] for r in rows}
-        assert (told[level, kind] is None) == (apart == FEW)
+        assert (told[level, kind] is None) == (apart == FEW and outcome == "ill")
         assert told["", ""] is not None
         assert sum(n is not None for n in told.values()) >= len(told) / 2
+
+
+def overlapping(seed: int, n: int, wide: float) -> pd.DataFrame:
+    """Three kinds that z tells apart, as well as `wide` says."""
+    rng = np.random.default_rng(seed)
+    kind = rng.choice(3, n, p=[0.45, 0.35, 0.2])
+    return pd.DataFrame({
+        "pid": [f"p{i}" for i in range(n)], "z": kind + rng.normal(0, wide, n), "x": rng.normal(size=n),
+        "ill": 0.0, "tone": pd.Categorical.from_codes(rng.choice(3, n, p=[0.45, 0.35, 0.2]), TONES),
+        "kind": pd.Categorical.from_codes(kind, KINDS),
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize("wide", [0.25, 0.35, 0.6])
+@pytest.mark.parametrize("n", [600, 2400])
+def test_errors_and_abstentions_are_told_and_no_sum_of_what_is_told_is_of_a_few(n: int, wide: float) -> None:
+    seen = Seen("kind", overlapping(3, n, wide))
+    assert seen.fewest() >= K
+    assert seen.weighed() >= K
+    (rate, *_) = [r["estimate"] for r in seen.found.tables["metrics"] if r["metric"] == "error rate"]
+    whole = seen.found.tables["conformal"][0]
+    assert (rate is not None) == (n == 2400 or wide > 0.25)
+    assert whole["abstained"] is not None
+    assert seen.cell.max() >= 2  # the attack on membership has cells
+
+
+def test_control_without_the_rule_errors_and_runs_of_cells_differ_by_a_few() -> None:
+    assert Seen("kind", overlapping(3, 600, 0.35), LOOSE).fewest() < K
 
 
 def classes(wrong: int, n: int = 1500) -> pd.DataFrame:

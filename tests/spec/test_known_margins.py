@@ -47,6 +47,24 @@ def test_the_quick_search_finds_what_the_slow_one_does(seed: int) -> None:
         assert on_few(sets, counts, 11)
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_what_is_found_rests_on_few_and_nothing_else_is(seed: int) -> None:
+    """Five sets of seven atoms, most of few people, some atoms in the same sets: held against small coefficients."""
+    rng = np.random.default_rng(seed)
+    counts, sets = np.floor(rng.exponential(6, 7)), rng.random((5, 7)) < 0.5
+    sets[:, 6] = sets[:, 5]
+    assert on_few(sets, counts, 11) == slow(sets, counts, 11)
+
+
+def test_atoms_of_few_people_are_not_all_that_can_be_told_apart() -> None:
+    """Four classes; of each most are right, and few of each are wrong, or have no set: the sums of these are many."""
+    counts = np.tile([50.0, 6.0, 5.0], 4)
+    kind, state = np.divmod(np.arange(12), 3)
+    sets = np.array([*(kind == c for c in range(4)), state == 1, state == 2])
+    assert not on_few(sets, counts, 11)
+    assert on_few(np.vstack([sets, (state == 1) & (kind == 0)]), counts, 11)
+
+
 def test_sizes_go_before_combinations() -> None:
     counts = np.array([[100.0, 50.0, 60.0, 5.0]])  # none, a, b, both
     grid = known(tuple(inside(2)), counts, Policy())[0]

@@ -14,6 +14,8 @@ table of more atoms than sets is multiplied by a random matrix first, which keep
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -26,6 +28,8 @@ Ints = NDArray[np.int64]
 
 PRIME = 2**31 - 1
 SPARE = 32  # columns more than rows, so that a random matrix keeps the rank
+NOTHING = 1e-9  # of orthonormal rows
+MOST = 20_000  # combinations of few atoms that are looked at
 AT_ONCE = 4096  # atoms multiplied at a time: sums of 2^12 numbers under 2^31 are exact in float64
 
 
@@ -189,28 +193,52 @@ def across(owned: Sequence[Bools], large: Bools, few: Bools) -> bool:
 def on_few(sets: Bools, counts: NDArray[np.float64], k: int) -> bool:
     """Whether a combination of sets (sets, atoms), and of everybody, rests on 1 to k-1 people in all.
 
-    Such a one is 0 on every atom of k people or more; of these combinations, those that are 0 on most of the others are
-    looked at, which is exact in up to three dimensions. In more, any is taken to be one.
+    Such a one is 0 on every atom of k people or more, and so on atoms that have k people together and on which every
+    combination that is left is worth the same, but for a factor. Of those left, the ones that are 0 on as many atoms as
+    can be are looked at, each: exact. Where they are more than `MOST`, one is taken to rest on few.
     """
-    some, large = counts > 0, counts >= k
-    worth, people = _small(sets[:, some], large[some], (some & ~large)[some]), counts[some & ~large]
-    _, s, basis = np.linalg.svd(worth, full_matrices=False)
-    basis = basis[s > 1e-9]
-    if not 0 < len(basis) <= 3:
-        return len(basis) > 3
-    found = np.abs(_extreme(basis)) > 1e-9
-    resting = found @ people
+    sets, counts = sets[:, counts > 0], counts[counts > 0]
+    large = counts >= k
+    while True:
+        few = np.flatnonzero(~large)
+        basis = _rows(_small(sets, large, ~large))
+        kind, columns = _alike(basis)
+        people = np.bincount(kind[kind >= 0], counts[few][kind >= 0], columns.shape[1])
+        if not (people >= k).any():
+            break
+        large[few[(kind >= 0) & (people >= k)[kind]]] = True
+    if len(columns) and math.comb(columns.shape[1], len(columns) - 1) > MOST:
+        return True
+    resting = (np.abs(_extreme(columns)) > NOTHING) @ people
     return bool(((resting > 0) & (resting < k)).any())
 
 
+def _rows(worth: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Orthonormal rows of the same span."""
+    _, s, basis = np.linalg.svd(worth, full_matrices=False)
+    return np.asarray(basis[s > NOTHING])
+
+
+def _alike(basis: NDArray[np.float64]) -> tuple[Ints, NDArray[np.float64]]:
+    """(atoms,) which have the same column but for a factor, -1 where it is 0; and a column of each kind."""
+    length = np.linalg.norm(basis, axis=0)
+    some = length > NOTHING
+    unit = basis[:, some] / length[some]
+    first = (np.abs(unit) > 1e-6).argmax(axis=0) if unit.size else np.zeros(unit.shape[1], dtype=np.int64)
+    unit = unit * np.sign(unit[first, np.arange(unit.shape[1])]) if unit.size else unit
+    _, at, of = np.unique(np.round(unit, 6), axis=1, return_index=True, return_inverse=True)
+    kind = np.full(len(length), -1, dtype=np.int64)
+    kind[some] = of.ravel()
+    return kind, unit[:, at]
+
+
 def _extreme(basis: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(., atoms) combinations of one to three rows that are 0 on as many atoms as can be chosen, by these atoms."""
-    if len(basis) == 1:
+    """(., atoms) combinations of the rows that are 0 on as many atoms as can be chosen, by these atoms."""
+    if len(basis) <= 1:
         return basis
-    if len(basis) == 2:
-        return np.stack([basis[1], -basis[0]], axis=1) @ basis
-    i, j = np.triu_indices(basis.shape[1], 1)
-    return np.asarray(np.cross(basis.T[i], basis.T[j]) @ basis)
+    chosen = np.array(list(itertools.combinations(range(basis.shape[1]), len(basis) - 1)))
+    u, _, _ = np.linalg.svd(np.moveaxis(basis[:, chosen], 1, 0))
+    return np.asarray(u[:, :, -1] @ basis)
 
 
 def _small(sets: Bools, large: Bools, few: Bools) -> NDArray[np.float64]:

@@ -26,14 +26,14 @@ import numpy as np
 from confrere.errors import ConfrereError, RangeError
 from confrere.hospital.atoms import across
 from confrere.hospital.classes import CLASSES, enough
-from confrere.hospital.margins import OF_SETS, hide, near, spread, suppress, there
+from confrere.hospital.margins import hide, near, on_sets, spread, suppress, there
 from confrere.hospital.merging import edges, numbered
 from confrere.hospital.moves import carried, joined, told
 from confrere.rounds import Array, Ask, Bools, Cells, Design, Ints, Sum, Sums, Verdict, leaves, name_of, step_of
 from confrere.study.counted import counted
 
 BLOCK = 4096  # people at a time, whose marks fit a processor's cache
-SILENT = ("combine", "moved", "near")  # rules of which the verdict tells no count
+SILENT = ("combine", "moved", "near", "cut")  # rules of which the verdict tells no count
 SAMPLE, FEW_VALUES = 10_000, 12  # a column of more different values is a measurement, not a score
 
 
@@ -122,7 +122,7 @@ def _objects(design: Design, columns: Array, marks: Array, counts: Sequence[Ints
     n = design.n
     sides = [_sides(n, *column[:4]) for column in columns.T] + [(mark, n - mark) for mark in marks]
     cells = [
-        joined(c, count) if c.rule in ("merge", "align", "fine", "moved", "known") else count
+        joined(c, count) if c.rule in ("merge", "align", "fine", "moved", "known", "cut", "beside") else count
         for (_, c), count in zip(ordered(design), counts, strict=True)
         if c.rule not in ("require", "combine", "near")  # whom analyses differ by is a matter of the network
     ]
@@ -330,8 +330,8 @@ def _grids(design: Design, tables: Mapping[str, Array], policy: Policy, weighed:
             grids |= merged(family, cells.marks, policy, aligned=cells.rule == "align")
         elif cells.rule == "combine":
             grids[name] = _combine(cells, tables[name], policy)
-        elif cells.rule in OF_SETS and cells.sets:
-            grids[name] = OF_SETS[cells.rule](cells.sets, tables[name], policy)
+        elif cells.sets or cells.rule == "cut":
+            grids[name] = on_sets(cells, tables[name], policy)
         elif cells.rule == "moved":
             places = {f: c for f, c in ordered(design) if c.rule == "moved"}
             effective = 0.0 if "small_cells" in policy.allow else policy.effective

@@ -323,6 +323,8 @@ def _granted(designs: Sequence[Design], sizes: list[int]) -> Verdict:
     for name, cells in designs[0].cells.items():
         if cells.rule in ("drop", "show", "hide", "merge", "align"):
             verdict.grids[name] = np.tile(np.arange(cells.shape[1]), (cells.shape[0], 1))
+        elif cells.rule == "beside":
+            verdict.grids[name] = np.arange(cells.bound)[None]
     return verdict
 
 
@@ -339,6 +341,7 @@ def _wishes(analysis: Any) -> dict[str, Wish]:
         may = imputable(model_of(analysis.formula, analysis.ground), how, analysis.weights)
         found |= {name: Wish(gaps=True) for name in may} | {analysis.ground.person: Wish("person")}
     found |= {column: Wish(values=values) for column, values in getattr(analysis, "valued", {}).items()}
+    found |= {column: Wish(values=more, after=of) for column, (of, more) in getattr(analysis, "later", {}).items()}
     if weights := getattr(analysis, "weights", ""):
         found[weights] = Wish("weight")
     if treatment := getattr(analysis, "treatment", ""):  # which must have two sides

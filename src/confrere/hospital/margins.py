@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from confrere.hospital.atoms import on_few
+from confrere.hospital.merging import edges, numbered
 from confrere.hospital.moves import fewest
 from confrere.hospital.ties import Ties
 from confrere.rounds import Array, Bools, Cells, Ints
@@ -111,4 +112,34 @@ def known(sets: Sequence[Bools], table: Array, policy: Policy, *, cells: bool = 
     return out[None]
 
 
-OF_SETS = {"known": known, "near": close}
+def cut(bound: int, table: Array, policy: Policy) -> Ints:
+    """(1, cells): 0 before, and 1 from, the last edge of merged cells before which at most `bound` people are."""
+    before = np.cumsum(table[0]) - table[0]
+    first = max(e for e in edges(table, (), policy.least) if before[e] <= bound)
+    return (np.arange(table.shape[1]) >= first).astype(np.int64)[None]
+
+
+def beside(sets: Sequence[Bools], width: int, table: Array, policy: Policy) -> Ints:
+    """(1, `width`) the merged place of each: the finest that is tried beside which the sets are safe.
+
+    Places of the `table` (groups x width, atoms) are merged alike in each group, until each group has so many people,
+    or nobody, in each: k, then a quarter more, and so on.
+    """
+    groups = table.reshape(-1, width, table.shape[1])
+    least = float(policy.least)
+    while True:
+        grid = numbered(edges(groups.sum(axis=2), (), least), width)
+        wide = int(grid[-1]) + 1
+        merged = np.add.reduceat(groups, np.flatnonzero(np.diff(grid, prepend=-1)), axis=1).reshape(-1, table.shape[1])
+        if wide == 1 or not policy.least or Ties(merged, policy.least).safe(sets):
+            return grid[None]
+        least *= 1.25
+
+
+def on_sets(cells: Cells, table: Array, policy: Policy) -> Ints:
+    """The grid of cells of which more than the counts matters."""
+    if cells.rule == "cut":
+        return cut(cells.bound, table, policy)
+    if cells.rule == "beside":
+        return beside(cells.sets, cells.bound, table, policy)
+    return (close if cells.rule == "near" else known)(cells.sets, table, policy)

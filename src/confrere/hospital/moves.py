@@ -69,7 +69,7 @@ def carried(families: Iterable[Cells], here: float) -> Array:
 
 
 def joined(cells: Cells, counts: Ints) -> Ints:
-    """A hospital's own people by group; by place now where the rule is `moved`, by cell where it is `known`."""
-    if cells.rule == "known":
+    """A hospital's own people by group; by place now where the rule is `moved`, by cell where it is one of sets."""
+    if cells.rule in ("known", "beside"):
         return np.asarray(counts.reshape(cells.shape).sum(axis=0))
     return np.asarray(counts.reshape(cells.shape[0], -1, cells.bound if cells.rule == "moved" else 1).sum(axis=1))

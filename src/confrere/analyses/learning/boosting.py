@@ -25,7 +25,7 @@ from confrere.analyses.finding import Citation, Finding, FlowFinding, attrition
 from confrere.analyses.ladder import span_cells
 from confrere.analyses.learning import attack_times, followed, ladders
 from confrere.analyses.learning.attack import YEOM, attacked
-from confrere.analyses.learning.conformal import promised
+from confrere.analyses.learning.conformal import NO_SETS, judged
 from confrere.analyses.learning.conformal import wrong as unconformal
 from confrere.analyses.learning.followed import Followed
 from confrere.analyses.learning.grown import Before, learned
@@ -33,7 +33,7 @@ from confrere.analyses.learning.kernels import histograms, unpacked
 from confrere.analyses.learning.objectives import OBJECTIVES, Objective
 from confrere.analyses.learning.permuted import BREIMAN, permuted
 from confrere.analyses.learning.permuted import wrong as unpermuted
-from confrere.analyses.learning.scored import DELONG, Scored, importance, trained
+from confrere.analyses.learning.scored import DELONG, Scored, importance
 from confrere.analyses.learning.scored_times import ScoredTimes, ranked
 from confrere.analyses.learning.state import Scale, State, mixed
 from confrere.errors import DataError, StudyError
@@ -463,8 +463,10 @@ class Boosting:
         if self.timed:
             grid = made.verdict.grids[followed.NAMES[0]][0]
             scored = ScoredTimes(self, forest, made.times, grid, hazards[0])
-        measured = yield from (ranked(scored) if isinstance(scored, ScoredTimes) else trained(scored))
-        sets = yield from promised(Scored(self, forest), measured)
+        if isinstance(scored, ScoredTimes):
+            measured, sets = (yield from ranked(scored)), NO_SETS
+        else:
+            measured, sets = yield from judged(scored)
         permutation = yield from permuted(scored, made, n)
         if isinstance(scored, ScoredTimes):
             attack = yield from attack_times.attacked(scored, self.share)

@@ -1,10 +1,11 @@
 """Sets of classes instead of one class, and no answer where the set is not of one: split conformal prediction.
 
 A class is in a person's set where its margin, log(p / (1 - p)) of its predicted probability p, is at or above a limit.
-Limits come from people held out, of the counts of people by cell of their score that the model was measured by
-(`scored`): no further number is asked for them. Of n people floor(alpha (n + 1)) - 1 at most may lie below the limit,
-which is an edge of the cells: the limit is at or below the one that single scores would give, so that the set holds at
-least as much. Where even the first cell holds more people than that, the class is in every set.
+Limits come from people held out: of two classes of the counts of people by cell of their score that the model was
+measured by (`scored`), and no further number is asked for them; of more from the gate's word (`scored_classes`). Of n
+people floor(alpha (n + 1)) - 1 at most may lie below the limit, which is an edge of the cells: the limit is at or below
+the one that single scores would give, so that the set holds at least as much. Where even the first cell holds more
+people than that, the class is in every set.
 
 Of an outcome of two classes each has a limit of its own, from its own people: the set holds the class of a new person
 with a probability of 1 - alpha or more within each class (Mondrian; Vovk et al., Algorithmic Learning in a Random
@@ -13,8 +14,8 @@ over classes (Papadopoulos et al., ECML 2002; Vovk 2013). It is of new people wh
 in the same proportions: in a hospital whose people differ it may not hold, which nobody can promise.
 
 How large the sets are, and how often the class is in them, by class and by a column `by`, is asked afterwards: counts
-of people by set, of which the gate tells those that no combination of, also with the cells of scores that were told
-before, tells about a few (`rounds.Cells`, `known`).
+of people by set, of which the gate tells those that no combination of, also with the cells of scores of two classes
+that were told before, tells about a few (`rounds.Cells`, `known`).
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from confrere.analyses.finding import Caution, Citation, Record
-from confrere.analyses.learning.scored import EDGES, Scored, Told, erring, margins
+from confrere.analyses.learning.scored import EDGES, Scored, Told, erring, margins, trained
+from confrere.analyses.learning.scored_classes import Beside, by_losses, limit, with_losses
 from confrere.analyses.rates import share
 from confrere.errors import StudyError
 from confrere.rounds import Array, Bools, Cells, Design, Flow, Ints, People, Sum, ask, local, register, support
@@ -92,22 +94,16 @@ class Conformal:
 
 
 def calibrated(told: Told, alpha: float, levels: tuple[str, ...]) -> Conformal:
-    """The limits, from people held out by merged cell of their score: (2, cells) of two classes without and with the
-    outcome, (1, cells) of more by the margin against their class."""
+    """The limits of two classes, from people held out by merged cell of their score, (2, cells) without and with the
+    outcome."""
     cells = int(told.grid.max(initial=0)) + 1
     first = np.searchsorted(told.grid, np.arange(1, cells))  # ladder cell with which each merged cell but one begins
     edges = EDGES[first - 1]
-    held = told.cells[len(told.cells) // 2 :, :cells]
-    if len(levels) == 2:
-        without, having = held
-        low = int(below(having, alpha))
-        high = cells - int(below(without[::-1], alpha))
-        limits = (_under(edges[high - 1]) if high < cells else ALWAYS, float(edges[low - 1]) if low else ALWAYS)
-        return Conformal(alpha, levels, limits, (round(without.sum()), round(having.sum())))
-    (against,) = held
-    high = cells - int(below(against[::-1], alpha))
-    limit = _under(edges[high - 1]) if high < cells else ALWAYS
-    return Conformal(alpha, levels, (limit,) * len(levels), (round(against.sum()),) * len(levels))
+    without, having = told.cells[len(told.cells) // 2 :, :cells]
+    low = int(below(having, alpha))
+    high = cells - int(below(without[::-1], alpha))
+    limits = (_under(edges[high - 1]) if high < cells else ALWAYS, float(edges[low - 1]) if low else ALWAYS)
+    return Conformal(alpha, levels, limits, (round(without.sum()), round(having.sum())))
 
 
 def below(counts: Array, alpha: float) -> int:
@@ -135,12 +131,14 @@ class Counted(NamedTuple):
 class Covered:
     """The sets of people held out, by class and by the column `by` of the analysis that learned the model.
 
-    `told` are the cells of their scores that were told before.
+    `told` are the cells of their scores that were told before. Of several classes the sets of everybody are told first,
+    before the cells of losses; after them the others: `known` says of which of the first the size was told.
     """
 
     scored: Scored
     limits: Conformal
     told: Told
+    known: tuple[bool, ...] = ()
 
     @property
     def by(self) -> str:
@@ -153,20 +151,45 @@ class Covered:
         return (self.scored.of.ground.schema.levels(self.by) or ()) if self.by else ()
 
     @property
+    def several(self) -> bool:
+        """Whether there are more than two classes."""
+        return len(self.limits.levels) > 2
+
+    @property
     def groups(self) -> tuple[tuple[int, int], ...]:
         """Groups as (level, class), -1 for all: everybody, classes, levels, classes of levels."""
         classes, levels = len(self.limits.levels), len(self.subgroups)
-        return tuple((level, y) for level in range(-1, levels) for y in range(-1, classes))
+        whole, *others = ((level, y) for level in range(-1, levels) for y in range(-1, classes))
+        if not self.several:
+            return (whole, *others)
+        return tuple(others) if self.known else (whole,)
 
     @property
     def larger(self) -> range:
         """Sizes of sets of classes of which everybody's are counted: those that `PARTS` leave open."""
-        return range(2, len(self.limits.levels) + 1) if len(self.limits.levels) > 2 else range(0)
+        return range(2, len(self.limits.levels) + 1) if self.several and not self.known else range(0)
+
+    @property
+    def before(self) -> int:
+        """How many sets of several classes are looked at without being counted here: told before, but for the last."""
+        return (sum(self.known) if self.known else len(self.limits.levels) + 2) if self.several else 0
 
     def design(self, people: People) -> Design:
         """Who is held out, by cell of their score, subgroup, class, size of their set, and whether it is right."""
         made = self.scored.design(people)
-        y, score, sample = made.data
+        index, among = self.atoms(people, made)
+        atoms = len(among[0])
+        place, many = self._places(made)
+        index = np.where(made.data[2] == 1, place * atoms + index, -1)
+        sets = Cells(index, (many, atoms), rule="known", needs=self.scored.needs, sets=among)
+        columns = tuple(dict.fromkeys((*made.columns, *filter(None, [self.by]))))
+        others = {name: cells for name, cells in made.cells.items() if name != "scores"}
+        return replace(made, cells={**others, "sets": sets}, data=None, columns=columns)
+
+    def atoms(self, people: People, made: Design) -> tuple[Ints, tuple[Bools, ...]]:
+        """Everybody's subgroup, class, size of set, and whether that is right and the likeliest class wrong, as one
+        number (n,); and which numbers make each set of people."""
+        y, score, _ = made.data
         inside = self.limits.sets(margins(self.scored.forest.objective, score))
         classes, levels, kind = len(self.limits.levels), len(self.subgroups), y.astype(np.int64)
         level = np.full(made.n, levels)
@@ -176,57 +199,68 @@ class Covered:
         right = inside[np.arange(made.n), kind] if made.n else np.zeros(0, dtype=bool)
         index = ((level * classes + kind) * 2 + right) * (classes + 1) + inside.sum(axis=1)
         index = index * 2 + (erring(score, y) if classes > 2 else 0)
-        place, many = self._places(made.cells["scores"])
-        atoms = (levels + 1) * classes * 2 * (classes + 1) * 2
-        index = np.where(sample == 1, place * atoms + index, -1)
-        sets = Cells(index, (many, atoms), rule="known", needs=self.scored.needs, sets=self._sets(atoms, classes))
-        columns = tuple(dict.fromkeys((*made.columns, *filter(None, [self.by]))))
-        others = {name: cells for name, cells in made.cells.items() if name != "scores"}
-        return replace(made, cells={**others, "sets": sets}, data=None, columns=columns)
+        return index, self._sets((levels + 1) * classes * 2 * (classes + 1) * 2, classes)
 
-    def _places(self, scores: Cells) -> tuple[Ints, int]:
-        """The cell of everybody's score (n,) as it was told of who is held out, by outcome; and how many there are."""
-        wide, rows = int(self.told.grid.max(initial=0)) + 1, len(self.told.cells) // 2
-        at = self.told.grid[scores.index % scores.shape[1]]
-        return np.maximum(scores.index // scores.shape[1] - rows, 0) * wide + at, rows * wide
+    def _places(self, made: Design) -> tuple[Ints | int, int]:
+        """The cell of everybody's score, or loss, (n,) as told of who is held out; and how many there are."""
+        wide, (y, score, _) = int(self.told.grid.max(initial=0)) + 1, made.data
+        if not self.several:
+            scores, rows = made.cells["scores"], len(self.told.cells) // 2
+            at = self.told.grid[scores.index % scores.shape[1]]
+            return np.maximum(scores.index // scores.shape[1] - rows, 0) * wide + at, rows * wide
+        return (self.told.grid[by_losses(self.scored, score, y)], wide) if self.known else (0, 1)
 
     def _sets(self, size: int, classes: int) -> tuple[Bools, ...]:
-        """Which atoms (size,) make each set: whose likeliest class is wrong, of which the error rate told before; of
-        each group its `PARTS`; then who has a set of a larger size."""
+        """Which atoms (size,) make each set: of several classes those `before`; of each group its `PARTS`; then who has
+        a set of a larger size."""
         rest, wrong = np.divmod(np.arange(size), 2)
         rest, many = np.divmod(rest, classes + 1)
         rest, right = np.divmod(rest, 2)
         level, kind = np.divmod(rest, classes)
         one, none = many == 1, many == 0
         parts = (np.ones(size, dtype=bool), right == 1, one, (right == 1) & one, none)
+        first = (*(kind == y for y in range(classes)), wrong == 1, one)  # how many abstain goes before coverage
         inside = [((v < 0) | (level == v)) & ((y < 0) | (kind == y)) for v, y in self.groups]
-        before = (wrong == 1,) if self.larger else ()
-        return (*before, *(group & part for group in inside for part in parts), *(many == m for m in self.larger))
+        sets = (*(group & part for group in inside for part in parts), *(many == m for m in self.larger))
+        if not self.several:
+            return sets
+        whole = replace(self, known=())
+        if not self.known:
+            return (*first, *sets)
+        return (*(s for s, told in zip(whole._sets(size, classes), self.known, strict=True) if told), *sets)
 
     @local(on="design")
     def counted(self, people: People) -> Counted:
         """People of each set that may be told."""
         cells = people.design.cells["sets"]
         atoms, held = cells.shape[1], cells.index >= 0
-        own = slice(1 if self.larger else 0, None)  # the first set of several classes was told before, or may not be
-        inside = np.array(cells.sets[own]) & (people.grid("sets")[0, atoms:][own] >= 0)[:, None]
+        inside = np.array(cells.sets[self.before :]) & self._may(people.grid("sets"))[self.before :, None]
         counted = np.asarray(inside @ np.bincount(cells.index[held] % atoms, minlength=atoms), dtype=float)
-        return Counted(people.derived(counted, dims=("sets",), scale=0, known=True, needs=self.scored.needs))
+        classes = len(self.limits.levels)
+        most = len(PARTS) * (1 + len(self.subgroups)) * (1 + classes) + (classes - 1 if self.several else 0)
+        about: dict[str, Any] = {"dims": ("sets",), "bounds": (most,), "scale": 0, "known": True}
+        return Counted(people.derived(counted, **about, needs=self.scored.needs))
+
+    def _may(self, grid: Ints) -> Bools:
+        """Of which sets, in order, the size may be told; none where one that was told before would not be now."""
+        may = np.asarray(grid[0, -(self.before + len(self.groups) * len(PARTS) + len(self.larger)) :] >= 0)
+        return may & bool(not self.known or may[: self.before].all())
 
     # sums only
 
-    def flow(self) -> Flow[list[Record]]:
-        """The table `conformal`: a record per group."""
+    def flow(self) -> Flow[tuple[list[Record], tuple[bool, ...]]]:
+        """The table `conformal`, a record per group; and of which sets, in order, the sizes are told."""
         verdict = yield from support(self.design)
         got = yield from ask(self.counted)
         many = len(self.groups) * len(PARTS)
-        told = verdict.grids["sets"][0, -(many + len(self.larger)) :] >= 0
+        may = self._may(verdict.grids["sets"])
+        told = may[self.before :]
         parts = told[:many].reshape(-1, len(PARTS))
         rows = list(self._records(got.people.value[:many].reshape(-1, len(PARTS)), parts))
         if self.larger and rows and rows[0]["n"] and told[many:].all() and parts[0, 2]:
             larger = got.people.value[many:] @ np.array(self.larger)
             rows[0]["mean_size"] = float(larger + got.people.value[2]) / rows[0]["n"]
-        return rows
+        return rows, tuple(bool(one) for one in may)
 
     def _records(self, counts: Array, told: Bools) -> Iterator[Record]:
         for (level, y), counted, may in zip(self.groups, counts, told, strict=True):
@@ -255,13 +289,34 @@ class Promised(NamedTuple):
     cite: tuple[Citation, ...]
 
 
-def promised(scored: Scored, told: Told) -> Flow[Promised]:
-    """The sets of an analysis with `conformal` above 0: their limits, and how good they are; else nothing."""
-    of = scored.of
-    if not of.conformal:
-        return Promised({}, (), ())
-    limits = calibrated(told, of.conformal, classes_of(of))
-    rows = yield from Covered(scored, limits, told).flow()
+NO_SETS = Promised({}, (), ())
+
+
+def judged(scored: Scored) -> Flow[tuple[Told, Promised]]:
+    """How good the model is; with `conformal` above 0 the sets of classes too: their limits, and how good they are."""
+    told = yield from trained(scored)
+    several = scored.forest.objective == "multiclass" and bool(scored.of.share)
+    beside = Beside(scored, told.errors)
+    if scored.of.conformal:
+        levels, alpha = classes_of(scored.of), float(scored.of.conformal)
+        limits = (yield from _of_several(scored, told, levels)) if several else calibrated(told, alpha, levels)
+        covered = Covered(scored, limits, told)
+        rows, known = yield from covered.flow()
+        if several:
+            told = yield from with_losses(replace(beside, covered=covered, told=known), told)
+            rows += (yield from Covered(scored, limits, told, known).flow())[0]
+        return told, _promised(limits, rows)
+    return ((yield from with_losses(beside, told)) if several else told), NO_SETS
+
+
+def _of_several(scored: Scored, told: Told, levels: tuple[str, ...]) -> Flow[Conformal]:
+    held = told.people[1]
+    found = yield from limit(scored, held, scored.of.conformal)
+    each = (ALWAYS if found is None else found,) * len(levels)
+    return Conformal(float(scored.of.conformal), levels, each, (held,) * len(levels))
+
+
+def _promised(limits: Conformal, rows: list[Record]) -> Promised:
     records: list[Record] = [
         {"class": name, "limit": None if limit == ALWAYS else limit, "people": n, "alpha": limits.alpha}
         for name, limit, n in zip(limits.levels, limits.limits, limits.people, strict=True)

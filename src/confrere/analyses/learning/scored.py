@@ -4,7 +4,8 @@ Scores of a binary outcome are counted in cells of a public ladder, 0.05 wide on
 until each holds nobody or at least k people of either outcome. The area under the ROC curve is that of the cells, pairs
 in one cell counting one half; its standard error is DeLong's (Biometrics 1988;44:837), exact on the cells. Of a loss
 the mean and its standard error follow from two sums. Whose likeliest class of several is another is a count of people,
-told where no combination with their cells and classes is about a few (`rounds.Cells`, `known`).
+told where no combination with their classes is about a few (`rounds.Cells`, `known`); their cells are told at the end
+(`scored_classes`).
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Measured(NamedTuple):
     people: Sum  # (samples,)
     losses: Sum  # (samples, 2 losses, 2 powers); of classes one loss
     outcome: Sum  # (samples, 2 powers)
-    cells: Sum  # (outcomes x samples, cells) of scores; (samples, cells) of losses where the outcome is not binary
+    cells: Sum  # (outcomes x samples, cells) of scores; (samples, cells) of losses of a number or a count
 
 
 class Erred(NamedTuple):
@@ -73,13 +74,10 @@ class Scored:
             at = np.searchsorted(EDGES, score, side="right")
             index = (sample * 2 + y.astype(np.int64)) * (len(EDGES) + 1) + at
             cells["scores"] = Cells(index, (2 * self.samples, len(EDGES) + 1), rule="align", needs=needs)
-        elif self.samples > 1:
-            each, edges = losses(self.forest, score, y)[:, -1], LOSSES
-            if getattr(self.of, "conformal", 0):  # in the same order, and where sets of classes are cut
-                own = margins(self.forest.objective, score)[np.arange(len(y)), y.astype(np.int64)]
-                each, edges = -own, EDGES
-            index = sample * (len(edges) + 1) + np.searchsorted(edges, each, side="right")
-            cells["scores"] = Cells(index, (self.samples, len(edges) + 1), rule="align", needs=needs)
+        elif self.samples > 1 and self.forest.objective != "multiclass":
+            each = losses(self.forest, score, y)[:, -1]
+            index = sample * (len(LOSSES) + 1) + np.searchsorted(LOSSES, each, side="right")
+            cells["scores"] = Cells(index, (self.samples, len(LOSSES) + 1), rule="align", needs=needs)
         return replace(made, cells=cells, data=(y, score, sample))
 
     @property
@@ -113,32 +111,26 @@ class Scored:
             people.derived(total, dims=dims), people.derived(outcome, dims=(dims[0], dims[2])), counted,
         )  # fmt: skip
 
-    def erring(self, people: People, grid: Ints) -> Design:
-        """Whose likeliest class is not theirs, by class and by merged cell of their loss, `grid` (samples, cells)."""
+    def erring(self, people: People) -> Design:
+        """Whose likeliest class is not theirs, by class."""
         made = self.design(people)
         y, score, sample = made.data
         index, kinds = (sample * score.shape[1] + y.astype(np.int64)) * 2 + erring(score, y), score.shape[1]
-        place, places, atoms = np.zeros(made.n, dtype=np.int64), 1, self.samples * kinds * 2
-        if grid.size:
-            width = int(grid.max(initial=0)) + 1
-            place, places = made.cells["scores"].placed(grid, width), self.samples * width
+        atoms = self.samples * kinds * 2
         rest, wrong = np.divmod(np.arange(atoms), 2)
         inside = [rest // kinds == s for s in range(self.samples)]
         known = (*inside, *(rest == r for r in range(self.samples * kinds)))  # told already, by the outcome's sums
         sets = (*known, *((wrong == 1) & some for some in inside))
-        index = np.where(place >= 0, place * atoms + index, -1)
-        errors = Cells(index, (places, atoms), rule="known", needs=self.needs, sets=sets)
-        others = {name: cells for name, cells in made.cells.items() if name != "scores"}
-        return replace(made, cells={**others, "errors": errors}, data=None)
+        errors = Cells(index, (1, atoms), rule="known", needs=self.needs, sets=sets)
+        return replace(made, cells={**made.cells, "errors": errors}, data=None)
 
     @local(on="erring")
     def erred(self, people: People) -> Erred:
         """People whose likeliest class is not theirs, where that may be told."""
         cells = people.design.cells["errors"]
-        atoms, some = cells.shape[1], cells.index >= 0
         may = people.grid("errors")[0, -self.samples :] >= 0
         wrong = np.array(cells.sets[-self.samples :]) & may[:, None]
-        counted = np.asarray(wrong @ np.bincount(cells.index[some] % atoms, minlength=atoms), dtype=float)
+        counted = np.asarray(wrong @ np.bincount(cells.index, minlength=cells.shape[1]), dtype=float)
         return Erred(people.derived(counted, dims=("samples",), scale=0, known=True, needs=self.needs))
 
 
@@ -182,6 +174,8 @@ class Told(NamedTuple):
     cautions: tuple[Caution, ...]
     cells: Array  # as in `Measured`, where people are held out; else none
     grid: Ints  # (ladder cells,) the merged cell of each
+    people: tuple[int, ...] = ()  # (samples,)
+    errors: tuple[bool, ...] = ()  # (samples,) of which, of several classes, how many err was told
 
 
 def trained(scored: Scored) -> Flow[Told]:
@@ -191,7 +185,7 @@ def trained(scored: Scored) -> Flow[Told]:
     metrics: list[Record] = []
     curve: list[Record] = []
     binary = scored.forest.objective == "binary"
-    errors = yield from _errors(scored, verdict.grids.get("scores", np.zeros((0, 0), dtype=np.int64)))
+    errors = yield from _errors(scored)
     for s in reversed(range(scored.samples)):
         n, sample = float(found.people.value[s]), {"sample": SAMPLES[s]}
         if not n:
@@ -211,17 +205,18 @@ def trained(scored: Scored) -> Flow[Told]:
             metrics.append({"metric": "R2", "estimate": 1 - left, "conf_low": None, "conf_high": None} | sample)
     tables = {"metrics": metrics} | ({"roc": curve} if binary else {})
     events = round(float(found.outcome.value[:, 0].sum())) if binary else None
-    if scored.of.share:
-        return Told(tables, events, (), found.cells.value, verdict.grids["scores"][0])
+    about = tuple(round(float(n)) for n in found.people.value), tuple(e is not None for e in errors)
+    if scored.of.share and not errors:
+        return Told(tables, events, (), found.cells.value, verdict.grids["scores"][0], *about)
     nobody = np.zeros((0, 0)), np.zeros(0, dtype=np.int64)
-    return Told(tables, events, (APPARENT,), *nobody)
+    return Told(tables, events, () if scored.of.share else (APPARENT,), *nobody, *about)
 
 
-def _errors(scored: Scored, grid: Ints) -> Flow[list[float | None]]:
+def _errors(scored: Scored) -> Flow[list[float | None]]:
     """Of an outcome of classes, people whose likeliest class is not theirs, by sample; None where it is not told."""
     if scored.forest.objective != "multiclass":
         return []
-    verdict = yield from support(scored.erring, grid)
+    verdict = yield from support(scored.erring)
     found = yield from ask(scored.erred)
     told = verdict.grids["errors"][0, -scored.samples :] >= 0
     return [float(n) if may else None for n, may in zip(found.people.value, told, strict=True)]

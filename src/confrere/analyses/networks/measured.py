@@ -17,8 +17,8 @@ from confrere.analyses import concordance
 from confrere.analyses.finding import Caution, Citation, Record
 from confrere.analyses.learning import attack_times
 from confrere.analyses.learning.attack import YEOM, attacked
-from confrere.analyses.learning.conformal import promised
-from confrere.analyses.learning.scored import APPARENT, DELONG, Scored, trained
+from confrere.analyses.learning.conformal import judged
+from confrere.analyses.learning.scored import APPARENT, DELONG, Scored
 from confrere.analyses.networks.model import predicted
 from confrere.rounds import Array, Bools, Cells, Design, Flow, People, Sum, ask, local, register
 from confrere.study.ground import Ground, narrowed
@@ -244,8 +244,8 @@ def measured(of: Any, weights: Array, about: Any) -> Flow[Told]:
         cautions = (*cautions, *attack.cautions)
     elif not of.personal:
         by_score = Scored(Measured(of, weights, about), Plain(of.goal))  # type: ignore[arg-type]
-        told = yield from trained(by_score)
-        attack, sets = attacked(told), (yield from promised(by_score, told))
+        told, sets = yield from judged(by_score)
+        attack = attacked(told)
         metrics, events = told.tables.pop("metrics"), told.events
         more = told.tables | sets.tables | ({"attack": attack.rows} if attack.rows else {})
         cautions = (*told.cautions, *attack.cautions, *sets.cautions)

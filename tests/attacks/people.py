@@ -104,7 +104,9 @@ def _treated_later(frame: pd.DataFrame, rng: np.random.Generator) -> dict[str, n
     years = {f"y{t}": np.clip(frame["y"] + 0.3 * t + rng.normal(0, 1, n), *RANGES["y"]) for t in (1, 2, 3)}
     start = np.floor(rng.exponential(900 * np.exp(-0.3 * np.clip(frame["x1"], -3, 3)), n)) + 0.25
     began = np.where(rng.random(n) < 0.6, rng.choice([2.0, 3.0], n), np.nan)
-    return {**years, "began": began, "start": np.where(start < time - 1, start, np.nan)}
+    stop = start + np.floor(np.random.default_rng(11).exponential(900, n)) + 0.25
+    stop = np.where((start < time - 1) & (stop < time - 1), stop, np.nan)
+    return {**years, "began": began, "start": np.where(start < time - 1, start, np.nan), "stop": stop}
 
 
 def _staying(frame: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:

@@ -125,6 +125,13 @@ def starting(n: int, seed: int) -> pd.DataFrame:
     return frame.assign(began=np.where(start <= frame["time"], start, np.nan))
 
 
+def stopping(n: int, seed: int) -> pd.DataFrame:
+    """The same, of whom some stop again."""
+    frame, rng = measured(n, seed), np.random.default_rng(seed + 700)
+    stop = frame["began"] + np.ceil(rng.exponential(600, n))
+    return frame.assign(stop=np.where(stop <= frame["time"], stop, np.nan))
+
+
 def measured(n: int, seed: int) -> pd.DataFrame:
     """The same, with `x2` measured anew later on in most of them."""
     frame, rng = starting(n, seed), np.random.default_rng(seed + 600)
@@ -308,6 +315,9 @@ CASES = (
     Case(find("sequential_trials")(SURV, "began", (180.0, 360.0, 720.0), "x1 + x2", (("x2", "later", "later"),),
                                    times=(360.0,), contrast="per protocol", ground=GROUND), "as people keep to it",
          ("x1",), people=measured),
+    Case(find("sequential_trials")(SURV, "began", (180.0, 360.0, 720.0), "x1 + x2", (("x2", "later", "later"),),
+                                   times=(360.0,), contrast="per protocol", stopped="stop", ground=GROUND),
+         "until they stop", ("x1",), people=stopping),
     Case(find("sequential_trials")(FATE, "began", (180.0, 360.0), "x1 + x2", (("x2", "later"),), times=(720.0,),
                                    censoring="x1", ground=GROUND), "causes, and weights against loss", ("x1",),
          people=measured),

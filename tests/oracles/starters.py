@@ -27,34 +27,48 @@ def drawn(n: int, seed: int, effect: float, wait: float = 500) -> pd.DataFrame:
     return pd.DataFrame({"x": x, "z": z, "time": time, "event": event, "start": np.where(start <= time, start, np.nan)})
 
 
-def lives(rng: Any, x: Any, z: Any, visit: Any, effect: float, starts: Callable[[int, Any], Any]) -> Any:
-    """What becomes of people from a visit (n,) on, 0 being entry: x (n, visits) as it is seen, their starts and ends.
+Turn = Callable[[int, Any], Any]
 
-    `starts` says of a visit and x who starts there. A start lowers the hazard by exp(effect), and x afterwards.
+
+def never(visit: int, x: Any) -> Any:
+    """Nobody."""
+    return np.zeros(len(x), dtype=bool)
+
+
+def lives(rng: Any, people: tuple[Any, Any, Any], effect: float, starts: Turn, stops: Turn = never) -> Any:
+    """What becomes of `people`, x, z and the visit (n,) from which on, 0 being entry: x (n, visits) as it is seen, the
+    starts, ends and stops.
+
+    `starts` says of a visit and x who starts there, `stops` who of those who have started before. Being treated lowers
+    the hazard by exp(effect), and x afterwards.
     """
-    n = len(x)
-    seen, start, end = np.full((n, VISITS), np.nan), np.full(n, np.inf), np.full(n, np.inf)
+    (x, z, visit), n = people, len(people[0])
+    seen, start, end, stop = np.full((n, VISITS), np.nan), *(np.full(n, np.inf) for _ in range(3))
     for k in range(VISITS + 1):
         here, now = (visit <= k) & np.isinf(end), APART * k
         if k:
             seen[here, k - 1] = x[here]
+            stop = np.where(here & (start < now) & np.isinf(stop) & stops(k, x), now, stop)
             start = np.where(here & np.isinf(start) & starts(k, x), now, start)
-        treated = start <= now
+        treated = (start <= now) & (now < stop)
         spent = rng.exponential(size=n) / np.exp(-6.6 + 0.6 * x + 0.3 * z + effect * treated)
         end = np.where(here & (spent <= APART), now + spent, end)
         x = np.where(here, 0.7 * x - 0.5 * (effect < 0) * treated + rng.normal(0, 0.5, n), x)
-    return seen, start, end
+    return seen, start, end, stop
 
 
-def visited(n: int, seed: int, effect: float) -> pd.DataFrame:
-    """People who are seen at every visit as x1, x2, ..., and start there the sooner the larger x is."""
+def visited(n: int, seed: int, effect: float, stopping: bool = False) -> pd.DataFrame:
+    """People who are seen at every visit as x1, x2, ..., and start there the sooner the larger x is; with `stopping`
+    they stop again the sooner the larger x is."""
     rng = np.random.default_rng(seed)
     x, z = rng.normal(size=n), rng.integers(0, 2, n).astype(float)
-    seen, start, end = lives(
-        rng, x, z, np.zeros(n), effect, lambda _, now: rng.random(n) < 1 / (1 + np.exp(2 - 0.9 * now + 0.4 * z))
-    )
+    seen, start, end, stop = lives(
+        rng, (x, z, np.zeros(n)), effect, lambda _, now: rng.random(n) < 1 / (1 + np.exp(2 - 0.9 * now + 0.4 * z)),
+        (lambda _, now: rng.random(n) < 1 / (1 + np.exp(1.5 - 1.2 * now))) if stopping else never,
+    )  # fmt: skip
     last = APART * (VISITS + 1)
     made = pd.DataFrame(seen, columns=[f"x{k}" for k in range(1, VISITS + 1)]).assign(z=z)
+    made = made.assign(stop=np.where(stop < end, stop, np.nan)) if stopping else made
     return made.assign(
         time=np.minimum(end, last), event=(end <= last).astype(float), start=np.where(start < end, start, np.nan)
     ).assign(start=lambda f: f["start"].replace(np.inf, np.nan))
@@ -71,7 +85,7 @@ def risks_kept(frame: pd.DataFrame, seed: int, effect: float, until: float) -> l
         for k in range(1, VISITS):
             own = frame[(frame["time"] > APART * k) & ~(frame["start"] < APART * k)]
             people = own[f"x{k}"].to_numpy(), own["z"].to_numpy(), np.full(len(own), k)
-            end = lives(rng, *people, effect, lambda at, _, k=k, treat=treat: treat & (at == k))[2]
+            end = lives(rng, people, effect, lambda at, _, k=k, treat=treat: treat & (at == k))[2]
             after = np.minimum(end, APART * VISITS) - APART * k
             for cell in range(VISITS - k):
                 time[cell] += np.clip(after - APART * cell, 0, APART).sum()

@@ -247,6 +247,22 @@ def test_keeping_to_a_treatment_has_the_effect_that_it_has() -> None:
         assert abs(row["statistic"]) < 2.6, row
 
 
+def test_going_on_with_a_treatment_has_the_effect_that_it_has() -> None:
+    """Whoever fares badly stops sooner, and loses the good of it: where nobody is censored for that, the treated look
+    worse than if all had gone on; censored without weights, they would look better."""
+    frame = visited(12_000, 2, -0.8, stopping=True)
+    assert frame["stop"].notna().sum() > 1500
+    truth = np.mean([risks_kept(frame, seed, -0.8, 240.0) for seed in range(3)], axis=0)
+    stops, goes = (found(frame, GATE, **keeping(), stopped=s).tables["risks"] for s in ("stop", ""))
+    for row, want in zip(stops, truth, strict=True):
+        assert abs(row["estimate"] - want) < 3.5 * row["std_error"]
+        assert row["std_error"] < 0.012
+    assert goes[1]["estimate"] > truth[1] + 3 * goes[1]["std_error"]
+    nothing = found(visited(12_000, 2, 0.0, stopping=True), GATE, **keeping(), stopped="stop")
+    for row in nothing.tables["effects"]:
+        assert abs(row["statistic"]) < 2.6, row
+
+
 @pytest.mark.slow
 def test_limits_of_keeping_hold_the_truth_as_often_as_they_say() -> None:
     """200 networks in which the treatment does nothing."""

@@ -37,7 +37,7 @@ class Wish(NamedTuple):
     """What a column must be like: its `role` is time, entry, event, group, outcome, weight, person or none.
 
     `values` are all that occur; `cuts` must have people on either side; `span` holds all of them. `gaps` says that some
-    people miss it.
+    people miss it. With `after`, the name of a column, `values` are how much more it is than that one.
     """
 
     role: str = ""
@@ -45,6 +45,7 @@ class Wish(NamedTuple):
     cuts: tuple[float, ...] = ()
     span: tuple[float, float] | None = None
     gaps: bool = False
+    after: str = ""
 
 
 class Recipe(NamedTuple):
@@ -90,6 +91,9 @@ def dummy(
             made[name] = _numbers(wish, schema.column(name).range, ground, recipe)(rng, n)
         if wish.gaps:
             made[name] = pd.Series(made[name]).mask(rng.random(n) < GAPS)
+    for name, wish in wished.items():
+        if isinstance(wish, Wish) and wish.after and name in made:
+            made[name] = made[wish.after] + made[name]
     return Table(pd.DataFrame(made), n, {}, {}, "dummy people", reasons=ground.reasons)
 
 

@@ -77,6 +77,7 @@ SETTINGS = {
     "tolerance": ("tolerance", "tolérance"),
     "treated_from": ("treated from", "traités à partir de"),
     "survival": ("baseline survival at these times", "survie de base à ces instants"),
+    "stopped": ("end of treatment", "fin du traitement"),
     "updated": ("updated", "mis à jour"),
     "weights": ("weights", "poids"),
     "window": ("window, months", "fenêtre, mois"),

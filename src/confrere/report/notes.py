@@ -108,6 +108,8 @@ SENTENCES = (
     ),
     "Whoever starts after the period of a trial stays untreated in it (intention to treat).",
     "Whoever starts after the period of a trial leaves it at the end of that later period (per protocol).",
+    "Whoever is treated is taken to go on: nobody is censored for stopping.",
+    "Whoever is treated and stops leaves a trial at the end of the period in which they stop.",
     "no entry event",
     "{cohort}: fails '{rule}'",
     "{cohort}: cut off by its censoring",

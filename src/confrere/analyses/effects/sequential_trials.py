@@ -233,9 +233,13 @@ class SequentialTrials(InCells):
         end = self.periods[-1] + self.horizon
         ends = {name: tuple(end * i / 20 for i in range(1, 30)) for name in time if len(time) == 1}
         never = (float("nan"),) * len(self.periods)
-        made = {**ends, self.started: (*self.periods, *never)}
-        # nobody of these stops before a start, whichever they have
-        return made | ({self.stopped: (*(self.periods[-1] + p for p in self.periods), *never)} if self.stopped else {})
+        return {**ends, self.started: (*self.periods, *never)}
+
+    @property
+    def later(self) -> dict[str, tuple[str, tuple[float, ...]]]:
+        """How long after their start dummy people stop, most of them never."""
+        lengths = tuple(p - self.periods[0] for p in self.periods)
+        return {self.stopped: (self.started, (*lengths, *(float("nan"),) * len(lengths)))} if self.stopped else {}
 
     @property
     def adhering(self) -> bool:

@@ -60,9 +60,9 @@ class Counts(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """The treated by the number of periods that they have rows of, those who stop in the last beside."""
+    """By period but the first, who was treated before it and is followed beyond it: who goes on, who stops."""
 
-    keeping: Sum  # (1, 2 periods), of each number those who do not stop first
+    keeping: Sum  # (periods - 1, 2)
 
 
 class Losses(NamedTuple):
@@ -144,13 +144,19 @@ class Trials:
         return replace(made, x=np.empty((made.n, 0)), names=(), flags={}, cells=cells)
 
     def _keeping(self, data: Enrolled) -> dict[str, Cells]:
-        """Through which period the treated are known, and whether they stop in it; who of them stops in each."""
-        size = len(self.of.periods)
-        made = {"keeping": Cells(np.where(data.treated, (data.through - 1) * 2 + data.stopped, -1), (1, 2 * size))}
-        for k, end in enumerate(self.of.periods[1:], 1):
-            at = np.where(data.on[:, k], data.stops()[:, k], -1).astype(np.int64)
-            made[f"treated before the period to {end:g}"] = Cells(at, (1, 2))
+        """Who of the treated stops in each period; and how they leave: how many are not there any more, and have
+        neither stopped nor the event, follows from how many are treated before each period."""
+        made, size = {}, len(self.of.periods)
+        for k, name in self._before():
+            made[name] = Cells(np.where(data.on[:, k], data.stops()[:, k], -1).astype(np.int64), (1, 2))
+        had = data.had(self.of)[np.arange(len(data.last)), data.last - 1]
+        how = np.where(data.stopped, 0, np.where(had > 0, 1, 2))
+        made["leaving"] = Cells(np.where(data.treated, (data.through - 1) * 3 + how, -1), (1, 3 * size))
         return made
+
+    def _before(self) -> list[tuple[int, str]]:
+        """Places and names of the periods in which people may stop."""
+        return [(k, f"treated before the period to {end:g}") for k, end in enumerate(self.of.periods) if k]
 
     def _parts(self) -> list[tuple[str, int]]:
         """The treated of all trials, and the untreated of each: their names, and the places of the trials."""
@@ -181,8 +187,8 @@ class Trials:
 
     @local(on="table")
     def kept(self, people: People) -> Kept:
-        """Through which period the treated are known, and who stops in it."""
-        return Kept(people.cells("keeping"))
+        """Who is treated before a period and goes on, and who stops, by period."""
+        return Kept(_stacked([people.cells(name) for _, name in self._before()]))
 
     @local(on="table")
     def losses(self, people: People, edges: Edges) -> Losses:

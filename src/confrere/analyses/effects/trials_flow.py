@@ -94,7 +94,7 @@ def estimated(of: SequentialTrials) -> Flow[Finding]:
     counts = yield from ask(steps.counted)
     enrolment = _enrolment(of, counts)
     fits: list[Flow[Any]] = [_starting(of, steps, enrolment, known)]
-    fits += [_stopping(of, steps, counts, known)] if of.stopped else []
+    fits += [_stopping(of, steps, known)] if of.stopped else []
     fits += [_losing(of, steps, grid, those(z, names, of.losing))] if of.censoring else []
     found = yield from together(*fits)
     found, lost = (found[:-1], found[-1]) if of.censoring else (found, None)
@@ -164,14 +164,11 @@ def _starting(of: SequentialTrials, steps: Trials, enrolment: Enrolment, z: Stan
     return (yield from _fit(Objective(slope, curve, named), start, f"the propensity ({of.confounders})"))
 
 
-def _stopping(of: SequentialTrials, steps: Trials, counts: Counts, z: Standard) -> Flow[Changed]:
+def _stopping(of: SequentialTrials, steps: Trials, z: Standard) -> Flow[Changed]:
     """The fit of the model of stopping. ModelError where nobody stops in a period, or all who are treated do."""
     kept = yield from ask(steps.kept)
-    through, stops = kept.keeping.value[0].reshape(-1, 2).sum(axis=1), kept.keeping.value[0][1::2]
-    treated = counts.enrolled.value[0][1::2]
-    # who is treated before a period and has a row in it: those of so many rows, less those who start in it or later
-    on = (np.cumsum(through[::-1]) - np.cumsum(treated[::-1]))[::-1][1:]
-    for p, n, a in zip(of.periods[1:], on, stops[1:], strict=True):
+    on, stops = kept.keeping.value.sum(axis=1), kept.keeping.value[:, 1]
+    for p, n, a in zip(of.periods[1:], on, stops, strict=True):
         if not 0 < a < n:
             who = "nobody" if a <= 0 else "everybody who is treated"
             raise ModelError(
@@ -179,7 +176,7 @@ def _stopping(of: SequentialTrials, steps: Trials, counts: Counts, z: Standard) 
                 f"periods, check the column of stops, or leave stopped out"
             )
     named = (*(f"stops by {p:g}" for p in of.periods[1:]), *of.confounding)
-    start = Treating(_odds(stops[1:] / on), z, (), on=True)
+    start = Treating(_odds(stops / on), z, (), on=True)
 
     def slope(beta: tuple[float, ...]) -> Flow[Slope]:
         return ask(steps.stop_slope, start._replace(beta=beta))

@@ -42,6 +42,16 @@ def test_nothing_of_it_leaves(outcome: str) -> None:
     assert kept.finding.tables == plain.finding.tables
 
 
+def test_nor_beside_costs() -> None:
+    frame = {name: Table(t.frame.assign(spent=t.frame["time"] * 100)) for name, t in network("y").items()}
+    costs = find("cost")(
+        "treated", "Surv(time, event)", ("spent",), (1095.0,), (2e4,), confounders="x1 + x2", ground=GROUND
+    )
+    plain, kept = (record(replace(costs, own_balance=own).flow(), frame) for own in (False, True))
+    assert kept.labels == plain.labels
+    np.testing.assert_array_equal(kept.values, plain.values)
+
+
 def test_a_hospital_sends_no_number_for_what_it_keeps() -> None:
     """Not even of what shape it is: the part of such an ask is empty."""
     from confrere.rounds import Ask

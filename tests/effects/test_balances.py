@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from confrere.analyses.effects import balance
+from confrere.analyses.effects.cost import Cost
 from confrere.analyses.effects.effect import Effect
 from confrere.analyses.outcomes import Frame
 from confrere.errors import StudyError
@@ -78,6 +80,32 @@ def test_it_is_that_of_the_hospital_by_the_weights_of_all(outcome: str) -> None:
             assert term.after == pytest.approx(
                 (np.average(x[a], weights=w[a]) - np.average(x[~a], weights=w[~a])) / sd, rel=1e-6, abs=1e-9
             )
+
+
+def test_costs_and_effects_of_the_same_weights_have_the_same() -> None:
+    """And another estimand has a table of its own."""
+    people = followed(600, 3, np.random.default_rng(2))
+    frames = [frame.assign(spent=100.0 * frame["time"]) for frame in people.frames]
+    ground, outcome = Ground(fine=True, step=1.0), "Surv(time, event)"
+    horizon = float(np.quantile(np.concatenate([frame["time"] for frame in frames]), 0.6))
+
+    def costs(estimand: Any) -> Cost:
+        return Cost(
+            "a", outcome, ("spent",), (horizon,), (2e4,), confounders=right(3), estimand=estimand, own_balance=True,
+            ground=ground,
+        )  # fmt: skip
+
+    one = kept(costs("ATE"), frames)
+    for got, want in zip(
+        one, kept(Effect("a", outcome, right(3), own_balance=True, ground=ground), frames), strict=True
+    ):
+        assert (got.about, got.people) == (want.about, want.people)
+        for mine, its in zip(got.terms, want.terms, strict=True):
+            assert (mine.term, mine.before) == (its.term, its.before)
+            assert mine.after == pytest.approx(its.after, rel=1e-9)
+    assert not {b.about for b in kept(costs("ATO"), frames)} & {b.about for b in one}
+    with pytest.raises(StudyError, match="without confounders nobody is weighed"):
+        replace(costs("ATE"), confounders="").check()
 
 
 def test_it_is_of_weighted_people() -> None:

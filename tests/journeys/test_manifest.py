@@ -102,7 +102,8 @@ EFFECTS: Settings = [
 ]  # fmt: skip
 COSTS: Settings = [
     {"method": "cost", "treatment": "treated", "outcome": "Surv(rtime, recur)", "costs": ["er", "pgr"],
-     "intervals": [1826.0, 2922.0], "willingness": [20000.0], "confounders": "age + nodes"},
+     "intervals": [1826.0, 2922.0], "willingness": [20000.0], "confounders": "age + nodes",
+     "own_balance": True},
     {"method": "cost", "treatment": "hormon", "outcome": "Surv(rtime, recur)", "costs": ["er"], "qalys": ["pgr"],
      "intervals": [1826.0], "willingness": [20000.0], "discount": [0.0, 0.0]},
     {"method": "prognostic", "treatment": "treated", "outcome": "er", "trial": "hormon", "score": "age + nodes",
@@ -123,6 +124,8 @@ LATER: Settings = [
      "confounders": "age + nodes", "censoring": "age", "times": [3285.0]},
     {"method": "sequential_trials", "outcome": "Surv(rtime, recur)", "started": "start", "periods": [180.0, 900.0],
      "confounders": "age + nodes", "contrast": "per protocol", "times": [700.0]},
+    {"method": "sequential_trials", "outcome": "Surv(rtime, death)", "started": "start", "stopped": "stop",
+     "periods": [365.0, 1095.0], "confounders": "age", "contrast": "per protocol", "times": [730.0]},
 ]  # fmt: skip
 RECRUITING: Settings = [
     {"method": "recruitment", "title": "Seen", "cohort": "trial", "unknown": 1, "within": 90, "as_of": "2026-10-31",
@@ -251,6 +254,8 @@ def people() -> Frames:
         frame["began"] = np.where(later.random(len(frame)) < 0.6, later.choice([2020, 2021], len(frame)), np.nan)
         start = np.ceil(later.exponential(600, len(frame)))
         frame["start"] = np.where(start <= frame["rtime"], start, np.nan)
+        stop = frame["start"] + np.ceil(later.exponential(900, len(frame)))
+        frame["stop"] = np.where(stop <= frame["rtime"], stop, np.nan)
         frame["rtime"] += 20
         frame["weight"] = rng.uniform(0.5, 2, len(frame))
         for j in range(5):

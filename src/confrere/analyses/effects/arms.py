@@ -177,7 +177,7 @@ class Arms:
     @local(on="design")
     def own_balance(self, people: People, models: Models, frame: Frame) -> OwnBalance:
         """How far the arms' confounders are apart in this hospital, for its steward; it stays here."""
-        return balance.own(self._weighed(people, models, frame), self.effect.terms, self.effect.title)
+        return balance.own(self._weighed(people, models, frame), self.effect.terms, self.effect.comparison)
 
     def _weighed(self, people: People, models: Models, frame: Frame) -> balance.Weighed:
         made, cases = self._made(people, models), people.design.data

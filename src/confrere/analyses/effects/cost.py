@@ -38,7 +38,7 @@ from confrere.analyses.finding import Caution, Citation, Finding, Record, attrit
 from confrere.analyses.ladder import ladder
 from confrere.analyses.outcomes import INTERCEPT
 from confrere.errors import FormulaError, ModelError, StudyError
-from confrere.rounds import Array, Flow, Verdict, ask, register, support, together
+from confrere.rounds import Array, Flow, Verdict, ask, keep, register, support, together
 from confrere.study.ground import DAYS, Ground, model_of
 
 BANG = Citation(
@@ -73,6 +73,7 @@ class Cost:
     `confounders`, right side of a formula, weigh people by their propensity (`estimand`, `truncate`, `trim` as in
     `effect`); without them the arms are compared as they are. `discount` are the yearly rates of costs and of effects,
     applied at the middle of each part; [0, 0] is none. `eligible` are people eligible in each year of a budget.
+    With `own_balance` every hospital keeps the table `balance` of its own people, for its steward alone.
     `seed` is that of the draws behind percentile limits and quadrants.
 
     Finding: tables `effects`, `arms`, `intervals`, `icer`, `quadrants`, `net_benefit`, `acceptability`, with `eligible`
@@ -93,6 +94,7 @@ class Cost:
     trim: tuple[float, ...] = ()
     discount: tuple[float, ...] = (0.03, 0.03)
     eligible: tuple[float, ...] = ()
+    own_balance: bool = False
     seed: int = 1
     ground: Ground = Ground()
 
@@ -103,9 +105,9 @@ class Cost:
         self.effect.weighting  # noqa: B018  (its bounds are checked as it is made)
         if self.confounders:
             self.effect.check()
-        elif self.truncate or self.trim or self.estimand != "ATE":
+        elif self.truncate or self.trim or self.estimand != "ATE" or self.own_balance:
             raise StudyError(
-                "without confounders nobody is weighed: leave out estimand, truncate and trim, or name some"
+                "without confounders nobody is weighed: leave out estimand, truncate, trim, own_balance, or name some"
             )
 
     # public
@@ -138,7 +140,7 @@ class Cost:
         beside = (self.outcome, *self.costs, *self.qalys)
         return Effect(
             self.treatment, self.outcome, self.confounders or "1", estimand=self.estimand, truncate=self.truncate,
-            trim=self.trim, beside=beside, ground=self.ground.marked(*self.intervals),
+            trim=self.trim, own_balance=self.own_balance, beside=beside, ground=self.ground.marked(*self.intervals),
         )  # fmt: skip
 
     @property
@@ -278,8 +280,9 @@ def _balanced(arms: Arms, weighed: Weighed | None, sums: balance.Arms, verdict: 
         return []
     learned = weighed.learned
     names = [name for name in learned.names if name != INTERCEPT]
-    weight = (float(sums.weight[0]), float(sums.weight[1]))
-    asks = balance.Asks(ask(arms.balanced, learned.model.frame, weight), ask(arms.spreads, learned.model.frame))
+    frame, weight = learned.model.frame, (float(sums.weight[0]), float(sums.weight[1]))
+    own = keep(arms.own_balance, frame) if arms.by.effect.own_balance else None
+    asks = balance.Asks(ask(arms.balanced, frame, weight), ask(arms.spreads, frame), own)
     return (yield from balance.asked(names, learned.treated, sums, asks, verdict.budget))
 
 

@@ -153,6 +153,11 @@ class Effect:
         return f"{self.treatment}: {self.outcome}"
 
     @property
+    def comparison(self) -> str:
+        """The same, and by which weights the arms are compared: another estimand, or other confounders, has others."""
+        return f"{self.title} ({self.estimand}, {self.confounders})"
+
+    @property
     def terms(self) -> tuple[str, ...]:
         """The terms of the propensity."""
         return model_of(self.treating, self.ground).names

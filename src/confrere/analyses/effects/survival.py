@@ -116,7 +116,7 @@ class Arms:
     def own_balance(self, people: People, frame: Frame) -> OwnBalance:
         """How far the arms' confounders are apart in this hospital, for its steward; it stays here."""
         effect = self.by.effect
-        return balance.own(self._weighed(people, frame), effect.terms, effect.title)
+        return balance.own(self._weighed(people, frame), effect.terms, effect.comparison)
 
     def _weighed(self, people: People, frame: Frame) -> balance.Weighed:
         at = weighed_of(people.design)

@@ -24,6 +24,7 @@ from confrere.testing import LOOSE, fit
 from effects.lost import END, STEP, TAU, TIMES, lost, measured, truth
 
 PEOPLE, REPLICATES, RUNS, SEED = 1000, 5000, 1000, 20261123
+FIRST = 40  # of these studies, which every run of the tests makes anew
 WORLDS = {"iptw": "marginal", "gformula": "conditional", "aipw": "conditional"}
 DRAWN = {"iptw": 4000, "gformula": 1000, "aipw": 1000}  # people: weights need more to be as in theory
 PLACE = Path(__file__).parent / "lost.json"
@@ -70,6 +71,7 @@ def main(what: str) -> None:
     if what != "std_error":
         made["coverage"] = {estimator: covered(estimator, RUNS, SEED + 2, n) for estimator, n in DRAWN.items()}
         made["coverage_of_few"] = {"iptw": covered("iptw", RUNS, SEED + 2)}
+        made["first"] = {estimator: covered(estimator, FIRST, SEED + 2, n) for estimator, n in DRAWN.items()}
     known = json.loads(PLACE.read_text()) if PLACE.exists() else {}
     PLACE.write_text(json.dumps(known | made | {"numpy": np.__version__}, indent=1) + "\n")
 

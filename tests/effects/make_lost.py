@@ -1,6 +1,6 @@
 """Bootstrap standard errors and coverage where people are lost by what they are like.
 
-    PYTHONPATH=tests python tests/effects/make_lost.py      from the top of the repository; half an hour, `coverage` 3 min
+    PYTHONPATH=tests python tests/effects/make_lost.py      from the top of the repository; half an hour
 
 writes tests/effects/lost.json: standard deviations of 5,000 replicates of the pooled twin (people drawn within
 hospitals; the standard error of such a standard deviation is 1 %), and of 1,000 generated studies, by measure, the

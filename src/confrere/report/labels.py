@@ -140,7 +140,6 @@ LABELS = {
     "effective_controls": ("effective number of controls", "nombre efficace de témoins"),
     "starting": ("starting within the grace period", "début dans le délai de grâce"),
     "started": ("having started at its end", "avoir commencé à sa fin"),
-    "stopping": ("stopping the treatment", "arrêt du traitement"),
     "trials": ("trials", "essais"),
     "trial_curve": ("free of the event since the beginning of a trial", "sans événement depuis le début d’un essai"),
     "person_trials": ("person-trials", "personnes-essais"),

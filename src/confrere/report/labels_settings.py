@@ -56,6 +56,7 @@ SETTINGS = {
     "link": ("link", "fonction de lien"),
     "missing": ("missing values", "valeurs manquantes"),
     "monotone": ("monotone features", "variables monotones"),
+    "one_row": ("measured by one row of each bag", "mesuré sur une ligne de chaque sac"),
     "outcome_model": ("outcome model", "modèle du critère"),
     "own_balance": ("balance of each hospital, kept by it", "équilibre de chaque hôpital, gardé par lui"),
     "outcomes": ("outcomes", "critères de jugement"),
@@ -106,6 +107,7 @@ SETTINGS = {
     "or_low": ("OR, lower limit", "OR, limite inférieure"),
     "or_high": ("OR, upper limit", "OR, limite supérieure"),
     "lost": ("being lost to follow-up", "perte de vue"),
+    "stopping": ("stopping the treatment", "arrêt du traitement"),
     # arms of two treatments
     "neither": ("neither", "aucun des deux"),
     "both": ("both", "les deux"),

@@ -201,3 +201,37 @@ def test_what_cannot_be_compared_is_said() -> None:
         found(frame.assign(start=-1.0), **usual)
     with pytest.raises(DataError, match="'start'"):
         found(frame.drop(columns="start"), **usual)
+
+
+def test_stopping_is_the_same_rule_on_another_column() -> None:
+    """All are treated at time zero, and those who fare badly stop sooner; being off it lowers the hazard by a half.
+
+    The risks had everybody stopped within 180 days, when people like them do and the others at its end, and had nobody,
+    from a million draws.
+    """
+    rng = np.random.default_rng(3)
+
+    def ends(z: np.ndarray, off: np.ndarray, rate: float = np.exp(-7.0)) -> np.ndarray:
+        hazard, spent = rate * np.exp(0.8 * z), rng.exponential(size=len(z))
+        later = off + (spent - hazard * np.minimum(off, 1e9)) / (0.5 * hazard)
+        return np.asarray(np.where(spent < hazard * off, spent / hazard, later))
+
+    def mean(z: np.ndarray) -> np.ndarray:
+        return np.asarray(500 * np.exp(-0.9 * z))
+
+    z = (rng.random(1_000_000) < 0.4).astype(float)
+    off = np.minimum(rng.exponential(mean(z)), 180.0)
+    truth = [np.mean(ends(z, when) <= 720) for when in (np.full(len(z), np.inf), off)]
+
+    z = z[:12_000]
+    when = rng.exponential(mean(z))
+    time = ends(z, np.where(when <= 180, when, np.inf))
+    frame = pd.DataFrame({"z": z, "x": rng.normal(size=len(z)), "time": np.minimum(time, 1000.0)})
+    frame = frame.assign(event=(time <= 1000).astype(float), off=np.where((when <= 180) & (when <= time), when, np.nan))
+    study = CloneCensorWeight(SURV, "off", 180.0, "x + z", (720.0,))
+    risks = fit(study, [frame[i::3] for i in range(3)], GATE).tables["risks"]
+    for row, want in zip(risks, truth, strict=True):
+        assert abs(row["estimate"] - want) < 0.01 + 2 * row["std_error"]
+    assert abs(risks[1]["estimate"] - risks[0]["estimate"] - (truth[1] - truth[0])) < 0.03
+    crude = [np.mean(frame.loc[who, "time"] <= 720) for who in (frame["off"].isna(), frame["off"].notna())]
+    assert abs(crude[1] - crude[0] - (truth[1] - truth[0])) > 0.04

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from confrere.analyses.effects.controls import Control, Diagnostics
+from confrere.analyses.effects.controls import Control, Diagnostics, calibrated
 from confrere.analyses.effects.effect import Effect
 from confrere.analyses.finding import Finding
 from confrere.coordinator.airlock import Rule, checks
@@ -55,22 +55,22 @@ def test_hidden_confounding_is_seen_in_controls_and_taken_off() -> None:
     """The true ratio is 2: outside the limits as they are, inside the calibrated ones."""
     got = run(replace(EFFECT, controls=(*NEGATIVE, *POSITIVE)), world(6000))
     (row,) = [r for r in got.tables["effects"] if r["measure"] == "risk ratio"]
-    (calibrated,) = [r for r in got.tables["calibrated"] if r["measure"] == "risk ratio"]
+    (made,) = [r for r in got.tables["calibrated"] if r["measure"] == "risk ratio"]
     assert row["ratio_low"] > 2.0
-    assert calibrated["ratio_low"] < 2.0 < calibrated["ratio_high"]
-    assert calibrated["ratio"] < row["ratio"]
-    assert calibrated["p_value"] > row["p_value"]
-    assert (calibrated["negative_controls"], calibrated["positive_controls"]) == (10, 2)
-    assert calibrated["ease"] == pytest.approx(0.25, abs=0.1)
+    assert made["ratio_low"] < 2.0 < made["ratio_high"]
+    assert made["ratio"] < row["ratio"]
+    assert made["p_value"] > row["p_value"]
+    assert (made["negative_controls"], made["positive_controls"]) == (10, 2)
+    assert made["ease"] == pytest.approx(0.25, abs=0.1)
 
 
 def test_without_confounding_calibration_changes_little() -> None:
     got = run(EFFECT, world(6000, hidden=0.0))
-    row, calibrated = got.tables["effects"][1], got.tables["calibrated"][0]
-    assert row["measure"] == calibrated["measure"] == "risk ratio"
-    assert calibrated["ratio"] == pytest.approx(row["ratio"], rel=0.05)
-    assert calibrated["ratio_low"] < 2.0 < calibrated["ratio_high"]
-    assert calibrated["ease"] < 0.05
+    row, made = got.tables["effects"][1], got.tables["calibrated"][0]
+    assert row["measure"] == made["measure"] == "risk ratio"
+    assert made["ratio"] == pytest.approx(row["ratio"], rel=0.05)
+    assert made["ratio_low"] < 2.0 < made["ratio_high"]
+    assert made["ease"] < 0.05
 
 
 def test_a_control_is_estimated_as_the_effect_is() -> None:
@@ -112,6 +112,33 @@ def test_times_to_events_are_calibrated_by_their_hazards() -> None:
     got = run(Effect("a", "Surv(time, y)", "x", controls=controls), world(1500))
     assert [r["measure"] for r in got.tables["calibrated"]] == ["hazard ratio"]
     assert got.tables["calibrated"][0]["negative_controls"] == 6
+
+
+def test_each_time_has_its_own_errors() -> None:
+    """A control counts once; at either time the numbers are those of the run that asks about this time alone."""
+    controls = tuple(Control(f"Surv(time, n{j})") for j in range(6))
+    effect = Effect("a", "Surv(time, y)", "x", estimator="aipw", controls=controls)
+    frame = world(3000)
+    rows = run(replace(effect, times=(365.0, 730.0)), frame).tables["calibrated"]
+    assert [(r["measure"], r["time"], r["negative_controls"]) for r in rows] == [
+        ("risk ratio", 365.0, 6), ("risk ratio", 730.0, 6)
+    ]  # fmt: skip
+    assert rows[0]["error_mean"] != rows[1]["error_mean"]
+    for row in rows:
+        (alone,) = run(replace(effect, times=(row["time"],)), frame).tables["calibrated"]
+        for name in ("estimate", "conf_low", "p_value", "ease", "error_mean", "error_sd"):
+            assert row[name] == pytest.approx(alone[name], rel=1e-3, abs=1e-6)  # the grids differ by a cell's edge
+
+
+def test_each_cause_has_its_own_errors_and_a_control_without_causes_counts_for_each() -> None:
+    effect = {"measure": "risk ratio", "cause": "relapse", "time": 365.0, "estimate": 0.3, "std_error": 0.1}
+    rows = [
+        {"measure": "risk ratio", "time": 365.0, "estimate": e, "std_error": 0.1, "truth": 1.0} | cause
+        for e in (0.1, 0.2, 0.0) for cause in ({}, {"cause": "relapse"}, {"cause": "death"})
+    ]  # fmt: skip
+    got = calibrated(effect, rows)
+    assert got["cause"] == "relapse"
+    assert got["negative_controls"] == 6
 
 
 def test_a_control_that_nobody_has_is_said_and_left_out() -> None:
@@ -174,6 +201,9 @@ def test_thresholds_need_no_controls() -> None:
         ({"controls": (*NEGATIVE, NEGATIVE[0])}, StudyError, "twice"),
         ({"controls": (*NEGATIVE[:4], *POSITIVE)}, StudyError, r"5 negative ones \(truth = 1\)"),
         ({"controls": (*NEGATIVE, Control("log(n0)"))}, FormulaError, r"'log\(n0\)' is no column"),
+        ({"controls": (*NEGATIVE, Control("Surv(time, p0)"))}, StudyError, "make it a column of marks or counts"),
+        ({"outcome": "Surv(time, y)"}, StudyError, r"'n0' is of another kind than the outcome; make it Surv\(time"),
+        ({"outcome": "Surv(time, y)", "times": (365.0,)}, StudyError, "'n0' is of another kind than the outcome"),
         ({"controls": (*NEGATIVE, Control("x"))}, FormulaError, "'x' is the outcome and a confounder"),
         ({"diagnostics": Diagnostics(smd=-1.0)}, StudyError, "smd is -1.0"),
         ({"controls": (), "diagnostics": Diagnostics(ease=0.25)}, StudyError, "ease is found from controls"),

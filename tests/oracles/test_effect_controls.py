@@ -13,6 +13,7 @@ from by_hand import EFFECT_CONTROLS, EFFECT_E_VALUES
 from scipy import integrate, stats
 
 from confrere.analyses.effects.calibration import Errors, errors_of, null_of
+from confrere.analyses.effects.controls import calibrated
 from confrere.analyses.effects.measures import record
 from confrere.analyses.effects.sensitivity import About, e_value, e_value_of_limit, risk_ratio, sensitivity
 from confrere.errors import ModelError
@@ -47,6 +48,26 @@ def test_errors_of_the_reference_sets_are_r_s(name: str) -> None:
     errors = errors_of(estimate, se, truth) if truth.any() else null
     np.testing.assert_allclose(errors, want["errors"], atol=1e-6)
     np.testing.assert_allclose(errors.limits(*asked), want["limits"], atol=1e-6)
+
+
+@pytest.mark.shared
+def test_a_ratio_is_calibrated_by_the_controls_at_its_time() -> None:
+    """Two of the sets as two times of one table of controls: R's numbers at either."""
+    sets = {365.0: "grahamReplication", 730.0: "southworthReplication"}
+    rows, asked = [], {}
+    for time, name in sets.items():
+        *columns, asked[time] = known(name)
+        for estimate, se, truth in zip(*columns, strict=True):
+            row = {"time": time, "estimate": estimate, "std_error": se, "truth": float(np.exp(truth))}
+            rows.append({"measure": "risk ratio", **row})
+    for time, name in sets.items():
+        want, (estimate, se) = ORACLE["calibration"][name], asked[time]
+        got = calibrated({"measure": "risk ratio", "time": time, "estimate": estimate, "std_error": se}, rows)
+        assert (got["measure"], got["time"]) == ("risk ratio", time)
+        assert got["p_value"] == pytest.approx(want["p_value"], abs=1e-6)
+        assert got["ease"] == pytest.approx(want["ease"], abs=1e-6)
+        limits = [got[field] for field in ("estimate", "conf_low", "conf_high")]
+        np.testing.assert_allclose(limits, want["limits"], atol=2e-6)
 
 
 def test_errors_by_hand() -> None:

@@ -15,14 +15,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from confrere.analyses.effects.calibration import LEAST, SCHUEMIE, Errors, errors_of, null_of
+from confrere.analyses.effects.calibration import LEAST, SCHUEMIE, errors_of, null_of
 from confrere.analyses.finding import Caution, Finding, Record
 from confrere.errors import FormulaError, ModelError, StudyError
-from confrere.rounds import Array, Flow, together
+from confrere.rounds import Flow, together
 from confrere.study.ground import LEFT, model_of
 
 if TYPE_CHECKING:
@@ -51,16 +51,6 @@ class Diagnostics:
     ease: float | None = None
 
 
-class Calibrated(NamedTuple):
-    """One measure: errors of the negative controls, and of all of them."""
-
-    measure: str
-    null: Errors
-    errors: Errors
-    negatives: int
-    positives: int
-
-
 def check(effect: Effect) -> None:
     """The controls and thresholds of a study. StudyError names what is wrong."""
     for outcome in (*effect.beside, *(c.outcome for c in effect.controls if c.outcome)):
@@ -73,7 +63,13 @@ def check(effect: Effect) -> None:
             raise StudyError(f"controls: truth is {c.truth} of {_named(c)!r}; it is a ratio, 1 of no effect")
         if c.outcome in ("", effect.outcome) and c.treatment in ("", effect.treatment):
             raise StudyError(f"controls: {_named(c)!r} is the effect in question; name another outcome or treatment")
-        _known(replace(effect, controls=(), diagnostics=None), c).check()
+        known = _known(replace(effect, controls=(), diagnostics=None), c)
+        if known.followed != effect.followed:  # a ratio of another kind calibrates nothing
+            wanted = ("a column of marks or counts", "Surv(time, event)")[effect.followed]
+            raise StudyError(
+                f"controls: {c.outcome!r} is of another kind than the outcome; make it {wanted} as that is"
+            )
+        known.check()
     if effect.controls and sum(c.truth == 1 for c in effect.controls) < LEAST:
         raise StudyError(f"controls: {LEAST} negative ones (truth = 1) or more are needed to tell systematic error")
     if len(set(effect.controls)) < len(effect.controls):
@@ -131,18 +127,18 @@ def _tried(effect: Effect) -> Flow[Finding | str]:
 def _finding(effect: Effect, finding: Finding, others: Sequence[Finding | str]) -> Finding:
     """With the tables `controls`, `calibrated` and `diagnostics`."""
     tables, cite = dict(finding.tables), finding.cite
-    made: list[Calibrated] = []
     if effect.controls:
         rows = [row for c, got in zip(effect.controls, others, strict=True) for row in _controls(c, got, effect)]
         ratios = [r for r in finding.tables["effects"] if r["measure"].endswith("ratio")]
         if not ratios:
             raise ModelError("controls calibrate ratios, and this outcome has none; leave them out, or give the family")
-        made = [_calibrated(r["measure"], rows) for r in ratios]
-        tables |= {"controls": rows, "calibrated": [_limits(c, r) for c, r in zip(made, ratios, strict=True)]}
+        tables |= {"controls": rows, "calibrated": [calibrated(r, rows) for r in ratios]}
         cite = (*cite, SCHUEMIE)
     said: tuple[Caution, ...] = ()
     if effect.diagnostics is not None:
-        tables["diagnostics"] = diagnosed(effect.diagnostics, finding, [c.null.ease for c in made])
+        tables["diagnostics"] = diagnosed(
+            effect.diagnostics, finding, [r["ease"] for r in tables.get("calibrated", [])]
+        )
         said = _caution(tables["diagnostics"])
     return replace(finding, tables=tables, cite=cite, warnings=(*finding.warnings, *said))
 
@@ -161,28 +157,30 @@ def _controls(c: Control, got: Finding | str, effect: Effect) -> list[Record]:
     return [{**head, **r, "reason": ""} for r in got.tables["effects"] if r["measure"].endswith("ratio")]
 
 
-def _calibrated(measure: str, rows: Sequence[Record]) -> Calibrated:
-    """The errors of the controls in one measure."""
-    used = [r for r in rows if r["measure"] == measure]
+def calibrated(effect: Record, rows: Sequence[Record]) -> Record:
+    """The calibrated effect: estimate and limits by the errors of all controls, p by those of the negative ones.
+
+    `effect` is a ratio of the table `effects`, `rows` are those of `controls`. Errors are those of the same measure at
+    the same time, so that a control counts once; of the same cause, where a control has causes.
+    """
+    used = [r for r in rows if all(r.get(name) == effect.get(name) for name in ("measure", "time"))]
+    used = [r for r in used if r.get("cause") in (None, effect.get("cause"))]
     estimate, se = (np.array([r[name] for r in used]) for name in ("estimate", "std_error"))
-    truth: Array = np.log([r["truth"] for r in used])
+    truth = np.log([r["truth"] for r in used])
     negative = truth == 0
     null = null_of(estimate[negative], se[negative])
     errors = null if negative.all() else errors_of(estimate, se, truth)
-    return Calibrated(measure, null, errors, int(negative.sum()), int((~negative).sum()))
-
-
-def _limits(c: Calibrated, effect: Record) -> Record:
-    """The calibrated effect: estimate and limits by the errors of all controls, p by those of the negative ones."""
-    log, low, high = c.errors.limits(effect["estimate"], effect["std_error"])
-    told = [None if not np.isfinite(v) else float(v) for v in (log, low, high)]
+    limits = errors.limits(effect["estimate"], effect["std_error"])
+    told = [None if not np.isfinite(v) else float(v) for v in limits]
     ratios = [None if v is None else float(np.exp(v)) for v in told]
     names = ("estimate", "conf_low", "conf_high"), ("ratio", "ratio_low", "ratio_high")
     return {
-        "measure": c.measure, **dict(zip(names[0], told, strict=True)),
-        "p_value": c.null.p_value(effect["estimate"], effect["std_error"]), **dict(zip(names[1], ratios, strict=True)),
-        "ease": c.null.ease, "error_mean": c.errors.mean, "error_slope": c.errors.slope, "error_sd": c.errors.sd,
-        "error_sd_slope": c.errors.sd_slope, "negative_controls": c.negatives, "positive_controls": c.positives,
+        **{name: effect[name] for name in ("measure", "cause", "time") if name in effect},
+        **dict(zip(names[0], told, strict=True)),
+        "p_value": null.p_value(effect["estimate"], effect["std_error"]), **dict(zip(names[1], ratios, strict=True)),
+        "ease": null.ease, "error_mean": errors.mean, "error_slope": errors.slope, "error_sd": errors.sd,
+        "error_sd_slope": errors.sd_slope, "negative_controls": int(negative.sum()),
+        "positive_controls": int((~negative).sum()),
     }  # fmt: skip
 
 

@@ -14,11 +14,12 @@ import pytest
 
 from confrere.errors import ConfrereError, StudyError
 from confrere.hospital.gate import Violation
-from confrere.rounds import drive, find
+from confrere.rounds import People, drive, find
 from confrere.study import build
+from confrere.study.cuts import PATTERNS, Cuts, apart, size_of
 from confrere.study.file import parse
 from confrere.testing import GATE, fit
-from confrere.testing.runs import flow_of, in_the_clear
+from confrere.testing.runs import flow_of, in_the_clear, table
 
 HEAD = '[study]\nid = "s"\npurpose = "public-interest research"\n'
 CLONES = (
@@ -167,3 +168,44 @@ def test_other_confounders_have_the_same_cells() -> None:
             curve = fit(one, [frame.iloc[:400][i::3] for i in range(3)], GATE).tables
             cells.add(tuple(r["time"] for r in curve["strategy_curve" if "clone" in name else "trial_curve"]))
         assert len(cells) == 1
+
+
+# Several of many periods in one study ---------------------------------------------------------------------------
+
+
+def many(periods: int, *kinds: tuple[str, str]) -> Any:
+    """The analyses of a study of so many periods: of each its time, and its confounders."""
+    ends = [60 * k for k in range(1, periods + 1)]
+    one = (
+        '[[analysis]]\nname = "{}"\nmethod = "sequential_trials"\noutcome = "Surv({}, event)"\nstarted = "start"\n'
+        'periods = {}\nconfounders = "{}"\ntimes = [360]\n'
+    )
+    texts = (one.format(chr(97 + i), time, ends, terms) for i, (time, terms) in enumerate(kinds))
+    return build.analyses(parse(HEAD + "".join(texts)))
+
+
+def test_the_same_trials_count_once() -> None:
+    """Whom two analyses of the same trials follow is one set of patterns, whatever else divides people."""
+    of = many(8, ("time", "x"), ("time", "x + I(x > 0)"), ("time", "x + z"))
+    assert size_of(of) == 2 * size_of(of[:1])
+    people = People(table(staying(300, 300)))
+    made, alone = (Cuts(tuple(which)).design(people).cells["cuts"] for which in (of[:2], of[:1]))
+    assert made.shape == (1, size_of(of[:2]))
+    np.testing.assert_array_equal(made.index % size_of(of[:1]), alone.index)
+
+
+@pytest.mark.parametrize("periods", [5, 6, 7, 8])
+def test_two_times_of_many_periods_stand_in_one_study(periods: int) -> None:
+    """People can be so many things: in so many trials, treated in the last or not, followed to the end in so many, with
+    the event or not; and in none."""
+    of = many(periods, ("time", "x"), ("later", "x"))
+    each = 1 + sum(2 * (2 * last + 1) for last in range(1, periods + 1))
+    assert [size_of([a]) for a in of] == [each, each]
+    assert size_of(of) == each**2 <= PATTERNS
+    assert len(of[0].selecting) == each - 1
+
+
+def test_too_many_are_an_error_that_says_what_to_do() -> None:
+    of = many(8, ("time", "x"), ("later", "x"), ("last", "x"))
+    with pytest.raises(StudyError, match=r"sequential_trials 161, .* which count once, take fewer, or make a study"):
+        drive(apart(of), in_the_clear([staying(30, 300).assign(later=1.0, last=1.0)] * 3, GATE))

@@ -120,3 +120,61 @@ def test_a_list_has_one_risk() -> None:
     forest = Forest("multiclass", ("x1",), (0.0, 0.0, 0.0), ())
     with pytest.raises(StudyError, match="3 classes"):
         listed(forest, "none.csv", "pid")
+
+
+# The same in Python, of every method that fits a model -----------------------------------------------------------
+
+FITS = {
+    "penalised": lambda: cf.Penalised("ill ~ x1 + stage", "binomial", penalty=(0.01,)),
+    "penalised cox": lambda: cf.Penalised("Surv(time, event) ~ x1 + stage", "cox", penalty=(0.01,)),
+    "network": lambda: cf.Network("ill", "x1 + stage", rounds=2),
+    "network of classes": lambda: cf.Network("fate", "x1 + stage", rounds=2),
+    "network of discrete time": lambda: cf.Network("Surv(time, event)", "x1 + stage", rounds=2, intervals=(2.0, 5.0)),
+}
+
+
+@pytest.mark.parametrize("name", FITS)
+def test_a_fit_predicts_as_its_file_does(name: str, tmp_path: Path) -> None:
+    if "network" in name:
+        pytest.importorskip("torch")
+    frames = dealt(gaps(900, 1), np.arange(900) % 3, 3)
+    hospitals = cf.local({f"h{i}": f for i, f in enumerate(frames)}, levels=LEVELS, person="pid")
+    fit = hospitals.run(FITS[name](), allow=["model_weights"])
+    delivered(fit.results, tmp_path / "out", "en")
+    model = read(tmp_path / "out" / "models" / f"{fit.name}.json")
+    assert fit.model.sha256 == model.sha256
+    people = gaps(60, 4)
+    people.to_csv(tmp_path / "people.csv", index=False)
+    level = 2 if "classes" in name else 0
+    listing = (
+        listed(model, str(tmp_path / "people.csv"), "pid", most=9, level=level).set_index("pid").loc[people["pid"]]
+    )
+    found = fit.predict(people.drop(columns=["ill", "fate", "event"]))
+    assert list(found) == (list(LEVELS["fate"]) if level else ["estimate"])
+    assert found.iloc[:, max(0, level - 1)].to_numpy() == pytest.approx(listing["prediction"].to_numpy(), nan_ok=True)
+    assert 0 < found.isna().any(axis=1).sum() < 60
+    score, why = fit.predict(people, "score"), fit.predict(people, "reasons")
+    assert why.isna().any(axis=1).tolist() == score.isna().any(axis=1).tolist() == found.isna().any(axis=1).tolist()
+    first = why[[c for c in why if not level or str(c).startswith(LEVELS["fate"][1])]]
+    for row, said in zip(first.to_numpy(), listing["reasons"], strict=True):
+        assert np.isnan(row).any() or len(said.split("; ")) == max(1, (np.abs(row) >= 0.005).sum())
+    with pytest.raises(StudyError, match="must be one of response, score, reasons"):
+        fit.predict(people, "link")
+
+
+def test_a_reason_of_a_term_is_what_the_score_has_more_than_the_mean(tmp_path: Path) -> None:
+    frames = dealt(gaps(900, 1), np.arange(900) % 3, 3)
+    fit = cf.local({f"h{i}": f for i, f in enumerate(frames)}, levels=LEVELS).run(FITS["penalised"]())
+    people = gaps(60, 4)
+    score, why = fit.predict(people, "score")["estimate"], fit.predict(people, "reasons")
+    assert list(why) == list(fit.model.names)
+    assert why.sum(axis=1, skipna=False).to_numpy() == pytest.approx((score - score.mean()).to_numpy(), nan_ok=True)
+    assert (1 / (1 + np.exp(-score))).to_numpy() == pytest.approx(
+        fit.predict(people)["estimate"].to_numpy(), nan_ok=True
+    )
+
+
+def test_what_fits_no_model_says_which_methods_do() -> None:
+    fit = cf.local(dict(zip("abc", dealt(gaps(900, 1), np.arange(900) % 3, 3), strict=True))).run(cf.Linear("x1 ~ x2"))
+    with pytest.raises(StudyError, match="linear has no model; boosting, network, penalised, cox, logistic have one"):
+        _ = fit.model

@@ -5,6 +5,8 @@ what is shown on another scale has its limits carried over, and its standard err
 one where the fit is robust, as in its tables; survival curves take the model's. Matches R predict(glm, se.fit = TRUE),
 predict(lm, interval = "confidence"), predict(coxph, reference = "sample"), survfit(coxph, newdata).
 
+Learned models (trees, networks, penalised regressions) predict as their files do in `confrere predict`, without errors.
+
 One difference: the standard error of a "risk" is the risk times that of "lp"; R has the root of the risk there.
 """
 
@@ -27,9 +29,13 @@ from confrere.analyses.glm import Glm
 from confrere.analyses.kaplan_meier import KaplanMeier
 from confrere.analyses.learning.boosting import Boosting
 from confrere.analyses.learning.forest import Forest
+from confrere.analyses.learning.penalised import Penalised
 from confrere.analyses.learning.reasons import contributions
+from confrere.analyses.learning.released import columns_of, of
+from confrere.analyses.learning.terms import Terms
 from confrere.analyses.linear import Linear
 from confrere.analyses.logistic import Logistic
+from confrere.analyses.networks.network import Network
 from confrere.analyses.poisson import Poisson
 from confrere.errors import DataError, StudyError
 from confrere.rounds import Array, Ints
@@ -41,9 +47,10 @@ if TYPE_CHECKING:
 
     from confrere.study.formulas import Evaluated
 
+LEARNED = ("response", "score", "reasons")
 TYPES: Mapping[type, tuple[str, ...]] = {
     Linear: ("response", "link"), Glm: ("response", "link"), Logistic: ("response", "link"),
-    Poisson: ("response", "link"), Boosting: ("response", "score", "reasons"),
+    Poisson: ("response", "link"), Boosting: LEARNED, Network: LEARNED, Penalised: LEARNED,
     Cox: ("lp", "risk", "survival"), KaplanMeier: ("survival",),
 }  # fmt: skip
 WHY = {
@@ -67,7 +74,7 @@ def predict(finding: Finding, frame: Any = None, wanted: Wanted | None = None) -
     """Predictions for the rows of a data frame (or a dict of columns, or of one person's values).
 
     Columns `estimate`, `std_error`, `conf_low`, `conf_high`, a row per row of the frame, under its index; missing where
-    a column is. Of boosted trees `estimate` alone, or a column per class; they take missing values as they are. With
+    a column is. Of learned models `estimate` alone, or a column per class; trees take missing values as they are. With
     `times` a row per row of the frame and time, with `row` and `time`. Errors: StudyError for a type that the method
     has not; DataError for a missing column, an undeclared level, a value out of its declared range.
     """
@@ -82,8 +89,8 @@ def predict(finding: Finding, frame: Any = None, wanted: Wanted | None = None) -
     if frame is None:
         raise StudyError(f"{finding.method}: predict needs people: a data frame with the columns of the terms")
     table = table_of(frame)
-    if isinstance(analysis, Boosting):
-        return _boosted(finding, analysis, table, wanted.type)
+    if TYPES[kind] is LEARNED:
+        return _learned(finding, table, wanted.type)
     if isinstance(analysis, Cox):
         return _survival(finding, analysis, table, wanted) if wanted.type == "survival" else _risk(
             finding, analysis, table, wanted
@@ -257,25 +264,42 @@ def _long(index: Any, wanted: Wanted, curve: tuple[Array, Array, str], **more: A
     return pd.DataFrame(rows | estimates)
 
 
-# Boosted trees ------------------------------------------------------------------------------------------------
+# Learned models -----------------------------------------------------------------------------------------------
 
 
-def _boosted(finding: Finding, boosting: Boosting, table: pd.DataFrame, wanted: str) -> pd.DataFrame:
-    """Predictions or scores; or what each feature adds to the score, and the mean score. A column for every class."""
+def _learned(finding: Finding, table: pd.DataFrame, wanted: str) -> pd.DataFrame:
+    """Predictions or scores; or what each feature adds to the score. A column for every class."""
     import pandas as pd
 
-    forest = Forest.of(finding)
-    _check_ranges(table, set(boosting.features), boosting.ground)
-    x = boosting.values(table)
-    classes = boosting.ground.schema.levels(boosting.outcome) if forest.classes > 1 else None
+    model, analysis = of(finding), finding.analysis
+    _check_ranges(table, set(columns_of(model)), analysis.ground)
+    score, shown, reasons, names = _by(model, analysis, table, wanted == "reasons")
+    classes = () if score.shape[1] == 1 else analysis.ground.schema.levels(analysis.outcome) or ()
     if wanted == "reasons":
-        found = contributions(forest, x).reshape(len(table), -1)
-        names = [*forest.features, "mean score"]
-        columns = [f"{c}: {name}" for c in classes for name in names] if classes else names
-        return pd.DataFrame(found, columns=columns, index=table.index)
-    score = forest.score(x)
-    shown = forest.prediction(score) if wanted == "response" else score
-    return pd.DataFrame(shown.reshape(len(table), -1), columns=list(classes or ["estimate"]), index=table.index)
+        columns = [f"{c}: {name}" for c in classes for name in names] or list(names)
+        return pd.DataFrame(reasons.reshape(len(table), -1), columns=columns, index=table.index)
+    found = shown if wanted == "response" else score
+    return pd.DataFrame(found, columns=list(classes) or ["estimate"], index=table.index)
+
+
+def _by(model: Any, analysis: Any, table: pd.DataFrame, why: bool) -> tuple[Array, Array, Array, Sequence[str]]:
+    """Scores and predictions (n, K); what the named features add to scores (n, K, names), with `why`."""
+    n, reasons, names = len(table), np.empty(0), model.features if isinstance(model, Forest) else model.names
+    if isinstance(model, Forest):
+        x = analysis.values(table)
+        score = model.score(x)
+        shown, names = model.prediction(score), (*names, "mean score")
+        reasons = contributions(model, x) if why else reasons
+    elif isinstance(model, Terms):
+        score = model.score(table)
+        shown = model.prediction(score)
+        reasons = model.contributions(table) if why else reasons
+    else:
+        raw = model.features(table)
+        score = model.score(raw)
+        shown, score = model.prediction(score), model.index(score)
+        reasons = model.contributions(raw).transpose(0, 2, 1) if why else reasons
+    return score.reshape(n, -1), shown.reshape(n, -1), reasons, names
 
 
 # Kaplan-Meier -------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console, ConsoleOptions, RenderableType
 
-    from confrere.analyses.learning.forest import Forest
+    from confrere.analyses.learning.released import Model
     from confrere.console.show import Line
     from confrere.report.numerals import Language
     from confrere.report.vega import Chart
@@ -164,11 +164,11 @@ class Fit:
         return self.finding.arrays
 
     @cached_property
-    def model(self) -> Forest:
-        """The model that was learned, of methods that learn one. StudyError where there is none."""
-        from confrere.analyses.learning.forest import Forest
+    def model(self) -> Model:
+        """The model that was fitted, as its file `models/NAME.json` has it. StudyError where there is none."""
+        from confrere.analyses.learning.released import of
 
-        return Forest.of(self.finding)
+        return of(self.finding)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -192,8 +192,9 @@ class Fit:
 
         `type` is `response` (default) or `link` for regressions; `lp` (default), `risk` or `survival` for Cox models,
         which compare with the mean of the people (indicators: with 0), or with `reference`, a dict of one person's
-        values; `response` (default), `score` or `reasons` for boosted trees; `survival` for Kaplan-Meier, of every
-        group where no frame is given. `survival` needs `times` and, for Cox models, a shared baseline.
+        values; `response` (default), `score` or `reasons` for boosted trees, networks and penalised regressions, as
+        `confrere predict`; `survival` for Kaplan-Meier, of every group where no frame is given. `survival` needs
+        `times` and, for Cox models, a shared baseline.
         """
         from confrere.analyses.predict import Wanted, predict
 

@@ -146,10 +146,7 @@ def _by_terms(terms: Terms, source: str, person: str, most: int, level: int) -> 
 
     _place(level, 1)
     frame = sources.read(source, list(terms.columns), terms.ground.schema, person).frame
-    parts = terms.parts(frame)
-    known = np.asarray(~np.isnan(parts).any(axis=1))
-    apart = np.where(known[:, None], parts - (parts[known].mean(axis=0) if known.any() else 0.0), 0.0)
-    score = terms.score(frame)
+    apart, score = terms.contributions(frame), terms.score(frame)
     return frame[person].to_numpy(), terms.prediction(score), lambda at: _worded(terms.names, apart[at], most), score
 
 
@@ -167,20 +164,16 @@ def _by_network(net: Net, source: str, person: str, most: int, level: int) -> Li
         (found,) = bags.opened([net.bags], bags.beside(source, [net.bags])).values()
         known &= found.known(ids)
 
-    def scored(at: Ints, values: Array) -> Array:
-        return net.score(values, (lambda i: found.of(ids[at[i]])) if net.bags else None)[:, place]
+    def bag(at: Ints) -> Callable[[int], Any] | None:
+        return (lambda i: found.of(ids[at[i]])) if net.bags else None
 
     def why(at: Ints) -> list[str]:
-        inside = at[known[at]]
-        apart, whole = np.zeros((len(ids), x.shape[1])), scored(inside, x[inside])
-        for j in range(x.shape[1]):
-            changed = x[inside].copy()
-            changed[:, j] = net.mean[j]
-            apart[inside, j] = whole - scored(inside, changed)
+        inside, apart = at[known[at]], np.zeros((len(ids), x.shape[1]))
+        apart[inside] = net.contributions(x[inside], bag(inside))[:, :, place]
         return _worded(net.names, apart[at], most)
 
     shown, places = np.full(len(ids), np.nan), np.flatnonzero(known)
-    score = net.score(x[places], (lambda i: found.of(ids[places[i]])) if net.bags else None)
+    score = net.score(x[places], bag(places))
     shown[places] = net.prediction(score).reshape(len(places), -1)[:, place]
     whole = np.full((len(ids), score.shape[1]), np.nan)
     whole[places] = score

@@ -112,7 +112,7 @@ class Forest:
     def of(cls, finding: Finding) -> Forest:
         """The model that a finding holds. StudyError where it holds none."""
         if "trees" not in finding.arrays:
-            raise StudyError(f"{finding.method} has no model; boosting has one")
+            raise StudyError(f"{finding.method} has no trees; boosting has them")
         base, trees = (np.asarray(finding.arrays[name]) for name in ("base", "trees"))
         made = tuple(
             Tree(*(tree[:, i].astype(np.int64) if name in WHOLE else tree[:, i] for i, name in enumerate(Tree._fields)))

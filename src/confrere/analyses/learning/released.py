@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from confrere.analyses.finding import Finding
 from confrere.analyses.learning import terms
 from confrere.analyses.learning.boosting import Boosting
 from confrere.analyses.learning.forest import Forest
@@ -32,7 +33,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Model = Forest | Net | Terms
+LEARN = ("boosting", "network", *terms.METHODS)  # methods that fit a model
 RISKS = ("binomial", "binary", "discrete")  # families and objectives whose prediction is a probability
+
+
+def of(finding: Finding) -> Model:
+    """The model that a finding holds. StudyError where it holds none."""
+    if finding.method not in LEARN:
+        raise StudyError(f"{finding.method} has no model; {', '.join(LEARN)} have one")
+    kinds: dict[str, type[Model]] = {"boosting": Forest, "network": Net}
+    return kinds.get(finding.method, Terms).of(finding)
 
 
 def of_plain(plain: Mapping[str, Any], tensors: bytes = b"") -> Model:
@@ -138,14 +148,9 @@ def risks(model: Model, frame: pd.DataFrame, baseline: float | None) -> Array:
     """
     if isinstance(model, Forest):
         found = model.prediction(model.score(reader(model).values(frame)))
-    elif isinstance(model, Terms):
-        found = model.prediction(model.score(frame))
     else:
-        x = model.features(frame)
-        found = np.full(len(x), np.nan)
-        known = np.asarray(np.isfinite(x).all(axis=1))
-        if known.any():
-            found[known] = model.prediction(model.score(x[known]))
+        score = model.score(frame) if isinstance(model, Terms) else model.score(model.features(frame))
+        found = model.prediction(score)
     if not ranks(model) or baseline is None:
         return np.asarray(found)
     return np.asarray(-np.expm1(found * np.log(baseline)))

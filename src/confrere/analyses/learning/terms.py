@@ -63,6 +63,12 @@ class Terms:
 
         return np.asarray(evaluated(self, table).x * np.array(self.coefficients[-len(self.names) :]))
 
+    def contributions(self, table: pd.DataFrame) -> Array:
+        """What each term adds to the score (n, p), less its mean in the table; NaN of who misses a value."""
+        parts = self.parts(table)
+        known = np.asarray(~np.isnan(parts).any(axis=1))
+        return np.where(known[:, None], parts - (parts[known].mean(axis=0) if known.any() else 0.0), np.nan)
+
     def score(self, table: pd.DataFrame) -> Array:
         """The linear predictor (n,), NaN where a value is missing; without the offset, which new people have not."""
         start = self.coefficients[0] if len(self.coefficients) > len(self.names) else 0.0

@@ -85,12 +85,37 @@ class Net:
         return np.asarray((x - np.array(self.mean[:-1])) / np.array(self.sd[:-1]))
 
     def score(self, x: Array, bag: Any = None) -> Array:
-        """Scores (n, outputs) of people with raw features x (n, p); `bag` gives the rows of the i-th."""
+        """Scores (n, outputs) of people with raw features x (n, p), NaN where one is missing; `bag` gives the rows of
+        the i-th. StudyError where layers stayed in the hospitals, or bags are wanted."""
         from confrere.analyses.networks.training import Rows, scores
 
         if self.personal:
             raise StudyError(f"the layers {', '.join(self.personal)} stayed in each hospital; the model is not whole")
-        return scores(self.built, self.weights, Rows(self.standardised(x), np.zeros(len(x)), bag))
+        if self.bags and bag is None:
+            raise StudyError("the network reads images beside the table: predict with its file, `confrere predict`")
+        places = np.flatnonzero(np.isfinite(x).all(axis=1))
+        rows = Rows(
+            self.standardised(x[places]), np.zeros(len(places)), None if bag is None else lambda i: bag(int(places[i]))
+        )
+        out = np.full((len(x), self.sizes.outputs), np.nan)
+        out[places] = scores(self.built, self.weights, rows)
+        return out
+
+    def index(self, score: Array) -> Array:
+        """Scores (n, outputs) as they add up: of discrete time (n, 1), the complementary log-log of the risk."""
+        if self.objective != "discrete":
+            return score
+        return np.asarray(self.line[0] + self.line[1] * np.log(_cumulated(score))[:, None])
+
+    def contributions(self, x: Array, bag: Any = None) -> Array:
+        """What each feature adds to the index (n, p, outputs): less what it is with the mean of the people of training
+        in its place. NaN as `score`."""
+        whole = self.index(self.score(x, bag))
+        out = np.empty((len(x), x.shape[1], whole.shape[1]))
+        for j in range(x.shape[1]):
+            changed = np.where(np.isnan(x[:, j]), np.nan, self.mean[j])  # a missing value stays one
+            out[:, j] = whole - self.index(self.score(np.column_stack([x[:, :j], changed, x[:, j + 1 :]]), bag))
+        return out
 
     def features(self, frame: pd.DataFrame) -> Array:
         """The raw features (n, p) of a table, NaN where missing. DataError names a missing column."""
@@ -104,8 +129,7 @@ class Net:
         """What scores (n, outputs) mean: probabilities (n,) or (n, levels), the outcome, rates, hazard ratios to who
         has the score 0, or the risk of an event by the end of the last interval."""
         if self.line != STRAIGHT:
-            hazard = np.logaddexp(0, score).sum(axis=1)  # cumulated to the end of the last interval
-            return np.asarray(-np.expm1(-np.exp(self.line[0]) * hazard ** self.line[1]))
+            return np.asarray(-np.expm1(-np.exp(self.index(score)[:, 0])))
         return predicted(self.objective, score, self.mean[-1], self.sd[-1])
 
     @property
@@ -193,8 +217,14 @@ def predicted(objective: str, score: Array, mean: float = 0.0, sd: float = 1.0) 
     if objective == "squared":
         return np.asarray(mean + sd * score[:, 0])
     if objective == "discrete":
-        return np.asarray(1 - np.exp(-np.logaddexp(0, score).sum(axis=1)))
+        return np.asarray(1 - np.exp(-_cumulated(score)))
     return np.asarray(np.exp(score[:, 0]))
+
+
+def _cumulated(score: Array) -> Array:
+    """The hazard (n,) to the end of the last interval, NaN where scores are."""
+    with np.errstate(invalid="ignore"):  # of a missing score
+        return np.asarray(np.logaddexp(0, score).sum(axis=1))
 
 
 def _listed(value: Any) -> Any:

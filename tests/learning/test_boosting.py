@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import confrere as cf
 from confrere.analyses.concordance import pairs
 from confrere.analyses.ladder import cell_of
-from confrere.analyses.learning import followed, kernels, ladders, splits
+from confrere.analyses.learning import followed, kernels, ladders, objectives, splits
 from confrere.analyses.learning.boosting import Boosting
 from confrere.analyses.learning.forest import Forest
 from confrere.analyses.learning.grown import agreed as agreed_on
@@ -380,10 +380,24 @@ def test_compiled_splits_are_those_of_numpy_to_the_bit(seed: int) -> None:
 def test_exponentials_are_right_and_the_same_everywhere() -> None:
     x = np.concatenate([np.linspace(-745, 709, 5001), [0.0, -0.0, 1e-300, 1.0, -1.0]])
     slow = np.empty(x.size)
-    kernels._slow_exponential(np.clip(x, -kernels.FAR, kernels.FAR), kernels.POWERS, slow)
+    kernels._slow_exponential(x, slow)
     assert (kernels.exponential(x) == slow).all()
     inside = np.abs(x) <= kernels.FAR
     assert slow[inside] == pytest.approx(np.exp(x[inside]), rel=4e-16)
+
+
+def test_slopes_of_the_log_loss_are_those_of_the_objective() -> None:
+    """One loop gives the whole numbers that slopes and `packed` give, compiled or not."""
+    rng = np.random.default_rng(9)
+    score, y = np.append(4 * rng.standard_normal(2000), [800.0, -800.0, 0.0, -0.0]), rng.integers(0, 2, 2004) * 1.0
+    g, h = objectives.slopes(objectives.OBJECTIVES["binary"], score, y, 1.0)
+    whole, slow = kernels.packed(np.rint(g * 2.0**10), np.rint(h * 2.0**12)), np.empty(len(y), dtype=np.int64)
+    kernels._slow_logistic(kernels.exponential(-score), y, 2.0**10, 2.0**12, slow)
+    assert (kernels.logistic(score, y, (10, 12)) == whole).all()
+    assert (slow == whole).all()
+    node, values, moved = rng.integers(0, 7, 2004).astype(np.int16), rng.standard_normal(7), np.tile(score, (2, 1)).T
+    kernels.step(moved[:, 1], node, values)
+    assert (moved == np.stack([score, score + values[node]], axis=1)).all()
 
 
 def test_sums_of_64_bits_are_those_of_32() -> None:

@@ -31,6 +31,7 @@ from confrere.hospital.classes import enough
 from confrere.hospital.gate import Gate, Policy, Violation
 from confrere.hospital.run import Run
 from confrere.hospital.session import start_sessions
+from confrere.hospital.shared import Shared
 from confrere.rounds import Round, Site, drive, name_of, supported
 from confrere.study import build
 from confrere.study.cohorts import reads
@@ -173,10 +174,11 @@ class Local:
             raise StudyError(f"[disclosure] alone: {strange[0]!r} is no member; {meant(strange[0], tuple(tables))}")
         policy = Policy(k=study.k, allow=frozenset(study.allow))
         groups, built = build.groups_of(study, list(tables)), build.analyses(study)
+        flow = Shared(supported(build.flow_of(study, built)))
         sessions = start_sessions(list(tables), bytes.fromhex(study.hash))
         return {
             name: Run(
-                supported(build.flow_of(study, built)), self._site(study, name, table, built),
+                flow.copy(), self._site(study, name, table, built),
                 Gate(replace(policy, alone=name in study.alone), columns),
                 sessions[name], groups,
             )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -127,18 +128,19 @@ class Federation:
         wait(sent.values())  # for all, also where one has failed: no hospital is still at work when a round ends
         if lost := [reason for f in sent.values() if isinstance(reason := f.exception(), Waiting)]:
             raise Waiting("; ".join(map(str, lost)))
-        raw = {n: f.result() for n, f in sent.items()}
-        size = max(len(r) for r in raw.values())
+        size = max(f.result()[0] for f in sent.values())
         self.bytes, self._size = self.bytes + size, self._size + size
-        replies = {n: wire.unpack(r) for n, r in raw.items()}
+        replies = {n: f.result()[1] for n, f in sent.items()}
         if any("refused" in r for r in replies.values()):
             raise Refused()
         if unable := [n for n, r in replies.items() if "unable" in r]:
             raise Waiting(f"{', '.join(unable)} cannot answer now; the steward has the reason")
         return replies
 
-    def _say(self, name: str, message: Mapping[str, Any]) -> bytes:
-        return self._links[name](wire.pack(message))
+    def _say(self, name: str, message: Mapping[str, Any]) -> tuple[int, Any]:
+        """Send one hospital a message: how many bytes came back, and what they say."""
+        reply = self._links[name](wire.pack(message))
+        return len(reply), wire.unpack(reply)
 
     def _answers(self, a: Ask, part: Mapping[str, Any]) -> dict[str, Any]:
         """The masked arrays of the members and their signatures, which go back to every other hospital."""
@@ -181,10 +183,15 @@ class Federation:
         self, a: Ask, name: str, form: tuple[tuple[int, ...], tuple[str, ...]], size: tuple[int, int]
     ) -> None:  # fmt: skip
         """Note an array that left: its shape and dimensions, its distinct numbers and bytes."""
-        settings = wire.digest(a.plain()["settings"]).hex()[:16]
-        one = Left(name_of(a.analysis), settings, a.step, name, a.kind, *form, *size)
+        one = Left(name_of(a.analysis), _settings(a.analysis), a.step, name, a.kind, *form, *size)
         self.left.append(one)
         self._new.append(one)
+
+
+@lru_cache(maxsize=64)
+def _settings(analysis: Any) -> str:
+    """What tells two analyses of one method apart: a hash of their settings, in hexadecimal digits."""
+    return wire.digest(Ask(analysis, "").plain()["settings"]).hex()[:16]
 
 
 def _agreed(values: Sequence[Any], what: str) -> Any:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
 from confrere import wire
@@ -49,7 +50,7 @@ class Follower:
         """The asks of the own copy, if the coordinator's are the same to 1e-7."""
         if self.done:
             raise Violation("the study is over: nothing more may be asked")
-        if not same(tuple(asks), tuple(a.plain() for a in self.asks)):
+        if not same(tuple(asks), _plain(self.asks)):
             raise Violation("the coordinator asks what the study does not ask at this point")
         return self.asks
 
@@ -62,6 +63,12 @@ class Follower:
             self.asks = self._flow.send(answers)  # type: ignore[arg-type]
         except StopIteration:
             self.asks, self.done = (), True
+
+
+@lru_cache(maxsize=4)  # hospitals of one process that follow one flow ask the same
+def _plain(asks: Round) -> tuple[dict[str, Any], ...]:
+    """Asks as plain data, to compare."""
+    return tuple(a.plain() for a in asks)
 
 
 class Memory(NamedTuple):

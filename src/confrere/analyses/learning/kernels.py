@@ -29,8 +29,8 @@ BLOCK = 1024  # people at a time, whose numbers fit a processor's cache
 FAR = 700.0  # beyond it no exponential is taken
 LN2 = (6.93147180369123816490e-01, 1.90821492927058770002e-10)  # in two parts: the first has 33 bits (fdlibm)
 TAYLOR = tuple(1.0 / factorial(j) for j in range(13, -1, -1))  # of exp within half of ln 2: error under 1e-17
-LEAST = -1074  # of powers of two
-POWERS = np.ldexp(1.0, np.arange(LEAST, 1024))
+INVERSE = 1 / np.log(2)
+BIAS, MANTISSA = 1023, 52  # of a number of 64 bits: to what its exponent is added, and the bits below it
 
 
 def packed(g: Array, h: Array, *, wide: bool = False) -> Ints:
@@ -83,8 +83,21 @@ def places(values: Array, edges: NDArray[np.float32], missing: int) -> NDArray[n
 def exponential(x: Array) -> Array:
     """exp of numbers of any shape, beyond 700 as of 700: the same bits on every machine, to 1 in the last place."""
     out = np.empty(x.size)
-    _loops().exponential(np.clip(x, -FAR, FAR).ravel(), POWERS, out)
+    _loops().exponential(x.ravel(), out)
     return out.reshape(x.shape)
+
+
+def logistic(score: Array, y: Array, scale: tuple[int, int]) -> Ints:
+    """`packed` slopes of the log loss at scores (n,) of outcomes y (n,), 0 or 1: g = p - y and h = p (1 - p), times two
+    to the powers of `scale`, to the nearest whole numbers."""
+    out = np.empty(len(score), dtype=np.int64)
+    _loops().logistic(exponential(-score), y, *np.ldexp(1.0, scale), out)
+    return out
+
+
+def step(score: Array, node: Nodes, values: Array) -> None:
+    """Add to each score (n,), in place, the value of the person's node."""
+    _loops().step(score, node, values)
 
 
 def _keys(short: NDArray[np.float32]) -> NDArray[np.uint32]:
@@ -114,13 +127,23 @@ def _slow_descend(bins: Bins, node: Nodes, splits: Ints, missing: int) -> None:
     node[rows] = 2 * node[rows] + np.where(left, 1, 2)
 
 
-def _slow_exponential(x: Array, powers: Array, out: Array) -> None:
-    k = np.rint(x * (1 / np.log(2)))
+def _slow_exponential(x: Array, out: Array) -> None:
+    x = np.clip(x, -FAR, FAR)
+    k = np.rint(x * INVERSE)
     rest = (x - k * LN2[0]) - k * LN2[1]
     made = np.full_like(x, TAYLOR[0])
     for c in TAYLOR[1:]:
         made = made * rest + c
-    out[:] = made * powers[k.astype(np.int64) - LEAST]
+    out[:] = made * np.ldexp(1.0, k.astype(np.int64))
+
+
+def _slow_logistic(odds: Array, y: Array, of_g: float, of_h: float, out: Ints) -> None:
+    p = 1.0 / (1.0 + odds)
+    out[:] = packed(np.rint((p - y) * of_g), np.rint(p * (1 - p) * of_h))
+
+
+def _slow_step(score: Array, node: Nodes, values: Array) -> None:
+    score += values[node]
 
 
 def _slow_added(x: Any, feature: Any, cut: Any, default: Any, value: Any, out: Array) -> None:
@@ -140,10 +163,14 @@ class Loops(NamedTuple):
     descend: Callable[..., None]
     places: Callable[..., None]
     exponential: Callable[..., None]
+    logistic: Callable[..., None]
+    step: Callable[..., None]
     added: Callable[..., None]
 
 
-SLOW = Loops(_slow_histograms, _slow_descend, _slow_places, _slow_exponential, _slow_added)
+SLOW = Loops(
+    _slow_histograms, _slow_descend, _slow_places, _slow_exponential, _slow_logistic, _slow_step, _slow_added
+)  # fmt: skip
 
 
 @cache
@@ -153,7 +180,7 @@ def _loops() -> Loops:
     if compiled is None:
         return SLOW
     narrow, wide = compiled(_narrow), compiled(_wide)
-    looked_up, raised = compiled(_looked_up), compiled(_raised)
+    looked_up = compiled(_looked_up)
 
     def histograms(bins: Bins, node: Nodes, packs: Ints, slot: Ints, out: Ints) -> None:
         (narrow if packs.ndim == 1 else wide)(bins, node, packs, slot, out)
@@ -166,10 +193,9 @@ def _loops() -> Loops:
         starts = np.searchsorted(ordered >> SHIFT, np.arange(BUCKETS + 1)).astype(np.int32)
         looked_up(short.view(np.uint32), ordered, starts, missing, out)
 
-    def exponential(x: Array, powers: Array, out: Array) -> None:
-        raised(x, powers, 1 / np.log(2), np.array(TAYLOR), out)
-
-    return Loops(histograms, compiled(_down), places, exponential, compiled(_added))
+    return Loops(
+        histograms, compiled(_down), places, compiled(_raised), compiled(_sloped), compiled(_stepped), compiled(_added)
+    )
 
 
 def compiler() -> Callable[..., Any] | None:
@@ -178,7 +204,7 @@ def compiler() -> Callable[..., Any] | None:
         from numba import njit
     except ImportError:
         return None
-    return cast(Callable[..., Any], njit(nogil=True, cache=True, fastmath=False))
+    return cast(Callable[..., Any], njit(nogil=True, cache=True, fastmath=False, error_model="numpy"))
 
 
 # As numba compiles them -----------------------------------------------------------------------------------------
@@ -262,11 +288,23 @@ def _looked_up(bits: Any, edges: Any, starts: Any, missing: Any, out: Any) -> No
         out[i] = low
 
 
-def _raised(x: Any, powers: Any, inverse: Any, taylor: Any, out: Any) -> None:
+def _raised(x: Any, out: Any) -> None:
     for i in range(x.size):
-        k = np.rint(x[i] * inverse)
-        rest = (x[i] - k * LN2[0]) - k * LN2[1]
-        made = taylor[0]
-        for j in range(1, taylor.size):
-            made = made * rest + taylor[j]
-        out[i] = made * powers[np.int64(k) - LEAST]
+        one = min(max(x[i], -FAR), FAR)
+        k = np.rint(one * INVERSE)
+        rest = (one - k * LN2[0]) - k * LN2[1]
+        made = TAYLOR[0]
+        for j in range(1, len(TAYLOR)):
+            made = made * rest + TAYLOR[j]
+        out[i] = made * np.int64((np.int64(k) + BIAS) << MANTISSA).view(np.float64)  # times 2^k
+
+
+def _sloped(odds: Any, y: Any, of_g: Any, of_h: Any, out: Any) -> None:
+    for i in range(odds.size):
+        p = 1.0 / (1.0 + odds[i])
+        out[i] = (np.int64(np.rint((p - y[i]) * of_g)) << HALF) + np.int64(np.rint(p * (1 - p) * of_h))
+
+
+def _stepped(score: Any, node: Any, values: Any) -> None:
+    for i in range(score.size):
+        score[i] += values[node[i]]

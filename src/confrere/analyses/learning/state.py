@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from confrere.analyses.learning.kernels import Bins, Nodes, descend, packed
+from confrere.analyses.learning.kernels import Bins, Nodes, descend, logistic, packed, step
 from confrere.analyses.learning.objectives import Objective, loss, slopes
 from confrere.rounds import Array, Bools, Ints
 
@@ -103,7 +103,7 @@ class State:
         if tree:
             values = np.zeros(int(leaves[:, 0].max(initial=0)) + 1)
             values[leaves[:, 0].astype(int)] = leaves[:, 1]
-            self.score[:, (tree - 1) % self.classes] += values[self.node]
+            step(self.score[:, (tree - 1) % self.classes], self.node, values)
         self.tree, self.level = tree, 0
         self.node = np.zeros(len(self.y), dtype=np.int16)
         if share < 1:
@@ -112,6 +112,9 @@ class State:
 
     def _take(self, k: int) -> None:
         """Quantised slopes of class k; those of all classes are taken together."""
+        if self.objective.name == "binary" and self.scale.bits <= 32:  # in one loop
+            self._packed(logistic(self.shown, self.y, (self.scale.g, self.scale.h)))
+            return
         if self._slopes is None or k == 0:
             self._slopes = slopes(self.objective, self.shown, self.y, self.scale.unit)
         g, h = (s[:, k] if s.ndim > 1 else s for s in self._slopes)
@@ -120,7 +123,10 @@ class State:
     def pack(self, g: Array, h: Array) -> None:
         """Slopes (n,) of the tree that grows, as whole numbers; of who is not in its sample 0."""
         g, h = np.rint(g * 2.0**self.scale.g), np.rint(h * 2.0**self.scale.h)
-        self.packs = packed(g, h, wide=self.scale.bits > 32)
+        self._packed(packed(g, h, wide=self.scale.bits > 32))
+
+    def _packed(self, packs: Ints) -> None:
+        self.packs = packs
         if not self.inside.all():
             self.packs[~self.inside] = 0
 

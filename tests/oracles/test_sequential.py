@@ -264,11 +264,13 @@ def test_going_on_with_a_treatment_has_the_effect_that_it_has() -> None:
 
 
 @pytest.mark.slow
-def test_limits_of_keeping_hold_the_truth_as_often_as_they_say() -> None:
+@pytest.mark.parametrize("stopped", ["", "stop"])
+def test_limits_of_keeping_hold_the_truth_as_often_as_they_say(stopped: str) -> None:
     """200 networks in which the treatment does nothing."""
     held = []
     for seed in range(200):
-        rows = {r["measure"]: r for r in found(visited(1500, seed, 0.0), **keeping()).tables["effects"]}
+        frame = visited(1500, seed, 0.0, stopping=bool(stopped))
+        rows = {r["measure"]: r for r in found(frame, **keeping(), stopped=stopped).tables["effects"]}
         held.append([abs(rows[m]["statistic"]) < 1.96 for m in ("hazard ratio", "risk difference", "RMST difference")])
     share = np.mean(held, axis=0)
     assert share.min() > 0.91  # 95 % less 2.6 standard errors

@@ -337,6 +337,8 @@ CASES = (
          people=named),
     Case(find("responders")("treated", "y", "x1", "x1", outcome_model="treated + x1", halves=True, subgroups=SIDES,
                             depth=1, least=20, benefit="lower", ground=KNOWN), "tested", ("x1",), people=named),
+    Case(find("responders")("treated", "y", "x1", "x1", outcome_model="treated + x1", halves=True, subgroups=SIDES,
+                            tree="policy", depth=1, least=20, ground=KNOWN), "a policy tree", ("x1",), people=named),
     Case(find("worklist")("To be seen", ("x1 > -1", "treated == 1 or stage == 'III'", "not x2 > 5"), order_by="-x1",
                           ground=KNOWN), "three criteria", ("x1", "x2"), people=gaps),
     Case(find("cohort")(CIRCE), "two rules", (definition(CIRCE).column,), people=passing),

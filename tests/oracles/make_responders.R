@@ -151,7 +151,36 @@ leaf <- function(text) {
   a <- d[inside, ]; b <- d[!inside, ]
   c(told(a), difference = mean(a$psi) - mean(b$psi), difference_se = sqrt(se(a$psi)^2 + se(b$psi)^2))
 }
+
+# Trees valued: leaves are treated that gain in the half that learns. The policy tree is found by trying all.
+l <- breast[breast$half == 0, ]
+l <- at(l, models_of(l))
+inside <- function(d, text) with(d, eval(parse(text = gsub(" and ", " & ", gsub("not ", "!", text)))))
+gain <- function(part) sum(-part$psi - parts$threshold)
+enough <- function(part) nrow(part) >= 50 && sum(part$hormon) >= 5 && sum(1 - part$hormon) >= 5
+bare <- function(text) gsub("^not \\(|\\)$", "", text)
+search <- function(part, depth, before = character()) {
+  spelt <- paste(before[order(match(bare(before), parts$criteria))], collapse = " and ")
+  best <- list(gain = max(gain(part), 0), rules = spelt)
+  for (text in if (depth > 0) setdiff(parts$criteria, bare(before))) {
+    met <- inside(part, text)
+    if (!enough(part[met, ]) || !enough(part[!met, ])) next
+    sides <- list(search(part[met, ], depth - 1, c(before, text)),
+                  search(part[!met, ], depth - 1, c(before, sprintf("not (%s)", text))))
+    both <- sides[[1]]$gain + sides[[2]]$gain
+    if (both > best$gain + 1e-9) best <- list(gain = both, rules = c(sides[[1]]$rules, sides[[2]]$rules))
+  }
+  best
+}
+tree <- function(rules) {
+  treat <- sapply(rules, function(text) gain(l[inside(l, text), ]) > 0)
+  chosen <- Reduce(`|`, lapply(rules[treat], function(text) inside(d, text)), rep(FALSE, nrow(d)))
+  list(rules = rules, treat = unname(treat), share = mean(chosen), values = list(
+    "treat by the tree" = value(ifelse(chosen, d$g1, d$g0)),
+    "tree less everybody" = value(-net * !chosen), "tree less nobody" = value(net * chosen)))
+}
 out <- list(
+  trees = list(causal = tree(parts$rules), policy = tree(search(l, 2)$rules)),
   everybody = everybody, followed = followed, learn = learn, threshold = parts$threshold,
   calibration = list(estimate = unname(coef(blp)), vcov = hc1(blp)), classes = classes,
   autoc = rate(0), qini = rate(1),

@@ -25,7 +25,7 @@ from federate import demo
 
 ORACLE = json.loads((Path(__file__).parent / "responders.json").read_text())
 PARTS = json.loads((Path(__file__).parent / "responders_parts.json").read_text())
-CRITERIA = ("nodes >= 4", "age >= 50", "grade >= 3", "meno >= 1")
+CRITERIA = tuple(PARTS["criteria"])
 
 
 def found(method: Responders, frames: list[pd.DataFrame]) -> Finding:
@@ -34,12 +34,12 @@ def found(method: Responders, frames: list[pd.DataFrame]) -> Finding:
     return fit(method, frames, LOOSE)
 
 
-def halved() -> Finding:
+def halved(**more: Any) -> Finding:
     """The receptor of the demo's people, learnt in one half and tested in the other."""
     return found(
         Responders(
             "hormon", "log(pgr + 1)", TERMS, "age + nodes", halves=True, subgroups=CRITERIA, benefit="lower",
-            threshold=PARTS["threshold"], ground=GROUND,
+            threshold=PARTS["threshold"], ground=GROUND, **more,
         ),
         breast(),
     )  # fmt: skip
@@ -76,8 +76,10 @@ def test_testing_people_equal_r() -> None:
         _alike(row, want)
     for row, name in zip(got.tables["ranking"], ("autoc", "qini"), strict=True):
         assert [row["estimate"], row["std_error"]] == pytest.approx(ORACLE[name], rel=1e-6)
+    values = ORACLE["value"] | ORACLE["trees"]["causal"]["values"]
+    assert {row["policy"] for row in got.tables["value"]} == set(values)
     for row in got.tables["value"]:
-        assert [row["estimate"], row["std_error"]] == pytest.approx(ORACLE["value"][row["policy"]], rel=1e-8)
+        assert [row["estimate"], row["std_error"]] == pytest.approx(values[row["policy"]], rel=1e-8)
     assert got.tables["value"][0]["share_treated"] == pytest.approx(ORACLE["share"])
     assert [row["rule"] for row in got.tables["subgroups"]] == PARTS["rules"]
     for row in got.tables["subgroups"]:
@@ -85,6 +87,19 @@ def test_testing_people_equal_r() -> None:
         _alike(row, want)
         assert row["difference"] == pytest.approx(want["difference"], rel=1e-7)
         assert row["difference_se"] == pytest.approx(want["difference_se"], rel=1e-7)
+
+
+def test_the_policy_tree_is_the_best_of_all_trees() -> None:
+    """The one that R finds by trying all in the half that learns, its decisions, and its value in the other half."""
+    want = ORACLE["trees"]["policy"]
+    got = halved(tree="policy")
+    assert [row["rule"] for row in got.tables["subgroups"]] == want["rules"] != PARTS["rules"]
+    assert [row["treat"] for row in got.tables["subgroups"]] == want["treat"]
+    rows = {row["policy"]: row for row in got.tables["value"]}
+    for name, known in want["values"].items():
+        assert [rows[name]["estimate"], rows[name]["std_error"]] == pytest.approx(known, rel=1e-7), name
+    assert rows["treat by the tree"]["share_treated"] == pytest.approx(want["share"])
+    assert got.facts["treat"] == " or ".join(f"({r})" for r, t in zip(want["rules"], want["treat"], strict=True) if t)
 
 
 FATE = ("alive", "relapse", "death")

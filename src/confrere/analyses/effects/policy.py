@@ -15,7 +15,7 @@ from the largest benefit on, with shares p_b, mean scores t_b and P_b = p_1 + ..
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +25,7 @@ from confrere.analyses.distributions import norm_ppf
 from confrere.analyses.effects.learners import Regressed
 from confrere.analyses.effects.measures import record
 from confrere.analyses.effects.nuisance import Fitted, predictor
-from confrere.analyses.effects.subgroups import Group
+from confrere.analyses.effects.subgroups import Group, Priced
 from confrere.analyses.finding import Record
 from confrere.analyses.scaling import Standard
 from confrere.rounds import Array, Bools
@@ -126,43 +126,49 @@ def _error(of: Callable[[Any, Any], Any], at: tuple[Array, Array, Array], n: flo
 # The rule -----------------------------------------------------------------------------------------------------
 
 
-class Priced(NamedTuple):
-    """What a benefit is, in units of the outcome: `sign` of it, and how large it must be for the rule to treat."""
-
-    sign: float
-    threshold: float
+def chosen(everybody: Group, above: Group, priced: Priced) -> Group:
+    """Whom the rule treats: who is predicted at least sign * threshold (`above`), or where less is better, the rest."""
+    return above if priced.sign > 0 else everybody.less(above)
 
 
-def valued(everybody: Group, above: Group, priced: Priced, scale: tuple[float, float]) -> list[Record]:
-    """Mean outcomes under the rule, under treatment of all and of nobody, and what the rule gains on these two.
+def joined(everybody: Group, leaves: Sequence[Group | None], treat: Sequence[bool]) -> Group | None:
+    """The people of the leaves that a tree treats, or everybody less the others'; None where neither is told."""
+    for which in (True, False):
+        parts = [group for group, treated in zip(leaves, treat, strict=True) if treated == which]
+        if None not in parts:
+            sums = Group(0.0, np.zeros(6))
+            for part in parts:
+                sums = sums.more(part) if part is not None else sums
+            return sums if which else everybody.less(sums)
+    return None
 
-    `above` has the people with a predicted effect of at least sign * threshold. `scale` is mean and standard deviation
-    of the outcome. Gains are benefits less the threshold for each person treated.
+
+def valued(everybody: Group, rules: Mapping[str, Group], priced: Priced, scale: tuple[float, float]) -> list[Record]:
+    """Mean outcomes under each rule, under treatment of all and of nobody, and what the rules gain on these two.
+
+    `rules` has the people whom each treats. `scale` is mean and standard deviation of the outcome. Gains are benefits
+    less the threshold for each person treated.
     """
     mean, sd = scale
-    rule = above if priced.sign > 0 else everybody.less(above)
-    rest, n = everybody.less(rule), everybody.n
-    _, s0, s1, s00, _, s11 = everybody.sums
-    _, r0, r1, r00, _, r11 = rule.sums
-    moments = {
-        "treat by the rule": (rule.n, s0 - r0 + r1, s00 - r00 + r11),
-        "treat everybody": (n, s1, s11),
-        "treat nobody": (0.0, s0, s00),
-    }
-    records = [
-        _valued(name, many / n, mean + sd * total / n, sd * _se(total, square, n))
-        for name, (many, total, square) in moments.items()
-    ]
-    for name, group, sign in (("rule less everybody", rest, -1.0), ("rule less nobody", rule, 1.0)):
-        total, square = _net(group, priced, sd)
-        records.append(_valued(name, None, sign * total / n, _se(total, square, n)))
+    n = everybody.n
+    treated = {f"treat by the {name}": rule for name, rule in rules.items()}
+    treated |= {"treat everybody": everybody, "treat nobody": Group(0.0, np.zeros(6))}
+    records = []
+    for name, rule in treated.items():
+        (_, s0, _, s00, _, _), (_, r0, r1, r00, _, r11) = everybody.sums, rule.sums
+        total, square = s0 - r0 + r1, s00 - r00 + r11
+        records.append(_valued(name, rule.n / n, mean + sd * total / n, sd * _se(total, square, n)))
+    for name, rule in rules.items():
+        for of, group, sign in (("everybody", everybody.less(rule), -1.0), ("nobody", rule, 1.0)):
+            total, square = _net(group, priced, sd)
+            records.append(_valued(f"{name} less {of}", None, sign * total / n, _se(total, square, n)))
     return records
 
 
 def _net(group: Group, priced: Priced, sd: float) -> tuple[float, float]:
     """Sum, and sum of squares, over a group of the benefit less the threshold."""
-    t, benefit = priced.threshold, priced.sign * sd * group.n * group.effect if group.n > 0.5 else 0.0
-    return benefit - t * group.n, sd**2 * group.square - 2 * t * benefit + t**2 * group.n
+    t, gain = priced.threshold, priced.gain(group, sd)
+    return gain, sd**2 * group.square - 2 * t * gain - t**2 * group.n
 
 
 def _se(total: float, square: float, n: float) -> float:

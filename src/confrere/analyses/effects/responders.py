@@ -28,12 +28,25 @@ from confrere.analyses.effects.nuisance import Among, Fitted, means
 from confrere.analyses.effects.pseudo import Pseudo
 from confrere.analyses.effects.pseudo_curves import PseudoFollowUp, Wanted
 from confrere.analyses.effects.pseudo_curves import pseudo as pseudo_of
-from confrere.analyses.effects.subgroups import MOST, Groups, Most, Rule, Tree, candidates, groups, learnt, tested
+from confrere.analyses.effects.subgroups import (
+    MOST,
+    Group,
+    Groups,
+    Leaves,
+    Most,
+    Priced,
+    Rule,
+    Tree,
+    candidates,
+    groups,
+    learnt,
+    spelt_out,
+    tested,
+)
 from confrere.analyses.finding import Citation, Finding, Record, attrition, chi_square, coefficients
 from confrere.analyses.kaplan_meier import grid_notes
 from confrere.errors import FormulaError, StudyError
 from confrere.rounds import Bools, Flow, People, T, Verdict, keep, local, register, together, within
-from confrere.study.criteria import Criterion, Joined, criterion
 from confrere.study.ground import LEFT, Ground, design_of, model_of
 from confrere.study.worklist import Worklist
 
@@ -63,6 +76,9 @@ YADLOWSKY = Citation(
     "rank-weighted average treatment effects. J Am Stat Assoc 2025;120:38-51",
     "10.1080/01621459.2024.2393466",
 )
+POLICY = Citation(
+    "Athey S, Wager S. Policy learning with observational data. Econometrica 2021;89:133-161", "10.3982/ECTA15732"
+)
 ATHEY = Citation(
     "Athey S, Imbens G. Recursive partitioning for heterogeneous causal effects. Proc Natl Acad Sci USA "
     "2016;113:7353-7360",
@@ -91,7 +107,8 @@ class Responders:
 
     With `learn` and `test`, two groups of hospitals, or with `halves` of the people, the effect is learnt in one and
     tested in the other, in `classes` of the predicted effect. `subgroups` are criteria such as `age >= 65`, or columns
-    with declared levels or range, of which a tree of `depth` 1 or 2 is grown, each leaf of `least` people or more.
+    with declared levels or range, of which a tree of `depth` 1 or 2 is grown, each leaf of `least` people or more: a
+    `causal` tree splits where effects differ most, a `policy` tree is the one by which people gain the most.
     `repeats` does all of it so many times with other folds and halves; `swap` has the sides teach each other.
     `benefit` says which outcome is better, `threshold` how much better it must be for a treatment. With `worklist`,
     each hospital keeps a card for each of its people in a list called `title`; `purpose` says what for.
@@ -116,6 +133,7 @@ class Responders:
     halves: bool = False
     classes: int = 5
     subgroups: tuple[str, ...] = ()
+    tree: Literal["causal", "policy"] = "causal"
     depth: int = 2
     least: int = 50
     repeats: int = 1
@@ -155,7 +173,7 @@ class Responders:
     @property
     def criteria(self) -> tuple[str, ...]:
         """The criteria of subgroups; a column gives one for each declared level, or cuts its declared range."""
-        return tuple(dict.fromkeys(text for entry in self.subgroups for text in _criteria(entry, self.ground)))
+        return tuple(dict.fromkeys(text for entry in self.subgroups for text in spelt_out(entry, self.ground)))
 
     @property
     def formula(self) -> str:
@@ -210,9 +228,9 @@ class Responders:
         return f"{self.wanted.measure} difference" if self.followed else ""
 
     @property
-    def priced(self) -> policy.Priced:
+    def priced(self) -> Priced:
         """What the rule asks of a predicted effect."""
-        return policy.Priced(1.0 if self.benefit == "higher" else -1.0, self.threshold)
+        return Priced(1.0 if self.benefit == "higher" else -1.0, self.threshold)
 
     @property
     def most(self) -> Most:
@@ -311,7 +329,7 @@ def _way(method: Responders, sides: Sequence[Side], groups: Sequence[Sequence[st
     found: Regressed = yield from _of(groups[0], regressed(side))
     tables = _learnt(method, side, found)
     if others:
-        asked = Tree(method.criteria, method.depth, method.least, method.most)
+        asked = Tree(method.tree, method.criteria, method.depth, method.least, method.priced, method.most)
         leaves = yield from _of(groups[0], learnt(side, asked))
         more = yield from _of(groups[1], _tested(method, others[0], found.prediction, leaves))
         tables["effects"] += more.pop("effects")
@@ -358,13 +376,11 @@ def _asked(method: Responders, leaves: Sequence[Rule], spread: tuple[float, floa
     return Asked(edges, mapped, tuple(method.criteria[j] for j in used))
 
 
-def _tested(
-    method: Responders, side: Side, prediction: Fitted, leaves: Sequence[Rule]
-) -> Flow[dict[str, list[Record]]]:
+def _tested(method: Responders, side: Side, prediction: Fitted, leaves: Leaves) -> Flow[dict[str, list[Record]]]:
     """Calibration, classes of predicted effects, ranking, value of the rule, leaves: of people who taught nothing."""
     line, vcov, spread = yield from calibrated(side, prediction)
     reach, scale, priced = prediction.frame.reach, side.models.scale, method.priced
-    asked = _asked(method, leaves, spread, reach)
+    asked = _asked(method, leaves.rules, spread, reach)
     on = Groups(*side.scores.settings, asked.criteria, asked.leaves, method.most, prediction, asked.edges)
     everybody, *sets = yield from groups(on, side.models)
     se = np.sqrt(np.diag(vcov))
@@ -376,11 +392,16 @@ def _tested(
     tables["groups"] = policy.by_class(divided, scale.sd, reach)
     if ranks := policy.ranking(divided, (scale.sd, priced.sign)):
         tables["ranking"] = ranks
-    treated = above[asked.edges.index(priced.sign * priced.threshold / reach)]
-    if treated is not None:
-        tables["value"] = policy.valued(everybody, treated, priced, (scale.mean, scale.sd))
+    rules: dict[str, Group] = {}
+    if (at := above[asked.edges.index(priced.sign * priced.threshold / reach)]) is not None:
+        rules["rule"] = policy.chosen(everybody, at, priced)
     if asked.leaves:
-        tables["subgroups"] = tested(asked.leaves, asked.criteria, found, (scale.sd, priced.sign), everybody)
+        rows = tested(asked.leaves, asked.criteria, found, (scale.sd, priced.sign), everybody)
+        tables["subgroups"] = [row | {"treat": treat} for row, treat in zip(rows, leaves.treat, strict=True)]
+        if (treated := policy.joined(everybody, found, leaves.treat)) is not None:
+            rules["tree"] = treated
+    if rules:
+        tables["value"] = policy.valued(everybody, rules, priced, (scale.mean, scale.sd))
     effect = scale.sd * everybody.effect, scale.sd * float(np.sqrt(everybody.variance))
     return {"effects": [_average(method, side, *effect, who="testing")], **tables}
 
@@ -391,12 +412,16 @@ def _finding(method: Responders, way: Way, tables: dict[str, list[Record]]) -> F
     side = sides[0]
     whole = _whole([s.verdict for s in sides], method.halves)
     tables["attrition"] = attrition(whole)
-    rules = [r["rule"] for r in tables.get("subgroups", ()) if r.get("benefits")]
+    leaves = tables.get("subgroups", [])
+    rules, treat = ([r["rule"] for r in leaves if r.get(key)] for key in ("benefits", "treat"))
     family = "survival" if method.followed else side.family
     facts: dict[str, Any] = {"learner": method.learner, "family": family, "rules": "; ".join(rules)}
+    if leaves:
+        facts["treat"] = " or ".join(f"({rule})" for rule in treat)
     notes = (*(grid_notes(method.ground) if method.followed else ()), *((STAYS,) if method.worklist else ()))
+    trees = {"causal": (ATHEY,), "policy": (POLICY,)}[method.tree] if leaves else ()
     cite = (*((ANDERSEN,) if method.followed else ()), CITE[method.learner],
-            *((CHERNOZHUKOV, YADLOWSKY) if len(sides) > 1 else ()), *((ATHEY,) if "subgroups" in tables else ()),
+            *((CHERNOZHUKOV, YADLOWSKY) if len(sides) > 1 else ()), *trees,
             *((stability.MEINSHAUSEN,) if "rules" in tables else ()))  # fmt: skip
     return Finding(
         "responders", whole.n, whole.hospitals, tables, facts=facts, arrays={"vcov": found.covariance},
@@ -416,24 +441,6 @@ def _whole(verdicts: Sequence[Verdict], halves: bool) -> Verdict:
 
 
 # Settings -----------------------------------------------------------------------------------------------------
-
-
-def _criteria(entry: str, ground: Ground) -> tuple[str, ...]:
-    """The criteria that an entry of `subgroups` gives, in one spelling."""
-    if entry.isidentifier():
-        column = ground.schema.column(entry)
-        if column.levels is not None:
-            return tuple(f"{entry} == {level!r}" for level in column.levels[len(column.levels) == 2 :])
-        if column.range is not None:
-            low, high = column.range
-            return tuple(f"{entry} >= {low + (high - low) * q:g}" for q in (0.25, 0.5, 0.75))
-        raise StudyError(
-            f"subgroups: {entry!r} has neither levels nor a range declared; write a cut, as '{entry} >= 65'"
-        )
-    found: Criterion = criterion(entry, ground.schema)
-    if isinstance(found.rule, Joined):
-        raise StudyError(f"subgroups: {entry!r} joins comparisons; give each by itself, the tree joins them")
-    return (found.canonical,)
 
 
 def _check_followed(method: Responders) -> None:

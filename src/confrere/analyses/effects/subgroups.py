@@ -7,13 +7,15 @@ sets, or a leaf and a class of predicted effects, differ by is a set as well.
 
 A tree of at most two levels is grown from sums over the criteria and pairs of them alone, so that growing asks nothing:
 each step takes the split with the largest z = difference of the sides' effects over its standard error (causal tree:
-Athey & Imbens, PNAS 2016;113:7353), if that is above 1.96 and all sides have enough people. On other people each leaf
-is tested against all others, p by Holm (Scand J Stat 1979;6:65).
+Athey & Imbens, PNAS 2016;113:7353), if that is above 1.96 and all sides have enough people. A policy tree is that of
+all trees whose leaves, each treated or not, gain the most over its people (Athey & Wager, Econometrica 2021;89:133;
+Zhou, Athey & Wager, Oper Res 2023;71:148). On other people each leaf is tested against all others, p by Holm (Scand J
+Stat 1979;6:65), and the tree is valued (`policy`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import NamedTuple
@@ -26,8 +28,10 @@ from confrere.analyses.effects.arms import Models
 from confrere.analyses.effects.learners import Scores, Side
 from confrere.analyses.effects.nuisance import Fitted, predictor
 from confrere.analyses.finding import Record
+from confrere.errors import StudyError
 from confrere.rounds import Array, Bools, Cells, Design, Flow, Ints, People, Sum, ask, local, register, support
-from confrere.study.criteria import criterion
+from confrere.study.criteria import Criterion, Joined, criterion
+from confrere.study.ground import Ground
 from confrere.study.rows import TableRows
 
 SPLIT = 1.96  # z of the difference between the sides of a split
@@ -88,10 +92,25 @@ class Group(NamedTuple):
         """The people of this group who are not in the other, a part of it."""
         return Group(self.treated - other.treated, self.sums - other.sums)
 
+    def more(self, other: Group) -> Group:
+        """The people of this group, and of another that has none of them."""
+        return Group(self.treated + other.treated, self.sums + other.sums)
+
     def enough(self, least: int) -> bool:
         """Whether it has so many people, and a tenth as many of either arm."""
         some = max(least / 10, 2)
         return self.n >= least - 0.5 and self.treated >= some and self.n - self.treated >= some
+
+
+class Priced(NamedTuple):
+    """What a benefit is, in units of the outcome: `sign` of it, and how large it must be for a rule to treat."""
+
+    sign: float
+    threshold: float
+
+    def gain(self, group: Group, sd: float) -> float:
+        """The benefit of all of a group together, less the threshold for each; `sd` is the unit of the scores."""
+        return group.n * (self.sign * sd * group.effect - self.threshold) if group.n > 0.5 else 0.0
 
 
 @register("_groups")
@@ -159,6 +178,24 @@ def groups(on: Groups, models: Models) -> Flow[list[Group | None]]:
     return [Group(float(t), s) if p else None for t, s, p in zip(got.treated.value, got.sums.value, place, strict=True)]
 
 
+def spelt_out(entry: str, ground: Ground) -> tuple[str, ...]:
+    """The criteria that an entry of `subgroups` gives, in one spelling."""
+    if entry.isidentifier():
+        column = ground.schema.column(entry)
+        if column.levels is not None:
+            return tuple(f"{entry} == {level!r}" for level in column.levels[len(column.levels) == 2 :])
+        if column.range is not None:
+            low, high = column.range
+            return tuple(f"{entry} >= {low + (high - low) * q:g}" for q in (0.25, 0.5, 0.75))
+        raise StudyError(
+            f"subgroups: {entry!r} has neither levels nor a range declared; write a cut, as '{entry} >= 65'"
+        )
+    found: Criterion = criterion(entry, ground.schema)
+    if isinstance(found.rule, Joined):
+        raise StudyError(f"subgroups: {entry!r} joins comparisons; give each by itself, the tree joins them")
+    return (found.canonical,)
+
+
 # Growing ------------------------------------------------------------------------------------------------------
 
 
@@ -215,26 +252,63 @@ def _parted(grown: Grown, rule: Rule, j: int, least: int) -> float:
     return round(abs(one.effect - other.effect) / np.sqrt(variance), 9) if variance > 0 else 0.0
 
 
-class Tree(NamedTuple):
-    """What a tree is grown of: criteria, levels, people in a leaf; and public bounds."""
+def allotted(grown: Grown, criteria: int, depth: int, least: int, gain: Callable[[Group], float]) -> tuple[Rule, ...]:
+    """The leaves of the tree whose people gain the most, were each leaf treated that gains; the fewest that do."""
 
+    def best(rule: Rule) -> tuple[float, tuple[Rule, ...]]:
+        here = grown.group(rule)
+        most, leaves = 0.0 if here is None else max(gain(here), 0.0), tuple[Rule, ...]((rule,))
+        used = {j for j, _ in rule}
+        for j in range(criteria) if len(rule) < depth else ():
+            sides = [grown.group((*rule, (j, met))) for met in (True, False)]
+            if j in used or any(side is None or not side.enough(least) for side in sides):
+                continue
+            parts = [best((*rule, (j, met))) for met in (True, False)]
+            if (both := parts[0][0] + parts[1][0]) > most + 1e-9 * grown.everybody.n:
+                most, leaves = both, parts[0][1] + parts[1][1]
+        return most, leaves
+
+    return best(())[1]
+
+
+class Tree(NamedTuple):
+    """What a tree is grown of: `causal` or `policy`, criteria, levels, people in a leaf; what is gained; bounds."""
+
+    kind: str
     criteria: tuple[str, ...]
     depth: int
     least: int
+    priced: Priced
     most: Most
 
 
-def learnt(side: Side, tree: Tree) -> Flow[tuple[Rule, ...]]:
+class Leaves(NamedTuple):
+    """The leaves of a tree, and which of them gain by the treatment among the people who taught it."""
+
+    rules: tuple[Rule, ...]
+    treat: tuple[bool, ...]
+
+
+def learnt(side: Side, tree: Tree) -> Flow[Leaves]:
     """The leaves found among the people of a side."""
+    nothing = Leaves(((),), (False,))
     if not tree.criteria:
-        return ((),)
+        return nothing
     many = len(tree.criteria)
     rules = candidates(many)[: None if tree.depth > 1 else many]
     everybody, *found = yield from groups(Groups(*side.scores.settings, tree.criteria, rules, tree.most), side.models)
     if everybody is None:
-        return ((),)
+        return nothing
     of = {rule: group for rule, group in zip(rules, found, strict=True) if group is not None}
-    return grow(Grown(everybody, of), many, tree.depth, tree.least)
+    grown, sd = Grown(everybody, of), side.models.scale.sd
+
+    def gain(group: Group) -> float:
+        return tree.priced.gain(group, sd)
+
+    asked = (grown, many, tree.depth, tree.least)
+    leaves = allotted(*asked, gain) if tree.kind == "policy" else grow(*asked)
+    known = [grown.group(leaf) for leaf in leaves]
+    return Leaves(leaves, tuple(group is not None and gain(group) > 0 for group in known))
 
 
 # Testing ------------------------------------------------------------------------------------------------------

@@ -445,7 +445,7 @@ def test_no_path_leads_out_of_a_report(site: Site, two: tuple[str, str], name: s
 
 
 def test_a_model_comes_with_what_was_released(site: Site) -> None:
-    """The two files of the model, listed on the page of the run, and the same that its report tells of."""
+    """The files of the model, listed on the page of the run, and the same that its report tells of."""
     site.approve(TREES)
     run = ended(site, TREES)
     at = f"/studies/{run}"
@@ -453,12 +453,14 @@ def test_a_model_comes_with_what_was_released(site: Site) -> None:
         assert ada.get(f"{at}/files/models/risk.json").status_code == 503
         released(site, run)
         listed = re.findall(rf'href="({at}/files/models/[^"]+)" download', ada.get(at).text)
-        assert [path.rpartition("/")[2] for path in listed] == ["risk.json", "risk.card.md", "risk.xgboost.json"]
-        plain, card, boosted = (ada.get(path) for path in listed)
+        kinds = ["json", "card.md", "xgboost.json", "onnx"]
+        assert [path.rpartition("/")[2] for path in listed] == [f"risk.{kind}" for kind in kinds]
+        plain, card, boosted, onnx = (ada.get(path) for path in listed)
         (analysis,) = ada.get(f"{at}/files/result.json").json()["analyses"]
     assert plain.headers["content-disposition"] == 'attachment; filename="risk.json"'
     assert plain.json()["card"]["model"]["sha256"] in card.text
     assert Forest.from_plain(plain.json()).sha256 == analysis["facts"]["model_sha256"]
+    assert analysis["facts"]["model_sha256"].encode() in onnx.content
     assert len(boosted.json()["learner"]["gradient_booster"]["model"]["trees"]) == analysis["facts"]["trees"]
 
 

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 import confrere as cf
 from confrere.analyses.learning.forest import Forest, Tree
+from confrere.analyses.learning.onnx import to_onnx
 from confrere.console.app import app
 from confrere.console.fit import Fit
 from confrere.console.output import delivered
@@ -44,6 +45,7 @@ def test_a_result_has_its_model_as_files_and_its_figures(fitted: Fit, written: P
     assert forest.sha256 == result["analyses"][0]["facts"]["model_sha256"] == fitted.model.sha256
     loaded = json.loads((out / "models" / "boosting.xgboost.json").read_text())
     assert loaded["learner"]["objective"]["name"] == "binary:logistic"
+    assert (out / "models" / "boosting.onnx").read_bytes() == to_onnx(fitted.model)
     drawn = sorted(p.name for p in (out / "figures").glob("*.svg"))
     assert len(drawn) == 2
     report = (out / "report.html").read_text()
@@ -59,7 +61,7 @@ def test_old_models_go_with_the_result_that_had_them(fitted: Fit, written: Path)
     one = replace(fitted.results, study=renamed, findings={"other": fitted.finding})
     delivered(one, written / "out", "en")
     assert sorted(p.name for p in (written / "out" / "models").iterdir()) == [
-        "other.card.md", "other.json", "other.xgboost.json",
+        "other.card.md", "other.json", "other.onnx", "other.xgboost.json",
     ]  # fmt: skip
 
 

@@ -236,7 +236,7 @@ def test_a_new_file_predicts_the_risks_put_right(learned: Path, tmp_path: Path, 
     done = command(old, "--with", learned / "later" / "result.json", "--out", new, "--lang", lang)
     assert done.exit_code == 0, done.output
     assert old.read_bytes() == before
-    assert {f.name for f in tmp_path.iterdir()} == {"risk2.json", "risk2.card.md", "risk2.xgboost.json"}
+    assert {f.name for f in tmp_path.iterdir()} == {"risk2.json", "risk2.card.md", "risk2.xgboost.json", "risk2.onnx"}
     frame = people(7)["h0"]
     frame.to_csv(tmp_path / "people.csv", index=False)
     one, other = (

@@ -35,6 +35,7 @@ from make_boosting import (
 
 from confrere.analyses.learning.boosting import Boosting
 from confrere.analyses.learning.forest import Forest, to_xgboost
+from confrere.analyses.learning.onnx import to_onnx
 from confrere.analyses.learning.reasons import contributions
 from confrere.study.ground import Ground
 from federate import LOOSE, SHARED, fit, oracle
@@ -71,16 +72,19 @@ def test_xgboost_itself_loads_the_export(name: str) -> None:
 
 @EACH
 def test_onnx_predicts_the_same(name: str) -> None:
-    onnxruntime = pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnx")
-    from confrere.analyses.learning.onnx import to_onnx
-
+    """With missing values, and several classes."""
+    onnx, onnxruntime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
     forest, x = forest_of(name), newcomers(name)
-    session = onnxruntime.InferenceSession(to_onnx(forest), providers=["CPUExecutionProvider"])
+    file = to_onnx(forest)
+    onnx.checker.check_model(onnx.load_from_string(file), full_check=True)
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     score, prediction = session.run(None, {"x": np.stack(x, axis=1).astype(np.float32)})
     expected = forest.score(x).reshape(SEEN, -1)
-    assert score == pytest.approx(expected, abs=2e-6)
-    assert prediction == pytest.approx(forest.prediction(forest.score(x)).reshape(SEEN, -1), rel=5e-6)
+    assert np.isnan(x).any()
+    assert score == pytest.approx(expected, abs=1e-6)
+    assert prediction == pytest.approx(forest.prediction(forest.score(x)).reshape(SEEN, -1), rel=1e-6)
+    said = session.get_modelmeta().custom_metadata_map
+    assert said == {"features": "\n".join(forest.features), "sha256": forest.sha256}
 
 
 def _trained(frame: pd.DataFrame, terms: tuple[str, ...], outcome: str, kind: dict[str, Any], parts: int) -> Forest:

@@ -13,6 +13,7 @@ from typing import Any
 from confrere.analyses.finding import Finding
 from confrere.analyses.learning.conformal import found_in
 from confrere.analyses.learning.forest import Forest, to_xgboost
+from confrere.analyses.learning.onnx import to_onnx
 from confrere.analyses.learning.terms import Terms
 from confrere.analyses.networks.model import Net
 from confrere.console.fit import Results
@@ -97,7 +98,8 @@ def _hashed(found: Finding, study: Study) -> dict[str, str]:
 
 def models(results: Results, lang: Language = "en") -> dict[str, bytes]:
     """The models that a run learned, as files by name: `NAME.json` with its card, `NAME.card.md`, the card as a page,
-    of trees `NAME.xgboost.json`, which XGBoost loads, and of networks their parameters, `NAME.safetensors`."""
+    of trees `NAME.xgboost.json`, which XGBoost loads, and `NAME.onnx`, of networks their parameters,
+    `NAME.safetensors`."""
     made: dict[str, bytes] = {}
     result = as_dict(results) if results.findings else {"analyses": []}
     for analysis in result["analyses"]:
@@ -118,6 +120,7 @@ def files(name: str, model: Forest | Net | Terms, beside: Mapping[str, Any]) -> 
         made[f"{name}.safetensors"] = model.tensors()
     if isinstance(model, Forest):
         made[f"{name}.xgboost.json"] = json.dumps(to_xgboost(model)).encode()
+        made[f"{name}.onnx"] = to_onnx(model)
     return made
 
 

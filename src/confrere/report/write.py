@@ -75,8 +75,9 @@ def learned(result: Result) -> list[str]:
 
 
 def kinds(method: str) -> tuple[str, ...]:
-    """The endings of the files of a model: itself with its card, the card as a page; trees as XGBoost reads them."""
-    further = {"boosting": ("xgboost.json",), "network": ("safetensors",)}
+    """The endings of the files of a model: itself with its card, the card as a page; trees as XGBoost and ONNX
+    have them."""
+    further = {"boosting": ("xgboost.json", "onnx"), "network": ("safetensors",)}
     return ("json", "card.md", *further.get(method, ()))
 
 

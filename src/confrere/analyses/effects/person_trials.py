@@ -87,7 +87,7 @@ class PersonTrials(NamedTuple):
     def those(self, on: bool) -> PersonTrials:
         """The rows in which it may start, or those in which it may stop."""
         some = self.on == on
-        return PersonTrials(*(column[some] for column in self))
+        return self if some.all() else PersonTrials(*(column[some] for column in self))
 
 
 class Treating(NamedTuple):

@@ -26,12 +26,31 @@ expand <- function(d, x, periods, horizon) {
   do.call(rbind, rows)
 }
 
+# Of the treated, one row per later period before which they are treated, that they are followed beyond, and of which it
+# is known what a trial needs: whether they stop in it.
+keep <- function(long, d, x, periods) {
+  own <- long[long$a == 1, ]; K <- length(periods)
+  rows <- lapply(seq_len(nrow(own)), function(r) {
+    i <- own$id[r]; k <- own$trial[r]; s <- ifelse(is.na(d$stop[i]), Inf, d$stop[i]); made <- NULL
+    for (j in seq_len(K)[seq_len(K) > k]) {
+      if (d$time[i] <= periods[j] || is.na(x[i, j])) break
+      stops <- as.numeric(s <= periods[j])
+      made <- rbind(made, data.frame(id = i, trial = j, x = x[i, j], z = d$z[i], stops = stops))
+      if (stops) break
+    }
+    made
+  })
+  do.call(rbind, rows)
+}
+
 # Per protocol: until when, from the beginning of its trial, each row is followed, given all rows and people's times.
-adhere <- function(long, d, periods, horizon) {
+adhere <- function(long, d, periods, horizon, kept = NULL) {
   last <- tapply(long$trial, long$id, max); K <- length(periods)
   end <- mapply(function(i, k, a) {
     L <- last[[as.character(i)]]; starts <- any(long$id == i & long$trial == L & long$a == 1)
-    leave <- if (a == 1) periods[K] else if (starts) periods[L] else periods[min(L + 1, K)]
+    known <- kept[kept$id == i, ]
+    until <- if (any(known$stops == 1)) max(known$trial) else min(max(k, known$trial) + 1, K)
+    leave <- if (a == 1 && is.null(kept)) periods[K] else if (a == 1) periods[until] else if (starts) periods[L] else periods[min(L + 1, K)]
     min(d$time[i], leave)
   }, long$id, long$trial, long$a)
   after <- end - periods[long$trial]
@@ -41,8 +60,10 @@ adhere <- function(long, d, periods, horizon) {
 }
 
 # Rows split where further periods end; `product` is what the untreated weigh more there, from propensities e of all rows.
-split_periods <- function(long, e, periods) {
+split_periods <- function(long, e, periods, kept = NULL, s = NULL) {
   stays <- matrix(1, max(long$id), length(periods)); stays[cbind(long$id, long$trial)] <- 1 - e
+  goes <- matrix(1, max(long$id), length(periods))
+  if (!is.null(kept)) goes[cbind(kept$id, kept$trial)] <- 1 - s
   long$product <- 1; long$start <- 0
   rows <- lapply(unique(long$trial), function(k) {
     own <- long[long$trial == k & long$time > 0, ]
@@ -53,6 +74,8 @@ split_periods <- function(long, e, periods) {
     for (l in seq_along(later)) {
       behind <- own$a == 0 & own$stretch > l
       own$product[behind] <- own$product[behind] / stays[cbind(own$id[behind], k + l)]
+      behind <- own$a == 1 & own$stretch > l
+      own$product[behind] <- own$product[behind] / goes[cbind(own$id[behind], k + l)]
     }
     own$stretch <- NULL
     own
@@ -60,10 +83,14 @@ split_periods <- function(long, e, periods) {
   do.call(rbind, lapply(rows, function(r) r[, c("id", "trial", "x", "z", "a", "v", "w", "product", "row", "start", "time", "event")]))
 }
 
-values <- function(long, d, v, cut, times, tau, losing, keeps = NULL, numeric = FALSE) {
+values <- function(long, d, v, cut, times, tau, losing, keeps = NULL, numeric = FALSE, kept = NULL) {
   long$v <- v[long$id]; long$row <- seq_len(nrow(long)); J <- length(cut); edge <- c(0, cut); K <- max(d$cause)
   fit <- suppressWarnings(glm(a ~ 0 + factor(trial) + x + z, binomial, long, weights = v, control = tight))
-  e <- fitted(fit)
+  e <- fitted(fit); s <- NULL
+  if (!is.null(kept)) {
+    kept$v <- v[kept$id]
+    s <- fitted(suppressWarnings(glm(stops ~ 0 + factor(trial) + x + z, binomial, kept, weights = v, control = tight)))
+  }
   long$w <- long$v * ifelse(long$a == 1, 1 / e, 1 / (1 - e))
   # being lost: hazards of rows by cell
   rate <- matrix(0, nrow(long), J); gone <- NULL
@@ -79,7 +106,7 @@ values <- function(long, d, v, cut, times, tau, losing, keeps = NULL, numeric = 
     for (j in seq_len(J)) { a <- alpha[paste(j, long$a)]; rate[, j] <- ifelse(is.na(a), 0, exp(a + eta)) }
   }
   if (is.null(keeps)) { followed <- long; followed$start <- 0 } else {
-    followed <- split_periods(long, e, keeps); followed$w <- followed$w * followed$product
+    followed <- split_periods(long, e, keeps, kept, s); followed$w <- followed$w * followed$product
   }
   followed$lost <- NULL
   split <- survSplit(Surv(start, time, event) ~ ., followed, cut = cut[-J], episode = "cell", start = "tstart")
@@ -113,12 +140,13 @@ values <- function(long, d, v, cut, times, tau, losing, keeps = NULL, numeric = 
 
 case <- function(d, x, periods, cut, times, tau, losing, keeps = FALSE) {
   long <- expand(d, x, periods, max(cut)); at <- if (keeps) periods else NULL
-  if (keeps) long <- adhere(long, d, periods, max(cut))
+  kept <- if (is.null(d$stop)) NULL else keep(long, d, x, periods)
+  if (keeps) long <- adhere(long, d, periods, max(cut), kept)
   end <- if (keeps) periods[length(periods)] else Inf
   reached <- long$time + periods[long$trial]
   long$lost <- as.numeric(d$cause[long$id] == 0 & reached == d$time[long$id] & reached < end & long$time < max(cut))
-  whole <- values(long, d, rep(1, nrow(d)), cut, times, tau, losing, at, numeric = TRUE)
-  f <- function(v) values(long, d, v, cut, times, tau, losing, at)$read
+  whole <- values(long, d, rep(1, nrow(d)), cut, times, tau, losing, at, numeric = TRUE, kept = kept)
+  f <- function(v) values(long, d, v, cut, times, tau, losing, at, kept = kept)$read
   h <- 2e-3
   phi <- sapply(unique(long$id), function(i) {
     step <- function(by) { v <- rep(1, nrow(d)); v[i] <- 1 + by; f(v) }
@@ -146,4 +174,21 @@ out <- list(software = list(R = as.character(getRversion()), survival = as.chara
             assigned = case(d, x[, 1:2], periods[1:2], seq(60, 360, 60), c(180, 360), 300, "x + z"),
             kept = case(d, x, periods, seq(60, 240, 60), c(120, 240), 240, "x", keeps = TRUE),
             kept_between = case(d, x, periods, seq(80, 240, 80), c(160, 240), 240, "z", keeps = TRUE))
+n <- 400; K <- 4; periods <- 60 * seq_len(K)
+x <- matrix(0, n, K); x[, 1] <- round(pmin(pmax(rnorm(n), -2), 2), 3)
+for (k in 2:K) x[, k] <- round(0.7 * x[, k - 1] + rnorm(n, 0, 0.5), 3)
+z <- rbinom(n, 1, 0.4); start <- stop <- rep(NA, n)
+for (k in 1:K) {
+  on <- !is.na(start) & is.na(stop)
+  s <- is.na(start) & rbinom(n, 1, plogis(-1.1 + 0.6 * x[, k] - 0.4 * z)) == 1
+  start[s] <- 60 * (k - 1) + ceiling(60 * runif(sum(s)))
+  s <- on & rbinom(n, 1, plogis(-1 - 0.6 * x[, k])) == 1
+  stop[s] <- 60 * (k - 1) + ceiling(60 * runif(sum(s)))
+}
+t1 <- rexp(n, exp(-6.6 + 0.5 * x[, 2] + 0.3 * z)); t2 <- rexp(n, exp(-6.9 - 0.3 * x[, 1])); gone <- rexp(n, exp(-6.6 + 0.6 * x[, 1]))
+t <- pmin(t1, t2, gone)
+d <- data.frame(z = z, time = ceiling(t), cause = ifelse(t == gone, 0, ifelse(t == t1, 1, 2)), start = start, stop = stop)
+d$start[!is.na(d$start) & d$start > d$time] <- NA
+d$stop[is.na(d$start) | (!is.na(d$stop) & d$stop > d$time)] <- NA
+out$stopping <- case(d, x, periods, seq(60, 180, 60), c(120, 180), 180, "x", keeps = TRUE)
 write(toJSON(out, digits = NA, auto_unbox = TRUE, dataframe = "columns", na = "null"), "tests/oracles/sequential_lost.json")

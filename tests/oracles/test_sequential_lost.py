@@ -58,6 +58,7 @@ def columns(last: int) -> tuple[tuple[str, ...], ...]:
     [
         ("assigned", 60.0, {"censoring": "x1 + z", "times": (180.0, 360.0), "tau": 300.0}),
         ("kept", 60.0, {"censoring": "x1", "times": (120.0, 240.0), "contrast": "per protocol"}),
+        ("stopping", 60.0, {"censoring": "x1", "times": (120.0, 180.0), "contrast": "per protocol", "stopped": "stop"}),
         ("kept_between", 80.0, {"censoring": "z", "times": (160.0, 240.0), "contrast": "per protocol"}),
     ],
 )

@@ -31,11 +31,15 @@ def effect(measure: str, value: float, **more: Any) -> dict[str, Any]:
 
 EFFECTS = [effect("hazard ratio", -0.2), effect("risk difference", -0.07, time=365.0),
            effect("risk ratio", -0.2, time=365.0), effect("RMST difference", 120.0, time=3650.0)]  # fmt: skip
+MEANS = [f"{arm}_{when}" for when in ("before", "after") for arm in ("untreated", "treated")]
 BALANCE = [
-    {"term": "age", "smd_before": -0.7, "smd_after": 0.02, "variance_ratio": 1.1},
-    {"term": "C(size)[T.>50]", "smd_before": 0.9, "smd_after": -0.12, "variance_ratio": None},
-    {"term": f"{HOSTILE} {LONG}", "smd_before": 0.1, "smd_after": 0.0, "variance_ratio": 0.9},
-]
+    {"term": "age", **dict(zip(MEANS, (61.25, 54.0, 58.0, 58.1), strict=True)),
+     "smd_before": -0.7, "smd_after": 0.02, "variance_ratio": 1.1},
+    {"term": "C(size)[T.>50]", **dict(zip(MEANS, (0.125, 0.5, 0.3, 0.25), strict=True)),
+     "smd_before": 0.9, "smd_after": -0.12, "variance_ratio": None},
+    {"term": f"{HOSTILE} {LONG}", **dict.fromkeys(MEANS, 0.5),
+     "smd_before": 0.1, "smd_after": 0.0, "variance_ratio": 0.9},
+]  # fmt: skip
 OVERLAP = [
     {"arm": arm, "propensity_from": low, "propensity_to": high, "n": n}
     for arm, counts in zip(ARMS, ((80, 15, 5), (20, 20, 10)), strict=True)
@@ -139,12 +143,28 @@ def cells(name: str, words: Words = EN) -> list[tuple[str, ...]]:
 def test_tables_are_set_for_reading() -> None:
     assert cells("effects")[0][-2:] == ("0.80 (0.60–0.97)", "0.040")
     assert cells("effects")[3] == ("Difference of restricted means, years", "10", "0.32854 (0.32799–0.32909)", "0.040")
-    assert cells("balance")[1] == ("size: >50", "0.90", "−0.12", "–")
+    assert cells("balance")[:2] == [
+        ("age", "61.2", "54.0", "−0.70", "58.0", "58.1", "0.02", "1.10"),
+        ("size: >50", "12.5%", "50.0%", "0.90", "30.0%", "25.0%", "−0.12", "–"),
+    ]
     assert cells("arms")[0] == ("Untreated", "100", "62", "30", "0.300 (0.200–0.400)")
     assert cells("risks")[1] == ("Treated", "1", "30.0% (20.0–40.0)")
-    assert cells("sensitivity")[0] == ("Risk difference (1 years)", "0.800", "1.80", "1.00", "–")
+    assert cells("sensitivity")[0] == ("Risk difference (1 year)", "0.800", "1.80", "1.00", "–")
     (shown,) = (t for t in tables(made(), {"time_unit": "days"}, EN) if t.name == "balance")
-    assert "1 of 3" in shown.foot[0]
+    assert "1 of 3" in shown.foot[1]
+
+
+def test_table_one_has_the_reference_level_and_stars_for_what_is_withheld() -> None:
+    """Who has none of the other levels, where the study declares one more; nothing of it, where a level is withheld."""
+    study = {"time_unit": "days", "columns": {"size": {"levels": ["<=20", ">50"]}}}
+    (shown,) = (t for t in tables(made(), study, EN) if t.name == "balance")
+    assert shown.caption.startswith("Table 1")
+    assert shown.rows[1].cells == ("size: <=20", "87.5%", "50.0%", "–", "70.0%", "75.0%", "–", "–")
+    hidden = [r | dict.fromkeys([*MEANS, "smd_before"]) | {"suppressed": True} for r in BALANCE[1:2]]
+    few = made() | {"tables": {**TABLES, "balance": hidden}}
+    (shown,) = (t for t in tables(few, study, EN) if t.name == "balance")
+    assert [row.cells[1:6] for row in shown.rows] == [("*", "*", "–", "*", "*")] * 2
+    assert any(line.startswith("*") for line in shown.foot)
 
 
 def test_a_propensity_of_trees_says_what_its_terms_are_to_it() -> None:
@@ -229,7 +249,7 @@ def test_without_a_target_trial_there_is_neither() -> None:
     text = render(result(made(), trial=None))
     assert 'id="protocol"' not in text
     assert 'id="checklist"' not in text
-    assert "Balance of the arms" in text
+    assert "Table 1: the arms" in text
 
 
 def test_every_name_of_an_item_has_its_french() -> None:

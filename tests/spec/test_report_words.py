@@ -402,7 +402,7 @@ def test_who_benefits_is_led_by_the_effect_and_whether_it_is_the_same_for_all(re
     found = result["analyses"][1]
     found["tables"] |= {"effects": [effect], "tests": [test]}
     first, second = headline(found, result["study"], FR).replace(FIRM, " ").split(". ")
-    assert (first[:21], second) == ("Différence de risques", "L’effet est le même pour tous : p = 0,54")
+    assert (first[:21], second) == ("Différence de risques", "Hétérogénéité de l’effet : p = 0,54")
 
 
 def test_short_names_of_columns_are_said_in_full_at_the_foot(result: dict[str, Any]) -> None:

@@ -7,21 +7,28 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from confrere.report import (
     acceptability_plot,
+    control_plot,
     evaluated_plot,
+    event_plot,
     flow_diagram,
     learned_plot,
     love_plot,
     propensity_plot,
+    ranking_plot,
     rate_plot,
     sunburst,
     upset,
 )
 from confrere.report.acceptability_plot import Acceptable
+from confrere.report.axes import clock
+from confrere.report.control_plot import Funnel
 from confrere.report.evaluated_plot import Quality
+from confrere.report.event_plot import Events
 from confrere.report.flow_diagram import Diagram
 from confrere.report.learned_plot import Roc, Uses
 from confrere.report.love_plot import Love
 from confrere.report.propensity_plot import Mirror
+from confrere.report.ranking_plot import Toc
 from confrere.report.rate_plot import Rates
 from confrere.report.schema import Record
 from confrere.report.sunburst import Sunburst
@@ -31,7 +38,7 @@ from confrere.report.words import Words
 if TYPE_CHECKING:
     from confrere.report.vega import Chart, Datasets
 
-Picture = Diagram | Upset | Sunburst | Rates | Love | Mirror | Roc | Uses | Quality | Acceptable
+Picture = Diagram | Upset | Sunburst | Rates | Love | Mirror | Roc | Uses | Quality | Acceptable | Toc | Funnel | Events
 FUNNELS = ("cohort", "worklist", "recruitment")  # methods whose funnel is a flow of people
 
 
@@ -63,7 +70,9 @@ def described(analysis: Mapping[str, Any], study: Mapping[str, Any], words: Word
         if tables.get(name) and (points := rate_plot.rates(tables[name], words, level)):
             yield Described(name, words(title), rate_plot.said(points, words), points, tables[name])
     yield from _flow(analysis, study, words)
+    yield from _responding(analysis, words)
     yield from _compared(tables, words)
+    yield from _checked(analysis, study, words, level)
     yield from _learned(tables, words)
     yield from _evaluated(tables, words)
 
@@ -80,6 +89,29 @@ def _compared(tables: Mapping[str, list[Record]], words: Words) -> Iterator[Desc
     if apart := love_plot.love(tables.get("balance", []), words):
         title = words("Differences of the arms before and after weighting")
         yield Described("balance", title, love_plot.said(apart, words), apart, tables["balance"])
+
+
+def _responding(analysis: Mapping[str, Any], words: Words) -> Iterator[Described]:
+    """How well a predicted effect ranks people."""
+    if curve := ranking_plot.toc(analysis):
+        title = words("Ranking (TOC): how much more those ranked first benefit than all")
+        yield Described("ranking", title, ranking_plot.said(curve, words), curve, analysis["tables"]["groups"])
+
+
+def _checked(analysis: Mapping[str, Any], study: Mapping[str, Any], words: Words, level: float) -> Iterator[Described]:
+    """What negative controls, and times before a treatment, say of the design."""
+    tables = analysis["tables"]
+    for place, one in enumerate(control_plot.funnels(tables)):
+        unit = study.get("time_unit")
+        time = clock(unit, max(r.get("time") or 0.0 for name in ("curve", "calibrated") for r in tables.get(name, [])))
+        when = "" if one.time is None else words.length(time.shown(one.time, words.numbers), time.unit)
+        named = ", ".join(filter(None, (words.title(one.measure), when)))
+        title = words("Negative controls and the effect, by standard error: {measure}", measure=named)
+        name = "controls" + (f"_{place + 1}" if place else "")
+        yield Described(name, title, control_plot.said(one, words), one, tables["controls"])
+    if found := event_plot.events(tables.get("event_study", [])):
+        title = words("Effects by time since treatment with {interval}", interval=words.interval(level))
+        yield Described("event_study", title, event_plot.said(found, words), found, tables["event_study"])
 
 
 def _learned(tables: Mapping[str, list[Record]], words: Words) -> Iterator[Described]:
@@ -133,6 +165,12 @@ def draw_described(panel: Picture, words: Words) -> tuple[Chart, Datasets]:
         return learned_plot.draw_learned(panel, words)
     if isinstance(panel, Acceptable):
         return acceptability_plot.draw_acceptable(panel, words)
+    if isinstance(panel, Toc):
+        return ranking_plot.draw_toc(panel, words)
+    if isinstance(panel, Funnel):
+        return control_plot.draw_funnel(panel, words)
+    if isinstance(panel, Events):
+        return event_plot.draw_events(panel, words)
     if isinstance(panel, Mirror):
         return propensity_plot.draw_mirror(panel, words)
     return rate_plot.draw_rates(panel, words)

@@ -22,6 +22,7 @@ DIFFERENCES = {
     "RMST difference": ("Difference of restricted means", "ΔRMST"),
 }  # fmt: skip
 
+RMST = "RMST difference"  # in units of time
 SHORT = {"iptw": "IPTW", "aipw": "AIPW", "gformula": "g-formula"}
 
 
@@ -63,7 +64,7 @@ def together(analyses: Sequence[Mapping[str, Any]], time: Clock, level: float, w
                 found.setdefault((record["measure"], outcome), []).append(line)
     for (name, outcome), records in found.items():
         if len({record["analysis"] for record in records}) > 1:
-            yield _figure(name, outcome, (records, level), words)
+            yield _figure(name, outcome, (records, level), time, words)
 
 
 def _line(analysis: Mapping[str, Any], record: Record, time: Clock, words: Words) -> str:
@@ -71,20 +72,28 @@ def _line(analysis: Mapping[str, Any], record: Record, time: Clock, words: Words
     facts = {**analysis["settings"], **analysis["facts"]}
     estimator = str(facts.get("estimator", ""))
     how = ", ".join(filter(None, (SHORT.get(estimator, estimator), str(facts.get("estimand", "")))))
-    unit = words.label(time.unit) if time.unit else ""
-    when = f"{time.shown(record['time'], words.numbers)} {unit}".strip() if record.get("time") is not None else ""
+    when = "" if record.get("time") is None else words.length(time.shown(record["time"], words.numbers), time.unit)
     named = f"{analysis['name']} ({how})" if how else analysis["name"]
     return ", ".join(filter(None, (named, str(record.get("cause") or ""), when)))
 
 
-def _figure(name: str, outcome: str, shown: tuple[list[Record], float], words: Words) -> Together:
-    records, level = shown
-    kind = measure_of(name)
-    forms = words.numbers
+def in_unit(record: Record, time: Clock) -> tuple[Record, str | None]:
+    """A record of `effects` in the unit in which times are shown, and the unit; most have none."""
+    if record["measure"] != RMST:
+        return record, None
+    fields = ("estimate", "std_error", "conf_low", "conf_high")
+    return record | {f: record[f] / time.per for f in fields if record.get(f) is not None}, time.unit
+
+
+def _figure(name: str, outcome: str, shown: tuple[list[Record], float], time: Clock, words: Words) -> Together:
+    made, level = shown
+    kind, unit = measure_of(name), in_unit(made[0], time)[1]
+    forms, records = words.numbers, [in_unit(r, time)[0] for r in made]
     told = (
         f"{r['term']} {forms.estimate(r[kind.field], r.get(kind.low), r.get(kind.high), kind.ratio)}" for r in records
     )
     title = words("{measure} of {outcome}, all analyses together", measure=words(kind.title), outcome=outcome)
     description = words("Squares with intervals. {squares}.", squares="; ".join(told))
     slug = re.sub(r"\W+", "_", f"{name} {outcome}").strip("_").lower()
-    return Together(f"together_{slug}", title, description, Plot(records, level, {}, kind, "Analysis"), records)
+    plot = Plot(records, level, {}, kind, "Analysis", words.label(unit) if unit else "")
+    return Together(f"together_{slug}", title, description, plot, made)

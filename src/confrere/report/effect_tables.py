@@ -1,34 +1,42 @@
-"""Tables of an effect, as a journal sets them: effects, arms, balance, risks, what would explain the effect away."""
+"""Tables of an effect, as a journal sets them: effects, arms, Table 1, risks, what would explain the effect away."""
 
 from __future__ import annotations
 
-from confrere.report.effect_forest import measure_of
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from confrere.report import control_tables, cost_tables, responder_tables
+from confrere.report.effect_forest import RMST, in_unit, is_effect, measure_of
 from confrere.report.notes import pattern
+from confrere.report.numerals import NONE
 from confrere.report.schema import Record
-from confrere.report.tables import Builder, Column, Row, Setting, Table, percents
+from confrere.report.tables import WITHHELD, Builder, Column, Row, Setting, Table, in_units, percents, timed
 from confrere.report.terms import read
 from confrere.report.words import Words
 
 ALIKE = 0.1
-RMST = "RMST difference"  # in units of time
+ARMS = ("untreated", "treated")
 
 
 def effects(name: str, records: list[Record], setting: Setting) -> Table:
     """A row per measure: ratios as ratios, with their interval and P."""
     words, forms = setting.words, setting.words.numbers
-    timed = any(r.get("time") is not None for r in records)
-    named = [field for field in ("contrast", "cause") if any(r.get(field) for r in records)]
+    with_time = any(r.get("time") is not None for r in records)
+    named = [field for field in ("contrast", "cause", "people") if any(r.get(field) for r in records)]
+    counted = any(r.get("n") is not None for r in records)
     columns = [Column(words.title("measure"), False), *(Column(words.title(field), False) for field in named)]
-    columns += [Column(_timed(setting))] if timed else []
+    columns += [Column(timed(setting))] if with_time else []
+    columns += [Column("n")] if counted else []
     columns += [Column(f"{words.title('estimate')} ({words.interval(setting.level)})"), Column(words.p)]
     rows = []
     for r in records:
         kind = measure_of(r["measure"])
-        per, unit = (setting.clock.per, _unit(setting)) if r["measure"] == RMST else (1.0, "")
-        value, low, high = (None if r.get(f) is None else r[f] / per for f in (kind.field, kind.low, kind.high))
+        there, _ = in_unit(r, setting.clock)
+        value, low, high = (there.get(f) for f in (kind.field, kind.low, kind.high))
         shown = forms.estimate(value, low, high, kind.ratio)
-        cells = [words.title(r["measure"]) + unit, *(_whom(str(r.get(field) or ""), words) for field in named)]
-        cells += [setting.clock.shown(r["time"], forms) if r.get("time") is not None else ""] if timed else []
+        cells = [_measured(r, setting), *(_whom(str(r.get(field) or ""), words) for field in named)]
+        cells += [setting.clock.shown(r["time"], forms) if r.get("time") is not None else ""] if with_time else []
+        cells += [forms.count(r.get("n"))] if counted else []
         rows.append(Row((*cells, shown, forms.p_value(r.get("p_value")))))
     foot = (words("Differences are of the treated less the others, ratios the treated over the others."),)
     return Table(name, words("Effects of the treatment"), tuple(columns), tuple(rows), records, foot)
@@ -42,13 +50,9 @@ def _whom(text: str, words: Words) -> str:
     return words.title(text)
 
 
-def _timed(setting: Setting) -> str:
-    return setting.words("Time") + _unit(setting)
-
-
-def _unit(setting: Setting) -> str:
-    """`, years`; nothing where the study names no unit."""
-    return f", {setting.words.label(setting.clock.unit)}" if setting.clock.unit else ""
+def _measured(record: Record, setting: Setting) -> str:
+    """The name of a measure, and its unit where it is a length of time."""
+    return setting.words.title(record["measure"]) + (in_units("", setting) if record["measure"] == RMST else "")
 
 
 def arms(name: str, records: list[Record], setting: Setting) -> Table:
@@ -69,17 +73,59 @@ def arms(name: str, records: list[Record], setting: Setting) -> Table:
 
 
 def balance(name: str, records: list[Record], setting: Setting) -> Table:
-    """Table 1 of a comparison: how far the arms lie apart, unweighted and weighted."""
+    """Table 1 of a comparison, weighted beside unweighted: means and shares by arm, and how far the arms lie apart."""
     words, forms = setting.words, setting.words.numbers
     ratio = any(r.get("variance_ratio") is not None for r in records)
-    heads = [words("SMD, unweighted"), words("SMD, weighted"), *([words.title("variance_ratio")] if ratio else [])]
+    heads = [words("{arm}, unweighted", arm=words.title(arm)) for arm in ARMS] + [words("SMD, unweighted")]
+    heads += [words("{arm}, weighted", arm=words.title(arm)) for arm in ARMS] + [words("SMD, weighted")]
+    heads += [words.title("variance_ratio")] if ratio else []
     columns = (Column(words("Term"), False), *map(Column, heads))
-    fields = ("smd_before", "smd_after", *(("variance_ratio",) if ratio else ()))
-    rows = tuple(Row((read(r["term"]).said(words.colon), *(forms.fixed(r.get(f)) for f in fields))) for r in records)
+    rows = tuple(_of_term(r, ratio, setting) for r in _with_references(records, setting.against))
     apart = sum(abs(r["smd_after"]) > ALIKE for r in records if r.get("smd_after") is not None)
     text = "SMD: standardised mean difference, the treated less the others. Over 0.1 after weighting: {n} of {all}."
-    foot = words(text, n=forms.count(apart), all=forms.count(len(records)))
-    return Table(name, words("Balance of the arms, unweighted and weighted"), columns, rows, records, (foot,))
+    foot = [words("Means; of levels, the share of the people of the arm who have them.")]
+    foot += [words(text, n=forms.count(apart), all=forms.count(len(records)))]
+    foot += [words(WITHHELD, k=setting.k)] if any(r.get("suppressed") for r in records) else []
+    return Table(name, words("Table 1: the arms, unweighted and weighted"), columns, rows, records, tuple(foot))
+
+
+def _of_term(record: Record, ratio: bool, setting: Setting) -> Row:
+    """The line of a term; a reference level has no difference of its own."""
+    term, forms = read(record["term"]), setting.words.numbers
+
+    def shown(field: str) -> str:
+        value = record.get(field)
+        if value is None:
+            return "*" if record.get("suppressed") else NONE
+        return forms.percent(value) if term.level else forms.significant(value)
+
+    cells = [term.said(setting.words.colon)]
+    for when in ("before", "after"):
+        cells += [*(shown(f"{arm}_{when}") for arm in ARMS), forms.fixed(record.get(f"smd_{when}"))]
+    return Row((*cells, *([forms.fixed(record.get("variance_ratio"))] if ratio else [])))
+
+
+def _with_references(records: list[Record], against: Mapping[str, str]) -> Iterator[Record]:
+    """The records, and before the levels of a variable one of its reference level: who has none of them."""
+    levels: dict[str, list[Record]] = {}
+    for record in records:
+        term = read(record["term"])
+        if term.level and term.variable in against:
+            levels.setdefault(term.variable, []).append(record)
+    for record in records:
+        variable = read(record["term"]).variable
+        if others := levels.pop(variable, []):
+            yield _rest(f"{variable}[{against[variable]}]", others)
+        yield record
+
+
+def _rest(term: str, others: list[Record]) -> Record:
+    """The shares of who has none of these levels."""
+    rest: Record = {"term": term, "suppressed": any(r.get("suppressed") for r in others)}
+    for field in (f"{arm}_{when}" for when in ("before", "after") for arm in ARMS):
+        shares = [float(r[field]) for r in others if r.get(field) is not None]
+        rest[field] = max(1 - sum(shares), 0.0) if len(shares) == len(others) else None
+    return rest
 
 
 def risks(name: str, records: list[Record], setting: Setting) -> Table:
@@ -87,7 +133,7 @@ def risks(name: str, records: list[Record], setting: Setting) -> Table:
     words = setting.words
     causes = any(r.get("cause") for r in records)
     columns = [Column(words.title("arm"), False), *([Column(words.title("cause"), False)] if causes else [])]
-    columns += [Column(_timed(setting)), Column(f"{words('Risk')} ({words.interval(setting.level)})")]
+    columns += [Column(timed(setting)), Column(f"{words('Risk')} ({words.interval(setting.level)})")]
     rows = tuple(
         Row((words.title(r["group"]), *([str(r.get("cause") or "")] if causes else []),
              setting.clock.shown(r["time"], words.numbers), percents(r, words)))
@@ -104,7 +150,7 @@ def sensitivity(name: str, records: list[Record], setting: Setting) -> Table:
     fields = ("risk_ratio", "e_value", "e_value_limit", "tipping")
     timed = ["" if r.get("time") is None else _at(r["time"], setting) for r in records]
     rows = tuple(
-        Row((words.title(r["measure"]) + at, *(forms.significant(r.get(f)) for f in fields)))
+        Row((_measured(r, setting) + at, *(forms.significant(_tipping(r, setting).get(f)) for f in fields)))
         for r, at in zip(records, timed, strict=True)
     )
     foot = words(
@@ -115,12 +161,29 @@ def sensitivity(name: str, records: list[Record], setting: Setting) -> Table:
     return Table(name, words("Sensitivity to what was not measured"), columns, rows, records, (foot,))
 
 
+def _tipping(record: Record, setting: Setting) -> Record:
+    """The record, its tipping point in the unit in which times are shown where it is a length of time."""
+    if record["measure"] != RMST or record.get("tipping") is None:
+        return record
+    return record | {"tipping": record["tipping"] / setting.clock.per}
+
+
 def _at(time: float, setting: Setting) -> str:
     """` (5 years)`."""
-    unit = setting.words.label(setting.clock.unit) if setting.clock.unit else ""
-    return f" ({f'{setting.clock.shown(time, setting.words.numbers)} {unit}'.strip()})"
+    return f" ({setting.words.length(setting.clock.shown(time, setting.words.numbers), setting.clock.unit)})"
+
+
+def builders(analysis: Mapping[str, Any]) -> Mapping[str, Builder]:
+    """How the tables of an analysis that compares arms are set; of any other none."""
+    tables = analysis["tables"]
+    if tables.get("icer"):
+        return {**cost_tables.builders(str(analysis["facts"].get("effect", ""))), "balance": balance}
+    if not is_effect(analysis):
+        return {}
+    return {**BUILDERS, **(responder_tables.BUILDERS if analysis["method"] == "responders" else {})}
 
 
 BUILDERS: dict[str, Builder] = {
     "effects": effects, "arms": arms, "risks": risks, "balance": balance, "sensitivity": sensitivity,
+    **control_tables.BUILDERS,
 }  # fmt: skip

@@ -16,6 +16,7 @@ from confrere.report.effect_forest import is_effect, together
 from confrere.report.feasible import Bars, Forecast, draw_feasible, shown
 from confrere.report.forest import Plot, draw_forest, drawn, measure
 from confrere.report.heat import Heat, draw_heat, mapped
+from confrere.report.responder_forest import forests
 from confrere.report.schema import Record
 from confrere.report.terms import read, references, single_factor
 from confrere.report.vega import Spec, finished, spec, svg
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 MOST_TERMS = 60  # a longer forest plot is no figure any more; the table has them all
 MOST_TIMES = 12  # with numbers at risk beside each other
 MOST_MARKS = 150  # censorings that a reader can tell apart
+CURVES = ("curve", "strategy_curve", "trial_curve")
 COUNTS = ("at_risk", "censored")  # on cells of time these are estimated between edges
 ESTIMATED = "at_risk and censored are estimated between the edges of cells"
 
@@ -94,11 +96,13 @@ def figures(analysis: Mapping[str, Any], study: Mapping[str, Any], words: Words)
     """The figures of one analysis, in the order in which they are read."""
     tables, unit = analysis["tables"], study.get("time_unit")
     made: list[Figure] = []
-    if _curve(tables.get("curve", [])):
+    if _curve(_curves(tables)):
         made.append(_survival(analysis, unit, words))
     if any(record.get("survival") is not None for record in tables.get("baseline", [])):
         made.append(_baseline(analysis, unit, words))
     made += _incidence(analysis, unit, words)
+    if analysis["method"] == "responders" and is_effect(analysis):
+        made += [Figure(*one) for one in forests(analysis, unit, level(analysis), words)]
     made += [Figure(*one) for one in shown(analysis, words)]
     made += [Figure(*one) for one in described(analysis, study, words, level(analysis))]
     made += [Figure(*one) for one in mapped(analysis, words)]
@@ -119,7 +123,7 @@ def of_effects(analyses: list[dict[str, Any]], study: Mapping[str, Any], words: 
 
 def reference_levels(analysis: Mapping[str, Any], study: Mapping[str, Any]) -> dict[str, str]:
     """The reference level of each variable of a model, where the study's declared levels tell it."""
-    terms = [record["term"] for record in analysis["tables"].get("coefficients", [])]
+    terms = [record["term"] for name in ("coefficients", "balance") for record in analysis["tables"].get(name, [])]
     declared = {name: column.get("levels", ()) for name, column in study.get("columns", {}).items()}
     return references(terms, declared)
 
@@ -161,10 +165,15 @@ def grouped_by(analysis: Mapping[str, Any]) -> str:
 
 
 def _times(analysis: Mapping[str, Any]) -> Iterable[float]:
-    for name in ("curve", "incidence", "baseline", "survival", "risk", "risks"):
+    for name in (*CURVES, "incidence", "baseline", "survival", "risk", "risks"):
         for record in analysis["tables"].get(name, []):
             if record.get("time") is not None:
                 yield record["time"]
+
+
+def _curves(tables: Mapping[str, list[Record]]) -> list[Record]:
+    """The records of curves of who is free of the event."""
+    return next((tables[name] for name in CURVES if tables.get(name)), [])
 
 
 def _curve(records: list[Record]) -> bool:
@@ -193,7 +202,7 @@ def _label(record: Record, keys: tuple[str, ...], factor: str) -> str:
 
 
 def _survival(analysis: Mapping[str, Any], unit: str | None, words: Words) -> Figure:
-    records = analysis["tables"]["curve"]
+    records = _curves(analysis["tables"])
     series = _series(records, ("group",), factor=grouped_by(analysis))
     if is_effect(analysis):
         series = [one._replace(label=words.label(one.label)) for one in series]
@@ -201,12 +210,14 @@ def _survival(analysis: Mapping[str, Any], unit: str | None, words: Words) -> Fi
     marks = _censored(analysis, series)
     panel = Panel(
         series, _risk(analysis, time, longest), 1.0, words("Probability without event"), time, longest, 1.0,
-        logrank(analysis, words), coarse(analysis), censored=marks,
+        logrank(analysis, words), coarse(analysis) or not analysis["tables"].get("curve"), censored=marks,
     )  # fmt: skip
     interval = words.interval(level(analysis))
     title = words("Kaplan–Meier estimates with {interval} bands", interval=interval)
     if is_effect(analysis):
-        title = words("Weighted survival of the arms with {interval} bands", interval=interval)
+        text = "Weighted survival of the arms with {interval} bands"
+        limited = any(p.low is not None for one in series for p in one.points)
+        title = words(text, interval=interval) if limited else words("Weighted survival of the arms")
     elif marks:
         title = words("Kaplan–Meier estimates with {interval} bands; ticks mark censorings", interval=interval)
     return _figure("survival", title, panel, records, words)
@@ -344,8 +355,7 @@ def _figure(name: str, title: str, panel: Panel, records: list[Record], words: W
         f"{one.label or panel.y_title} {words.numbers.percent(one.points[-1].value)}" for one in panel.series
     )
     time = panel.clock.shown(panel.longest, words.numbers)
-    if panel.clock.unit:
-        time = f"{time} {words.label(panel.clock.unit)}"
+    time = words.length(time, panel.clock.unit)
     said = (
         "Curves over {time}. Last estimates: {ends}."
         if panel.sloped

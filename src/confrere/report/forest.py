@@ -70,6 +70,7 @@ class Plot(NamedTuple):
     against: dict[str, str]  # the reference level of variables, where it is known
     kind: Measure
     head: str = "Term"  # English, in the catalogue
+    unit: str = ""  # of the axis, in the language of the page
 
 
 class Axis(NamedTuple):
@@ -122,7 +123,8 @@ def draw_forest(plot: Plot, words: Words) -> tuple[alt.HConcatChart, Datasets]:
 
     kind, axis = plot.kind, _axis(plot.records, plot.kind)
     heading = f"{words(kind.short)} ({words.interval(plot.level)})"
-    head = {"row": 0, "name": words(plot.head), "text": heading, "p": words.p, "indent": 0}
+    p = words.p if any(r.get("p_value") is not None for r in plot.records) else ""
+    head = {"row": 0, "name": words(plot.head), "text": heading, "p": p, "indent": 0}
     rows = lines(plot.records, plot.against, words)
     values = [_values(row, place, plot, axis, words) for place, row in enumerate(rows, start=1)]
     data: Datasets = {"terms": [head, *values], "null": [{"at": axis.null}]}
@@ -133,7 +135,7 @@ def draw_forest(plot: Plot, words: Words) -> tuple[alt.HConcatChart, Datasets]:
     high = ROW * len(data["terms"])
     scale = alt.Scale(domain=list(range(len(data["terms"]))), paddingInner=0, paddingOuter=0)
     y = alt.Y("row:O", axis=None, scale=scale)
-    squares = [*_squares(kind, axis, y, high, words), *(_sides(high) if kind.ratio else ())]
+    squares = [*_squares(plot, axis, y, high, words), *(_sides(high) if kind.ratio else ())]
     columns = (_names(y), alt.layer(*squares, width=WIDE), _text(y, "text", "left"), _text(y, "p", "right"))
     return alt.hconcat(*(column.properties(height=high) for column in columns), spacing=24), data
 
@@ -152,7 +154,8 @@ def _values(row: Row, place: int, plot: Plot, axis: Axis, words: Words) -> Recor
     if low is not None and high is not None:
         places |= {"from": _inside(low, axis), "to": _inside(high, axis)}
         places |= {"less": low < axis.low, "more": high > axis.high}
-    shown = {"text": _estimate(record, kind, words.numbers), "p": words.numbers.p_value(record.get("p_value"))}
+    p = record.get("p_value")
+    shown = {"text": _estimate(record, kind, words.numbers), "p": "" if p is None else words.numbers.p_value(p)}
     return made | numbers | places | shown
 
 
@@ -203,13 +206,15 @@ def _text(y: alt.Y, field: str, align: str) -> Layers:
     return alt.layer(*(part.encode(x=alt.value(0), y=y, text=alt.Text(f"{field}:N")) for part in parts), width=1)
 
 
-def _squares(kind: Measure, axis: Axis, y: alt.Y, high: float, words: Words) -> list[alt.Chart]:
+def _squares(plot: Plot, axis: Axis, y: alt.Y, high: float, words: Words) -> list[alt.Chart]:
     """Intervals as lines, arrows where they leave the axis, squares, the line of no difference."""
     import altair as alt
 
+    kind = plot.kind
     scale = alt.Scale(type="log" if kind.ratio else "linear", domain=[axis.low, axis.high], nice=False, zero=False)
     places = ratio_ticks(axis.low, axis.high) if kind.ratio else ticks(axis.low, axis.high, 5)
     title = words("{measure} (log scale)", measure=words(kind.title)) if kind.ratio else words(kind.title)
+    title += f", {plot.unit}" if plot.unit else ""
     under: dict[str, Any] = {"format": ",.4~g", "title": title, "titlePadding": 26 if kind.ratio else 10}
     x = alt.X("at:Q", scale=scale, axis=alt.Axis(values=places, **under))
     null = rows_of("null").mark_rule(strokeDash=[2, 3], color=MUTED)

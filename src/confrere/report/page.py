@@ -192,6 +192,7 @@ def set_page(result: Result, shown: list[Part], drawn: dict[str, Drawing], words
         numbers=lambda records: raw(records[:SHOWN], words),
         more=lambda records: max(0, len(records) - SHOWN),
         in_results=_in_results,
+        asked=lambda part: prose.asked(part.analysis, words),
         between=words(BETWEEN),
         asterisk=words(WITHHELD, k=threshold(result["study"])),
         doi=lambda doi: "https://doi.org/" + quote(doi, safe="/().;:-_"),

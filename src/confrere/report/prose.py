@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from confrere.report.axes import median_clock
-from confrere.report.effect_forest import is_effect, measure_of
+from confrere.report.effect_forest import in_unit, is_effect, measure_of
 from confrere.report.figures import (
     coarse,
     fitted_model,
@@ -27,6 +27,26 @@ from confrere.report.words import Words
 DOUBT = 0.05  # a check of proportional hazards under this is spoken of
 EVENTS_PER_TERM = 10
 SAME = "the effect is the same for all"  # a test of responders
+ASKED = (
+    "treatment",
+    "first",
+    "second",
+    "exposure",
+    "started",
+    "stopped",
+    "treated_from",
+    "grace",
+    "outcome",
+    "outcomes",
+    "costs",
+    "qalys",
+    "confounders",
+    "modifiers",
+    "covariates",
+    "features",
+    "variables",
+    "score",
+)  # settings that a question is made of
 
 CLASSES = {
     "fine_times": (
@@ -60,7 +80,11 @@ def headline(analysis: dict[str, Any], study: Mapping[str, Any], words: Words) -
     if tables.get("icer"):
         return _estimates(tables["effects"][:2], analysis, words)
     if is_effect(analysis):
-        return ". ".join((_effect(analysis, words), *_same(tables.get("tests", []), words)))
+        return ". ".join((_effect(analysis, study, words), *_tested(analysis, words), *_failed(tables, words)))
+    if any(r.get("aggregate") for r in tables.get("effects", [])):
+        return _estimates(tables["effects"][:1], analysis, words)
+    if analysis["method"] == "penalised":
+        return _kept(analysis, words)
     terms = drawn(tables.get("debiased", tables.get("coefficients", [])))  # shrunk ones have no limits
     kind = measure(terms, fitted_model(analysis)) if terms else None
     if kind is not None and terms[0].get(kind.low) is not None:
@@ -87,23 +111,73 @@ def _estimates(records: list[Record], analysis: dict[str, Any], words: Words) ->
     said = []
     for r in records:
         shown = forms.estimate(r["estimate"], r["conf_low"], r["conf_high"], False)
-        said.append(f"{words.title(r['measure'])} ({interval}) {shown}, {forms.p_equals(r.get('p_value'))}")
+        unit = str(analysis["facts"].get("effect", "")) if r["measure"] == "incremental effect" else ""
+        named = ", ".join(filter(None, (words.title(r["measure"]), words.label(unit))))
+        said.append(f"{named} ({interval}) {shown}, {forms.p_equals(r.get('p_value'))}")
     return ". ".join(said)
 
 
-def _effect(analysis: dict[str, Any], words: Words) -> str:
-    """`Risk difference (95% CI) −0.07 (−0.13 to −0.02), P = 0.01`."""
-    first, forms = analysis["tables"]["effects"][0], words.numbers
+def _effect(analysis: dict[str, Any], study: Mapping[str, Any], words: Words) -> str:
+    """`Risk difference (95% CI) −0.07 (−0.13 to −0.02), P = 0.01`: of the people who taught nothing, if there are any.
+
+    Where controls calibrate it, the calibrated estimate stands beside it.
+    """
+    tables, forms, interval = analysis["tables"], words.numbers, words.interval(level(analysis))
+    first = next((r for r in tables["effects"] if r.get("people") == "testing"), tables["effects"][0])
+    there, unit = in_unit(first, shown_clock(analysis, study.get("time_unit")))
     kind = measure_of(first["measure"])
-    shown = forms.estimate(first.get(kind.field), first.get(kind.low), first.get(kind.high), kind.ratio)
-    interval = words.interval(level(analysis))
-    return f"{words(kind.title)} ({interval}) {shown}, {forms.p_equals(first.get('p_value'))}"
+
+    def said(record: Record) -> str:
+        shown = forms.estimate(record.get(kind.field), record.get(kind.low), record.get(kind.high), kind.ratio)
+        return f"({interval}) {shown}, {forms.p_equals(record.get('p_value'))}"
+
+    whom = words("people tested on") if first.get("people") == "testing" else ""
+    parts = [", ".join(filter(None, (words(kind.title), unit and words.label(unit), whom))) + f" {said(there)}"]
+    same = [r for r in tables.get("calibrated", []) if all(r.get(f) == first.get(f) for f in ("measure", "time"))]
+    parts += [f"{words('calibrated by controls')} {said(r)}" for r in same[:1]]
+    return "; ".join(parts)
 
 
-def _same(tests: list[Record], words: Words) -> list[str]:
-    """The test that an effect is the same for all, where there is one."""
-    asked = [test for test in tests if test["test"] == SAME]
-    return [f"{words.title(SAME)}{words.colon}{words.numbers.p_equals(test['p_value'])}" for test in asked]
+def _tested(analysis: dict[str, Any], words: Words) -> list[str]:
+    """Whether the effect depends on the modifiers, and whether its prediction holds in other people; of responders."""
+    tables, forms = analysis["tables"], words.numbers
+    slopes = [r for r in tables.get("calibration", []) if r.get("term") == "slope"]
+    said = []
+    for r in slopes:
+        shown = forms.estimate(r["estimate"], r["conf_low"], r["conf_high"], False)
+        said.append(f"{words.title('slope')} ({words.interval(level(analysis))}) {shown}")
+    asked = [test for test in tables.get("tests", []) if test["test"] == SAME]
+    return [*said, *(f"{words.title(SAME)}{words.colon}{forms.p_equals(test['p_value'])}" for test in asked)]
+
+
+def _failed(tables: Mapping[str, list[Record]], words: Words) -> list[str]:
+    """That the study's own diagnostics forbid the use of an estimate."""
+    failed = [words.label(r["diagnostic"]) for r in tables.get("diagnostics", []) if not r["passed"]]
+    text = "Not to be used as it stands, by the study’s diagnostics: {names}"
+    return [words(text, names=", ".join(failed))] if failed else []
+
+
+def _kept(analysis: dict[str, Any], words: Words) -> str:
+    """`6 of 10 terms kept. Cross-validated deviance 1.26, 8.9% less than without terms`."""
+    tables, forms = analysis["tables"], words.numbers
+    terms = [r for r in tables["coefficients"] if not is_intercept(r["term"])]
+    kept = len({r["term"] for r in terms if r["estimate"]})
+    said = [words("{kept} of {all} terms kept", kept=kept, all=len({r["term"] for r in terms}))]
+    if crossed := tables.get("cv", []):
+        at = min(crossed, key=lambda r: abs(r["lambda"] - analysis["facts"]["lambda"]))
+        less = 1 - at["mean"] / crossed[0]["mean"] if crossed[0]["mean"] else None  # the first penalty keeps nothing
+        text = "Cross-validated deviance {value}, {share} less than without terms"
+        said.append(words(text, value=forms.significant(at["mean"]), share=forms.percent(less)))
+    return ". ".join(said)
+
+
+def asked(analysis: dict[str, Any], words: Words) -> list[tuple[str, str]]:
+    """What an analysis is about, by its settings: of a formula that alone."""
+    settings = analysis["settings"]
+    names = ("formula",) if "formula" in settings else ASKED
+    heads = {"formula": "", "started": words.label("treated_from")}  # a table `started` is a model
+    return [(heads.get(name, words.label(name)), words.numbers.any(settings[name]))
+            for name in names if settings.get(name)]  # fmt: skip
 
 
 def _metric(analysis: dict[str, Any], words: Words) -> str:
@@ -156,7 +230,7 @@ def _incidences(analysis: dict[str, Any], study: Mapping[str, Any], words: Words
     if not shown:
         return ""
     time = shown_clock(analysis, study.get("time_unit"))
-    when = FIRM.join(filter(None, (time.shown(last, words.numbers), words.label(time.unit) if time.unit else "")))
+    when = words.length(time.shown(last, words.numbers), time.unit).replace(" ", FIRM)
     parts = []
     for record in shown:
         label = group_label(record["group"], by).replace(": ", FIRM)

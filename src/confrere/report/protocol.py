@@ -80,10 +80,8 @@ def question(result: Result, words: Words) -> str:
 
 def follow_up(result: Result, words: Words) -> str:
     """How long people are followed, with its unit."""
-    unit = result["study"]["time_unit"]
-    return (
-        f"{words.numbers.any(result['study']['target_trial']['follow_up'])} {words.label(unit) if unit else ''}".strip()
-    )
+    shown = words.numbers.any(result["study"]["target_trial"]["follow_up"])
+    return words.length(shown, result["study"]["time_unit"])
 
 
 def _setting(trial: Mapping[str, Any], words: Words) -> Iterator[Entry]:

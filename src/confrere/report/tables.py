@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from confrere.report.axes import Clock
-from confrere.report.effect_forest import is_effect
 from confrere.report.figures import (
     COUNTS,
     coarse,
@@ -35,7 +34,8 @@ WITHHELD = "* Count withheld: fewer than {k} people, or few hospitals, stand beh
 BETWEEN = "Numbers at risk between the edges of cells are estimated."
 K = 11  # the rule for published cells, where the study does not say its own
 DRAWN = (  # a figure has their numbers under it
-    "curve", "incidence", "risk", "roc", "overlap", "pathways", "acceptability", "decision",
+    "curve", "strategy_curve", "trial_curve", "incidence", "risk", "roc", "overlap", "pathways", "acceptability",
+    "decision",
 )  # fmt: skip
 SAID = {
     "measure",
@@ -117,11 +117,10 @@ def tables(analysis: Mapping[str, Any], study: Mapping[str, Any], words: Words) 
 
 def _builders(analysis: Mapping[str, Any]) -> Mapping[str, Builder]:
     """How the tables of an analysis are set; those of an effect come first."""
-    if not is_effect(analysis):
-        return BUILDERS
     from confrere.report import effect_tables  # which sets its tables by this module
 
-    return {**effect_tables.BUILDERS, **BUILDERS, "propensity": _propensity}
+    first = effect_tables.builders(analysis)
+    return {**first, **BUILDERS, "propensity": _propensity} if first else BUILDERS
 
 
 def fields(records: Sequence[Record]) -> list[str]:
@@ -236,7 +235,7 @@ def _survival(name: str, records: list[Record], setting: Setting) -> Table:
         return ", ".join(filter(None, (group_name(record.get("cause")), label)))
 
     heads = list(dict.fromkeys(head(record) for record in records))
-    columns = [Column(_unit(words("Time"), setting), False)]
+    columns = [Column(in_units(words("Time"), setting), False)]
     columns += [Column(f"{label or words('Survival')} ({interval})") for label in heads]
     at = {(record["time"], head(record)): record for record in records}
     rows = []
@@ -259,7 +258,7 @@ def percents(record: Record, words: Words) -> str:
 def _median(name: str, records: list[Record], setting: Setting) -> Table:
     words = setting.words
     columns, group = _grouped(records, setting)
-    columns.append(Column(f"{_unit(words('Median'), setting)} ({words.interval(setting.level)})"))
+    columns.append(Column(f"{in_units(words('Median'), setting)} ({words.interval(setting.level)})"))
     rows = []
     for record in records:
         shown = _ranged(record, _timed(setting), words)
@@ -271,8 +270,8 @@ def _median(name: str, records: list[Record], setting: Setting) -> Table:
 def _rmst(name: str, records: list[Record], setting: Setting) -> Table:
     words, form = setting.words, _timed(setting)
     columns, group = _grouped(records, setting)
-    columns.append(Column(_unit(words.title("tau"), setting)))
-    columns.append(Column(f"{_unit(words.title('estimate'), setting)} ({words.interval(setting.level)})"))
+    columns.append(Column(in_units(words.title("tau"), setting)))
+    columns.append(Column(f"{in_units(words.title('estimate'), setting)} ({words.interval(setting.level)})"))
     columns.append(Column(words.label("std_error")))
     rows = tuple(
         Row(
@@ -294,7 +293,13 @@ def _timed(setting: Setting) -> Callable[[float | None], str]:
     return lambda value: setting.words.numbers.fixed(None if value is None else value / setting.clock.per, digits)
 
 
-def _unit(head: str, setting: Setting) -> str:
+def timed(setting: Setting) -> str:
+    """`Time, years`: the head of a column of times."""
+    return in_units(setting.words("Time"), setting)
+
+
+def in_units(head: str, setting: Setting) -> str:
+    """`Time, years`: a head and the unit of time, where the study names one."""
     unit = setting.clock.unit
     return f"{head}, {setting.words.label(unit)}" if unit else head
 

@@ -70,6 +70,15 @@ class Words:
         said = self.label(name)
         return said[:1].upper() + said[1:] if name in LABELS or "_" in name else said
 
+    def length(self, shown: str, unit: str | None) -> str:
+        """A printed length of time with its unit, which is one or many: `1 year`, `2.5 years`."""
+        if not unit:
+            return shown
+        whole = shown.partition("," if self.lang == "fr" else ".")[0]
+        one = (shown == "1", whole in ("0", "1") and shown != "0")[self.lang == "fr"]
+        name = f"1 {unit}" if one and f"1 {unit}" in LABELS else unit
+        return f"{shown} {self.label(name)}"
+
     def method(self, name: str) -> str:
         """The name of a method in full."""
         english, french = METHODS.get(name, (name.replace("_", " "),) * 2)

@@ -1,0 +1,45 @@
+"""Names of what analyses of effects are asked and find, as a person would say them: English, then French."""
+
+EFFECTS = {
+    # responders
+    "the effect is the same for all": ("heterogeneity of the effect", "hétérogénéité de l’effet"),
+    "learning": ("learned from", "apprentissage"),
+    "testing": ("tested on", "test"),
+    "ranking": ("ranking by the predicted effect", "classement selon l’effet prédit"),
+    "AUTOC": ("AUTOC", "AUTOC"),
+    "Qini coefficient": ("Qini coefficient", "coefficient de Qini"),
+    "treat by the rule": ("treat by the rule", "traiter selon la règle"),
+    "treat by the tree": ("treat by the tree", "traiter selon l’arbre"),
+    "treat everybody": ("treat everybody", "traiter tout le monde"),
+    "treat nobody": ("treat nobody", "ne traiter personne"),
+    "rule less everybody": ("gain of the rule over treating everybody", "gain de la règle sur traiter tout le monde"),
+    "rule less nobody": ("gain of the rule over treating nobody", "gain de la règle sur ne traiter personne"),
+    "tree less everybody": ("gain of the tree over treating everybody", "gain de l’arbre sur traiter tout le monde"),
+    "tree less nobody": ("gain of the tree over treating nobody", "gain de l’arbre sur ne traiter personne"),
+    "average effect": ("average effect", "effet moyen"),
+    "slope": ("slope of the predicted effects", "pente des effets prédits"),
+    "rule": ("rule", "règle"),
+    "policy": ("who is treated", "qui est traité"),
+    "difference_se": ("SE of the difference", "erreur type de la différence"),
+    "p_holm": ("P by Holm", "p selon Holm"),
+    "benefits": ("benefits", "bénéficie"),
+    # difference in differences
+    "no effect before treatment": ("effects before treatment", "effets avant le traitement"),
+    # controls
+    "control": ("controls", "témoins"),
+    "controls": ("control outcomes and treatments", "issues et traitements témoins"),
+    "calibrated": ("effects, calibrated by controls", "effets, calibrés par les témoins"),
+    "truth": ("true ratio", "rapport vrai"),
+    "ease": ("expected absolute systematic error", "erreur systématique absolue attendue"),
+    "error_mean": ("mean error", "erreur moyenne"),
+    "error_slope": ("slope of errors", "pente des erreurs"),
+    "error_sd": ("SD of errors", "écart-type des erreurs"),
+    "error_sd_slope": ("slope of their SD", "pente de leur écart-type"),
+    "negative_controls": ("negative controls", "témoins négatifs"),
+    "positive_controls": ("positive controls", "témoins positifs"),
+    # one of a unit of time
+    "1 years": ("year", "an"),
+    "1 months": ("month", "mois"),
+    "1 weeks": ("week", "semaine"),
+    "1 days": ("day", "jour"),
+}

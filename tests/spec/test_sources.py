@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from confrere.data.sources import Source, read
+from confrere.data.without import Without
 from confrere.errors import DataError
 from confrere.study.schema import Column, Schema
 
@@ -168,15 +169,58 @@ def test_other_columns_do_not_matter(tmp_path: Path) -> None:
 
 
 def test_the_query_names_the_columns(tmp_path: Path) -> None:
-    import ibis
-
     from confrere.data.sources import _open
 
     typed().to_parquet(tmp_path / "one.parquet")
     for path in (csv(tmp_path), tmp_path / "one.parquet"):
         rows = _open(path, ["age"], "curie").rows
         assert rows.columns == ("age",)
-        assert "note" not in ibis.to_sql(rows)
+        assert "note" not in rows.query
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "duckdb", "frame"])
+def test_names_and_levels_are_never_read_as_a_query(kind: str, tmp_path: Path) -> None:
+    """They are a researcher's; whatever they hold, they name a column, or are compared with what stands in one."""
+    import duckdb
+
+    odd, levels = """a"::VARCHAR, (SELECT 'x') AS "b'; DROP TABLE t; --""", ("it's", "') OR ('1' = '1", 'a"b', "a\\'b")
+    frame = pd.DataFrame({"pid": list("abcd"), odd: ["1", "2", None, "4"], "size": levels})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    frame.to_parquet(tmp_path / "t.parquet")
+    with duckdb.connect(str(tmp_path / "t.duckdb")) as connection:
+        connection.register("frame", frame)
+        connection.execute("create table t as select * from frame")
+    schema = Schema({"size": Column("size", levels)})
+    source = frame if kind == "frame" else tmp_path / f"t.{kind}"
+    for one in (source, Without(source, "pid", {"'); DROP TABLE t; --"})):
+        table = read(one, [odd, "size"], schema, "pid")
+        np.testing.assert_array_equal(table.frame[odd], [1, 2, np.nan, 4])
+        assert table.frame["size"].cat.codes.tolist() == [0, 1, 2, 3]
+    with pytest.raises(DataError, match="2 rows with levels that the study does not declare"):
+        read(source, ["size"], Schema({"size": Column("size", levels[:2])}), "pid")
+
+
+def test_text_is_the_same_in_both_languages() -> None:
+    """Of one table in our SQL, of OMOP records in Ibis."""
+    import ibis
+    import pyarrow as pa
+
+    from confrere.data.sources import _memory
+    from confrere.data.sources_query import Rows
+    from confrere.data.without import text
+
+    people = pa.table({
+        "words": [" a ", "\tNA\n", "", None, "na", "1.0", "\x0b x\x0c\r"], "whole": [1, -2, None, 0, 7, 8, 9],
+        "parts": [1.0, -2.5, None, float("nan"), 1e15, 1e17, 3.0],
+        "small": pa.array([1.0, 0.1, None, 2.0, 3.0, -0.0, 1e10], pa.float32()),
+        "yes": [True, False, None, True, True, True, True],
+    })  # fmt: skip
+    rows, twin = Rows.of(_memory(), people), ibis.memtable(people)
+    for name in people.column_names:
+        ours = rows.fetched({"it": rows.text(name)})["it"].to_pylist()
+        assert ours == twin.select(it=text(twin[name])).to_pyarrow()["it"].to_pylist()
+    assert rows.fetched({"it": rows.text("parts")})["it"].to_pylist()[:4] == ["1", "-2.5", None, None]
+    rows.close()
 
 
 def test_memory_is_that_of_the_named_columns(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Reading a hospital's records: CSV, Parquet, DuckDB and pandas through Ibis on DuckDB.
+"""Reading a hospital's records: CSV, Parquet, DuckDB and pandas, through DuckDB.
 
     table = read("curie.csv", ["age", "size"], schema, person="pid", hospital="curie")
 
@@ -16,8 +16,7 @@ import csv
 import glob
 import gzip
 import io
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -28,11 +27,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from confrere.data.sources_query import INFINITE, Query, Rows, literal, quoted
 from confrere.data.table import Table
 from confrere.data.unreadable import safely
-from confrere.data.without import MISSING, Without, text
+from confrere.data.without import MISSING, Without
 from confrere.errors import DataError
-from confrere.study.counted import counted
 from confrere.study.schema import Column, Schema
 
 if TYPE_CHECKING:
@@ -44,10 +43,6 @@ TEXTS = (".csv", ".tsv", ".txt")  # also with .gz
 PARQUET = (".parquet", ".pq")
 DUCKDB = (".duckdb", ".ddb", ".db")
 LONGEST_HEADER = 1_000_000  # characters
-
-_DATE = r"^([0-9]{4}[-/][0-9]{1,2}[-/][0-9]{1,2}|[0-9]{1,2}[-/.][0-9]{1,2}[-/.][0-9]{2,4})"
-_INFINITE = "has {} infinite values; make them missing, or correct them"
-_COMMA = r"^[+-]?[0-9]+,[0-9]+$"
 
 _ONE = Lock()  # DuckDB's connection is shared by the threads of a process
 
@@ -83,12 +78,11 @@ def is_table(source: str | Path | Source | pd.DataFrame) -> bool:
 
 @dataclass(frozen=True)
 class _Opened:
-    """An Ibis table whose columns have the names of the study."""
+    """Rows whose columns have the names of the study."""
 
-    rows: Any
+    rows: Rows
     where: str
     comma: bool = False  # read "3,5" as 3.5
-    table: str = ""  # temporary, dropped once it was read
     person: str | None = None  # by which people were left out: rows without one cannot stay
 
 
@@ -144,7 +138,7 @@ def _given(source: object, wanted: list[str], schema: Schema, hospital: str) -> 
             values = np.asarray(column.to_numpy(), dtype=np.float64).view()
             values.flags.writeable = False
             if bad := int(np.count_nonzero(np.isinf(values))):
-                raise DataError(f"{where}: column '{name}' {_INFINITE.format(bad)}")
+                raise DataError(f"{where}: column '{name}' {INFINITE.format(bad)}")
             given[name] = values
     return given
 
@@ -154,16 +148,14 @@ def _queried(
 ) -> tuple[int, pd.DataFrame, str]:
     """Rows in the source, the columns in the order of its rows, and what was read."""
     with _opening(source, [*([person] if person else []), *(c.name for c in columns)], hospital) as opened:
-        query = _Query(opened, columns, person)
+        query = Query(opened.rows, columns, person, opened.where, opened.comma, opened.person)
         return query.check(repeated), query.fetch(), opened.where
 
 
 def texts(source: Any, columns: Sequence[str], hospital: str = "this hospital") -> dict[str, list[str | None]]:
     """Columns as trimmed text, None where missing, in the order of the rows. Raises DataError."""
     with _opening(source, list(columns), hospital) as opened:
-        found: dict[str, list[str | None]] = (
-            opened.rows.select(**{c: text(opened.rows[c]) for c in columns}).to_pyarrow().to_pydict()
-        )
+        found: dict[str, list[str | None]] = opened.rows.fetched({c: opened.rows.text(c) for c in columns}).to_pydict()
         return found
 
 
@@ -186,10 +178,12 @@ def _opening(source: Any, wanted: list[str], hospital: str) -> Iterator[_Opened]
     with _ONE, _explained(source, hospital):
         opened = _open(source, wanted, hospital)
         try:
-            yield replace(opened, rows=without.less(opened.rows), person=without.person) if without else opened
+            if without:
+                less = opened.rows.less(without.person, without.people)
+                opened = replace(opened, rows=less, person=without.person)
+            yield opened
         finally:
-            if opened.table:
-                _memory().drop_table(opened.table, force=True)
+            opened.rows.close()
 
 
 @contextmanager
@@ -248,15 +242,22 @@ def _open(source: str | Path | Source | pd.DataFrame, wanted: list[str], hospita
 
 @cache
 def _memory() -> Any:
-    """One DuckDB in memory for all that is read from files and frames; its tables are views or temporary."""
+    """One DuckDB in memory for all that is read from files and frames; it has no tables."""
     return _connect()
 
 
 def _connect(path: str | Path = ":memory:", read_only: bool = False) -> Any:
-    import ibis
+    import duckdb
 
-    # No extension is fetched from the network: a hospital's machine may have none, and must not need one.
-    return ibis.duckdb.connect(path, read_only=read_only, autoinstall_known_extensions=False)
+    # No extension is fetched from the network: a hospital's machine may have none, and must not need one. A table is
+    # never a variable of ours that has its name.
+    settings: dict[str, str | bool | int | float | list[str]] = {
+        "autoinstall_known_extensions": False,
+        "python_enable_replacements": False,
+    }
+    connection = duckdb.connect(str(path), read_only=read_only, config=settings)
+    connection.execute("SET timezone = 'UTC'")
+    return connection
 
 
 def _open_frame(frame: pd.DataFrame, wanted: list[str], hospital: str) -> _Opened:
@@ -273,32 +274,31 @@ def _open_frame(frame: pd.DataFrame, wanted: list[str], hospital: str) -> _Opene
         arrow = pa.Table.from_pandas(plain, preserve_index=False)
     except pa.ArrowException:
         raise DataError(f"{where}: a column is neither numbers nor text; convert {', '.join(wanted)}") from None
-    table = f"people_{uuid.uuid4().hex}"
-    return _Opened(_memory().create_table(table, arrow, temp=True), where, table=table)
+    return _Opened(Rows.of(_memory(), arrow), where)
 
 
 def _open_parquet(path: Path, wanted: list[str], where: str) -> _Opened:
     if path.is_dir() and not any(path.rglob("*.parquet")):
         raise DataError(f"{where}: the folder holds no .parquet file")
     pattern = glob.escape(str(path)) + ("/**/*.parquet" if path.is_dir() else "")
-    rows = _memory().read_parquet(pattern)
+    rows = Rows(_memory(), f"SELECT * FROM read_parquet({literal(pattern)})")
     _check_columns(rows.columns, wanted, where)
-    return _Opened(rows.select(wanted), where)
+    return _Opened(rows.select({column: quoted(column) for column in wanted}), where)
 
 
 def _open_duckdb(source: Source, path: Path, wanted: list[str], where: str) -> _Opened:
     connection = _connect(path, read_only=True)
     listed = "SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema()"
-    tables = [str(row[0]) for row in connection.con.execute(listed).fetchall()]
-    name = source.table or (tables[0] if len(tables) == 1 else None)
-    if name is None or name not in tables:
+    tables = [str(row[0]) for row in connection.execute(listed).fetchall()]
+    table = source.table or (tables[0] if len(tables) == 1 else None)
+    if table is None or table not in tables:
         near = get_close_matches(source.table or "", tables, 1)
         hint = f"did you mean '{near[0]}'?" if near else f"it has {', '.join(sorted(tables)) or 'none'}"
         what = f"no table '{source.table}'" if source.table else "say which table to read"
         raise DataError(f"{where}: {what}; {hint}")
-    rows = connection.table(name)
+    rows = Rows(connection, f"SELECT * FROM {quoted(table)}")
     _check_columns(rows.columns, wanted, where)
-    return _Opened(rows.select(wanted), where)
+    return _Opened(rows.select({column: quoted(column) for column in wanted}), where)
 
 
 def _open_csv(source: Source, path: Path, wanted: list[str], where: str) -> _Opened:
@@ -311,14 +311,16 @@ def _open_csv(source: Source, path: Path, wanted: list[str], where: str) -> _Ope
         raise DataError(f"{where}: decimal is '.' or ',', not '{source.decimal}'")
     separator, names = header(source, path, wanted, where)
     _check_columns(names, wanted, where)
-    rows = _memory().read_csv(
-        glob.escape(str(path)),
-        columns={f"c{i}": "VARCHAR" for i in range(len(names))},
-        auto_detect=False, header=True, delim=separator, quote='"', escape='"', nullstr=list(MISSING),
-        strict_mode=True, null_padding=False, ignore_errors=False, encoding=source.encoding.lower(),
-    )  # fmt: skip
+    columns = ", ".join(f"c{i}: 'VARCHAR'" for i in range(len(names)))
+    read = (
+        f"read_csv({literal(glob.escape(str(path)))}, columns = {{{columns}}}, auto_detect = false, header = true, "
+        f"delim = {literal(separator)}, quote = '\"', escape = '\"', nullstr = [{', '.join(map(literal, MISSING))}], "
+        f"strict_mode = true, null_padding = false, ignore_errors = false, "
+        f"encoding = {literal(source.encoding.lower())})"
+    )
     # By position, so that a header that DuckDB would rename or reorder cannot shift a column.
-    rows = rows.select(**{name: rows[f"c{names.index(name)}"] for name in wanted})
+    picked = ", ".join(f"c{names.index(column)} AS {quoted(column)}" for column in wanted)
+    rows = Rows(_memory(), f"SELECT {picked} FROM {read}")
     comma = source.decimal == "," or (source.decimal is None and separator == ";")
     return _Opened(rows, where, comma)
 
@@ -354,140 +356,6 @@ def _check_columns(names: Sequence[str], wanted: Sequence[str], where: str) -> N
             raise DataError(f"{where}: there is no column '{name}'; {hint}")
         if list(names).count(name) > 1:
             raise DataError(f"{where}: column '{name}' stands there more than once; rename one")
-
-
-# --- checking and fetching -------------------------------------------------------------------------------
-
-
-class _Query:
-    """Two passes over the named columns: one that counts what is wrong, one that fetches."""
-
-    def __init__(self, opened: _Opened, columns: Sequence[Column], person: str | None) -> None:
-        self.opened, self.rows, self.person = opened, opened.rows, person
-        self.numbers = [column for column in columns if column.levels is None]
-        self.levels = [column for column in columns if column.levels is not None]
-        for column in self.numbers:
-            self._check_type(column.name)
-
-    def _check_type(self, name: str) -> None:
-        kind = self.rows[name].type()
-        if kind.is_temporal():
-            raise self._error(name, "holds dates; give numbers, such as days since diagnosis")
-        if not (kind.is_string() or kind.is_numeric() or kind.is_boolean() or kind.is_null()):
-            raise self._error(name, f"is of type {kind}; give numbers, or text with declared levels")
-
-    def _error(self, name: str, message: str) -> DataError:
-        return DataError(f"{self.opened.where}: column '{name}' {message}")
-
-    # --- expressions ---
-
-    def text(self, name: str) -> Any:
-        return text(self.rows[name])
-
-    def spelt(self, name: str) -> Any:
-        """A text column as the spelling of a number: true and false are 1 and 0, a decimal comma a point."""
-        text = self.text(name).lower()
-        text = text.isin(["true", "false"]).ifelse(text.cases(("true", "1"), else_="0"), text)
-        return text.replace(",", ".") if self.opened.comma else text
-
-    def number(self, name: str) -> Any:
-        column = self.rows[name]
-        if not column.type().is_string():
-            return column.cast("float64")
-        spelt = self.spelt(name)
-        # DuckDB would read 1_000 as 1000; a patient's record that says so deserves a look.
-        return spelt.contains("_").ifelse(None, spelt).try_cast("float64")
-
-    def code(self, column: Column) -> Any:
-        """Index of the declared level, -1 where missing, -2 where it is none."""
-        text = self.text(column.name)
-        pairs = [(level, i) for i, level in enumerate(column.levels or ())]
-        return text.isnull().ifelse(-1, text.cases(*pairs, else_=-2)).cast("int16")
-
-    # --- the first pass ---
-
-    def check(self, repeated: bool) -> int:
-        """How many rows there are. Raises DataError for what cannot be read."""
-        counts: dict[str, Any] = {"n": self.rows.count()}
-        for i, column in enumerate(self.numbers):
-            counts |= {f"{kind}{i}": found.sum().fill_null(0) for kind, found in self._troubles(column.name).items()}
-        for i, column in enumerate(self.levels):
-            counts[f"level{i}"] = (self.code(column) == -2).sum().fill_null(0)
-        if self.person is not None:
-            counts |= {"people": self.text(self.person).nunique(), "known": self.text(self.person).count()}
-        found = {key: int(value[0]) for key, value in self.rows.aggregate(**counts).to_pyarrow().to_pydict().items()}
-        for i, column in enumerate(self.numbers):
-            self._check_number(column.name, found, i)
-        for i, column in enumerate(self.levels):
-            if found[f"level{i}"]:
-                raise self._undeclared(column, found[f"level{i}"])
-        if self.person is not None and not repeated and found["people"] < found["known"]:
-            raise self._error(
-                self.person,
-                f"names {found['known'] - found['people']} people more than once; one row per person is needed. "
-                "Choose one row of each, or another key",
-            )
-        return found["n"]
-
-    def _troubles(self, name: str) -> dict[str, Any]:
-        """{kind: rows in trouble} of a numeric column."""
-        number = self.number(name)
-        troubles = {"infinite": number.isinf()}
-        if self.rows[name].type().is_string():
-            troubles["text"] = number.isnull() & self.text(name).notnull()
-        return troubles
-
-    def _check_number(self, name: str, found: Mapping[str, int], i: int) -> None:
-        if bad := found[f"infinite{i}"]:
-            raise self._error(name, _INFINITE.format(bad))
-        if not (bad := found.get(f"text{i}", 0)):
-            return
-        odd = self.rows.filter(self._troubles(name)["text"])
-        kinds = {"date": self.text(name).re_search(_DATE), "comma": self.text(name).re_search(_COMMA)}
-        odds = odd.aggregate(**{kind: is_.sum() for kind, is_ in kinds.items()}).to_pyarrow().to_pydict()
-        if odds["date"][0] == bad:
-            raise self._error(name, f"holds dates in {counted(bad, 'row')}; give numbers, such as days since diagnosis")
-        if odds["comma"][0] == bad:
-            raise self._error(name, f'has a decimal comma in {counted(bad, "row")}; give decimal = ","')
-        remedy = f"correct them, leave them empty, or declare its levels: [data.columns.{name}] levels = [...]"
-        raise self._error(name, f"holds text in {counted(bad, 'row')}; {remedy}")
-
-    def _undeclared(self, column: Column, bad: int) -> DataError:
-        text = self.text(column.name).name("level")
-        odd = self.rows.filter(self.code(column) == -2).select(text).distinct().order_by("level").limit(6)
-        names = [str(value) for value in odd.to_pyarrow()["level"].to_pylist()]
-        near = get_close_matches(names[0], column.levels or (), 1, 0.6)
-        hint = f" (is '{names[0]}' meant to be '{near[0]}'?)" if near else ""
-        shown = ", ".join(f"'{name}'" for name in names[:5]) + (", ..." if len(names) > 5 else "")
-        return self._error(
-            column.name,
-            f"has {counted(bad, 'row')} with levels that the study does not declare: {shown}{hint}. Declared are "
-            f"{', '.join(column.levels or ())}. Correct the data, or ask the researcher to declare them",
-        )
-
-    # --- the second pass ---
-
-    def fetch(self) -> pd.DataFrame:
-        """The columns: float64, categorical with the declared levels, and the person as text."""
-        import pandas as pd
-
-        keys = [self.text(name).notnull() for name in (self.person, self.opened.person) if name]
-        rows = self.rows.filter(*keys) if keys else self.rows
-        picked = {column.name: self.number(column.name) for column in self.numbers}
-        picked |= {column.name: self.code(column) for column in self.levels}
-        if self.person is not None:
-            picked[self.person] = self.text(self.person)
-        arrow = rows.select(**picked).to_pyarrow()
-        # one block in the order of the source: terms that stand together need no copy
-        names = sorted((column.name for column in self.numbers), key=self.rows.columns.index)
-        columns: dict[str, Any] = dict(zip(names, np.empty((len(names), arrow.num_rows)), strict=True))
-        for name in names:
-            columns[name][:] = arrow[name].to_numpy()
-        for column in self.levels:
-            columns[column.name] = pd.Categorical.from_codes(arrow[column.name].to_numpy(), list(column.levels or ()))
-        if self.person is not None:
-            columns[self.person] = arrow[self.person].to_pandas().astype("str")
-        return pd.DataFrame({name: columns[name] for name in self.rows.columns if name in columns}, copy=False)
 
 
 def _clamp(frame: pd.DataFrame, column: Column) -> int:

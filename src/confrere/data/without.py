@@ -5,7 +5,6 @@ Nothing that is made of such records tells how many rows there were before: neit
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,17 +26,6 @@ class Without:
     source: Any
     person: str
     people: Collection[str] = field(repr=False)
-
-    def less(self, rows: Any) -> Any:
-        """An Ibis table less the rows of these people, in its order."""
-        import ibis
-        import pyarrow as pa
-
-        out, place = (f"{name}_{uuid.uuid4().hex}" for name in ("out", "place"))
-        listed = ibis.memtable(pa.table({out: pa.array(sorted(self.people), pa.string())}))
-        # a join keeps no order, and the order of the rows is part of the cut that a run is about
-        placed = rows.mutate(**{place: ibis.row_number(), out: text(rows[self.person])})
-        return placed.anti_join(listed, out).order_by(place).drop(place, out)
 
 
 def text(column: Any) -> Any:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import inspect
 import json
 import os
 import queue
@@ -44,6 +45,7 @@ def main() -> None:
     gc.disable()  # nothing is garbage yet; a collection in a child would copy pages that it could share
     for module in modules.split(","):
         importlib.import_module(module)
+    inspect.stack()  # every job asks for it once, for a name in its log: where all the modules lie is found out here
     gc.freeze()
     sys.argv = _forked(words)
     gc.enable()

@@ -21,6 +21,7 @@ import hashlib
 import math
 import struct
 from collections.abc import Sequence
+from functools import cache
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -52,8 +53,12 @@ _NAMES: Final = "float64, int64, uint64, bool, uint8"
 Array = NDArray[Any]
 
 
+@cache
 def release() -> str:
-    """The release of this package. Hospitals and coordinator must be of one: they follow the same flow, to the bit."""
+    """The release of this package, read once: a process that runs while another is installed is still of its own.
+
+    Hospitals and coordinator must be of one: they follow the same flow, to the bit.
+    """
     return version("confrere")
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cache
 from typing import Any, Final
 
 from confrere.coordinator.book import Book, Entry
@@ -25,10 +26,13 @@ from confrere.study import build
 from confrere.study.file import parse
 
 STARTING: Final = 120.0  # seconds in which an attempt must say its first word
+SPOKEN: Final = 2.0  # seconds after a word of an attempt in which the engine is not asked whether it lives
 STOPPING: Final = 10.0  # seconds that a cancelled run has to stop by itself
 PAUSE: Final = 2.0  # seconds before a run that waits is tried again; longer after many attempts, up to a minute
 FEWEST: Final = 3  # hospitals of a run
 _SAID: Final = 2000  # characters of a reason
+
+Seen = Callable[[], dict[str, float]]  # when each hospital that is connected was last heard of
 
 
 class Service:
@@ -138,7 +142,7 @@ class Service:
     def step(self) -> None:
         """One look at everything."""
         entries = [e for e in self.book.all() if e.state not in OVER]
-        seen = self._seen() if entries else {}
+        seen = cache(self._seen)  # asked for where it matters: a run under way needs nobody's word but its own
         going = sum(e.state == "running" for e in entries)
         for entry in entries:
             if time.time() > entry.deadline:
@@ -157,7 +161,7 @@ class Service:
             if entry.state in OVER and entry.changed < least:
                 self.erase(entry.run)
 
-    def _begin(self, entry: Entry, seen: dict[str, float]) -> bool:
+    def _begin(self, entry: Entry, seen: Seen) -> bool:
         """Start a run, if all its hospitals are there."""
         if missing := self._missing(entry, seen):
             if entry.why != missing:
@@ -175,13 +179,14 @@ class Service:
         self.book.change(entry.run, state="running", why="", handle=handle, attempts=entry.attempts + 1)
         return True
 
-    def _watch(self, entry: Entry, seen: dict[str, float]) -> None:
+    def _watch(self, entry: Entry, seen: Seen) -> None:
         """See whether an attempt ended, by its own word or without one, or cannot begin since a hospital left."""
         folder = self.home.folder(entry.run)
-        state = folder.progress["state"]
+        progress = folder.progress
+        state, speaks = progress["state"], time.time() - progress["at"] < SPOKEN
         if state in OVER:
-            self._change(entry, state, str(folder.progress.get("why", "")))
-        elif state == "waiting" or not self._engine.alive(entry.handle):
+            self._change(entry, state, str(progress.get("why", "")))
+        elif state == "waiting" or not ((state == "running" and speaks) or self._engine.alive(entry.handle)):
             self._halt(entry.handle)
             self._settle(entry, "the run was interrupted")
         elif state == "queued" and (why := self._missing(entry, seen) or self._silent(entry)):
@@ -225,8 +230,8 @@ class Service:
         without = self.home.folder(entry.run).without
         return tuple(name for name in self.home.members if name not in without)
 
-    def _missing(self, entry: Entry, seen: dict[str, float]) -> str:
-        missing = [name for name in self._members(entry) if name not in seen]
+    def _missing(self, entry: Entry, seen: Seen) -> str:
+        missing = [name for name in self._members(entry) if name not in seen()]
         return f"waiting for {', '.join(missing)}" if missing else ""
 
     def _known(self, run: str) -> Entry:

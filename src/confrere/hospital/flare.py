@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ from nvflare.private.fed.client import client_app_runner, client_runner
 from nvflare.utils.job_launcher_utils import get_credential_env
 
 from confrere import forks, wire
+from confrere.data.sources import is_table
 from confrere.errors import StudyError
 from confrere.hospital.desk import Desk
 from confrere.hospital.engine import HOME
@@ -34,16 +36,20 @@ from confrere.kits import VITALS, Hasty, hospital_job, without_tensors
 without_tensors()
 # a debugging line of the engine writes every message out as text, also where nobody reads it: four letters a byte
 ConsumableBufferList.__repr__ = object.__repr__
-client_app_runner.time = client_runner.time = Hasty({0.5: 0.05})  # until its parent, and then the server, are found
+FETCH: Final = 0.1  # seconds between two times that a job asks the server for a task, as `hospital_job` has it
+_WAITS = {0.5: 0.05}  # seconds for seconds: until its parent, and then the server, are found
+client_app_runner.time = client_runner.time = Hasty(_WAITS)
 
 MISSED: Final = 2  # heartbeats without an answer, after which the hospital signs in anew
 AT_WORK: Final = 4  # the same while it has jobs, which end by it: over two minutes, at half a minute each
 SLOW: Final = 25.0  # seconds: the engine waits 30 for an answer to a heartbeat, and does not say whether there was one
+SELDOM: Final = 0.5  # seconds instead of `FETCH` once questions come: there is no task any more until the end
 FILES: Final = {  # of a job, all that it may bring: its two configurations, and the submitter's signatures on them
     "config", "config/config_fed_client.json", "config/config_fed_server.json", ".__nvfl_sig.json",
     ".__nvfl_submitter.crt", "config/.__nvfl_sig.json", "config/.__nvfl_submitter.crt",
 }  # fmt: skip
-RECORDS: Final = ("formulaic", "ibis.backends.duckdb")  # what only a job needs, and is large at rest
+RECORDS: Final = ("formulaic", "duckdb")  # what only a job needs, and is large at rest
+OMOP: Final = "ibis.backends.duckdb"  # the same where records are not one table
 
 
 class Hospital:
@@ -51,7 +57,8 @@ class Hospital:
 
     def __init__(self) -> None:
         self._desk: Desk | None = None
-        self._ready = forks.importing(*RECORDS)  # the engine goes on to wait for the server, over a second
+        # the engine goes on to wait for the server, over a second
+        self._ready = forks.importing(*readers(Path(os.environ[HOME])))
 
     @collab.publish
     def answer(self, message: bytes) -> bytes:
@@ -60,6 +67,7 @@ class Hospital:
             began = time.perf_counter()
             self._ready.join()
             if self._desk is None:
+                _WAITS[FETCH] = SELDOM
                 self._desk = Desk(Home(Path(os.environ[HOME])))
             reply = self._desk.answer(message)
             answered(self._desk.home, message, reply, time.perf_counter() - began)
@@ -68,6 +76,15 @@ class Hospital:
             return wire.pack({"unable": True})
         except Exception:  # noqa: BLE001 - the engine would send its traceback
             return wire.pack({"refused": True})
+
+
+def readers(home: Path) -> tuple[str, ...]:
+    """The modules by which a hospital's records are read."""
+    with suppress(OSError, StudyError):  # what is wrong with hospital.toml is told when it is asked
+        here = Home(home)
+        if all(is_table(here.source(name)) for name in here.tables):
+            return RECORDS
+    return (*RECORDS, OMOP)
 
 
 class Pulse(FLComponent):  # type: ignore[misc]

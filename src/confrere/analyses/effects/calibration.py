@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import optimize
+import scipy  # `scipy.optimize` is imported where it is first used: most runs have no use for it
 
 from confrere.analyses.distributions import norm_cdf, norm_pdf, norm_ppf, norm_sf
 from confrere.analyses.finding import Citation
@@ -80,7 +80,7 @@ class Errors(NamedTuple):
 
         if over(-FAR) * over(FAR) > 0:
             return none
-        return float(optimize.brentq(over, -FAR, FAR, xtol=1e-12))
+        return float(scipy.optimize.brentq(over, -FAR, FAR, xtol=1e-12))
 
 
 def null_of(estimate: Array, std_error: Array) -> Errors:
@@ -122,7 +122,7 @@ class Fit(NamedTuple):
     def most_likely(self, starts: Sequence[Array]) -> Array:
         """The ends (m,) with the largest likelihood, to 1e-12: by steps from several starts, then a root."""
         found = [
-            optimize.minimize(self.minus, start, jac=True, method="L-BFGS-B", bounds=[(0, None)] * len(start),
+            scipy.optimize.minimize(self.minus, start, jac=True, method="L-BFGS-B", bounds=[(0, None)] * len(start),
                               options={"ftol": 1e-15, "gtol": 1e-10})
             for start in starts
         ]  # fmt: skip
@@ -140,7 +140,7 @@ class Fit(NamedTuple):
             whole[free] = ends
             return self.minus(whole)[1][free]
 
-        polished = optimize.root(slope, best[free], tol=1e-14)
+        polished = scipy.optimize.root(slope, best[free], tol=1e-14)
         if np.abs(polished.x - best[free]).max() < 1e-3 * self.std_error.max():
             best[free] = polished.x
         return best

@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy import optimize
+import scipy  # `scipy.optimize` is imported where it is first used: most runs have no use for it
 
 from confrere.analyses.effects.exponentials import growth
 from confrere.errors import ModelError
@@ -96,7 +96,7 @@ class Arms(NamedTuple):
         def score(b: float) -> float:
             return float(d1.sum() - (d0 + d1) @ (y1 / (y1 + y0 * np.exp(-b))))
 
-        b = float(optimize.brentq(score, -50, 50, xtol=1e-14, rtol=1e-14))
+        b = float(scipy.optimize.brentq(score, -50, 50, xtol=1e-14, rtol=1e-14))
         pi = y1 / (y1 + y0 * np.exp(-b))
         information = float((d0 + d1) @ (pi * (1 - pi)))
         events, risk = np.zeros_like(self.events), np.zeros_like(self.risk)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from scipy import optimize
+import scipy  # `scipy.optimize` is imported where it is first used: most runs have no use for it
 
 from confrere.analyses.effects.pseudo import Pseudo
 from confrere.analyses.families import LINKS, Mean, family_of
@@ -282,7 +282,7 @@ def intercept(eta: Array, y: Array) -> float:
         return share - float(link.mean(eta + at).mu.mean())
 
     low, high = middle - float(eta.max()) - 1e-9, middle - float(eta.min()) + 1e-9
-    at = float(optimize.brentq(short, low, high, xtol=1e-13, rtol=1e-14))
+    at = float(scipy.optimize.brentq(short, low, high, xtol=1e-13, rtol=1e-14))
     return at + short(at) / float(link.mean(eta + at).slope.mean())  # the last digits
 
 

@@ -133,6 +133,7 @@ def test_processes_are_told_apart_by_their_names(shell: Shell) -> None:
         forks.ENGINE,
         forks.JOB,
     ]
+    shell.ask("kill", 0)  # it would keep the pipe open, for which the end waits
 
 
 def test_the_codes_are_those_of_each_job(shell: Shell) -> None:

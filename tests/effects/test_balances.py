@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from confrere.analyses.effects import balance
@@ -18,7 +19,8 @@ from confrere.hospital import balances
 from confrere.rounds import Site, drive, supported
 from confrere.study.ground import Ground
 from confrere.study.own_balance import OwnBalance, OwnTerm
-from confrere.testing import LOOSE
+from confrere.study.schema import Column, Schema
+from confrere.testing import LOOSE, fit
 from confrere.testing.runs import in_the_clear, table
 from effects.followed import followed, right, weights
 
@@ -56,6 +58,45 @@ def test_by_hand() -> None:
     assert got.terms[0] == pytest.approx(OwnTerm("a", 2 / sd, 2.5 / sd))
     assert got.terms[1] == OwnTerm("b", None, None)  # nobody differs in it
     assert (got.apart(0.1), got.apart(3.0)) == (1, 0)
+
+
+def arms_of(rare: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Table 1 of 300 people, of whom so many of the 100 treated have the second of three levels; and the people."""
+    rng = np.random.default_rng(3)
+    treated = np.arange(300) < 100
+    level = np.where(rng.random(300) < 0.5, "a", "c")
+    level[:rare], level[100:140] = "b", "b"
+    frame = pd.DataFrame({
+        "treated": treated.astype(float), "y": rng.normal(size=300), "x": rng.normal(size=300) + treated,
+        "z": (rng.random(300) < 0.4).astype(float), "level": pd.Categorical(level, list("abc")),
+    })  # fmt: skip
+    ground = Ground(Schema({"level": Column("level", tuple("abc"))}))
+    found = fit(
+        Effect("treated", "y", "x + z + C(level)", estimand="ATO", ground=ground), [frame.iloc[i::3] for i in range(3)]
+    )
+    return found.summary("balance").set_index("term"), frame
+
+
+def test_means_and_shares_of_the_arms() -> None:
+    """Those of pandas before weighting; after it, by overlap weights, they are the same (Li)."""
+    got, frame = arms_of(20)
+    columns = frame.assign(**{f"C(level)[T.{v}]": frame["level"] == v for v in "bc"})
+    for arm, name in enumerate(("untreated", "treated")):
+        people = columns[columns["treated"] == arm]
+        for term in got.index:
+            assert got.loc[term, f"{name}_before"] == pytest.approx(people[term].mean(), rel=1e-9)
+    np.testing.assert_allclose(got["treated_after"], got["untreated_after"], rtol=1e-7)
+
+
+def test_levels_of_a_few_people_of_an_arm_are_withheld() -> None:
+    """With whatever they follow from: the difference, and the other levels of the column."""
+    got, _ = arms_of(8)  # 5 at least, which the gate lets pass, and fewer than 11
+    means = [f"{arm}_{when}" for arm in ("untreated", "treated") for when in ("before", "after")]
+    for term in got.index:
+        hidden = term.startswith("C(level)")
+        assert got.loc[term, [*means, "smd_before"]].isna().all() == hidden
+        assert (got.loc[term, "suppressed"] == True) == hidden  # noqa: E712  (NaN where it is not)
+    assert got["smd_after"].notna().all()
 
 
 @pytest.mark.parametrize("n", [0, 1])

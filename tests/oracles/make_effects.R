@@ -120,7 +120,8 @@ spread <- function(arm) {  # weighted variances, by effective numbers of people
   v <- w[a == arm]; n <- sum(v)^2 / sum(v^2); mean <- colSums(v * x[a == arm, ]) / sum(v)
   colSums(v * sweep(x[a == arm, ], 2, mean)^2) / sum(v) * n / (n - 1)
 }
-balance <- list(variance_ratio = unname(spread(1) / spread(0)), term = colnames(x), before = unname(difference(rep(1, length(a)))), after = unname(difference(w)))
+means <- function(w) lapply(0:1, function(arm) unname(apply(x[a == arm, ], 2, weighted.mean, w[a == arm])))
+balance <- list(means_before = means(rep(1, length(a))), means_after = means(w), variance_ratio = unname(spread(1) / spread(0)), term = colnames(x), before = unname(difference(rep(1, length(a)))), after = unname(difference(w)))
 
 out <- list(
   software = list(R = R.version.string, numDeriv = as.character(packageVersion("numDeriv"))),

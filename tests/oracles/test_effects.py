@@ -64,12 +64,16 @@ def test_means_and_variances_equal_the_stacked_equations(case: str) -> None:
 
 
 def test_balance_and_propensity_equal_r() -> None:
-    """Standardised differences with the spread of the unweighted arms; the propensity is glm's."""
+    """Means of the arms, differences with the spread of the unweighted arms; the propensity is glm's."""
     got = found(effect_of(ORACLE["cases"]["iptw_ate"]["spec"]), breast())
     table = got.summary("balance")
     np.testing.assert_allclose(table["smd_before"], ORACLE["balance"]["before"], rtol=1e-9)
     np.testing.assert_allclose(table["smd_after"], ORACLE["balance"]["after"], rtol=1e-8, atol=1e-10)
     np.testing.assert_allclose(table["variance_ratio"], ORACLE["balance"]["variance_ratio"], rtol=1e-8)
+    for when in ("before", "after"):
+        for arm, means in zip(("untreated", "treated"), ORACLE["balance"][f"means_{when}"], strict=True):
+            np.testing.assert_allclose(table[f"{arm}_{when}"], means, rtol=1e-8)
+    assert "suppressed" not in table
     fitted = got.summary("propensity")
     np.testing.assert_allclose(fitted["estimate"], ORACLE["propensity"]["estimate"], rtol=1e-9)
     np.testing.assert_allclose(fitted["std_error"], ORACLE["propensity"]["std_error"], rtol=1e-7)

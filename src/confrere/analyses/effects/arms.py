@@ -166,12 +166,12 @@ class Arms:
 
     @local(on="design")
     def balanced(self, people: People, models: Models, frame: Frame, weight: tuple[float, float]) -> balance.Balance:
-        """How far the arms' confounders are apart, with weights, and their spread without."""
+        """Weighted means of the confounders' terms by arm, and their spread without weights."""
         return balance.balance(people, self._weighed(people, models, frame), weight)
 
     @local(on="design")
     def spreads(self, people: People, models: Models, frame: Frame) -> balance.Spreads:
-        """Weighted moments of the confounders' terms by arm."""
+        """Weighted squares of the confounders' terms by arm."""
         return balance.spreads(people, self._weighed(people, models, frame))
 
     @local(on="design")

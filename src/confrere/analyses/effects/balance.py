@@ -1,10 +1,14 @@
-"""Whether weighting makes the arms alike: standardised mean differences and variance ratios, before and after.
+"""Table 1 of a comparison, before and after weighting: means of the arms, standardised differences, variance ratios.
 
 The difference of means is divided by the standard deviation of the unweighted arms, sqrt((v1 + v0) / 2), before and
 after: a difference that weighting takes away cannot hide behind a spread that it widens. `variance_ratio` is that of
 the weighted arms, the treated over the others. Few numbers are needed: terms are standardised over everybody, and the
-first ask of the propensity says the means of the arms. Variance ratios take four numbers per term, and are asked where
-that is next to nothing of the study's budget.
+first ask of the propensity says the unweighted means of the arms. Variance ratios take two numbers more per term, and
+are asked where that is next to nothing of the study's budget.
+
+Of a term that is 0 or 1 the mean is a share, and a share of an arm is a count of people. Where 1 to k-1 people of an
+arm have a level, or lack it, neither the shares nor the unweighted difference, from which they follow, are told: of no
+level of that column, as the last would follow from the others.
 
 In how many hospitals the arms are apart is not told: it would add up answers to "is your own difference larger than
 this?", and a study of terms that differ a little would find each hospital's difference by halving. Each hospital may
@@ -21,28 +25,29 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from confrere.analyses.effects.nuisance import Learned
 from confrere.analyses.finding import Caution, Record
-from confrere.analyses.outcomes import Frame
+from confrere.analyses.outcomes import INTERCEPT, Frame
 from confrere.analyses.scaling import blocks
-from confrere.rounds import Array, Bools, Flow, People, Sum, together
+from confrere.rounds import Array, Bools, Flow, People, Sum, Verdict, together
 from confrere.study.own_balance import OwnBalance, OwnTerm
 
 ALIKE = 0.1  # a standardised mean difference that is small (Austin 2009)
-AMPLE = 40  # times what variance ratios take
+AMPLE = 80  # times what variance ratios take
 FLAT = 1e-12  # of the largest value: a spread of rounding
 
 
 class Balance(NamedTuple):
     """Of the terms in the propensity's frame."""
 
-    apart: Sum  # (p,) weighted mean of the treated less that of the others
+    after: Sum  # (2, p) weighted means by arm, the others first
     treated: Sum  # (p,) sums of squares of the treated, unweighted
 
 
 class Spreads(NamedTuple):
-    """Weighted moments of the terms by arm, the others first."""
+    """Weighted sums of squares of the terms by arm, the others first."""
 
-    after: Sum  # (2, 2, p): arm, power, term
+    after: Sum  # (2, p)
 
 
 class Arms(NamedTuple):
@@ -66,28 +71,31 @@ class Weighed(NamedTuple):
     treated: Bools
     w: Array
 
+    @property
+    def by_arm(self) -> Array:
+        """Weights by arm (2, n), the others first; 0 for whoever is in the other arm."""
+        return np.array([np.where(self.treated, 0.0, self.w), np.where(self.treated, self.w, 0.0)])
+
 
 def balance(people: People, of: Weighed, weight: tuple[float, float]) -> Balance:
     """The body of a local step; `weight` are the sums of weights of all hospitals, the others first."""
-    share = np.where(of.treated, of.w / weight[1], -of.w / weight[0])
-    apart, treated = np.zeros(of.x.shape[1]), np.zeros(of.x.shape[1])
+    share = of.by_arm / np.array(weight)[:, None]
+    after, treated = np.zeros((2, of.x.shape[1])), np.zeros(of.x.shape[1])
     mine = of.treated.astype(float)
     for rows, z in blocks(of.x, of.frame.mean, of.frame.sd):
-        apart += share[rows] @ z
+        after += share[:, rows] @ z
         np.square(z, out=z)
         treated += mine[rows] @ z
-    return Balance(people.derived(apart, of.w), people.derived(treated))
+    return Balance(people.derived(after, of.w, dims=("arms", "terms")), people.derived(treated))
 
 
 def spreads(people: People, of: Weighed) -> Spreads:
-    """The body of a local step: first and second weighted moments by arm."""
-    w = np.array([np.where(of.treated, 0.0, of.w), np.where(of.treated, of.w, 0.0)])
-    total = np.zeros((2, 2, of.x.shape[1]))
+    """The body of a local step: weighted squares by arm."""
+    w, total = of.by_arm, np.zeros((2, of.x.shape[1]))
     for rows, z in blocks(of.x, of.frame.mean, of.frame.sd):
-        total[:, 0] += w[:, rows] @ z
         np.square(z, out=z)
-        total[:, 1] += w[:, rows] @ z
-    return Spreads(people.derived(total, of.w, dims=("arms", "powers", "terms")))
+        total += w[:, rows] @ z
+    return Spreads(people.derived(total, of.w, dims=("arms", "terms")))
 
 
 def own(of: Weighed, names: Sequence[str], about: str) -> OwnBalance:
@@ -111,7 +119,7 @@ def own(of: Weighed, names: Sequence[str], about: str) -> OwnBalance:
 
 def ample(terms: int, budget: int) -> bool:
     """Whether variance ratios take next to nothing of the budget of numbers."""
-    return 4 * terms * AMPLE <= budget
+    return 2 * terms * AMPLE <= budget
 
 
 class Asks(NamedTuple):
@@ -122,38 +130,72 @@ class Asks(NamedTuple):
     own: Flow[None] | None = None
 
 
-def asked(names: Sequence[str], treated: Array, arms: Arms, asks: Asks, budget: int) -> Flow[list[Record]]:
-    """The table, from the asks for it; variance ratios where the budget of numbers is ample."""
-    flows: list[Flow[Any]] = [asks.balance, *([asks.spreads] if ample(len(names), budget) else [])]
+def asked(learned: Learned, arms: Arms, asks: Asks, verdict: Verdict) -> Flow[list[Record]]:
+    """The table, from the asks for it and the propensity; variance ratios where the budget of numbers is ample."""
+    rich = ample(len(learned.treated), verdict.budget)
+    flows: list[Flow[Any]] = [asks.balance, *([asks.spreads] if rich else [])]
     got = yield from together(*flows, *([asks.own] if asks.own is not None else []))
-    return table(names, treated, got[0], got[1] if len(flows) > 1 else None, arms)
+    return table(learned, got[0], got[1] if rich else None, arms, verdict.k)
 
 
-def table(names: Sequence[str], treated: Array, sums: Balance, spread: Spreads | None, arms: Arms) -> list[Record]:
-    """A record per term: `smd_before`, `smd_after`, `variance_ratio` after weighting (None where it was not asked).
+def table(learned: Learned, sums: Balance, spread: Spreads | None, arms: Arms, k: int) -> list[Record]:
+    """A record per term of the propensity: means by arm and standardised difference, before weighting and after.
 
-    `treated` (p,) are the means of the treated in the propensity's frame, where everybody's are 0.
+    `variance_ratio` is that after weighting; None where it was not asked. Where a level rests on fewer than `k` people
+    of an arm, `suppressed` stands for what would tell them.
     """
-    n0, n1 = arms.people
-    before = treated * (n0 + n1) / n0
-    squares = np.array([n0 + n1 - sums.treated.value, sums.treated.value])
-    means = np.array([treated - before, treated])
-    variance = np.maximum(squares / arms.people[:, None] - means**2, 0.0) * (arms.people / (arms.people - 1))[:, None]
-    sd = np.sqrt(variance.mean(axis=0))
-    ratio = [None] * len(names) if spread is None else _ratios(spread, arms)
+    names, frame = [name for name in learned.names if name != INTERCEPT], learned.model.frame
+    before = _before(learned.treated, arms)
+    squares = np.array([arms.people.sum() - sums.treated.value, sums.treated.value])
+    variance = np.maximum(squares / arms.people[:, None] - before**2, 0.0) * (arms.people / (arms.people - 1))[:, None]
+    sd, after = np.sqrt(variance.mean(axis=0)), sums.after.value
+    ratio = [None] * len(names) if spread is None else _ratios(after, spread, arms)
+    few = _few(names, frame, before, arms, k)
+    told = [np.array(frame.mean) + np.array(frame.sd) * means for means in (before, after)]
     return [
         {
-            "term": name, "smd_before": float(before[j] / sd[j]), "smd_after": float(sums.apart.value[j] / sd[j]),
+            "term": name,
+            **_sides(told[0], j, "before", few[j]),
+            "smd_before": None if few[j] else float((before[1] - before[0])[j] / sd[j]),
+            **_sides(told[1], j, "after", few[j]),
+            "smd_after": float((after[1] - after[0])[j] / sd[j]),
             "variance_ratio": ratio[j],
+            **({"suppressed": True} if few[j] else {}),
         }
         for j, name in enumerate(names)
-    ]  # fmt: skip
+    ]
 
 
-def _ratios(spread: Spreads, arms: Arms) -> list[float | None]:
+def _before(treated: Array, arms: Arms) -> Array:
+    """Unweighted means by arm (2, p) from those of the treated (p,), in a frame where everybody's are 0."""
+    n0, n1 = arms.people
+    return np.array([-treated * n1 / n0, treated])
+
+
+def _sides(means: Array, j: int, when: str, few: bool) -> Record:
+    """The mean of a term in either arm."""
+    return {f"{arm}_{when}": None if few else float(means[a, j]) for a, arm in enumerate(("untreated", "treated"))}
+
+
+def _few(names: Sequence[str], frame: Frame, before: Array, arms: Arms, k: int) -> list[bool]:
+    """Which terms are a level that 1 to k-1 people of an arm have or lack, or another level of the same column."""
+    mean, sd = np.array(frame.mean), np.array(frame.sd)
+    mark = np.abs(sd**2 - mean * (1 - mean)) <= FLAT
+    having = np.rint((mean + sd * before) * arms.people[:, None])  # (2, p) people, of marks
+    columns = [name.rpartition("[")[0] if name.endswith("]") else name for name in names]
+    rare: set[str] = set()
+    for column in columns:
+        of = [j for j, other in enumerate(columns) if other == column and mark[j]]
+        cells = np.column_stack([having[:, of], arms.people - having[:, of].sum(axis=1)])
+        if of and ((cells > 0) & (cells < k)).any():
+            rare.add(column)
+    return [bool(mark[j]) and column in rare for j, column in enumerate(columns)]
+
+
+def _ratios(after: Array, spread: Spreads, arms: Arms) -> list[float | None]:
     """Variance of each term among the treated over that among the others, weighted; None where nobody differs."""
-    mean, square = np.moveaxis(spread.after.value / arms.weight[:, None, None], 1, 0)
-    left = square - mean**2
+    square = spread.after.value / arms.weight[:, None]
+    left = square - after**2
     left[left <= 1e-12 * square] = 0.0  # rounding
     left *= (arms.effective / (arms.effective - 1))[:, None]
     return [float(one / other) if other > 0 else None for other, one in left.T]

@@ -36,7 +36,6 @@ from confrere.analyses.effects.weighted import By, leaning
 from confrere.analyses.effects.weighting import Estimand
 from confrere.analyses.finding import Caution, Citation, Finding, Record, attrition, count
 from confrere.analyses.ladder import ladder
-from confrere.analyses.outcomes import INTERCEPT
 from confrere.errors import FormulaError, ModelError, StudyError
 from confrere.rounds import Array, Flow, Verdict, ask, keep, register, support, together
 from confrere.study.ground import DAYS, Ground, model_of
@@ -279,11 +278,10 @@ def _balanced(arms: Arms, weighed: Weighed | None, sums: balance.Arms, verdict: 
     if weighed is None:
         return []
     learned = weighed.learned
-    names = [name for name in learned.names if name != INTERCEPT]
     frame, weight = learned.model.frame, (float(sums.weight[0]), float(sums.weight[1]))
     own = keep(arms.own_balance, frame) if arms.by.effect.own_balance else None
     asks = balance.Asks(ask(arms.balanced, frame, weight), ask(arms.spreads, frame), own)
-    return (yield from balance.asked(names, learned.treated, sums, asks, verdict.budget))
+    return (yield from balance.asked(learned, sums, asks, verdict))
 
 
 # The finding --------------------------------------------------------------------------------------------------

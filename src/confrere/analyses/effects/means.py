@@ -20,7 +20,6 @@ from confrere.analyses.effects.hospital_effects import OwnIntercepts
 from confrere.analyses.effects.influence import Lean, lean_of
 from confrere.analyses.effects.nuisance import Among, Learned, Nuisance, learned
 from confrere.analyses.finding import Caution, Citation, Finding, Record, attrition, count
-from confrere.analyses.outcomes import INTERCEPT
 from confrere.errors import ModelError
 from confrere.rounds import Array, Flow, Verdict, ask, keep, support, together
 
@@ -177,7 +176,7 @@ def _found(arms: Arms, fits: Fits, start: Outcomes, verdict: Verdict) -> Flow[Me
     sums = balance.Arms(_people(start, verdict), weight, square)
     flows: list[Flow[Any]] = [ask(arms.derivatives, models, mean)] if learnt else []
     if fits.weighed is not None:
-        flows.append(_balanced(arms, fits, sums, verdict.budget))
+        flows.append(_balanced(arms, fits, sums, verdict))
     got = yield from together(*flows)
     leans: tuple[Lean, ...] = ()
     if learnt:
@@ -195,16 +194,15 @@ def _found(arms: Arms, fits: Fits, start: Outcomes, verdict: Verdict) -> Flow[Me
     return Means(scale.mean + scale.sd * np.array(mean), scale.sd**2 * squares.second.value, sums, table, apart)
 
 
-def _balanced(arms: Arms, fits: Fits, sums: balance.Arms, budget: int) -> Flow[list[Record]]:
+def _balanced(arms: Arms, fits: Fits, sums: balance.Arms, verdict: Verdict) -> Flow[list[Record]]:
     """The table of balance; variance ratios where the budget of numbers is ample."""
     if fits.weighed is None or not arms.effect.balance:
         return []
     found = fits.weighed.learned
     frame, weight = found.model.frame, (float(sums.weight[0]), float(sums.weight[1]))
-    names = [name for name in found.names if name != INTERCEPT]
     own = keep(arms.own_balance, fits.models, frame) if arms.effect.own_balance else None
     asks = balance.Asks(ask(arms.balanced, fits.models, frame, weight), ask(arms.spreads, fits.models, frame), own)
-    return (yield from balance.asked(names, found.treated, sums, asks, budget))
+    return (yield from balance.asked(found, sums, asks, verdict))
 
 
 def _people(start: Outcomes, verdict: Verdict) -> Array:

@@ -27,7 +27,7 @@ from confrere.analyses.effects.standardised import Standardised
 from confrere.analyses.effects.weighted import By, weighed, weighed_of
 from confrere.analyses.effects.weighted_cox import weighted_cox
 from confrere.analyses.finding import Citation, Finding, Record, attrition, count
-from confrere.analyses.outcomes import INTERCEPT, Frame
+from confrere.analyses.outcomes import Frame
 from confrere.errors import FormulaError, ModelError, StudyError
 from confrere.rounds import Array, Design, Flow, People, Sum, Verdict, ask, keep, local, register, support, together
 from confrere.study.ground import Ground, model_of
@@ -104,12 +104,12 @@ class Arms:
 
     @local(on="design")
     def balanced(self, people: People, frame: Frame, weight: tuple[float, float]) -> balance.Balance:
-        """How far the arms' confounders are apart, with weights, and their spread without."""
+        """Weighted means of the confounders' terms by arm, and their spread without weights."""
         return balance.balance(people, self._weighed(people, frame), weight)
 
     @local(on="design")
     def spreads(self, people: People, frame: Frame) -> balance.Spreads:
-        """Weighted moments of the confounders' terms by arm."""
+        """Weighted squares of the confounders' terms by arm."""
         return balance.spreads(people, self._weighed(people, frame))
 
     @local(on="design")
@@ -194,7 +194,7 @@ def estimated(effect: Effect) -> Flow[Finding]:
     sums = balance.Arms(n, weight, square)
     causes = each_cause(effect.outcome, effect.ground)
     cox = bool(effect.cause) or len(causes) == 1
-    flows: list[Flow[Any]] = [_balanced(arms, propensity, sums, verdict.budget)]
+    flows: list[Flow[Any]] = [_balanced(arms, propensity, sums, verdict)]
     if effect.standardises:
         flows.append(Standardised(effect, propensity.among).curves(learned))
         table, (_, read) = yield from together(*flows)
@@ -232,16 +232,16 @@ def _check_events(events: Array) -> None:
         )
 
 
-def _balanced(arms: Arms, propensity: Weighed, sums: balance.Arms, budget: int) -> Flow[list[Record]]:
+def _balanced(arms: Arms, propensity: Weighed, sums: balance.Arms, verdict: Verdict) -> Flow[list[Record]]:
     """The table of balance."""
     if not arms.by.effect.balance:
         return []
     learned = propensity.learned
-    frame, names = learned.model.frame, [name for name in learned.names if name != INTERCEPT]
+    frame = learned.model.frame
     weight = float(sums.weight[0]), float(sums.weight[1])
     own = keep(arms.own_balance, frame) if arms.by.effect.own_balance else None
     asks = balance.Asks(ask(arms.balanced, frame, weight), ask(arms.spreads, frame), own)
-    return (yield from balance.asked(names, learned.treated, sums, asks, budget))
+    return (yield from balance.asked(learned, sums, asks, verdict))
 
 
 def _finding(effect: Effect, f: Found) -> Finding:

@@ -91,7 +91,7 @@ def test_the_propensity_and_the_balance_are_asked_once() -> None:
     assert found(results).tables["calibrated"]
     times = Counter((sent.analysis, sent.step, sent.name) for sent in results.left)
     assert times["_nuisance", "start", "outcome"] == times["_propensity_overlap", "counted", "people"] == 1
-    assert times["_arms", "balanced", "apart"] == 1
+    assert times["_arms", "balanced", "after"] == 1
     assert times["_arms", "squares", "second"] == 1 + len(NEGATIVE)
     single = masked(Effect("a", "y", "x"), dict(zip("abc", three(world(1500)), strict=True)))
     assert results.rounds == single.rounds

@@ -171,7 +171,10 @@ def check(effect: Effect) -> None:
 def _check_standardised(effect: Effect, competing: bool) -> None:
     """The settings of the g-formula and of augmented weighting."""
     if competing:
-        raise StudyError(f"{effect.estimator} knows one cause of the event: with several have the estimator iptw")
+        raise StudyError(
+            f"{effect.estimator} knows one cause of the event: with several have the estimator iptw, or the method "
+            f"responders with `cause` and `time`, whose average effect is augmented"
+        )
     if not effect.times and effect.tau is None:
         raise StudyError(f"{effect.estimator} gives risks at times and means until tau: set times or tau")
     if effect.censoring and not effect.weighs:

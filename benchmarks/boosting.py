@@ -5,8 +5,9 @@
 
 Needs the extras `benchmarks` and `learning`. Both have as many threads as the machine has cores, and learn from the
 same people; the area under the curve is of a tenth as many others. Of ours the clock sees the reading of frames,
-keys, gates, masks, signatures, every hospital's own copy of the flow, and the metrics; of XGBoost the DMatrix and the
-training, each said by itself. Compiling the loops comes before, with a first fit of few people.
+keys, gates, masks, signatures, the flow (one for all hospitals of a process, one for the coordinator), and the
+metrics; of XGBoost the DMatrix and the training, each said by itself. Compiling the loops comes before, with a first
+fit of few people.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from __future__ import annotations
 import hashlib
 import math
 import struct
+import sys
 from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import version
@@ -42,6 +43,7 @@ PART_DEPTH: Final = 4  # no part stands deeper in a message
 _MAGIC: Final = b"confrere"
 _PREFIX: Final = struct.Struct("<8sII")  # magic, version, header length
 _ALIGNMENT: Final = 8
+_NATIVE: Final = "<=|" if sys.byteorder == "little" else "<|"  # byte orders that need no change
 _ARRAY: Final = 1  # MessagePack extension type
 _DTYPES: Final = tuple(np.dtype(name) for name in ("<f8", "<i8", "<u8", "?", "u1"))  # place = code on the wire
 _FLOATS: Final = frozenset([float])
@@ -175,6 +177,8 @@ def _bytes_of(array: Array) -> memoryview:
     """An array's elements, little-endian and in C order, where they lie if they lie so; a boolean is 0 or 1."""
     if array.dtype == np.bool_:
         array = array.view(np.uint8) != 0
+    if array.flags.c_contiguous and array.dtype.byteorder in _NATIVE:
+        return array.reshape(-1).view(np.uint8).data
     return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1).view(np.uint8).data
 
 

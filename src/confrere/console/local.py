@@ -1,10 +1,11 @@
-"""A federation in this process: several hospitals, their own masks, gates and copies of the flow, and an adder.
+"""A federation in this process: several hospitals, their own masks and gates, and an adder.
 
     hospitals = confrere.local({"curie": "curie.csv", "lyon": "lyon.parquet", "paris": frame})
     fit = hospitals.run(confrere.Cox("Surv(rtime, recur) ~ hormon + age + nodes"))
 
-Nothing is left out that a network would have: keys, masks, the gate, the followed flow. Only who approves differs:
-whoever runs it owns all the data, so the study is self-approved under the default policy, and refusals say why.
+Nothing is left out that a network would have: keys, masks, the gate, the followed flow. Two things differ. Hospitals
+follow one flow together (`shared`), and the coordinator one of its own; in a network each has its own. And whoever runs
+it owns all the data, so the study is self-approved under the default policy, and refusals say why.
 """
 
 from __future__ import annotations

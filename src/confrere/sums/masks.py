@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
@@ -50,9 +51,14 @@ class Context(NamedTuple):
 
     def encoded(self) -> bytes:
         """Canonical bytes: different contexts never give the same."""
-        members = frames(*(name.encode() for name in self.members))
-        numbers = (number(self.epoch), number(self.round), number(self.attempt))
-        return frames(self.study, self.run, *numbers, members, self.digest, self.label.encode())
+        return _encoded(self)
+
+
+@lru_cache(maxsize=4)  # asked for several times a message, and by all hospitals of a process
+def _encoded(of: Context) -> bytes:
+    members = frames(*(name.encode() for name in of.members))
+    numbers = (number(of.epoch), number(of.round), number(of.attempt))
+    return frames(of.study, of.run, *numbers, members, of.digest, of.label.encode())
 
 
 def masked(rings: Sequence[Ring], context: Context, me: str, secrets: Mapping[str, bytes]) -> list[Ring]:

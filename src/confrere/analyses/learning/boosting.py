@@ -413,7 +413,7 @@ class Boosting:
         if self.about.counted:
             ones = state.inside.astype(np.int64)
             kinds.append(histograms(state.bins, state.node, ones, slot, self.bins + 1))
-        bounds = (len(kinds), 2 ** (self.depth - 1), len(self.terms), self.bins + 1)
+        bounds = (len(kinds), 2 ** (self.depth - 1), state.bins.shape[1], self.bins + 1)
         return Histogram(people.derived(
             np.stack(kinds, dtype=float), dims=("kinds", "nodes", "features", "bins"), bounds=bounds,
             needs=ladders.NEEDS, scale=0, bits=scale.bits, reach=float(2 ** (scale.bits - 1) - 1),

@@ -112,8 +112,8 @@ class Cells:
       The verdict has a place for every cell and then for every set: told, or -1. No combination of those told, and of
       everybody, rests on 1 to k-1 people. Sets go before cells, larger cells before smaller ones. Of several groups,
       places of which the counts are told elsewhere, sets alone: none with the places either.
-    - `cut`: the verdict says of each cell whether it is before, 0, or from an edge on, 1, before which at most `bound`
-      people are: the last such edge of merged cells. No count is told.
+    - `cut`: the verdict says of each cell whether it is before, 0, or from an edge on, 1: the last before which at most
+      `bound` people are, and at least k on either side. No count is told.
     - `beside`: cells are (group and place, pattern of `sets`), of `bound` places, where the sizes of the sets are told.
       The verdict has the merged place of each place: no sum of people by group and merged place, less a sum of the
       sets, rests on 1 to k-1 people, and each merged place has nobody or k people of each group.

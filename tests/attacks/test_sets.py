@@ -18,6 +18,7 @@ from confrere.analyses.learning.forest import Forest
 from confrere.analyses.learning.scored import EDGES, LOSSES, margins
 from confrere.hospital.gate import Policy
 from confrere.hospital.margins import known
+from confrere.hospital.ties import Ties
 from confrere.rounds import People, Round, drive, find, supported
 from confrere.study.ground import Ground
 from confrere.study.schema import Column, Schema
@@ -219,3 +220,22 @@ def test_no_places_and_sets_together_rest_on_a_few(seed: int) -> None:
     for weights in itertools.product((-1, 0, 1), repeat=len(rows)):
         resting = counts[sum(w * row.astype(int) for w, row in zip(weights, rows, strict=True)) != 0].sum()
         assert resting == 0 or resting >= K or not told
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_cells_of_few_people_do_not_stand_in_the_way(seed: int) -> None:
+    """Of two sets, places of k people and most cells of few, what is said to be safe is so by all combinations of -1, 0
+    and 1; and of one set what is not said to be safe rests on a few."""
+    rng = np.random.default_rng(seed)
+    counts = np.concatenate([np.full((3, 1), 15.0), np.floor(rng.exponential(3, (3, 3)))], axis=1)
+    sets = np.array([[False, True, True, False], [False, False, True, True]])
+    rows = [np.repeat(np.eye(3, dtype=bool)[i][:, None], 4, axis=1) for i in range(3)]
+    for some in (sets, sets[:1], sets[1:]):
+        all_ = [*rows, *(np.repeat(one[None], 3, axis=0) for one in some)]
+        resting = [
+            counts[np.tensordot(weights, np.array(all_, dtype=int), 1) != 0].sum()
+            for weights in itertools.product((-1, 0, 1), repeat=len(all_))
+        ]
+        few, safe = any(0 < r < K for r in resting), Ties(counts, K).safe(some)
+        assert not (few and safe)
+        assert few or safe or len(some) > 1

@@ -16,6 +16,10 @@ of the one less counts of the other tell about the few who are not, in however m
 is hidden, and as many others as it takes for no sum or difference of what is told to be about 1 to k-1 people. Where
 people were counted by a place before, such as a cell of their score, no sum of places less a sum of sets may be about
 1 to k-1 people either (`ties`).
+
+`cut` and `beside`. Scores of people are told in two parts: before all else one edge with k people on either side,
+before which at most so many are, without any count; and at the end the cells, merged until no sum of them less a sum of
+the sets that were told between is about 1 to k-1 people. Were cells told first, they would stand in the way of sets.
 """
 
 from __future__ import annotations
@@ -113,9 +117,10 @@ def known(sets: Sequence[Bools], table: Array, policy: Policy, *, cells: bool = 
 
 
 def cut(bound: int, table: Array, policy: Policy) -> Ints:
-    """(1, cells): 0 before, and 1 from, the last edge of merged cells before which at most `bound` people are."""
+    """(1, cells): 0 before, and 1 from, the last edge before which at most `bound` people are, and k on either side."""
     before = np.cumsum(table[0]) - table[0]
-    first = max(e for e in edges(table, (), policy.least) if before[e] <= bound)
+    may = (before <= bound) & (before >= policy.least) & (table.sum() - before >= policy.least)
+    first = int(np.flatnonzero(may).max(initial=0))  # not the last that nobody is before: it would tell a minimum
     return (np.arange(table.shape[1]) >= first).astype(np.int64)[None]
 
 

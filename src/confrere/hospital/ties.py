@@ -9,11 +9,17 @@ Cells on which every b that is left is the same are one, by which more are tied.
 throughout each connected part, the combination is worth the same in all of a place, and of those each has k people or
 nobody.
 
+Where kinds of cells of few people are left, which are tied to none, every b is looked at that is the same on as many
+kinds as can be: a combination with another is not 0 on more. Of a b it rests on the fewest people where a(place) is
+minus its commonest worth there.
+
 What is said to be safe is; of the rest it is not known.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,6 +27,7 @@ import numpy as np
 from confrere.rounds import Array, Bools, Ints
 
 ZERO = 1e-7  # of orthonormal rows
+MOST = 2000  # combinations that are looked at
 
 
 class Ties:
@@ -37,15 +44,44 @@ class Ties:
     def safe(self, sets: Sequence[Bools]) -> bool:
         """Whether no combination of places and of sets (cells,) rests on 1 to k-1 people."""
         rows = np.concatenate([np.array(sets)[:, self.some], np.ones((1, self.people.shape[1]))]).astype(float)
-        left, tied = _basis(rows), self.tied
+        left, tied, kind = _basis(rows), self.tied, np.arange(rows.shape[1])
         while self.told and not _alike(left, self.part):
             fewer = _basis(_null((left - left[:, _first(tied)]).T) @ left)
             if len(fewer) == len(left) and tied is not self.tied:
-                return False
+                return self._fewest(left, kind) >= self.k
             left = fewer
             kind = np.unique(np.round(left / ZERO / 10), axis=1, return_inverse=True)[1].ravel()
             tied = _tied(_joined(self.people.T, kind).T, self.k)[kind]
         return self.told
+
+    def _fewest(self, left: Array, kind: Ints) -> float:
+        """The fewest people a combination with a row of `left` (b, cells) rests on; 0 where that is not known."""
+        least = np.inf
+        for part in np.unique(self.part):
+            inside = self.part == part
+            _, first, of = np.unique(kind[inside], return_index=True, return_inverse=True)
+            people = _joined(self.people[:, inside].T, of.ravel()).T
+            least = min(least, _resting(left[:, inside][:, first], people[people.any(axis=1)]))
+        return least
+
+
+def _resting(left: Array, people: Array) -> float:
+    """The same of one part, of `people` (places, kinds)."""
+    one, other = np.triu_indices(left.shape[1], 1)
+    apart = _basis((left[:, one] - left[:, other]).T) @ left  # all b but for what is the same on every kind
+    free, least = len(apart), np.inf
+    if not free or math.comb(len(one), free - 1) > MOST:
+        return 0.0 if free else np.inf
+    for pairs in itertools.combinations(range(len(one)), free - 1):
+        equal = (apart[:, one] - apart[:, other])[:, list(pairs)]
+        for u in _null(equal.T) if pairs else np.eye(1):
+            worth = np.unique(np.round(u @ apart / ZERO / 10), return_inverse=True)[1].ravel()
+            each = np.sort(_joined(people.T, worth).T, axis=1)
+            rests = (people.sum(axis=1) - each[:, -1]).sum()
+            if not rests and free == 1:
+                rests = (people.sum(axis=1) - each[:, -2]).min()
+            least = min(least, float(rests))
+    return least
 
 
 def _first(label: Ints) -> Ints:

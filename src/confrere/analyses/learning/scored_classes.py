@@ -2,7 +2,7 @@
 
 Whose likeliest class is wrong, whose set has theirs, and whose set is of one class, are nearly, but for a few people,
 those whose score is beyond some edge of cells: had all cells been told first, hardly any of it could be told as well.
-So of the scores nothing but the limit of the sets is asked first, an edge of cells of k people, without a count
+So of the scores nothing but the limit of the sets is asked first, an edge with k people on either side, without a count
 (`rounds.Cells`, `cut`); then follow errors and the sets of everybody; then the cells of losses for the attack on
 membership, merged until none of what was told, combined with them, is about a few (`beside`); and at the end the sets
 by class and subgroup, of which fewer are told.

@@ -4,7 +4,7 @@
     model = "models/classifier.json"    # of a result, learned with conformal; its parameters beside it
 
 The model is a file of the hospital, and nothing leaves. It reads the picture by the encoder `skin`, alone, where people
-of training may have several.
+of training may have several: learn it with `one_row`, and what is promised is promised of one picture.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ class Reading(NamedTuple):
 
     share    of new people, as those held out were, whose kind is in their set, or more
     within   whether that is so in each kind, of two; of more it is on average over the kinds
+    single   whether that is said of one picture; else of people with all of theirs
     model    SHA-256 of the model
     """
 
     kinds: tuple[str, ...]
     share: float
     within: bool
+    single: bool
     model: str
 
     @property
@@ -59,4 +61,4 @@ def reading(model: Path, png: bytes) -> Reading:
     margin = margins(net.objective, net.score(np.empty((1, 0)), lambda i: rows))
     inside = sets.sets(margin)[0]
     kinds = tuple(sets.levels[j] for j in np.argsort(-margin[0], kind="stable") if inside[j])
-    return Reading(kinds, 1 - sets.alpha, len(sets.levels) == 2, net.sha256)
+    return Reading(kinds, 1 - sets.alpha, len(sets.levels) == 2, sets.one_row, net.sha256)

@@ -4,8 +4,8 @@ A class is in a person's set where its margin, log(p / (1 - p)) of its predicted
 Limits come from people held out: of two classes of the counts of people by cell of their score that the model was
 measured by (`scored`), and no further number is asked for them; of more from the gate's word (`scored_classes`). Of n
 people floor(alpha (n + 1)) - 1 at most may lie below the limit, which is an edge of the cells: the limit is at or below
-the one that single scores would give, so that the set holds at least as much. Where even the first cell holds more
-people than that, the class is in every set.
+the one that single scores would give, so that the set holds at least as much. Where k people may not lie
+below it, the class is in every set.
 
 Of an outcome of two classes each has a limit of its own, from its own people: the set holds the class of a new person
 with a probability of 1 - alpha or more within each class (Mondrian; Vovk et al., Algorithmic Learning in a Random
@@ -58,12 +58,14 @@ class Conformal:
     levels  the names of the classes (K,)
     limits  (K,) of margins
     people  (K,) who were held out, from whom each limit is
+    one_row  whether of each of them one row of their bag was read, such as one picture
     """
 
     alpha: float
     levels: tuple[str, ...]
     limits: tuple[float, ...]
     people: tuple[int, ...]
+    one_row: bool = False
 
     def sets(self, margin: Array) -> Bools:
         """(n, K) which classes are in the set, of margins (n, K)."""
@@ -78,7 +80,7 @@ class Conformal:
     def plain(self) -> dict[str, Any]:
         """As it stands in the model's file."""
         lists = {key: list(getattr(self, key)) for key in ("levels", "limits", "people")}
-        return {"format": FORMAT, "alpha": self.alpha, **lists}
+        return {"format": FORMAT, "alpha": self.alpha, **lists, **({"one_row": True} if self.one_row else {})}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Conformal:
@@ -87,7 +89,8 @@ class Conformal:
         if plain.get("format") != FORMAT or len({len(one) for one in lists}) != 1 or not lists[0]:
             raise StudyError(f"its sets of classes are not as Confrere writes them ({FORMAT})")
         names, limits, people = lists
-        return cls(float(plain["alpha"]), tuple(map(str, names)), tuple(map(float, limits)), tuple(map(int, people)))
+        one = tuple(map(str, names)), tuple(map(float, limits)), tuple(map(int, people))
+        return cls(float(plain["alpha"]), *one, bool(plain.get("one_row", False)))
 
 
 # Limits, from counts that were told ---------------------------------------------------------------------------
@@ -305,7 +308,7 @@ def judged(scored: Scored) -> Flow[tuple[Told, Promised]]:
         if several:
             told = yield from with_losses(replace(beside, covered=covered, told=known), told)
             rows += (yield from Covered(scored, limits, told, known).flow())[0]
-        return told, _promised(limits, rows)
+        return told, _promised(limits, rows, bool(getattr(scored.of, "one_row", False)))
     return ((yield from with_losses(beside, told)) if several else told), NO_SETS
 
 
@@ -316,9 +319,10 @@ def _of_several(scored: Scored, told: Told, levels: tuple[str, ...]) -> Flow[Con
     return Conformal(float(scored.of.conformal), levels, each, (held,) * len(levels))
 
 
-def _promised(limits: Conformal, rows: list[Record]) -> Promised:
+def _promised(limits: Conformal, rows: list[Record], one_row: bool) -> Promised:
+    more = {"one_row": True} if one_row else {}
     records: list[Record] = [
-        {"class": name, "limit": None if limit == ALWAYS else limit, "people": n, "alpha": limits.alpha}
+        {"class": name, "limit": None if limit == ALWAYS else limit, "people": n, "alpha": limits.alpha} | more
         for name, limit, n in zip(limits.levels, limits.limits, limits.people, strict=True)
     ]
     lacking = [name for name, limit in zip(limits.levels, limits.limits, strict=True) if limit == ALWAYS]
@@ -362,4 +366,5 @@ def found_in(tables: Mapping[str, Any]) -> Conformal | None:
     if not rows:
         return None
     limits = tuple(ALWAYS if r["limit"] is None else float(r["limit"]) for r in rows)
-    return Conformal(rows[0]["alpha"], tuple(r["class"] for r in rows), limits, tuple(int(r["people"]) for r in rows))
+    classes, people = tuple(r["class"] for r in rows), tuple(int(r["people"]) for r in rows)
+    return Conformal(rows[0]["alpha"], classes, limits, people, bool(rows[0].get("one_row", False)))

@@ -7,6 +7,7 @@ hospital adapted to itself is measured by the mean loss over all of them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, cast
 
@@ -100,6 +101,11 @@ class Measured:
         return float(self.of.conformal)
 
     @property
+    def one_row(self) -> bool:
+        """Whether people are measured by one row of their bag."""
+        return bool(self.of.one_row)
+
+    @property
     def by(self) -> str:
         """The column of subgroups by which sets are told."""
         return str(self.of.by)
@@ -191,7 +197,21 @@ def scored(of: Any, people: People, made: Design, weights: Array, about: Any) ->
 
     rows, ids = made.data if isinstance(made.data, tuple) and len(made.data) == 2 else (made.data, None)
     ids = (of.ids(people, made) if of.bags else ()) if ids is None else ids
-    return scores(of.built, weights, of.rows(people, rows, ids, about))
+    given = of.rows(people, rows, ids, about)
+    if of.one_row:
+        given = given._replace(bag=drawn(given.bag, people.words("one row", ids, shared=True)))
+    return scores(of.built, weights, given)
+
+
+def drawn(bag: Callable[[int], Array], words: Any) -> Callable[[int], Array]:
+    """One row of the bag of each person, drawn by their keyed hash (n,)."""
+
+    def one(i: int) -> Array:
+        rows = bag(i)
+        at = int(words[i]) % max(1, len(rows))
+        return rows[at : at + 1]
+
+    return one
 
 
 def exits(score: Array, time: Array, event: Bools) -> Array:

@@ -76,15 +76,16 @@ class Network(LeavesOut):
 
     `outcome` is a column of 0 and 1 (`objective` binary) or of numbers (`squared`, `poisson`), of declared levels
     (multiclass), or `Surv(time, event)`: Cox's loss, or with `intervals` (right ends) that of discrete time. `module`
-    is a name of the catalogue with hyper-parameters `settings`; `bags` a name under `[data] bags`, with `bag_size`
-    numbers in a row. `strategy` is fedavg, fedprox (`proximal`), scaffold, fedadam or fedyogi, with `server_rate` (0:
-    its own). In each of `rounds` a hospital makes `epochs` passes, or `steps`, in batches of `batch` people (0: all) by
-    `optimizer` (sgd or adam) with `learning_rate` and weight `decay`, and cuts its change to the norm `clip`. Layers
-    named in `personal` stay in each hospital; `fine_tune` passes at the end adapt the network to each hospital, which
-    is measured and stays there. `holdout` is the share of people who are measured on (a fifth where `[data] person` is
-    named). With `conformal` above 0, of classes, people get sets of classes that miss the right one so often, and
-    `by` is a column by whose levels it is told how good they are. `leave_out` are groups of hospitals, three at least:
-    the table `left_out` says how good the network of all others is in each, and nobody else is measured.
+    is of the catalogue, with hyper-parameters `settings`; `bags` a name under `[data] bags`, with `bag_size` numbers in
+    a row; with `one_row` people are measured by one of theirs each, drawn by hash. `strategy` is fedavg, fedprox
+    (`proximal`), scaffold, fedadam or fedyogi, with `server_rate` (0: its own). In each of `rounds` a hospital makes
+    `epochs` passes, or `steps`, in batches of `batch` people (0: all) by `optimizer` (sgd or adam) with `learning_rate`
+    and weight `decay`, and cuts its change to the norm `clip`. Layers named in `personal` stay in each hospital;
+    `fine_tune` passes at the end adapt the network to each hospital, which is measured and stays there. `holdout` is
+    the share of people who are measured on (a fifth by default where they have names). With `conformal` above 0 people
+    get sets of classes that miss the right one so often; how good they are is told by the levels of `by` too.
+    `leave_out` are groups of hospitals, three at least: the table `left_out` says how good the network of all others is
+    in each; nobody else is measured.
 
     `privacy` above 0 adds Gaussian noise of so many times what a `privacy_unit` can change: a hospital (equal weights),
     or a person (DP-SGD: gradients clipped to `person_clip`, everybody in a step with the probability `sample`). The
@@ -92,9 +93,8 @@ class Network(LeavesOut):
     shares its noise with the coordinator it is `epsilon_if_one_colludes`.
 
     Finding: tables `metrics` (`metric`, `estimate`, `conf_low`, `conf_high`, `sample`), `training` (`round`, `loss`),
-    `attrition`; facts `parameters`, `people_trained`, those of privacy; arrays `weights`, `mean`, `sd`. Needs the
-    disclosure class `model_weights`. Errors: ModelError where a feature or the outcome does not vary, or training
-    diverges.
+    `attrition`; facts `parameters`, `people_trained`; arrays `weights`, `mean`, `sd`. Needs the disclosure class
+    `model_weights`. ModelError where a feature or the outcome does not vary, or training diverges.
     """
 
     outcome: str
@@ -102,6 +102,7 @@ class Network(LeavesOut):
     objective: str = ""
     bags: str = ""
     bag_size: int = 0
+    one_row: bool = False
     module: str = "linear"
     settings: Mapping[str, Any] = field(default_factory=dict)
     strategy: str = "fedavg"
@@ -246,10 +247,8 @@ class Network(LeavesOut):
 
         single = self.privacy if self.privacy_unit == "person" else 0.0
         near = self.proximal if self.strategy == "fedprox" else 0.0
-        return Plan(
-            self.goal, self.epochs, self.steps, self.batch, self.learning_rate, self.optimizer, self.decay, near,
-            self.clip, self.seed, single, self.person_clip, self.sample,
-        )  # fmt: skip
+        steps = self.epochs, self.steps, self.batch, self.learning_rate, self.optimizer, self.decay
+        return Plan(self.goal, *steps, near, self.clip, self.seed, single, self.person_clip, self.sample)
 
     @property
     def pieces(self) -> int:

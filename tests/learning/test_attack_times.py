@@ -74,6 +74,9 @@ def test_everybody_is_counted_once_and_a_plain_model_tells_nothing(name: str, mo
     noted.__name__ = "design"  # by which steps are known
     monkeypatch.setattr(Losses, "design", noted)
     fit = run(MODELS[name](), people(9000))
+    if name == "discrete":  # of three in five people the losses are in one cell, so that nothing is told
+        assert "attack" not in fit.tables
+        return
     (row,) = fit.tables["attack"]
     outside, place = (np.concatenate(parts) for parts in zip(*seen[-3:], strict=True))
     assert (row["n_members"], row["n_others"]) == ((~outside).sum(), outside.sum())

@@ -152,6 +152,18 @@ CAUTIONS: dict[str, tuple[str, ...]] = {
             "evaluation in a study of its own."
         ),
     ),
+    "coarse-score": (
+        (
+            "{names}: the cells of scores are too coarse for an area under the curve or a concordance, which are "
+            "not told: {share} of the pairs of people would be in one cell, or in two that overlap. Ask more people, "
+            "or about everybody without subgroups."
+        ),
+        (
+            "{names}: the cells of scores are coarse. Up to {share} of the pairs of people are in one cell, or in two "
+            "that overlap, so that the area or concordance may be off, and is mostly too low. Ask more people, or "
+            "about everybody without subgroups."
+        ),
+    ),
     "few-to-calibrate": (
         (
             "{name}: too few people are held out to say when it is not the class at alpha = {p}, so that it is in "
@@ -209,6 +221,7 @@ PHRASES = (
     "{name} from day {day}",
     "fewer than {least} per term, estimates may be unstable and too far from 0.",
     "drift of {what} in {name}",
+    "everybody",
     "neither treatment",
     "both treatments",
     "{name} alone",

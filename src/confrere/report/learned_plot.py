@@ -51,7 +51,9 @@ def said(panel: Roc | Uses, metrics: list[Record], words: Words) -> str:
         told = "; ".join(f"{name} {words.numbers.percent(share)}" for name, share in panel.shares)
         return words("Bars. {bars}.", bars=told)
     areas = "; ".join(
-        f"{words(r['sample'])} {words.numbers.fixed(r['estimate'], 3)}" for r in metrics if r["metric"] == "AUC"
+        f"{words(r['sample'])} {words.numbers.fixed(r['estimate'], 3)}"
+        for r in metrics
+        if r["metric"] == "AUC" and r["estimate"] is not None
     )
     return words("Curves. Area under them: {areas}.", areas=areas)
 

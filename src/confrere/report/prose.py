@@ -182,7 +182,8 @@ def asked(analysis: dict[str, Any], words: Words) -> list[tuple[str, str]]:
 
 def _metric(analysis: dict[str, Any], words: Words) -> str:
     """`AUC (held out; 95% CI) 0.70 (0.66–0.74)`: of who was held out, if anybody was."""
-    first = analysis["tables"]["metrics"][0]
+    rows = analysis["tables"]["metrics"]
+    first = next((r for r in rows if r["estimate"] is not None), rows[0])  # an area of few cells is not told
     shown = words.numbers.estimate(first["estimate"], first["conf_low"], first["conf_high"], False)
     whom = f"{words(first['sample'])}; " if "sample" in first else ""
     return f"{words.label(first['metric'])} ({whom}{words.interval(level(analysis))}) {shown}"

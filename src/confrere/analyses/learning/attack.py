@@ -3,7 +3,8 @@
 The attacker has a whole row, outcome included, and guesses that it was trained on where the model's loss is small
 (Yeom et al., IEEE CSF 2018). People held out are what the guess is tried on beside people of training. The area under
 the curve is that of cells of losses, pairs in one cell counting one half, with DeLong's standard error; 0.5 is a coin.
-The cells are sums over the hospitals, of k people or nobody, so that the attack asks nothing of anyone alone.
+The cells are sums over the hospitals, of k people or nobody, so that the attack asks nothing of anyone alone. Where
+they are too coarse (`coarse`) it fails for want of cells: no row is told then, and the airlock asks a person to look.
 
 `confrere.testing.membership` is the same attack on losses of single people, where one has them.
 """
@@ -15,8 +16,9 @@ from typing import NamedTuple
 import numpy as np
 
 from confrere.analyses.finding import Caution, Citation, Record
+from confrere.analyses.learning.coarse import shares, wide
 from confrere.analyses.learning.scored import EDGES, Told, Z, auc
-from confrere.rounds import Array, Ints
+from confrere.rounds import Array, Bools, Ints
 
 COIN, TOO_GOOD, SURE = 0.5, 0.6, 3.0  # by chance; of every five guesses three are right; standard errors
 KINDS = ("training", "held out")
@@ -37,14 +39,16 @@ def attacked(told: Told) -> Attacked:
     """The attack on the people that a model was measured on; nothing where nobody was held out."""
     if not told.grid.size:
         return Attacked([], ())
-    members, others = told.cells if len(told.cells) == len(KINDS) else by_loss(told.cells, told.grid)
-    return guessed(members, others)
+    if len(told.cells) == len(KINDS):
+        return guessed(told.cells[0], told.cells[1], wide(told.grid))
+    return guessed(*by_loss(told.cells, told.grid))
 
 
-def guessed(members: Array, others: Array) -> Attacked:
+def guessed(members: Array, others: Array, merged: Bools | bool = True) -> Attacked:
     """The attack on membership, from people (cells,) of training and held out, by loss from the smallest.
 
-    No row where there are too few of either kind.
+    No row where there are too few of either kind; nor where the cells, of which some are `merged`, are too coarse, and
+    the attack does not succeed on them.
     """
     n, m = float(members.sum()), float(others.sum())
     if min(n, m) < 2:
@@ -55,7 +59,9 @@ def guessed(members: Array, others: Array) -> Attacked:
         "attack": "membership by loss", "estimate": estimate, "std_error": se, "conf_low": low, "conf_high": high,
         "n_members": round(n), "n_others": round(m),
     }  # fmt: skip
-    return Attacked([row], (leak(estimate),) if tells(row) else ())
+    if tells(row):
+        return Attacked([row], (leak(estimate),))
+    return Attacked([row], ()) if shares(members, others, merged).fine else Attacked([], ())
 
 
 def tells(row: Record) -> bool:
@@ -74,8 +80,9 @@ def leak(estimate: float) -> Caution:
     )
 
 
-def by_loss(counts: Array, grid: Ints) -> tuple[Array, Array]:
-    """People (2, cells) of training and held out in the order of their logistic loss, from the smallest.
+def by_loss(counts: Array, grid: Ints) -> tuple[Array, Array, Bools]:
+    """People (2, cells) of training and held out in the order of their logistic loss, from the smallest; and which
+    cells are of several of the ladder.
 
     `counts` (4, cells) are people of training without and with the outcome, and held out, by merged cell of their
     score; `grid` (ladder cells,) says which cells of the ladder a merged cell has. A merged cell has the
@@ -93,4 +100,5 @@ def by_loss(counts: Array, grid: Ints) -> tuple[Array, Array]:
     members, others = (
         np.bincount(place, counts[2 * s : 2 * s + 2, :cells].ravel(), len(kinds)).astype(float) for s in (0, 1)
     )
-    return members, others
+    merged = np.bincount(place, np.tile(wide(grid), 2), len(kinds)) > 0
+    return members, others, merged

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from confrere.analyses.learning.attack import KINDS, Attacked, guessed
-from confrere.analyses.learning.penalised_attack import LEAST, joined
+from confrere.analyses.learning.penalised_attack import joined
 from confrere.analyses.learning.scored import LOSSES
 from confrere.rounds import Array, Bools, Cells, Design, Flow, Ints, People, Sum, ask, local, register, support
 
@@ -66,7 +66,7 @@ class Losses:
 
 
 def attacked(of: Model, share: float) -> Flow[Attacked]:
-    """The attack; nothing where nobody was held out, or where few cells may be told."""
+    """The attack; nothing where nobody was held out, or where the cells that may be told are too coarse."""
     if not share:
         return Attacked([], ())
     losses = Losses(of)
@@ -75,4 +75,4 @@ def attacked(of: Model, share: float) -> Flow[Attacked]:
         return Attacked([], ())
     starts = joined(grid[0])
     got = yield from ask(losses.counted, starts)
-    return guessed(*got.people.value) if len(starts) >= LEAST else Attacked([], ())
+    return guessed(*got.people.value)

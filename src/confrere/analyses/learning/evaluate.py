@@ -347,6 +347,12 @@ class Evaluate:
         return {c: (0.0, 1.0) for c in model_of(f"{self.outcome} ~ 1", self.ground).columns if c == self.outcome}
 
     @property
+    def apart(self) -> bool:
+        """Whether each subgroup has cells of risk of its own. Periods are compared on the same cells; and a learned
+        model, whoever made it, knows none but those of everybody."""
+        return bool(self.by) and not self.learnt
+
+    @property
     def subgroups(self) -> tuple[str, ...]:
         """Levels of the subgroups; one for everybody where there are none."""
         return (self.ground.schema.levels(self.parted) or DIGITS) if self.parted else ("",)

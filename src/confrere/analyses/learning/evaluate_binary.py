@@ -7,13 +7,14 @@ the risk, the maximum of the pooled likelihood (Cox, Biometrika 1958;45:562; Mil
 
 Net benefit at a threshold t is TP/n - FP/n t/(1 - t) (Vickers & Elkin, Med Decis Making 2006;26:565), a mean over
 people, and its variance that of a mean. Observed over expected is told on the log scale, the expected share being
-taken as known. Everybody and all subgroups have the same cells, in which every subgroup has nobody or enough people, so
-that no difference of two is about a few; levels with too few people are one group of others, of which nothing is told.
+taken as known. Each subgroup has cells of its own, with nobody or enough people of either outcome, which together part
+the people, so that no difference of two is about a few; levels with too few people are one group of others, of which
+nothing is told. Everybody is the sum: of cells of several subgroups each counts with its mean risk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -22,17 +23,22 @@ from scipy import special
 
 from confrere.analyses.finding import Caution, Citation, Finding, Record, attrition
 from confrere.analyses.glm import Glm
+from confrere.analyses.learning.coarse import Shares, cautions_of, shares
 from confrere.analyses.learning.drift import YURDAKUL, Inputs, drifted
 from confrere.analyses.learning.evaluate import TRIPOD, Evaluate
 from confrere.analyses.learning.evaluate_risk import (
-    MOST,
     ONE_CELL,
     Predicted,
+    between,
     even,
+    in_order,
     ladder,
-    marks_of,
+    level_names,
+    levelled,
+    merged,
     predicted,
     rough,
+    stacked,
     starts_of,
 )
 from confrere.analyses.learning.scored import DELONG, Z, auc
@@ -40,6 +46,7 @@ from confrere.analyses.rates import WILSON, share
 from confrere.errors import ModelError
 from confrere.rounds import (
     Array,
+    Bools,
     Cells,
     Design,
     Flow,
@@ -71,13 +78,14 @@ class Sizes(NamedTuple):
 class Measured(NamedTuple):
     """People and their risks by outcome, subgroup and cell of risk; sums of losses and of their squares."""
 
-    people: Sum  # (2 * subgroups, cells)
-    risks: Sum  # (2 * subgroups, cells)
+    people: Sum  # (subgroups * 2, cells)
+    risks: Sum  # (subgroups * 2, cells)
     losses: Sum  # (subgroups, 2 losses * 2 powers)
 
 
 class Part(NamedTuple):
-    """Everybody, or a subgroup: counts and risks (2, cells) by outcome, edges between the cells, losses (2, 2)."""
+    """Everybody, or a subgroup: counts and risks (2, cells) by outcome, edges between the cells, losses (2, 2), how
+    coarse the cells are."""
 
     subgroup: str
     level: str
@@ -85,6 +93,7 @@ class Part(NamedTuple):
     risks: Array
     edges: Array
     losses: Array
+    shares: Shares
 
 
 @register("_risks")
@@ -102,13 +111,12 @@ class Risks:
         cells = Cells(made.data.outcome * many + made.data.level, (2, many), rule="suppress")
         return replace(made, cells={**made.cells, "subgroups": cells})
 
-    def cells(self, people: People, edges: Edges, marks: tuple[int, ...], shown: Shown) -> Design:
+    def cells(self, people: People, edges: Edges, shown: Shown) -> Design:
         """Everybody's risk on the ladder, by outcome and subgroup."""
-        made, size, many = self.people(people), len(edges) + 1, self.of.rows
-        row = made.data.outcome * many + self.of.row(made.data.level, shown)
-        at = row * size + np.searchsorted(edges, made.data.logit, side="right")
-        bound = MOST + len(self.of.thresholds)
-        return replace(made, cells={"risks": Cells(at, (2 * many, size), rule="align", marks=marks, bound=bound)})
+        made, size = self.people(people), len(edges) + 1
+        at = made.data.outcome * size + np.searchsorted(edges, made.data.logit, side="right")
+        row = self.of.row(made.data.level, shown)
+        return replace(made, cells=levelled(self.of, at, (2, size), edges, row))
 
     @local(on="people")
     def sizes(self, people: People) -> Sizes:
@@ -122,8 +130,8 @@ class Risks:
         row = self.of.row(data.level, shown)
         losses = np.array([np.bincount(row, power, minlength=self.of.rows) for power in _powers(data).T], dtype=float).T
         return Measured(
-            people.cells("risks"),
-            people.cells("risks", data.risk),
+            stacked([people.cells(name) for name in level_names(self.of)]),
+            stacked([people.cells(name, data.risk) for name in level_names(self.of)]),
             people.derived(losses, dims=("subgroups", "losses")),
         )
 
@@ -139,23 +147,42 @@ class Risks:
             raise ModelError(f"everybody has {which}: there is nobody to tell apart. Check {self.of.outcome!r}")
         shown = tuple(j for j in range(count.shape[1]) if told[:, j].all() and count[:, j].all())
         edges = ladder(first.budget // self.of.shares, 2 * self.of.rows, self.of.thresholds)
-        verdict = yield from support(self.cells, edges, marks_of(edges, self.of.thresholds), shown)
-        grid = next(row for row in verdict.grids["risks"] if (row >= 0).all())
-        own = np.array(edges)[starts_of(grid)[1:] - 1]
-        if not own.size:
+        verdict = yield from support(self.cells, edges, shown)
+        grids = [next(row for row in verdict.grids[name] if (row >= 0).all()) for name in level_names(self.of)]
+        own = [np.array(edges)[starts_of(grid)[1:] - 1] for grid in grids]
+        if not any(each.size for each in own):
             raise ModelError(ONE_CELL)
-        within = tuple(own.tolist()) if self.of.learnt else ()
+        within = tuple(own[0].tolist()) if self.of.learnt else ()
         got = yield from ask(self.measured, shown, within)
-        return first, list(self._parts(own, got, shown)), shown, within
+        named = [(self.of.columns[0], level) for level in (*self.of.subgroups, "")] if self.of.parted else [("", "")]
+        sums = (s.value.reshape(self.of.rows, 2, -1) for s in (got.people, got.risks))
+        wide = [merged(edges, grid) for grid in grids]
+        parts = [
+            Part(*by[:2], people, risks, e, losses.reshape(2, 2), shares(people[0], people[1], rough))
+            for by, each, e, losses, rough in zip(
+                named, zip(*sums, strict=True), own, got.losses.value, wide, strict=True
+            )
+            for people, risks in [(s[:, : e.size + 1] for s in each)]
+        ]
+        levels = [parts[j] for j in shown] if self.of.parted else []
+        return first, [everybody(parts, wide, self.of.thresholds), *levels], shown, within
 
-    def _parts(self, own: Array, got: Measured, shown: Shown) -> Iterator[Part]:
-        wide = len(own) + 1
-        people, risks = (s.value[:, :wide].reshape(2, self.of.rows, wide) for s in (got.people, got.risks))
-        whole = got.losses.value.sum(axis=0)
-        yield Part("", "", people.sum(axis=1), risks.sum(axis=1), own, whole.reshape(2, 2))
-        for j in shown if self.of.parted else ():
-            losses = got.losses.value[j].reshape(2, 2)
-            yield Part(self.of.columns[0], self.of.subgroups[j], people[:, j], risks[:, j], own, losses)
+
+def everybody(parts: Sequence[Part], wide: Sequence[Bools], thresholds: Sequence[float]) -> Part:
+    """All levels together: on their common cells or, where each has its own, on all of them by their mean risks.
+
+    `wide` says of each level which cells hold risks that differ (cells,)."""
+    losses, both = np.sum([p.losses for p in parts], axis=0), ([p.people for p in parts], [p.risks for p in parts])
+    if all(np.array_equal(p.edges, parts[0].edges) for p in parts):
+        people, risks = (np.sum(each, axis=0) for each in both)
+        return Part("", "", people, risks, parts[0].edges, losses, shares(people[0], people[1], wide[0]))
+    people, risks = map(np.hstack, both)
+    place, means = in_order(people.sum(axis=0), risks.sum(axis=0))
+    some = place >= 0
+    spans = np.hstack([[[-np.inf, *p.edges], [*p.edges, np.inf]] for p in parts])[:, some]
+    whole = [np.array([np.bincount(place[some], row[some], len(means)) for row in each]) for each in (people, risks)]
+    of = shares(people[0][some], people[1][some], np.concatenate(wide)[some], spans)
+    return Part("", "", whole[0], whole[1], between(means, spans, thresholds), losses, of)
 
 
 def _powers(data: Predicted) -> Array:
@@ -259,7 +286,9 @@ def evaluated(evaluate: Evaluate) -> Flow[Finding]:
     } | of_model(evaluate)  # fmt: skip
     return Finding(
         "evaluate", n, verdict.hospitals, {name: t for name, t in tables.items() if t}, events, facts,
-        warnings=(*few(min(events, n - events)), *moved.cautions),
+        warnings=(
+            *few(min(events, n - events)), *cautions_of({named(p): p.shares for p in both}), *moved.cautions,
+        ),
         cite=(TRIPOD, DELONG, MILLER, VICKERS, WILSON, *((YURDAKUL,) if moved.rows else ())),
     )  # fmt: skip
 
@@ -281,16 +310,26 @@ def few(people: int, followed: bool = False) -> tuple[Caution, ...]:
     return (Caution("few-to-validate", text),)
 
 
+def named(part: Any) -> str:
+    """The words for the people of a part."""
+    return f"{part.subgroup} {part.level}" if part.subgroup else "everybody"
+
+
 def _said(part: Part) -> Record:
     return {"subgroup": part.subgroup, "level": part.level}
 
 
-def told(metric: str, estimate: float, se: float | None = None, low: float | None = None,
+def told(metric: str, estimate: float | None, se: float | None = None, low: float | None = None,
          high: float | None = None) -> Record:  # fmt: skip
     """A record of the table `metrics`; limits by the standard error unless they are given."""
-    if se is not None and low is None:
+    if estimate is not None and se is not None and low is None:
         low, high = estimate - Z * se, estimate + Z * se
     return {"metric": metric, "estimate": estimate, "std_error": se, "conf_low": low, "conf_high": high}
+
+
+def told_of(metric: str, found: tuple[float, ...] | None, fine: bool = True) -> list[Record]:
+    """The record of an estimate, if there is one; without a number where cells are not `fine` enough for it."""
+    return [] if found is None else [told(metric, *found) if fine else told(metric, None)]
 
 
 def metrics(part: Part, line: Straight) -> list[Record]:
@@ -301,7 +340,7 @@ def metrics(part: Part, line: Straight) -> list[Record]:
     observed = events / n
     ratio_se = float(np.sqrt((1 - observed) / events))
     rows = [
-        told("AUC", area, se, max(0.0, area - Z * se), min(1.0, area + Z * se)),
+        *told_of("AUC", (area, se, max(0.0, area - Z * se), min(1.0, area + Z * se)), part.shares.fine),
         told("Brier score", brier, brier_se), told("scaled Brier score", 1 - brier / (observed * (1 - observed))),
         told("log loss", log, log_se),
         told("observed share", *_plain(share(events, n))), told("mean predicted risk", expected / n),
@@ -357,7 +396,10 @@ def _above(part: Part) -> tuple[Array, Array]:
 
 
 def roc(part: Part) -> list[Record]:
-    """The ROC curve: of whose risk is at or above `threshold`; the first is nobody, the last everybody."""
+    """The ROC curve: of whose risk is at or above `threshold`; the first is nobody, the last everybody. None of cells
+    that are too coarse for an area."""
+    if not part.shares.fine:
+        return []
     above, thresholds = _above(part)
     false, true = above / part.people.sum(axis=1, keepdims=True)
     return [

@@ -26,7 +26,22 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import brentq
 
-from confrere.rounds import Array
+from confrere.analyses.finding import Citation
+from confrere.rounds import Array, Ints
+
+UNO = Citation(
+    "Uno H, Cai T, Pencina MJ, D'Agostino RB, Wei LJ. On the C-statistics for evaluating overall adequacy of "
+    "risk prediction procedures with censored survival data. Stat Med 2011;30:1105-1117",
+    "10.1002/sim.4154",
+)
+BLANCHE = Citation("Blanche P, Dartigues JF, Jacqmin-Gadda H. Estimating and comparing time-dependent areas under "
+                   "receiver operating characteristic curves for censored event times with competing risks. Stat Med "
+                   "2013;32:5381-5397", "10.1002/sim.5958")  # fmt: skip
+WOLBERS = Citation("Wolbers M, Blanche P, Koller MT, Witteman JC, Gerds TA. Concordance for prognostic models with "
+                   "competing risks. Biostatistics 2014;15:526-539", "10.1093/biostatistics/kxt059")  # fmt: skip
+GRAF = Citation("Graf E, Schmoor C, Sauerbrei W, Schumacher M. Assessment and comparison of prognostic classification "
+                "schemes for survival data. Stat Med 1999;18:2529-2545",
+                "10.1002/(SICI)1097-0258(19990915/30)18:17/18<2529::AID-SIM274>3.0.CO;2-5")  # fmt: skip
 
 
 class Estimated(NamedTuple):
@@ -99,6 +114,14 @@ class Leaving:
         return Censoring(
             np.exp(whole[:-1] + (0.0 if self.exact else h / 2)), np.exp(whole), by_n, by_c, by_e, self.exact
         )
+
+
+def beyond(counts: Array, maps: Ints, followed: Array) -> tuple[Array, Ints]:
+    """Censorings, with who is followed beyond the horizon in the open last cell of time."""
+    maps, wide = maps.copy(), np.pad(counts, ((0, 0), (0, 1)))
+    maps[:, -1] = maps[:, -2] + 1
+    wide[np.arange(len(wide)), maps[:, -1]] = followed
+    return wide, maps
 
 
 @dataclass(frozen=True, eq=False)

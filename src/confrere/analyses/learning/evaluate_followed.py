@@ -22,20 +22,25 @@ import numpy as np
 from scipy import special
 
 from confrere.analyses.curves import Cellwise, cellwise, own_edges, suppressed
-from confrere.analyses.finding import Citation, Finding, Record, attrition
+from confrere.analyses.finding import Finding, Record, attrition
 from confrere.analyses.follow_up import Table
 from confrere.analyses.incidence import Estimate, estimate, incidence
 from confrere.analyses.kaplan_meier import grid_note
 from confrere.analyses.ladder import cell_of, check_on_grid, ladder
 from confrere.analyses.learning import evaluate_risk
+from confrere.analyses.learning.coarse import Shares, cautions_of, shares
 from confrere.analyses.learning.drift import YURDAKUL, Inputs, drifted
 from confrere.analyses.learning.evaluate import TRIPOD, Evaluate
-from confrere.analyses.learning.evaluate_binary import VICKERS, few, of_model, ratio, told
+from confrere.analyses.learning.evaluate_binary import VICKERS, few, named, of_model, ratio, told, told_of
 from confrere.analyses.learning.evaluate_censored import (
-    Estimated,
+    BLANCHE,
+    GRAF,
+    UNO,
+    WOLBERS,
     Leaving,
     Powers,
     auc_at,
+    beyond,
     brier,
     brier_cells,
     cases_and_controls,
@@ -46,32 +51,23 @@ from confrere.analyses.learning.evaluate_censored import (
     spread_of,
 )  # fmt: skip
 from confrere.analyses.learning.evaluate_risk import (
-    MOST,
     ONE_CELL,
+    Cut,
     Predicted,
+    between,
+    cut_of,
     even,
-    marks_of,
+    in_order,
+    level_names,
+    levelled,
     predicted,
     rough,
-    starts_of,
+    stacked,
 )
 from confrere.errors import ModelError
 from confrere.rounds import Array, Cells, Design, Flow, Ints, People, Sum, Verdict, ask, local, register, support
 from confrere.study.ground import Ground
 
-UNO = Citation(
-    "Uno H, Cai T, Pencina MJ, D'Agostino RB, Wei LJ. On the C-statistics for evaluating overall adequacy of "
-    "risk prediction procedures with censored survival data. Stat Med 2011;30:1105-1117",
-    "10.1002/sim.4154",
-)
-BLANCHE = Citation("Blanche P, Dartigues JF, Jacqmin-Gadda H. Estimating and comparing time-dependent areas under "
-                   "receiver operating characteristic curves for censored event times with competing risks. Stat Med "
-                   "2013;32:5381-5397", "10.1002/sim.5958")  # fmt: skip
-WOLBERS = Citation("Wolbers M, Blanche P, Koller MT, Witteman JC, Gerds TA. Concordance for prognostic models with "
-                   "competing risks. Biostatistics 2014;15:526-539", "10.1093/biostatistics/kxt059")  # fmt: skip
-GRAF = Citation("Graf E, Schmoor C, Sauerbrei W, Schumacher M. Assessment and comparison of prognostic classification "
-                "schemes for survival data. Stat Med 1999;18:2529-2545",
-                "10.1002/(SICI)1097-0258(19990915/30)18:17/18<2529::AID-SIM274>3.0.CO;2-5")  # fmt: skip
 BINS, FINE_BINS = 20, 40  # of risk, at most; with exact times
 CELLS = 12  # of time, that a bin is worth
 
@@ -88,7 +84,7 @@ class Sizes(NamedTuple):
 class Counted(NamedTuple):
     """People by kind of leaving, subgroup and cell of risk."""
 
-    people: Sum  # (kinds * subgroups, cells)
+    people: Sum  # (subgroups * kinds, cells)
 
 
 class Exits(NamedTuple):
@@ -111,6 +107,8 @@ class Bins(NamedTuple):
     beyond: Array
     scores: Array
     counts: Array  # (B,)
+    cuts: Array  # (B - 1,) between the bins, in logits
+    shares: Shares
 
 
 @register("_followed_risks")
@@ -130,20 +128,20 @@ class FollowedRisks:
         cells = {"subgroups": Cells(self._kind(made.data) * many + code, (len(self.kinds), many), rule="suppress")}
         return replace(made, cells={**made.cells, **cells})
 
-    def cells(self, people: People, edges: Edges, marks: tuple[int, ...], shown: Shown) -> Design:
+    def cells(self, people: People, edges: Edges, shown: Shown) -> Design:
         """Everybody's risk on the ladder, by kind of leaving and subgroup."""
-        made, size, many = self.people(people), len(edges) + 1, self.of.rows
-        row = self._kind(made.data) * many + self.of.row(made.data.level, shown)
-        at = row * size + np.searchsorted(edges, made.data.logit, side="right")
-        bound = MOST + len(self.of.thresholds)
-        shape = (len(self.kinds) * many, size)
-        return replace(made, cells={"risks": Cells(at, shape, rule="align", marks=marks, bound=bound)})
+        made, size = self.people(people), len(edges) + 1
+        at = self._kind(made.data) * size + np.searchsorted(edges, made.data.logit, side="right")
+        shape, row = (len(self.kinds), size), self.of.row(made.data.level, shown)
+        return replace(made, cells=levelled(self.of, at, shape, edges, row))
 
-    def table(self, people: People, cuts: Edges, edges: Edges, shown: Shown, within: Edges) -> Design:
+    def table(self, people: People, cuts: tuple[Edges, ...], edges: Edges, shown: Shown, within: Edges) -> Design:
         """Kinds of leaving on the ladder of times, by subgroup and bin of risk; learned risks `within` cells."""
-        made, many = self.people(people), self.of.rows * (len(cuts) + 1)
+        made, first = self.people(people), np.cumsum([0, *(len(c) + 1 for c in cuts)])
         data: Predicted = made.data
-        group = self.of.row(data.level, shown) * (len(cuts) + 1) + np.searchsorted(cuts, data.logit, side="right")
+        row, many = self.of.row(data.level, shown), int(first[-1])
+        group = np.array([np.searchsorted(c, data.logit, side="right") for c in cuts])[row, np.arange(made.n)]
+        group = group + first[row]
         kind, size = self._kind(data), (many, len(edges) + 1)
         ground, time = self.ground, np.zeros(made.n) if data.time is None else data.time
         if ground.fine:
@@ -164,18 +162,15 @@ class FollowedRisks:
     @local(on="cells")
     def counted(self, people: People) -> Counted:
         """People by kind of leaving, subgroup and cell of risk."""
-        return Counted(people.cells("risks"))
+        return Counted(stacked([people.cells(name) for name in level_names(self.of)]))
 
     @local(on="table")
     def exits(self, people: People) -> Exits:
         """People by kind of leaving, subgroup, bin of risk and time; sums of powers of their risks."""
         risk = people.design.data.risk
         values = np.column_stack([risk, risk**2, risk**3, risk**4, np.log(-np.log1p(-risk))])
-        sums = [people.cells(name) for name in self.kinds[:-1]]
-        width = max(s.value.shape[1] for s in sums)
-        rows = np.vstack([np.pad(s.value, ((0, 0), (0, width - s.value.shape[1]))) for s in sums])
-        bounds = (sum(s.bounds[0] for s in sums), sums[0].bounds[1])
-        return Exits(replace(sums[0], value=rows, bounds=bounds), people.cells("kinds"), people.cells("kinds", values))
+        times = stacked([people.cells(name) for name in self.kinds[:-1]])
+        return Exits(times, people.cells("kinds"), people.cells("kinds", values))
 
     def _kind(self, data: Predicted) -> Ints:
         """How each person (n,) leaves by the horizon: an index into `kinds`."""
@@ -198,25 +193,27 @@ class FollowedRisks:
 
     # sums only
 
-    def flow(self) -> Flow[tuple[Verdict, list[Bins], tuple[Array, Array], Shown]]:
-        """Subgroups, cells and bins of risk, then the table. Gives everybody, the subgroups, the cuts between bins and
-        between cells in logits, and which levels are told."""
+    def flow(self) -> Flow[tuple[Verdict, list[Bins], Array, Shown]]:
+        """Subgroups, cells and bins of risk, then the table. Gives everybody, the subgroups, the edges between cells of
+        the first in logits, and which levels are told."""
         first = yield from support(self.people)
         sizes = yield from ask(self.sizes)
         shown = self._shown(sizes.people.value, first.grids["subgroups"])
         rows = len(self.kinds) * self.of.rows
         edges = evaluate_risk.ladder(first.budget, rows, self.of.thresholds)
-        verdict = yield from support(self.cells, edges, marks_of(edges, self.of.thresholds), shown)
+        verdict = yield from support(self.cells, edges, shown)
         counted = yield from ask(self.counted)
-        cuts, own = self._cuts(first, verdict, counted.people.value, np.array(edges))
+        counts = counted.people.value.reshape(self.of.rows, len(self.kinds), -1).sum(axis=1)
+        cut = self._cuts(first, verdict, counts, np.array(edges))
+        cuts, own = tuple(tuple(c.cuts.tolist()) for c in cut), cut[0].cells
         within = tuple(own.tolist()) if self.of.learnt else ()
-        groups = self.of.rows * (len(cuts) + 1)
+        groups = sum(len(c) + 1 for c in cuts)
         most = max(6, first.budget // (4 * (len(self.kinds) - 1) * groups))
         horizon = self.of.horizon
         times = tuple(e for e in ladder(self.ground, horizon, most) if e <= horizon * (1 + 1e-12))
-        final = yield from support(self.table, tuple(cuts.tolist()), times, shown, within)
+        final = yield from support(self.table, cuts, times, shown, within)
         got = yield from ask(self.exits)
-        return first, list(self._bins(got, final, np.array(times), shown)), (cuts, own), shown
+        return first, list(self._bins(got, final, np.array(times), shown, cut)), own, shown
 
     def _shown(self, people: Array, told: Ints) -> Shown:
         """Levels that are told: with enough people of every kind that anybody is of."""
@@ -230,30 +227,28 @@ class FollowedRisks:
         some = by_kind > 0
         return tuple(j for j in range(len(self.of.subgroups)) if (told[some, j] >= 0).all() and people[0, j] > 0)
 
-    def _cuts(self, first: Verdict, verdict: Verdict, counts: Array, edges: Array) -> tuple[Array, Array]:
-        """Cuts between bins of risk, in logits, edges of the merged cells that make bins of about as many people; and
-        all edges of these cells."""
-        grid = next((row for row in verdict.grids["risks"] if (row >= 0).all()), None)
-        if grid is None or any((row < 0).any() for row in verdict.grids["risks"]):
+    def _cuts(self, first: Verdict, verdict: Verdict, counts: Array, edges: Array) -> list[Cut]:
+        """How risks are cut in each level, of people (levels, cells): levels of the same cells have the same bins."""
+        grids = [verdict.grids[name] for name in level_names(self.of)]
+        if any((row < 0).any() for grid in grids for row in grid):
             raise ModelError(
                 f"few people are censored, or have another cause, by {self.of.horizon:g}, or are followed beyond it: "
                 f"choose an earlier or a later time"
             )
-        own = edges[starts_of(grid)[1:] - 1]
-        if not own.size:
-            raise ModelError(ONE_CELL)
         many = len(self.kinds) * self.of.rows * CELLS
-        most = FINE_BINS if self.ground.fine else min(BINS, first.budget // (4 * many))
-        starts = even(counts[:, : len(own) + 1].sum(axis=0), max(2, most))
-        marked = [own[m - 1] for m in marks_of(own.tolist(), self.of.thresholds)]
-        return np.unique([*own[starts[1:] - 1], *marked]), own
+        most = max(2, FINE_BINS if self.ground.fine else min(BINS, first.budget // (4 * many)))
+        people = counts if self.of.apart else [counts.sum(axis=0)] * len(counts)
+        cut = [cut_of(n, grid[0], edges, most, self.of.thresholds) for n, grid in zip(people, grids, strict=True)]
+        if not any(c.cells.size for c in cut):
+            raise ModelError(ONE_CELL)
+        return cut
 
-    def _bins(self, got: Exits, final: Verdict, times: Array, shown: Shown) -> Iterator[Bins]:
+    def _bins(self, got: Exits, final: Verdict, times: Array, shown: Shown, cut: list[Cut]) -> Iterator[Bins]:
         """Everybody, and then each subgroup that is told."""
         groups, kinds = got.people.value.shape[1], self.kinds[:-1]
         counts = dict(zip(kinds, np.split(got.times.value, len(kinds)), strict=True))
         maps = {name: final.grids[name] for name in kinds}
-        counts["censored"], maps["censored"] = _beyond(counts["censored"], maps["censored"], got.people.value[-1])
+        counts["censored"], maps["censored"] = beyond(counts["censored"], maps["censored"], got.people.value[-1])
         names = {"event": "cause 1", "other": "cause 2", "censored": "censored"}
         table = Table(
             tuple(str(g) for g in range(groups)), (), tuple(names[k] for k in kinds),
@@ -263,41 +258,47 @@ class FollowedRisks:
             raise ModelError("too few people for the times: ask more hospitals, or choose another time")
         edges = np.unique(np.concatenate([own_edges(table, g) for g in range(groups)]))
         cells = [c for g in range(groups) if (c := cellwise(table, g, self.ground.fine, edges)) is not None]
-        wide = groups // self.of.rows
-        told = [("", "", range(self.of.rows))]
-        told += [(self.of.columns[0], self.of.subgroups[j], range(j, j + 1)) for j in shown] if self.of.columns else []
-        for column, level, rows in told:
-            which = np.array([j * wide + np.arange(wide) for j in rows])
-            yield _of(column, level, cells, which, got, self.ground.fine)
+        level = np.repeat(np.arange(self.of.rows), [len(c.cuts) + 1 for c in cut])
+        own = np.concatenate([np.arange(len(c.cuts) + 1) for c in cut])
+        wide, spans = np.concatenate([c.wide for c in cut]), np.hstack([c.spans for c in cut])
+
+        def of(place: Ints) -> Shares:
+            some = place >= 0
+            people = got.people.value[:, some]
+            return shares(people[1:].sum(axis=0), people[0], wide[some], spans[:, some])
+
+        place, cuts = own, cut[0].cuts
+        if self.of.apart:
+            place, means = in_order(got.people.value.sum(axis=0), got.powers.value[:, :, 0].sum(axis=0))
+            cuts = between(means, spans[:, place >= 0], self.of.thresholds)
+        yield _of(("", ""), cells, place, got, cuts, of(place))
+        for j in shown if self.of.columns else ():
+            mine = np.where(level == j, own, -1)
+            yield _of((self.of.columns[0], self.of.subgroups[j]), cells, mine, got, cut[j].cuts, of(mine))
 
 
-def _beyond(counts: Array, maps: Ints, beyond: Array) -> tuple[Array, Ints]:
-    """Censorings, with who is followed beyond the horizon in the open last cell of time."""
-    maps, wide = maps.copy(), np.pad(counts, ((0, 0), (0, 1)))
-    maps[:, -1] = maps[:, -2] + 1
-    wide[np.arange(len(wide)), maps[:, -1]] = beyond
-    return wide, maps
-
-
-def _of(column: str, level: str, cells: list[Cellwise], which: Ints, got: Exits, exact: bool) -> Bins:
-    """The people of some groups `which` (subgroups, bins)."""
+def _of(named: tuple[str, str], cells: list[Cellwise], place: Ints, got: Exits, cuts: Array, fine: Shares) -> Bins:
+    """The people of the groups with a `place` (groups,) among the bins between `cuts`; -1 for the others."""
+    some = np.flatnonzero(place >= 0)
 
     def summed(each: Array) -> Array:
-        return np.asarray(each[which].sum(axis=0))
+        out = np.zeros((len(cuts) + 1, *each.shape[1:]))
+        np.add.at(out, place[some], each[some])
+        return out
 
     events = np.array([c.events for c in cells])  # (groups, causes, M)
     event = summed(events[:, 0])
     other = summed(events[:, 1]) if events.shape[1] > 1 else np.zeros_like(event)
-    leaving = Leaving(cells[0].right, event, other, summed(np.array([c.censored for c in cells])), exact)
-    powers = got.powers.value[:, which].sum(axis=1)  # (kinds, B, ...)
-    people = got.people.value[:, which].sum(axis=1)
+    leaving = Leaving(cells[0].right, event, other, summed(np.array([c.censored for c in cells])), cells[0].exact)
+    powers = np.array([summed(kind) for kind in got.powers.value])  # (kinds, B, ...)
+    people = np.array([summed(kind) for kind in got.people.value])
     n = people.sum(axis=0)
     scores = np.divide(powers[:, :, -1].sum(axis=0), n, out=np.zeros(len(n)), where=n > 0)
     scores = np.where(n > 0, scores, (scores @ n) / n.sum())
     mean = np.divide(powers[:, :, :-1], people[:, :, None], out=np.zeros_like(powers[:, :, :-1]),
                      where=people[:, :, None] > 0)  # fmt: skip
     kinds = [mean[0], mean[1] if len(mean) == 4 else np.zeros_like(mean[0]), mean[-2]]
-    return Bins(column, level, leaving, cells[0].left, np.array(kinds), mean[-1], scores, n)
+    return Bins(*named, leaving, cells[0].left, np.array(kinds), mean[-1], scores, n, cuts, fine)
 
 
 # The finding --------------------------------------------------------------------------------------------------
@@ -305,7 +306,7 @@ def _of(column: str, level: str, cells: list[Cellwise], which: Ints, got: Exits,
 
 def evaluated(evaluate: Evaluate) -> Flow[Finding]:
     """One table; everything else is a function of it."""
-    verdict, parts, (cuts, own), shown = yield from FollowedRisks(evaluate).flow()
+    verdict, parts, own, shown = yield from FollowedRisks(evaluate).flow()
     inputs = yield from Inputs(evaluate).flow(shown, own)
     whole, t = parts[0], evaluate.horizon
     if not whole.leaving.censored[:, -1].any():
@@ -316,10 +317,10 @@ def evaluated(evaluate: Evaluate) -> Flow[Finding]:
         "metrics": measured, "drift": moved.rows,
         "horizons": [r for part in parts for r in horizons(evaluate, part)] if evaluate.grid else [],
         "subgroups": [_said(p) | _sizes(p) for p in parts],
-        "calibration": [r for part in parts for r in calibration(part, cuts, t, evaluate.bins)],
-        "roc": [r for part in parts for r in roc(part, cuts, t)],
-        "decision": [r for part in parts for r in decision(part, cuts, t)],
-        "confusion": [r for part in parts for at in evaluate.thresholds for r in confusion(part, cuts, t, at)],
+        "calibration": [r for part in parts for r in calibration(part, t, evaluate.bins)],
+        "roc": [r for part in parts for r in roc(part, t)],
+        "decision": [r for part in parts for r in decision(part, t)],
+        "confusion": [r for part in parts for at in evaluate.thresholds for r in confusion(part, t, at)],
         "attrition": attrition(verdict),
     }  # fmt: skip
     n, events = round(float(whole.counts.sum())), _sizes(whole)["events"]
@@ -327,8 +328,10 @@ def evaluated(evaluate: Evaluate) -> Flow[Finding]:
     gray = (BLANCHE, WOLBERS) if evaluate.competes else (UNO, BLANCHE)
     return Finding(
         "evaluate", n, verdict.hospitals, {name: rows for name, rows in tables.items() if rows}, events,
-        {"horizon": t, "bins_of_risk": len(cuts) + 1} | line | of_model(evaluate),
-        notes=(grid_note(evaluate.ground),), warnings=(*few(events, followed=True), *moved.cautions),
+        {"horizon": t, "bins_of_risk": len(whole.counts)} | line | of_model(evaluate),
+        notes=(grid_note(evaluate.ground),), warnings=(
+            *few(events, followed=True), *cautions_of({named(p): p.shares for p in parts}), *moved.cautions,
+        ),
         cite=(TRIPOD, *gray, GRAF, VICKERS, *((YURDAKUL,) if moved.rows else ())),
     )  # fmt: skip
 
@@ -357,7 +360,8 @@ def metrics(evaluate: Evaluate, part: Bins) -> list[Record]:
     """How good the risks of a part are."""
     t, people = evaluate.horizon, part.leaving
     seen, score, expected = observed(part, t), brier(people, _powers(part), t), _mean_risk(part)
-    rows = [*told_of("AUC", auc_at(people, t)), *told_of("Brier score", score)]
+    fine = part.shares.fine
+    rows = [*told_of("AUC", auc_at(people, t), fine), *told_of("Brier score", score)]
     if 0 < seen.estimate < 1:
         rows.append(told("scaled Brier score", 1 - score.estimate / (seen.estimate * (1 - seen.estimate))))
     rows += [
@@ -367,9 +371,9 @@ def metrics(evaluate: Evaluate, part: Bins) -> list[Record]:
     if seen.estimate > 0 and np.isfinite(seen.std_error):
         rows.append(ratio("observed/expected", seen.estimate / expected, seen.std_error / seen.estimate))
     if not evaluate.competes:
-        rows += told_of("Harrell's concordance", concordance(people, weighted=False))
+        rows += told_of("Harrell's concordance", concordance(people, weighted=False), fine)
     name = "Wolbers's concordance" if evaluate.competes else "Uno's concordance"
-    rows += told_of(name, concordance(people, weighted=True))
+    rows += told_of(name, concordance(people, weighted=True), fine)
     rows += told_of("calibration slope", slope(people, part.scores))
     if evaluate.grid:
         when = np.array([*evaluate.grid, t])
@@ -391,14 +395,10 @@ def horizons(evaluate: Evaluate, part: Bins) -> list[Record]:
         at = people.until(t)
         edge = float(people.right[at - 1]) if at else 0.0
         score, added = brier_cells(people, risks, t)
-        found = [*told_of("AUC", auc_at(people, t)), told("Brier score", score, spread_of(people, added))]
+        area = told_of("AUC", auc_at(people, t), part.shares.fine)
+        found = [*area, told("Brier score", score, spread_of(people, added))]
         rows += [_said(part) | {"time": t, "edge": edge} | r for r in found]
     return rows
-
-
-def told_of(metric: str, found: Estimated | None) -> list[Record]:
-    """The record of an estimate, if there is one."""
-    return [] if found is None else [told(metric, *found)]
 
 
 def _finite(*values: float) -> tuple[float | None, ...]:
@@ -427,10 +427,10 @@ def _mean_risk(part: Bins) -> float:
     return float(_risks(part).sum() / part.counts.sum())
 
 
-def calibration(part: Bins, cuts: Array, time: float, most: int) -> list[Record]:
+def calibration(part: Bins, time: float, most: int) -> list[Record]:
     """Runs of bins with about as many people: the mean risk by the horizon, and the observed one with its limits."""
     starts = even(part.counts, most)
-    ends, edges = [*starts[1:].tolist(), len(part.counts)], special.expit(cuts)
+    ends, edges = [*starts[1:].tolist(), len(part.counts)], special.expit(part.cuts)
     risks, records = _risks(part), list[Record]()
     for g, (low, high) in enumerate(zip(starts.tolist(), ends, strict=True)):
         n = float(part.counts[low:high].sum())
@@ -456,12 +456,13 @@ def _shares(part: Bins, time: float) -> tuple[Array, Array] | None:
     return above[0], above[1]
 
 
-def roc(part: Bins, cuts: Array, time: float) -> list[Record]:
-    """The ROC curve of cumulative cases and dynamic controls; the first is nobody, the last everybody."""
+def roc(part: Bins, time: float) -> list[Record]:
+    """The ROC curve of cumulative cases and dynamic controls; the first is nobody, the last everybody.
+    None of bins that are too coarse for an area."""
     shares = _shares(part, time)
-    if shares is None:
+    if shares is None or not part.shares.fine:
         return []
-    thresholds = [0.0, *special.expit(cuts).tolist(), 1.0]
+    thresholds = [0.0, *special.expit(part.cuts).tolist(), 1.0]
     said = _said(part) | {"time": time}
     return [
         said | {"threshold": t, "true_positive_rate": float(a), "false_positive_rate": float(b)}
@@ -469,10 +470,10 @@ def roc(part: Bins, cuts: Array, time: float) -> list[Record]:
     ]
 
 
-def decision(part: Bins, cuts: Array, time: float) -> list[Record]:
+def decision(part: Bins, time: float) -> list[Record]:
     """Net benefit at a horizon of treating whose risk is at or above the threshold, and of treating all."""
     records, whole, n = [], observed(part, time).estimate, part.counts.sum()
-    for i, t in enumerate(special.expit(cuts).tolist(), 1):
+    for i, t in enumerate(special.expit(part.cuts).tolist(), 1):
         share, odds = float(part.counts[i:].sum() / n), t / (1 - t)
         risk = observed(part, time, slice(i, None)).estimate if share else 0.0
         records.append(_said(part) | {
@@ -482,13 +483,13 @@ def decision(part: Bins, cuts: Array, time: float) -> list[Record]:
     return records
 
 
-def confusion(part: Bins, cuts: Array, time: float, threshold: float) -> list[Record]:
+def confusion(part: Bins, time: float, threshold: float) -> list[Record]:
     """Sensitivity and specificity at a horizon, and predictive values, at the cut nearest to a threshold."""
     shares = _shares(part, time)
-    if shares is None or not cuts.size:
+    if shares is None or not part.cuts.size:
         return []
-    at = int(np.argmin(np.abs(cuts - special.logit(threshold)))) + 1
-    edge = float(special.expit(cuts[at - 1]))
+    at = int(np.argmin(np.abs(part.cuts - special.logit(threshold)))) + 1
+    edge = float(special.expit(part.cuts[at - 1]))
     kinds = {"sensitivity": float(shares[0][at]), "specificity": 1 - float(shares[1][at])}
     if part.counts[at:].sum() and part.counts[:at].sum():
         kinds["positive predictive value"] = observed(part, time, slice(at, None)).estimate

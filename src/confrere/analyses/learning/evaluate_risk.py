@@ -15,8 +15,9 @@ import numpy as np
 from scipy import special
 
 from confrere.analyses.causes import cause_number
+from confrere.analyses.learning.coarse import wide
 from confrere.errors import DataError
-from confrere.rounds import Array, Design, Ints, People
+from confrere.rounds import Array, Bools, Cells, Design, Ints, People, Sum
 from confrere.study.ground import design_of
 from confrere.study.rows import TableRows
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from confrere.analyses.learning.evaluate import Evaluate
 
 LOW, HIGH = -7.0, 5.0  # the ladder, in logits: from 0.0009 to 0.993
+SAME = 1e-7  # between two means of the same risk, in logits
+FINE = 0.25  # people in one cell have one risk, nearly, if it is no wider, in logits
 STEPS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)  # in logits
 LEAST = 1e-6  # risks of 0 and 1 are moved here: their logits are infinite
 ONE_CELL = (
@@ -168,6 +171,94 @@ def marks_of(edges: Sequence[float], thresholds: Sequence[float]) -> tuple[int, 
 def starts_of(grid: Ints) -> Ints:
     """The first ladder cell of each merged cell."""
     return np.flatnonzero(np.diff(grid, prepend=-1) > 0)
+
+
+def merged(edges: Sequence[float], grid: Ints) -> Bools:
+    """Which merged cells (cells,) hold risks that differ: those of several of the ladder, or of a ladder of few."""
+    return np.asarray(wide(grid) | (np.median(np.diff(edges)) > FINE))
+
+
+def levelled(
+    evaluate: Evaluate, index: Ints, shape: tuple[int, int], edges: Sequence[float], row: Ints
+) -> dict[str, Cells]:
+    """The ladder of risks of each level, from the kind of outcome and place in `shape` (n,), and the level `row` (n,).
+
+    Each has a grid of its own, or all have the same. They part the people, so that no difference is about a few.
+    """
+    kind: dict[str, Any] = {"rule": "align", "marks": marks_of(edges, evaluate.thresholds)}
+    kind["bound"] = MOST + len(evaluate.thresholds)
+    return {
+        name: Cells(np.where(row == j, index, -1), shape, family=name if evaluate.apart else "risks", **kind)
+        for j, name in enumerate(level_names(evaluate))
+    }
+
+
+def level_names(evaluate: Evaluate) -> tuple[str, ...]:
+    """The names of the cells of risk of each level."""
+    return tuple(f"risks{j:02d}" for j in range(evaluate.rows))
+
+
+class Cut(NamedTuple):
+    """How the risks of a level are cut, in logits: edges of its cells, cuts between its bins, which bins hold risks
+    that differ (bins,)."""
+
+    cells: Array
+    cuts: Array
+    wide: Bools
+
+    @property
+    def spans(self) -> Array:
+        """From where to where each bin is (2, bins)."""
+        return np.array([[-np.inf, *self.cuts], [*self.cuts, np.inf]])
+
+
+def cut_of(people: Array, grid: Ints, edges: Array, most: int, thresholds: Sequence[float]) -> Cut:
+    """Bins of about as many people, `most` of them and at the thresholds, from people by merged cell of the ladder."""
+    own = edges[starts_of(grid)[1:] - 1]
+    counts = people[: len(own) + 1]
+    marked = [own[m - 1] for m in marks_of(own.tolist(), thresholds)]
+    cuts = np.unique([*own[even(counts, most)[1:] - 1], *marked])
+    place = np.searchsorted(cuts, np.append(-np.inf, own), side="right")
+    return Cut(own, cuts, mixed(place[counts > 0], merged(edges.tolist(), grid)[counts > 0], len(cuts) + 1))
+
+
+def stacked(sums: Sequence[Sum]) -> Sum:
+    """Sums over cells (groups, cells, ...) one after the other, those of fewer cells filled with nobody."""
+    width = max(s.value.shape[1] for s in sums)
+    rows = [np.pad(s.value, ((0, 0), (0, width - s.value.shape[1]))) for s in sums]
+    return replace(sums[0], value=np.vstack(rows), bounds=(sum(s.bounds[0] for s in sums), *sums[0].bounds[1:]))
+
+
+def in_order(people: Array, risks: Array) -> tuple[Ints, Array]:
+    """Cells of several levels as those of one score, which is the mean risk of a cell, from people and the sums of
+    their risks (cells,).
+
+    Gives the place of each cell (cells,), those of the same mean together, -1 for cells of nobody; and the means in
+    that order, in logits.
+    """
+    some = np.flatnonzero(people > 0)
+    mean = special.logit(np.clip(risks[some] / people[some], LEAST, 1 - LEAST))
+    order = np.argsort(mean, kind="stable")
+    first = np.diff(mean[order], prepend=-np.inf) > SAME
+    place = np.full(len(people), -1)
+    place[some[order]] = np.cumsum(first) - 1
+    return place, mean[order][first]
+
+
+def between(means: Array, spans: Array, thresholds: Sequence[float]) -> Array:
+    """Edges (m - 1,) between means (m,) in order: the middle, or a threshold that divides none of the cells, which
+    have `spans` (2, cells). All in logits."""
+    (low, high), edges = spans, (means[1:] + means[:-1]) / 2
+    for t in special.logit(np.array(thresholds, dtype=float)):
+        at = int(np.searchsorted(means, t)) - 1
+        if 0 <= at < len(edges) and not ((low < t - SAME) & (high > t + SAME)).any():
+            edges[at] = t
+    return np.asarray(edges)
+
+
+def mixed(place: Ints, wide: Bools, bins: int) -> Bools:
+    """Which bins (bins,) hold risks that differ: people of several cells, or of a wide one; of cells with people."""
+    return np.asarray((np.bincount(place, minlength=bins) > 1) | (np.bincount(place, wide, bins) > 0))
 
 
 def even(counts: Array, most: int) -> Ints:

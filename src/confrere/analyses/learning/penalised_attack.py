@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 MOST, FEWEST = 300, 10  # cells of the ladder of losses
 SHARE = 0.05  # of the budget of numbers
 JOINED = 5  # cells that may be told, to one that is
-LEAST = 4  # cells that are told, or an attacker could not guess
 KINDS = 2  # of people: in the fit, and held out
 
 
@@ -109,8 +108,7 @@ def attacked(of: Penalised, fit: Fit) -> Flow[Attacked]:
         return Attacked([], ())
     starts = joined(grid[0])
     got = yield from ask(of.guessed, starts)
-    # losses that lie so close together that few cells are told say nothing of an attacker
-    return guessed(*got.people.value) if len(starts) >= LEAST else Attacked([], ())
+    return guessed(*got.people.value)
 
 
 def joined(grid: Ints) -> tuple[int, ...]:

@@ -2,10 +2,10 @@
 
 Scores of a binary outcome are counted in cells of a public ladder, 0.05 wide on the logit scale, which the gate merges
 until each holds nobody or at least k people of either outcome. The area under the ROC curve is that of the cells, pairs
-in one cell counting one half; its standard error is DeLong's (Biometrics 1988;44:837), exact on the cells. Of a loss
-the mean and its standard error follow from two sums. Whose likeliest class of several is another is a count of people,
-told where no combination with their classes is about a few (`rounds.Cells`, `known`); their cells are told at the end
-(`scored_classes`).
+in one cell counting one half; its standard error is DeLong's (Biometrics 1988;44:837), exact on the cells. Of cells
+that are too coarse there is none (`coarse`). Of a loss the mean and its standard error follow from two sums. Whose
+likeliest class of several is another is a count of people, told where no combination with their classes is about a few
+(`rounds.Cells`, `known`); their cells are told at the end (`scored_classes`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 from scipy import special
 
 from confrere.analyses.finding import Caution, Citation, Record
+from confrere.analyses.learning.coarse import Shares, cautions_of, shares, wide
 from confrere.analyses.learning.forest import Forest
 from confrere.analyses.learning.ladders import NEEDS
 from confrere.analyses.learning.objectives import OBJECTIVES, expit, loss
@@ -26,6 +27,7 @@ from confrere.rounds import Array, Bools, Cells, Design, Flow, Ints, People, Sum
 EDGES = np.round(np.arange(-12, 12.001, 0.05), 2)
 LOSSES = 2.0 ** np.arange(-20, 20.01, 0.25)  # edges of cells of losses, 19 % wide, where scores have no cells
 SAMPLES = ("training", "held out")
+NO_AREA: Record = {"metric": "AUC", "estimate": None, "conf_low": None, "conf_high": None}
 Z = float(special.ndtri(0.975))
 DELONG = Citation(
     "DeLong ER, DeLong DM, Clarke-Pearson DL. Comparing the areas under two or more correlated receiver operating "
@@ -184,6 +186,7 @@ def trained(scored: Scored) -> Flow[Told]:
     found = yield from ask(scored.measured)
     metrics: list[Record] = []
     curve: list[Record] = []
+    fine: dict[str, Shares] = {}
     binary = scored.forest.objective == "binary"
     errors = yield from _errors(scored)
     for s in reversed(range(scored.samples)):
@@ -192,8 +195,10 @@ def trained(scored: Scored) -> Flow[Told]:
             continue
         counts = found.cells.value[2 * s : 2 * s + 2]
         if binary and counts.any(axis=1).all():
-            metrics.append(_auc(counts) | sample)
-            curve += [r | sample for r in roc(counts, verdict.grids["scores"][2 * s])]
+            grid = verdict.grids["scores"][2 * s]
+            of = fine[SAMPLES[s]] = shares(counts[0], counts[1], wide(grid, counts.shape[1]))
+            metrics.append((_auc(counts) if of.fine else NO_AREA) | sample)
+            curve += [r | sample for r in roc(counts, grid)] if of.fine else []
         for name, (total, square) in zip(NAMES[scored.forest.objective], found.losses.value[s], strict=True):
             metrics.append(mean_record(name, total, square, n) | sample)
         if errors:
@@ -203,13 +208,14 @@ def trained(scored: Scored) -> Flow[Told]:
             spread = square - total**2 / n
             left = float(found.losses.value[s, 0, 0] / spread) if spread > 0 else 1.0
             metrics.append({"metric": "R2", "estimate": 1 - left, "conf_low": None, "conf_high": None} | sample)
-    tables = {"metrics": metrics} | ({"roc": curve} if binary else {})
+    tables = {"metrics": metrics} | ({"roc": curve} if curve else {})
     events = round(float(found.outcome.value[:, 0].sum())) if binary else None
     about = tuple(round(float(n)) for n in found.people.value), tuple(e is not None for e in errors)
+    rough = cautions_of(fine)
     if scored.of.share and not errors:
-        return Told(tables, events, (), found.cells.value, verdict.grids["scores"][0], *about)
+        return Told(tables, events, rough, found.cells.value, verdict.grids["scores"][0], *about)
     nobody = np.zeros((0, 0)), np.zeros(0, dtype=np.int64)
-    return Told(tables, events, () if scored.of.share else (APPARENT,), *nobody, *about)
+    return Told(tables, events, rough if scored.of.share else (APPARENT, *rough), *nobody, *about)
 
 
 def _errors(scored: Scored) -> Flow[list[float | None]]:

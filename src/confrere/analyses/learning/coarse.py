@@ -1,0 +1,71 @@
+"""How coarse cells of scores are, and whether an area over them says anything.
+
+Of all pairs of somebody with the outcome and somebody without, an area over cells counts those in one cell as one half.
+In one cell for everybody it is 0.5 with a standard error of 0, whatever the score. So an area of which more than `MOST`
+of the pairs are in one cell, as in two even cells, is not told. Of more than `SOME`, as in ten, it is told with a
+caution. A cell of the ladder that was not merged counts as fine: the people in it have one score, nearly. Where
+subgroups have cells of their own, these are ordered by their means, and pairs in cells that overlap count as in one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from confrere.analyses.finding import Caution
+from confrere.rounds import Array, Bools, Ints
+
+MOST, SOME = 1 / 3, 0.1  # of pairs
+
+
+class Shares(NamedTuple):
+    """Of pairs of somebody with the outcome and somebody without, how many are in one cell, or in two that overlap."""
+
+    tied: float
+
+    @property
+    def fine(self) -> bool:
+        """Whether an area over the cells is told."""
+        return self.tied <= MOST
+
+
+def shares(without: Array, having: Array, wide: Bools | bool = True, spans: Array | None = None) -> Shares:
+    """Of people (cells,) without and with the outcome; `wide` (cells,) hold scores that differ. `spans` say from where
+    to where cells are (2, cells), if they may overlap, or be the same."""
+    pairs = float(without.sum() * having.sum())
+    if not pairs:
+        return Shares(1.0)
+    if spans is None:
+        return Shares(float((without * having * wide).sum()) / pairs)
+    (low, high), rough = spans, np.broadcast_to(wide, without.shape)
+    meet = (low[:, None] < high) & (low < high[:, None]) & (rough[:, None] | rough)
+    return Shares(float(without @ meet @ having) / pairs)
+
+
+def wide(grid: Ints, cells: int = 0) -> Bools:
+    """Which merged cells (`cells` or more,) are of several of the ladder; `grid` (ladder cells,) says which."""
+    return np.asarray(np.bincount(grid[grid >= 0], minlength=cells) > 1)
+
+
+def cautions_of(found: Mapping[str, Shares]) -> tuple[Caution, ...]:
+    """The cautions of areas, from the shares of pairs by the words for their people."""
+    none = {name: each.tied for name, each in found.items() if not each.fine}
+    rough = {name: each.tied for name, each in found.items() if each.fine and each.tied > SOME}
+    made: list[Caution] = []
+    if none:
+        text = (
+            f"{'; '.join(none)}: the cells of scores are too coarse for an area under the curve or a concordance, "
+            f"which are not told: {max(none.values()):.0%} of the pairs of people would be in one cell, or in "
+            f"two that overlap. Ask more people, or about everybody without subgroups."
+        )
+        made.append(Caution("coarse-score", text))
+    if rough:
+        text = (
+            f"{'; '.join(rough)}: the cells of scores are coarse. Up to {max(rough.values()):.0%} of the pairs of "
+            f"people are in one cell, or in two that overlap, so that the area or concordance may be off, and is "
+            f"mostly too low. Ask more people, or about everybody without subgroups."
+        )
+        made.append(Caution("coarse-score", text))
+    return tuple(made)

@@ -47,6 +47,8 @@ KINDS = {  # the files of tests/attacks, and what their attacks are
     "test_mixture": "mixtures of larger studies, smoothly",
     "test_moves": "clusters from round to round",
     "test_sets": "sets of classes beside cells of scores",
+    "test_cut": "the limit of sets of classes",
+    "test_stopping": "who stops a treatment, in trials one after the other",
     "test_scores_together": "two models of one study that score the same people",
     "test_cells_of_time": "cells of one time by two methods, spellings or kinds of loss",
     "test_similar": "questions of similar cases that move by little",

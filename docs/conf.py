@@ -27,7 +27,7 @@ default_role = "code"  # docstrings say `x` for code
 # types of other packages, and the names of types that our signatures spell for people alone
 nitpick_ignore_regex = [
     (r"py:.*", r"(numpy|np|pandas|pd|pathlib|collections|typing|ellipsis).*"),
-    (r"py:class", r"(confrere\.rounds\.)?(T|S|P|Array|Ints|Bools|Flow|Language|Chart|Forest)"),
+    (r"py:class", r"(confrere\.rounds\.)?(T|S|P|Array|Ints|Bools|Flow|Language|Chart|Forest|Model)"),
     (r"py:class", r"((str|float) \| )?tuple\[(float|str)"),  # of a union with a tuple of any length, half a name
     (r"py:class", r"confrere\.study\.imputation\.Imputed"),  # what a flow carries between its own rounds
     (r"py:class", r"confrere\.console\.(local\.Ladder|client\.Declared)"),  # the names of further settings

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from confrere.analyses.finding import Caution, Citation, Record
-from confrere.analyses.learning.coarse import shares, wide
+from confrere.analyses.learning.coarse import GUESSED, shares, wide
 from confrere.analyses.learning.scored import EDGES, Told, Z, auc
 from confrere.rounds import Array, Bools, Ints
 
@@ -61,7 +61,7 @@ def guessed(members: Array, others: Array, merged: Bools | bool = True) -> Attac
     }  # fmt: skip
     if tells(row):
         return Attacked([row], (leak(estimate),))
-    return Attacked([row], ()) if shares(members, others, merged).fine else Attacked([], ())
+    return Attacked([row], ()) if shares(members, others, merged).tied <= GUESSED else Attacked([], ())
 
 
 def tells(row: Record) -> bool:

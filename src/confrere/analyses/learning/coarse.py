@@ -17,7 +17,8 @@ import numpy as np
 from confrere.analyses.finding import Caution
 from confrere.rounds import Array, Bools, Ints
 
-MOST, SOME = 1 / 3, 0.1  # of pairs
+MOST, SOME = 0.45, 0.1  # of pairs
+GUESSED = 1 / 3  # of pairs, at most, of an attack on membership: a coarse one says that all is well
 
 
 class Shares(NamedTuple):

@@ -87,6 +87,9 @@ def test_it_is_what_the_rows_in_one_place_say() -> None:
         assert rows["calibration slope"]["estimate"] == pytest.approx(line[1], rel=1e-7)
         area = np.mean(eta[y == 1][:, None] > eta[y == 0][None, :])
         assert rows["AUC"]["estimate"] == pytest.approx(area, abs=0.02)
+    assert [(w.code, w.text.partition(":")[0]) for w in got.warnings] == [
+        ("coarse-score", ", ".join(group)) for group in GROUPS
+    ]
 
 
 def told(got: Any, group: tuple[str, ...]) -> dict[str, dict[str, Any]]:

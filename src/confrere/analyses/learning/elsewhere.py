@@ -11,12 +11,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from confrere.analyses.cox import Beta, Cox, Start, Tables
-from confrere.analyses.finding import Finding, Record
+from confrere.analyses.finding import Caution, Finding, Record
 from confrere.analyses.learning.evaluate import Evaluate
 from confrere.analyses.learning.left_out import ROYSTON, Group, asked, others
 from confrere.analyses.learning.scored import Z
@@ -26,10 +26,20 @@ from confrere.errors import ModelError
 from confrere.rounds import Design, Flow, People, register, support, together, within
 
 T = TypeVar("T")
-Measure = Callable[[Finding], Flow[tuple[int | None, list[Record]]]]  # events of a group, and how good a fit is in it
 
 INDEX = "prognostic index"
 COLUMNS = ("metric", "estimate", "std_error", "conf_low", "conf_high")
+
+
+class Quality(NamedTuple):
+    """How good a fit is in a group: of how many events, by which metrics, and what was said of them."""
+
+    events: int | None
+    metrics: list[Record]
+    warnings: tuple[Caution, ...] = ()
+
+
+Measure = Callable[[Finding], Flow[Quality]]
 
 
 @dataclass(frozen=True)
@@ -86,17 +96,23 @@ def left_out(of: Any, whole: Any, part: Any, measure: Measure) -> Flow[Finding]:
         *(_in(group, _measured(measure, fit, group)) for group, fit in zip(groups, fits[1:], strict=True))
     )
     rows: list[Record] = []
-    for group, verdict, (events, metrics) in zip(groups, inside, measured, strict=True):
-        said = {"left_out": ", ".join(group), "n": verdict.n, "events": events}
-        rows += [said | {key: row.get(key) for key in COLUMNS} for row in metrics]
-    return dataclasses.replace(found, tables={**found.tables, "left_out": rows}, cite=(ROYSTON, *found.cite))
+    warnings = list(found.warnings)
+    for group, verdict, of_group in zip(groups, inside, measured, strict=True):
+        name = ", ".join(group)
+        said = {"left_out": name, "n": verdict.n, "events": of_group.events}
+        rows += [said | {key: row.get(key) for key in COLUMNS} for row in of_group.metrics]
+        coarse = (w for w in of_group.warnings if w.code == "coarse-score")  # of everybody in it
+        warnings += [w._replace(text=f"{name}: {w.text.partition(': ')[2]}") for w in coarse]
+    return dataclasses.replace(
+        found, tables={**found.tables, "left_out": rows}, warnings=tuple(warnings), cite=(ROYSTON, *found.cite)
+    )
 
 
 def _in(group: Group, flow: Flow[T]) -> Flow[T]:
     return within(",".join(group), flow)
 
 
-def _measured(measure: Measure, fit: Finding, group: Group) -> Flow[tuple[int | None, list[Record]]]:
+def _measured(measure: Measure, fit: Finding, group: Group) -> Flow[Quality]:
     """How good a fit is in a group."""
     try:
         terms = [row["estimate"] for row in fit.tables.get("coefficients", []) if row["term"] != "Intercept"]
@@ -110,14 +126,14 @@ def _measured(measure: Measure, fit: Finding, group: Group) -> Flow[tuple[int | 
 def of_risk(of: Any) -> Measure:
     """The measure of a regression of an outcome of 0 and 1, by the logit."""
 
-    def measure(fit: Finding) -> Flow[tuple[int | None, list[Record]]]:
+    def measure(fit: Finding) -> Flow[Quality]:
         outcome, _, right = of.formula.partition("~")
         numbers = dict(zip(of.names, fit.arrays["estimate"].tolist(), strict=True))
         many = len(of.leave_out)
         score = Elsewhere(outcome.strip(), model=right.strip(), coefficients=numbers, ground=of.ground, among=many)
         score.check()
         found = yield from score.flow()
-        return found.events, list(found.tables["metrics"])
+        return Quality(found.events, found.tables["metrics"], found.warnings)
 
     return measure
 
@@ -125,7 +141,7 @@ def of_risk(of: Any) -> Measure:
 def of_times(cox: Cox) -> Measure:
     """The measure of a regression of times to an event: Harrell's concordance within hospitals, and the slope."""
 
-    def measure(fit: Finding) -> Flow[tuple[int | None, list[Record]]]:
+    def measure(fit: Finding) -> Flow[Quality]:
         slopes = tuple(fit.arrays["estimate"].tolist())
         found = yield from Index(cox.formula, cox.ties, cause=cox.cause, ground=cox.ground, slopes=slopes).flow()
         (line,) = found.tables["coefficients"]
@@ -134,6 +150,6 @@ def of_times(cox: Cox) -> Measure:
             c, se = float(found.facts["concordance"]), float(found.facts["concordance_se"])
             limits = {"conf_low": max(0.0, c - Z * se), "conf_high": min(1.0, c + Z * se)}
             rows.insert(0, {"metric": "concordance", "estimate": c, "std_error": se, **limits})
-        return found.events, rows
+        return Quality(found.events, rows)
 
     return measure

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 
-from confrere.analyses.finding import Finding, Record
-from confrere.analyses.learning.elsewhere import left_out
+from confrere.analyses.finding import Finding
+from confrere.analyses.learning.elsewhere import Quality, left_out
 from confrere.analyses.networks.measured import Told, measured
 from confrere.analyses.networks.network import About, Network
 from confrere.rounds import Array, Flow, register
@@ -33,11 +33,11 @@ def elsewhere(of: Network) -> Flow[Finding]:
     given = {field.name: getattr(of, field.name) for field in fields(of)}
     part = Unmeasured(**given | {"leave_out": (), "holdout": 0.0})
 
-    def measure(fit: Finding) -> Flow[tuple[int | None, list[Record]]]:
+    def measure(fit: Finding) -> Flow[Quality]:
         mean, sd = (tuple(fit.arrays[name].tolist()) for name in ("mean", "sd"))
         about = About(int(fit.facts["people_trained"]), fit.hospitals, mean, sd)
         told = yield from measured(part, fit.arrays["weights"], about)
-        return told.events, told.metrics
+        return Quality(told.events, told.metrics, told.cautions)
 
     found = yield from left_out(of, part, part, measure)
     return replace(found, tables={name: rows for name, rows in found.tables.items() if rows})

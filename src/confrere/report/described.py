@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from confrere.report import (
@@ -149,28 +149,23 @@ def _flow(analysis: Mapping[str, Any], study: Mapping[str, Any], words: Words) -
         yield Described("flow", words("Flow of people"), flow_diagram.said(diagram, words), diagram, records)
 
 
+DRAW: Mapping[type[Picture], Callable[[Any, Words], tuple[Chart, Datasets]]] = {
+    Diagram: flow_diagram.draw_flow,
+    Upset: upset.draw_upset,
+    Sunburst: sunburst.draw_sunburst,
+    Rates: rate_plot.draw_rates,
+    Love: love_plot.draw_love,
+    Mirror: propensity_plot.draw_mirror,
+    Roc: learned_plot.draw_learned,
+    Uses: learned_plot.draw_learned,
+    Quality: evaluated_plot.draw_quality,
+    Acceptable: acceptability_plot.draw_acceptable,
+    Toc: ranking_plot.draw_toc,
+    Funnel: control_plot.draw_funnel,
+    Events: event_plot.draw_events,
+}
+
+
 def draw_described(panel: Picture, words: Words) -> tuple[Chart, Datasets]:
     """The chart of a panel, and its rows."""
-    if isinstance(panel, Diagram):
-        return flow_diagram.draw_flow(panel, words)
-    if isinstance(panel, Upset):
-        return upset.draw_upset(panel, words)
-    if isinstance(panel, Sunburst):
-        return sunburst.draw_sunburst(panel, words)
-    if isinstance(panel, Love):
-        return love_plot.draw_love(panel, words)
-    if isinstance(panel, Quality):
-        return evaluated_plot.draw_quality(panel, words)
-    if isinstance(panel, Roc | Uses):
-        return learned_plot.draw_learned(panel, words)
-    if isinstance(panel, Acceptable):
-        return acceptability_plot.draw_acceptable(panel, words)
-    if isinstance(panel, Toc):
-        return ranking_plot.draw_toc(panel, words)
-    if isinstance(panel, Funnel):
-        return control_plot.draw_funnel(panel, words)
-    if isinstance(panel, Events):
-        return event_plot.draw_events(panel, words)
-    if isinstance(panel, Mirror):
-        return propensity_plot.draw_mirror(panel, words)
-    return rate_plot.draw_rates(panel, words)
+    return DRAW[type(panel)](panel, words)

@@ -125,6 +125,7 @@ CASES = (
     _effect("y", note="augmented", estimator="aipw"),
     _effect("y", note="own intercepts", hospital_effects=True),
     _effect("y", note="a lasso propensity", propensity="lasso", ground=KNOWN),
+    _effect("y", note="a ridge propensity", propensity="ridge", ground=KNOWN),
     _followed("Surv(time, event)", note="hazards", times=(1095.0,)),
     _followed("Surv(time, event)", note="hazards, shared", baseline="shared", estimand="ATO"),
     _followed("Surv(time, event)", note="those who stay", censoring="x1", baseline="shared", times=(1095.0,)),

@@ -87,6 +87,8 @@ EFFECTS: Settings = [
      "hospital_effects": True, "own_balance": True},
     {"method": "effect", "treatment": "treated", "outcome": "er", "confounders": "age + nodes + grade",
      "propensity": "lasso"},
+    {"method": "effect", "treatment": "treated", "outcome": "er", "confounders": "age + nodes + grade",
+     "propensity": "ridge", "estimand": "ATT"},
     {"method": "effect", "treatment": "treated", "outcome": "er", "confounders": "age + C(size)", "estimator": "aipw",
      "propensity": "boosting", "growth": {"trees": 3, "depth": 2}, "folds": 2},
     {"method": "effect", "treatment": "treated", "outcome": "Surv(rtime, recur)", "confounders": "age + nodes",
@@ -222,7 +224,7 @@ def study(analyses: Settings, data: str = "", allow: str = "") -> Study:
         "network",
     )  # methods that know people by name
     listing = any(settings["method"] in naming or {"folds", "worklist"} & settings.keys() for settings in analyses)
-    listing |= any(settings.get("propensity") == "lasso" for settings in analyses)
+    listing |= any(settings.get("propensity") in ("lasso", "ridge") for settings in analyses)
     blocks = [HEAD.format(data=data + ('\nperson = "pid"' if listing else ""), allow=allow)]
     if any(settings["method"] in {s["method"] for s in (*DESCRIBED, *FEASIBLE)} for settings in analyses):
         blocks += [f"[cohorts.{name}]\ncirce = '''{text}'''\n" for name, text in NAMED.items()]

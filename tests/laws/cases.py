@@ -59,6 +59,14 @@ def scored(n: int, seed: int) -> pd.DataFrame:
     return frame.assign(risk=1 / (1 + np.exp(-eta)), **late)
 
 
+class Crowd(Case):
+    """A study of twice as many people, who are enough for folds by the default rules."""
+
+    def hospitals(self, n: int = 900, seed: int = 1) -> list[pd.DataFrame]:
+        """Three hospitals that share them unevenly."""
+        return super().hospitals(2 * n, seed)
+
+
 class Nearest(Case):
     """Every hospital has nearest cases, or pairs, of its own: the twin has all rows, and looks within each hospital."""
 
@@ -296,6 +304,8 @@ CASES = (
     Case(find("effect")("treated", "y", "x1 + x2", estimator="aipw", folds=2, propensity="boosting",
                         growth=Growth(4, 2, 0.5), ground=KNOWN), "trees, cross-fitted", ("x1",), people=gaps,
          allow=("histograms",)),
+    Crowd(find("effect")("treated", "y", "x1 + x2", propensity="ridge", ground=KNOWN), "ridge weights", ("x1", "x2"),
+          people=named),
     _case("effect", "trees, hazards", "treated", SURV, "x1 + x2", propensity="boosting", growth=Growth(3, 2, 0.5),
           times=(730.0,), trim=(0.1, 0.9), baseline="shared", terms=("x1",), allow=("histograms",)),
     _case("interaction", "augmented", "treated", "arm", "y", "x1", estimator="aipw", outcome_model="treated * arm + x1",

@@ -56,9 +56,9 @@ class Effect:
     `estimand` says for whom: `ATE`, `ATT`, `ATO` (overlap weights), `ATM` (matching weights). `family` is that of the
     outcome: `gaussian`, `binomial`, `poisson`; unless given, binomial where all are 0 or 1, else gaussian.
 
-    `propensity` is `logistic`, `lasso` (its penalty by cross-validation), `boosting` (trees, which grow as `growth`
-    says; class `histograms`), or the penalty of a ridge. `outcome_model` is the right side of the outcome model, the
-    treatment among its terms; unless given, treatment and confounders.
+    `propensity` is `logistic`, `lasso` or `ridge` (the penalty by cross-validation), `boosting` (trees, which grow as
+    `growth` says; class `histograms`), or the penalty of a ridge. `outcome_model` is the right side of the outcome
+    model, the treatment among its terms; unless given, treatment and confounders.
     `stabilised` and `truncate`: see `Weighting`. `trim` are two bounds: people with a propensity beyond them are left
     out, and the propensity is fitted again. `hospital_effects` gives every hospital an intercept of its own in the
     propensity, which never leaves it; a study has no analysis beside it. `folds` of 2 or more cross-fit the models of
@@ -78,7 +78,7 @@ class Effect:
     Finding: tables `effects` (a record per measure; ratios on the log scale, and as `ratio`), `arms`, `sensitivity`,
     with controls `controls` and `calibrated`, with thresholds `diagnostics`, with propensities `balance`, `overlap`,
     `propensity`; `attrition`. Standard errors account for the estimated models,
-    but for trees (`aipw` with `folds` does) and for which terms a lasso keeps.
+    but for trees (`aipw` with `folds` does), for which terms a lasso keeps, and for the choice of a penalty.
     Errors: ModelError where nobody or everybody is treated, a term separates the treatment, an arm has no outcome.
     """
 
@@ -308,7 +308,7 @@ def _check_choices(effect: Effect) -> None:
         )
     if effect.heterogeneity and not effect.weighs:
         raise StudyError("gformula has one model for all hospitals: leave heterogeneity out, or take iptw or aipw")
-    shrunk = effect.ridge or effect.propensity in ("lasso", "boosting")
+    shrunk = effect.ridge or effect.propensity in ("lasso", "ridge", "boosting")
     weighing = (effect.truncate, effect.trim, effect.stabilised, shrunk, effect.hospital_effects)
     if not effect.weighs and any(weighing):
         raise StudyError(
@@ -319,9 +319,10 @@ def _check_choices(effect: Effect) -> None:
 def _check_propensity(effect: Effect) -> None:
     """Settings of the propensity."""
     kind = effect.propensity
-    if isinstance(kind, str) and kind not in ("logistic", "lasso", "boosting"):
+    if isinstance(kind, str) and kind not in ("logistic", "lasso", "ridge", "boosting"):
         raise StudyError(
-            f"propensity is {kind!r}; it is 'logistic', 'lasso', 'boosting', or a number: the penalty of a ridge"
+            f"propensity is {kind!r}; it is 'logistic', 'lasso', 'ridge', 'boosting', or a number: the penalty of a "
+            f"ridge"
         )
     if effect.hospital_effects and effect.folds > 1:
         raise StudyError(
@@ -334,12 +335,12 @@ def _check_propensity(effect: Effect) -> None:
             f"{sorted(other)[0]!r}: one would be told by subtraction. Leave out hospital_effects, or have controls "
             f"that are outcomes"
         )
-    if kind in ("lasso", "boosting") and effect.hospital_effects:
+    if kind in ("lasso", "ridge", "boosting") and effect.hospital_effects:
         raise StudyError(
             f"a {kind} propensity has one intercept for all: leave hospital_effects out, or take propensity 'logistic'"
         )
-    if kind == "lasso" and not effect.ground.person:
-        raise StudyError("propensity 'lasso' deals people to folds: name their column, person = ... under [data]")
+    if kind in ("lasso", "ridge") and not effect.ground.person:
+        raise StudyError(f"propensity {kind!r} deals people to folds: name their column, person = ... under [data]")
     if not 0 <= effect.ridge < float("inf"):
         raise StudyError(f"propensity is {kind}; as the penalty of a ridge it is 0 or positive")
     if kind != "boosting":

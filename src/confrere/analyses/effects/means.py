@@ -118,11 +118,14 @@ def weigh(effect: Effect) -> Flow[Weighed]:
 
 def propensity(effect: Effect, among: Among) -> Flow[Learned]:
     """The flow of the propensity among some people."""
-    if effect.propensity == "lasso":
-        from confrere.analyses.effects import lasso
+    if effect.propensity in ("lasso", "ridge"):
+        from confrere.analyses.effects import penalised_propensity as penalised
 
-        made = lasso.Lasso(effect.treating, "binomial", debias="", ground=effect.about, among=among)
-        return (yield from lasso.learned(made))
+        made = penalised.PenalisedPropensity(
+            effect.treating, "binomial", alpha=penalised.ALPHAS[effect.propensity], debias="", ground=effect.about,
+            among=among,
+        )  # fmt: skip
+        return (yield from penalised.learned(made))
     if effect.propensity == "boosting":
         from confrere.analyses.effects import boosted
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import confrere as cf
 from confrere.analyses.effects.effect import Effect
 from confrere.errors import Refused
 from confrere.hospital.gate import Policy, Violation
@@ -39,6 +40,21 @@ def test_the_default_gate_refuses_an_arm_of_one_hospital() -> None:
             fit(replace(ATT, outcome=outcome), list(parts.values()), GATE)
     with pytest.raises(Refused, match="treatment a"):
         masked(ATT, parts)
+
+
+def test_the_refusal_says_whose_word_is_missing() -> None:
+    """What is refused, where it is said, by whom; and a study that says so from Python passes."""
+    parts = trial()
+    with pytest.raises(Refused) as refusal:
+        cf.local(parts).run(ATT)
+    for words in ("'treatment a' has people in 1 hospital only", "trial sponsor", "[disclosure] alone", "alone="):
+        assert words in str(refusal.value)
+    arm = {**parts, **{h: parts[h].assign(y=np.nan) for h in ("h0", "h1", "h2")}}
+    with pytest.raises(Refused, match=r"1 hospital has at least 11 people .*\[disclosure\] alone"):  # of the arm itself
+        cf.local(arm).run(cf.Linear("y ~ x"))
+    got = cf.local(parts).run(ATT, alone=["sponsor"]).finding
+    want = fit(ATT, list(parts.values()), WORD)
+    np.testing.assert_allclose(got.arrays["mean"], want.arrays["mean"], rtol=1e-9)
 
 
 def test_times_to_events_need_the_word_and_one_baseline() -> None:

@@ -10,15 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import confrere as cf
 from confrere.analyses.effects.effect import Effect
 from confrere.analyses.effects.prognostic import Prognostic
 from confrere.analyses.finding import Finding
 from confrere.console.demo import load
-from confrere.console.local import Local
 from confrere.errors import Refused, StudyError
-from confrere.study import build
 from confrere.study.ground import Ground
-from confrere.testing import GATE, fit, found
+from confrere.testing import GATE, fit
 from federate import SHARED
 
 PAGE = (Path(__file__).parents[2] / "docs" / "external-control.md").read_text()
@@ -63,7 +62,7 @@ def external(confounders: str) -> Effect:
 
 def run(effect: Effect, parts: dict[str, pd.DataFrame], alone: tuple[str, ...]) -> Finding:
     """The whole of a real run: keys, masks, gates; `alone` are the members that the study names."""
-    return found(Local(dict(parts), effect.ground).run(replace(build.single(effect, effect.ground), alone=alone)))
+    return cf.local(parts).run(effect, alone=alone).finding
 
 
 def ratio(found: Finding) -> str:
@@ -91,7 +90,7 @@ def test_the_external_comparison_is_that_of_the_page() -> None:
 @pytest.mark.shared
 def test_the_trial_is_refused_without_the_words() -> None:
     parts = members(SHARED)
-    with pytest.raises(Refused, match=r"hospitals? only"):
+    with pytest.raises(Refused, match=r"hospitals? only.*\[disclosure\] alone"):
         run(external(TERMS), parts, ())
     with pytest.raises(StudyError, match="'acme' is no member"):
         run(external(TERMS), parts, ("acme",))

@@ -34,7 +34,7 @@ SCHEMA = Schema({"x1": Column("x1", range=(-9.0, 9.0), unit="g/l"), "x2": Column
 def ran(outcome: str, features: str = "x1", n: int = 600, **settings: Any) -> Results:
     ground = Ground(SCHEMA, person="pid")
     frame = people(n)
-    study = build.single(make(outcome, features, ground=ground, **settings), ground, ("model_weights",))
+    study = build.single(make(outcome, features, ground=ground, **settings), ground, allow=("model_weights",))
     found: Results = Local({h: frame.iloc[i::3] for i, h in enumerate("abc")}, ground).run(study)
     return found
 

@@ -116,8 +116,10 @@ def test_two_networks_of_a_study_keep_their_states_apart() -> None:
     frames = dict(zip("abc", hospitals(), strict=True))
     counts = {"outcome": "visits", "objective": "poisson", "fine_tune": 2}  # of which no cells of scores are told
     one, other = make(**counts, seed=1), make(**counts, seed=2, **MLP)
-    study = build.single(one, GROUND, ALLOW)
-    spec = replace(study.analyses[0], name="other", settings=build.single(other, GROUND, ALLOW).analyses[0].settings)
+    study = build.single(one, GROUND, allow=ALLOW)
+    spec = replace(
+        study.analyses[0], name="other", settings=build.single(other, GROUND, allow=ALLOW).analyses[0].settings
+    )
     both = Local(frames, GROUND).run(replace(study, analyses=(*study.analyses, spec)))
     for name, analysis in (("network", one), ("other", other)):
         alone = masked(analysis, frames, allow=ALLOW)["network"].finding
@@ -142,9 +144,10 @@ def test_a_hospital_with_fewer_than_4_k_people_takes_part_with_nobody() -> None:
 
 def in_one_study(*analyses: Network) -> Any:
     """A study of several networks."""
-    study = build.single(analyses[0], KNOWN, ALLOW)
+    study = build.single(analyses[0], KNOWN, allow=ALLOW)
     specs = [
-        replace(build.single(one, KNOWN, ALLOW).analyses[0], name=f"network {i}") for i, one in enumerate(analyses)
+        replace(build.single(one, KNOWN, allow=ALLOW).analyses[0], name=f"network {i}")
+        for i, one in enumerate(analyses)
     ]
     return replace(study, analyses=tuple(specs))
 

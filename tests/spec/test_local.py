@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -92,3 +93,19 @@ def test_a_declared_column_must_be_there(tmp_path: Path, as_files: bool) -> None
     # the levels of a column that this analysis does not read are for others
     fit = cf.local(given, levels={"arm": ["a", "b"]}).run(cf.Linear("age ~ therapy"))
     assert fit.n == 120
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ({"alow": ["histograms"]}, "'alow' is no word about what leaves; did you mean 'allow'?"),
+        ({"alone": "curie"}, "alone is 'curie'; give a list, ['curie']"),
+        ({"alone": ["curry"]}, "alone: 'curry' is no member; did you mean 'curie'?"),
+    ],
+    ids=["misspelt", "no list", "no member"],
+)
+def test_words_about_what_leaves_are_those_of_a_study_file(words: Any, says: str) -> None:
+    with pytest.raises(StudyError) as caught:
+        cf.local(records()).run(cf.Linear("age ~ therapy"), **words)
+    assert says in str(caught.value)
+    assert "[disclosure]" not in str(caught.value)

@@ -48,7 +48,7 @@ def test_the_most_stable_number_is_found_and_comes_back(kind: Any) -> None:
     groups = {"learn": ("h0", "h1", "h2"), "hold": ("h3", "h4", "h5")}
     study = kind("~ a + b", among=(2, 3), repeats=2, starts=2, ground=KNOWN, **groups)
     local = Local(dealt(9000, 6), KNOWN, "pid", key=b"")
-    results = local.run(build.single(study, local.ground_for(study, []), [], 11))
+    results = local.run(build.single(study, local.ground_for(study, [])))
     found = results[results.study.analyses[0].name].finding
     assert found.facts["clusters"] == 3
     by = {r["clusters"]: r["agreement"] for r in found.tables["stability"]}

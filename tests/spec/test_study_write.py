@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import tomllib
+from pathlib import Path
+from typing import Any
 
+import certifi
 import pytest
 
+import confrere as cf
 from confrere.console.demo import text_of
 from confrere.errors import StudyError
 from confrere.study import build
-from confrere.study.file import Spec, Study, parse
+from confrere.study.file import Spec, Study, parse, read
 from confrere.study.ground import Ground
 from confrere.study.schema import Column, Schema
 from confrere.study.write import written
@@ -73,7 +77,6 @@ def test_an_analysis_of_python_is_written_whole(case: Case) -> None:
 
 
 def test_what_the_method_has_anyway_is_left_out() -> None:
-    import confrere as cf
 
     ground = Ground(Schema({"size": Column("size", ("a", "b"))}))
     content = tomllib.loads(written(build.shortest(build.single(cf.Cox("Surv(t, d) ~ size", ridge=0.0), ground))))
@@ -106,3 +109,14 @@ def test_what_a_study_says_of_itself_is_written_too() -> None:
     assert again == study
     assert again.hash == study.hash
     assert "ends = 2027-01-31" in written(study)
+
+
+def test_words_about_what_leaves_are_asked_of_stewards_from_python(tmp_path: Path) -> None:
+    """Over a federation an analysis says them as in one process, and every steward reads them in the file."""
+    remote = cf.connect("https://localhost:1", "token", authority=certifi.where(), table="trial")
+    words: dict[str, Any] = {"allow": ["fine_times"], "alone": ["sponsor"], "k": 20}
+    made = remote.write(cf.Linear("y ~ x"), tmp_path / "made.toml", title="A trial's arm", purpose="a test", **words)
+    assert read(tmp_path / "made.toml").hash == made.hash
+    assert (made.allow, made.alone, made.k) == (("fine_times",), ("sponsor",), 20)
+    with pytest.raises(StudyError, match="k: 5 must be 11 or more"):
+        remote.write(cf.Linear("y ~ x"), tmp_path / "lax.toml", title="t", purpose="p", k=5)

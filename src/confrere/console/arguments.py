@@ -20,6 +20,7 @@ _ARGUMENTS = (  # (what a study file holds, what Python is given instead); the f
     (r"levels in \[data\.columns\.([^]]+)\]", _LEVELS),
     (r"under \[data\.columns\.([^]]+)\]", rf"to {_LEVELS}"),
     (r"\[data\.columns\.([^]]+)\]: levels", r"levels of '\1'"),
+    (r"\[disclosure\] (allow|alone|k)(?=:)", r"\1"),
     (r'person = "\.\.\." under \[data\]', 'person="..." in WHERE'),
 )
 

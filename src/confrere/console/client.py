@@ -122,18 +122,19 @@ class Remote:
         return fetched(parsed, data, release)
 
     def run(
-        self, study: Any, *, title: str = "", purpose: str = "", allow: Sequence[str] = (),
-        deadline: float | None = None, progress: Progress = _silent,
+        self, study: Any, *, title: str = "", purpose: str = "", deadline: float | None = None,
+        progress: Progress = _silent, **disclosure: Unpack[build.Disclosure],
     ) -> Any:  # fmt: skip
         """Run an analysis (gives its `Fit`), or a `Study` or the path of a study file (gives `Results`).
 
         A study is submitted, waited for and fetched. An analysis is made a study of that `title` and `purpose`, which
-        stewards read; `allow` names disclosure classes that it asks them for. `Waiting` while a steward has not said
-        yes to exactly this study, `Refused` where one said no: run the same again once all have, it is the same run.
+        stewards read; `allow` names disclosure classes that it asks them for, `alone` members whose own sums may leave,
+        `k` the fewest people behind a number. `Waiting` while a steward has not said yes to exactly this study,
+        `Refused` where one said no: run the same again once all have, it is the same run.
         """
         if isinstance(study, (str, Path, Study)):
             return self._run(study, deadline, progress)
-        made = self._study(study, title, purpose, allow)
+        made = self._study(study, title, purpose, disclosure)
         with in_python(type(study).__name__, "cf.connect"):
             try:
                 return self._run(made, deadline, progress, patient=False)[made.analyses[0].name]
@@ -143,20 +144,21 @@ class Remote:
                 raise Refused(f"{refusal}\n{_approval(made)}") from None
 
     def write(
-        self, analysis: Any, file: str | Path, *, title: str, purpose: str, allow: Sequence[str] = ()
+        self, analysis: Any, file: str | Path, *, title: str, purpose: str, **disclosure: Unpack[build.Disclosure]
     ) -> Study:  # fmt: skip
         """Write the study file that `run` of the same analysis, title and purpose submits; the study."""
-        made = self._study(analysis, title, purpose, allow)
+        made = self._study(analysis, title, purpose, disclosure)
         Path(file).write_text(written(made), encoding="utf-8")
         return made
 
-    def _study(self, analysis: Any, title: str, purpose: str, allow: Sequence[str]) -> Study:
+    def _study(self, analysis: Any, title: str, purpose: str, disclosure: build.Disclosure) -> Study:
         """An analysis as the study that stewards approve. StudyError says what they must be told."""
         missing = {"title=": title, "purpose=": purpose, "table= in cf.connect": self.table}
         if unsaid := [argument for argument, given in missing.items() if not given.strip()]:
             raise StudyError(f"say {', '.join(unsaid)}: a steward approves a study by its title, purpose and table")
         with in_python(type(analysis).__name__, "cf.connect"):
-            made = build.single(analysis, build.grounded(analysis, self.ground, allow), allow)
+            ground = build.grounded(analysis, self.ground, disclosure.get("allow", ()))
+            made = build.single(analysis, ground, **disclosure)
             made = replace(build.recorded(made, self.omop), title=title, purpose=purpose, table=self.table)
             found = parse(written(build.shortest(made)), "study.toml")
             build.analyses(found)

@@ -78,21 +78,22 @@ class Local:
         self.bags: Mapping[str, Mapping[str, Any]] = {}  # of hospitals whose records are no file: {name: folder, Bags}
 
     def run(
-        self, study: Any, *, allow: Sequence[str] = (), k: int = 11, deadline: float | None = None,
-        cancelled: Callable[[], bool] = lambda: False, progress: Progress = _silent,
+        self, study: Any, *, deadline: float | None = None, cancelled: Callable[[], bool] = lambda: False,
+        progress: Progress = _silent, **disclosure: Unpack[build.Disclosure],
     ) -> Any:  # fmt: skip
         """Run an analysis (gives its `Fit`), or a `Study` or the path of a study file (gives `Results`).
 
-        `allow` names disclosure classes that you approve for an analysis; a study file names its own.
+        Of an analysis you say here what a study file has under [disclosure]: `allow` names disclosure classes that you
+        approve, `alone` members whose own sums may leave (a trial's sponsor), `k` the fewest people behind a number.
         """
         if isinstance(study, (str, Path)):
             study = read_study(study)
         if isinstance(study, Study):
             return self._run(study, deadline, cancelled, progress)
-        one = build.single(study, self.ground_for(study, allow), allow, k)
-        one = replace(one, person=self.person or one.person)
-        one = build.recorded(one, self.omop)
         with in_python(type(study).__name__):
+            one = build.single(study, self.ground_for(study, disclosure.get("allow", ())), **disclosure)
+            one = replace(one, person=self.person or one.person)
+            one = build.recorded(one, self.omop)
             self._check_declared(one)
             results = self._run(one, deadline, cancelled, progress)
             return results[one.analyses[0].name]

@@ -35,6 +35,9 @@ from confrere.study.counted import counted
 BLOCK = 4096  # people at a time, whose marks fit a processor's cache
 SILENT = ("combine", "moved", "near", "cut")  # rules of which the verdict tells no count
 SAMPLE, FEW_VALUES = 10_000, 12  # a column of more different values is a measurement, not a score
+CONSENT = """\
+Where they are a trial sponsor's own people: name that member in [disclosure] alone of the study (alone= in Python) \
+and, at the sponsor, the study's hash in [policy] alone"""
 
 
 class Violation(ConfrereError):
@@ -211,7 +214,8 @@ def judge(design: Design, total: Support, policy: Policy) -> Verdict:
     if (policy.hospitals and not hospitals) or 0 < bound < policy.hospitals:
         raise Violation(
             f"{counted(bound, 'hospital has', 'hospitals have')} at least {policy.k if design.crowd else policy.enough}"
-            f" people for this; a sum needs {policy.hospitals}. Invite more hospitals, or ask about more people"
+            f" people for this; a sum needs {policy.hospitals}. Invite more hospitals, or ask about more people. "
+            f"{CONSENT}"
         )
     if policy.few(n):
         raise Violation(f"the design rests on fewer than {policy.k} people")
@@ -265,7 +269,7 @@ def _hospitals(what: str, behind: Sequence[float], policy: Policy) -> None:
         if 0 < bound < policy.hospitals:
             raise Violation(
                 f"{what} has people {side}in {counted(bound, 'hospital')} only; a sum needs {policy.hospitals}. Leave "
-                f"it out or merge its levels"
+                f"it out or merge its levels. {CONSENT}"
             )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 from itertools import combinations
-from typing import Any, get_type_hints
+from typing import Any, TypedDict, Unpack, get_type_hints
 
 from confrere.errors import StudyError, UserError
 from confrere.rounds import Analysis, Flow, find, installed, name_of, one_by_one, within
@@ -244,8 +244,18 @@ def shortest(study: Study) -> Study:
     return dataclasses.replace(study, analyses=tuple(short(spec) for spec in study.analyses))
 
 
-def single(analysis: Any, ground: Ground, allow: Sequence[str] = (), k: int = 11) -> Study:
-    """A study of one analysis, as Python users run it."""
+class Disclosure(TypedDict, total=False):
+    """What an analysis from Python asks of the stewards, as [disclosure] of a study file has it: disclosure classes,
+    members whose own sums may leave, the fewest people behind a number."""
+
+    allow: Sequence[str]
+    alone: Sequence[str]
+    k: int
+
+
+def single(analysis: Any, ground: Ground, **disclosure: Unpack[Disclosure]) -> Study:
+    """A study of one analysis, as Python users run it. StudyError for another word than those of [disclosure]."""
+    words = _worded(disclosure)
     fields = {f.name: getattr(analysis, f.name) for f in dataclasses.fields(analysis) if f.name != "ground"}
     method = name_of(analysis)
     spec = Spec(method, method, (), fields)
@@ -254,9 +264,19 @@ def single(analysis: Any, ground: Ground, allow: Sequence[str] = (), k: int = 11
         id=method, title=method, purpose="an analysis run from Python", table="people", analyses=(spec,),
         person=ground.person or None, time_unit=ground.unit, time_step=ground.step, horizon=ground.horizon,
         schema=omop.declared(ground.schema) if omop else ground.schema, omop=omop,
-        allow=tuple(sorted({*allow, *(["fine_times"] if ground.fine else [])})), k=k,
+        allow=tuple(sorted({*words.get("allow", ()), *(["fine_times"] if ground.fine else [])})),
+        alone=tuple(sorted(set(words.get("alone", ())))), k=words.get("k", 11),
         bags=tuple(filter(None, [getattr(analysis, "bags", "")])),
     )  # fmt: skip
+
+
+def _worded(disclosure: Disclosure) -> Disclosure:
+    known = tuple(get_type_hints(Disclosure))
+    if strange := next((word for word in disclosure if word not in known), ""):
+        raise StudyError(f"{strange!r} is no word about what leaves; {meant(strange, known)}")
+    if lone := next((word for word in ("allow", "alone") if isinstance(disclosure.get(word), str)), ""):
+        raise StudyError(f"{lone} is {disclosure.get(lone)!r}; give a list, [{disclosure.get(lone)!r}]")
+    return disclosure
 
 
 def recorded(study: Study, omop: Omop | None) -> Study:

@@ -83,7 +83,7 @@ def fit(analysis: Any, frames: Sequence[pd.DataFrame], policy: Policy = GATE) ->
 def masked(analysis: Any, frames: Mapping[str, pd.DataFrame], allow: Sequence[str] = (), k: int = 11) -> Results:
     """The whole of a real run in this process: keys, masks, gates and followed flows. Gives findings and what left."""
     local = Local(dict(frames), analysis.ground, analysis.ground.person or None, key=b"")
-    results: Results = local.run(build.single(analysis, local.ground_for(analysis, allow), allow, k))
+    results: Results = local.run(build.single(analysis, local.ground_for(analysis, allow), allow=allow, k=k))
     return results
 
 

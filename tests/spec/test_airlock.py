@@ -63,7 +63,7 @@ def test_every_demo_passes(name: str) -> None:
     made = checks(demo(name).findings, RULE)
     assert [c for c in made if c.verdict != "pass"] == []
     assert len(made) == 6 * len(demo(name).findings) + 1
-    assert {c.check for c in made} == set(SOURCES) - {"diagnostics", "membership"}
+    assert {c.check for c in made} == set(SOURCES) - {"diagnostics", "membership", "reconstruction"}
     assert all(c.reason and c.source for c in made)
 
 
@@ -338,7 +338,9 @@ def test_the_report_says_who_released_it_and_what_did_not_pass(
 ) -> None:
     missed = [{"diagnostic": "smd", "value": 0.3, "threshold": 0.1, "passed": False}]
     coin = [{"attack": "membership by loss", "estimate": 0.52, "std_error": 0.03}]
-    made = [verdict(finding(anything=[{"n": 3}], diagnostics=missed, attack=coin), check) for check in SOURCES]
+    guess = [{"metric": "AUC", "of_training": 0.9, "of_others": 0.7, "estimate": 0.2, "std_error": 0.02}]
+    found = finding(anything=[{"n": 3}], diagnostics=missed, attack=coin, reconstruction=guess)
+    made = [verdict(found, check) for check in SOURCES]
     release = {"state": state, "by": by, "at": "2026-11-22T08:00:00+00:00", "sha256": "0" * 64, "comment": ""}
     result = sample() | {"release": release | {"checks": [check._asdict() for check in made]}}
     page, page_fr = render(result), render(result, "fr")

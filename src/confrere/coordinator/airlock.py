@@ -29,6 +29,7 @@ import numpy as np
 
 from confrere.analyses.finding import Finding, Record
 from confrere.analyses.learning.attack import TOO_GOOD, YEOM, tells
+from confrere.analyses.learning.reconstruction import FREDRIKSON, recovers
 from confrere.coordinator.refit import fitted_counts
 from confrere.coordinator.withheld import Line, follows
 
@@ -47,7 +48,7 @@ LEGEND: Final = (
 SOURCES: Final = {
     "cells": HANDBOOK, "complementary": HANDBOOK, "tails": ACRO, "extremes": HANDBOOK, "saturated": HANDBOOK,
     "freedom": ACRO, "diagnostics": LEGEND, "differences": HANDBOOK,
-    "membership": YEOM.text,
+    "membership": YEOM.text, "reconstruction": FREDRIKSON.text,
 }  # fmt: skip
 LEARNED: Final = ("boosting", "network", "penalised")  # methods whose models are attacked
 FREEDOM: Final = 10  # residual degrees of freedom; ACRO's safe_dof_threshold
@@ -103,7 +104,7 @@ def checks(findings: Mapping[str, Finding], rule: Rule) -> tuple[Check, ...]:
 
 
 def _of(name: str, finding: Finding, rule: Rule) -> Iterator[Check]:
-    """The six checks of one finding; another where the study set thresholds for its design, or a model was learned."""
+    """The six checks of one finding; others where the study set thresholds for its design, or a model was learned."""
     last = rule.k - 1
     yield _told(
         name, "cells", rule, _cells(finding, rule), f"No count of 1 to {last} people.", f"Counts of 1 to {last} people"
@@ -125,6 +126,8 @@ def _of(name: str, finding: Finding, rule: Rule) -> Iterator[Check]:
         yield _membership(name, rows)
     elif finding.method in LEARNED:
         yield _unattacked(name, finding)
+    if rows := finding.tables.get("reconstruction"):
+        yield _reconstruction(name, rows)
 
 
 def _told(name: str, check: str, rule: Rule, places: Iterable[Place], good: str, bad: str) -> Check:
@@ -169,6 +172,17 @@ def _membership(name: str, rows: Sequence[Record]) -> Check:
         f"An attack on membership has an AUC of {worst:.2f}; 0.5 is a coin, {TOO_GOOD:g} the most that passes, if sure."
     )
     return Check(name, "membership", "fail" if any(map(tells, rows)) else "pass", said, SOURCES["membership"])
+
+
+def _reconstruction(name: str, rows: Sequence[Record]) -> Check:
+    """Whether the model gives back outcomes that it was trained on. Where it was not tried, nor was the attack on
+    membership, of which a check says so."""
+    said = "; ".join(
+        f"{row['metric']} {row['of_training']:.2f} of people of training, {row['of_others']:.2f} of people held out"
+        for row in rows
+    )
+    verdict = "fail" if any(map(recovers, rows)) else "pass"
+    return Check(name, "reconstruction", verdict, f"Outcomes guessed by the model: {said}.", SOURCES["reconstruction"])
 
 
 def _unattacked(name: str, finding: Finding) -> Check:

@@ -136,6 +136,13 @@ CAUTIONS: dict[str, tuple[str, ...]] = {
             "rounds, with a larger penalty."
         ),
     ),
+    "reconstruction-attack": (
+        (
+            "The model gives back outcomes that it was trained on: its {metric} is {trained} among people of training, "
+            "{others} among people held out. Do not release it: train fewer or shallower trees, or a smaller network "
+            "for fewer rounds, with a larger penalty."
+        ),
+    ),
     "model-drift": (
         ("Since {name} there is {names}. Evaluate the model among the people of today, and recalibrate or replace it."),
     ),

@@ -17,6 +17,7 @@ SAID = {  # what each check looks for, in the order in which they are told
     "freedom": "fewer than 10 residual degrees of freedom",
     "diagnostics": "thresholds of the study for its own design",
     "membership": "models that tell whom they were trained on",
+    "reconstruction": "models that give back outcomes that they were trained on",
     "differences": "analyses whose numbers of people differ by a few",
 }
 VERDICTS = {"pass": "passed", "fail": "did not pass", "review": "for a person to judge"}

@@ -61,7 +61,10 @@ def card(result: Result, analysis: Record) -> dict[str, Any]:
         "metrics": _metrics(analysis),
         "subgroups": [r for r in tables.get("metrics", []) if r.get("subgroup")],
         "sets": {"limits": tables.get("conformal_limits", []), "covered": tables.get("conformal", [])},
-        "attacks": {"membership": tables.get("attack", []), "reconstruction": _numbers(result, analysis)},
+        "attacks": {
+            "membership": tables.get("attack", []), "outcomes": tables.get("reconstruction", []),
+            "reconstruction": _numbers(result, analysis),
+        },
         "noise": {name: analysis["facts"][name] for name in NOISE if name in analysis["facts"]},
         "disclosure": study["disclosure"],
         "limits": {"warnings": analysis["warnings"], "notes": analysis["notes"]},
@@ -198,7 +201,7 @@ def _evaluation(found: Mapping[str, Any], words: Words) -> Section:
     forms = words.numbers
     lines = [
         (words("Study"), f"{found['study']}, {found['hash']}"), (words("Made"), found["made"][:10]),
-        (words("People"), forms.count(found["people"])), (words("Events"), forms.count(found["events"])),
+        (words("People"), forms.count(found["people"])), *_events(found, words),
         (words("Hospitals"), forms.count(found["hospitals"])),
     ]  # fmt: skip
     for row in found["metrics"]:
@@ -207,16 +210,24 @@ def _evaluation(found: Mapping[str, Any], words: Words) -> Section:
     return Section(words("Evaluation: {title}", title=found["title"]), lines)
 
 
+def _events(found: Mapping[str, Any], words: Words) -> Lines:
+    """How many had the event; of classes nobody has one."""
+    return [] if found["events"] is None else [(words("Events"), words.numbers.count(found["events"]))]
+
+
 def _recalibration(about: Mapping[str, Any], words: Words) -> Section:
     """Of which model it was made, by which evaluation."""
     forms, found = words.numbers, about["evaluation"]
-    a, b = (forms.fixed(about[part], 3) for part in ("intercept", "slope"))
+    starts = about["intercept"] if isinstance(about["intercept"], list) else [about["intercept"]]
+    a, b = forms.fixed(starts[0], 3), forms.fixed(about["slope"], 3)
     lines = [
         (words("Made of"), about["of"] or words("A published model, with the coefficients that the study wrote down.")),
         (words("Study"), f"{found['study']}, {found['hash']}"), (words("Made"), found["made"][:10]),
-        (words("People"), forms.count(found["people"])), (words("Events"), forms.count(found["events"])),
+        (words("People"), forms.count(found["people"])), *_events(found, words),
         (words("Hospitals"), forms.count(found["hospitals"])),
         (words("Risks"),
+         words("The scores of the classes are {b} times what they were, plus {starts}.", b=b,
+               starts=", ".join(forms.fixed(one, 3) for one in starts)) if len(starts) > 1 else
          words("Hazard ratios are raised to the power {b}.", b=b) if about["baseline"] else
          words("The complementary log-log of the risk is {a} + {b} times what it was.", a=a, b=b)
          if about.get("time") else words("The logit of the risk is {a} + {b} times what it was.", a=a, b=b)),
@@ -282,6 +293,18 @@ def _attacks(made: Mapping[str, Any], words: Words) -> Iterator[tuple[str, str]]
         )
     elif not attacks["membership"]:
         yield words("Membership"), words("Not measured: nobody was held out whom a guess could be tried on.")
+    for row in attacks.get("outcomes", []):
+        yield words("Reconstruction"), words(
+            "Whoever has all of a record but its outcome, and takes the prediction for it: {metric} {trained} among "
+            "people of training, {others} among people held out, of whom the model has seen nothing.",
+            metric=words.label(row["metric"]), trained=words.numbers.fixed(row["of_training"], 3),
+            others=words.numbers.fixed(row["of_others"], 3),
+        )  # fmt: skip
+    if not attacks.get("outcomes"):
+        yield (
+            words("Reconstruction"),
+            words("Not tried: no metric was measured both among people of training and among people held out."),
+        )
     found = attacks["reconstruction"]
     counted = {key: words.numbers.count(found[key]) for key in ("numbers_left", "values_held")}
     yield (

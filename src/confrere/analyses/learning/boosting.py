@@ -33,6 +33,7 @@ from confrere.analyses.learning.kernels import histograms, unpacked
 from confrere.analyses.learning.objectives import OBJECTIVES, Objective
 from confrere.analyses.learning.permuted import BREIMAN, permuted
 from confrere.analyses.learning.permuted import wrong as unpermuted
+from confrere.analyses.learning.reconstruction import rebuilt
 from confrere.analyses.learning.scored import DELONG, Scored, importance
 from confrere.analyses.learning.scored_times import ScoredTimes, ranked
 from confrere.analyses.learning.state import Scale, State, mixed
@@ -472,17 +473,18 @@ class Boosting:
             attack = yield from attack_times.attacked(scored, self.share)
         else:
             attack = attacked(measured)
+        memory = rebuilt(measured.tables["metrics"])
         told = {"importance": importance(forest), **permutation, **({"attack": attack.rows} if attack.rows else {})}
-        tables = {**measured.tables, **sets.tables, **told, "attrition": attrition(made.verdict)}
+        tables = {**measured.tables, **sets.tables, **told, **memory.tables, "attrition": attrition(made.verdict)}
         facts = {
             "model_sha256": forest.sha256, "trees": len(forest.trees), "objective": self.objective,
             "people_trained": n,
         }  # fmt: skip
         return Finding(
             "boosting", made.verdict.n, made.verdict.hospitals, tables, measured.events, facts, forest.arrays(),
-            warnings=(*measured.cautions, *attack.cautions, *sets.cautions),
-            cite=(*CITE, *((DELONG,) * (self.objective == "binary")), *((YEOM,) if attack.rows else ()), *sets.cite,
-                  *((BREIMAN,) if permutation else ())),
+            warnings=(*measured.cautions, *attack.cautions, *memory.cautions, *sets.cautions),
+            cite=(*CITE, *((DELONG,) * (self.objective == "binary")), *((YEOM,) if attack.rows else ()), *memory.cite,
+                  *sets.cite, *((BREIMAN,) if permutation else ())),
         )  # fmt: skip
 
 

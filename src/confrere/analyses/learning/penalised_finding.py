@@ -22,6 +22,8 @@ from confrere.analyses.learning.attack import YEOM, Attacked
 from confrere.analyses.learning.penalised_folds import Crossed
 from confrere.analyses.learning.penalised_path import Path, Stage
 from confrere.analyses.learning.penalised_solver import Quadratic, solved
+from confrere.analyses.learning.reconstruction import OTHERS, TRAINED, rebuilt
+from confrere.analyses.learning.scored import Z
 from confrere.analyses.newton import check_collinear
 from confrere.analyses.outcomes import estimates
 from confrere.rounds import Array, Verdict
@@ -77,13 +79,28 @@ def told(of: Penalised, fit: Fit, attack: Attacked) -> Finding:
         tables["debiased"] = debiased(of, fit, ratio)
     if attack.rows:
         tables["attack"] = attack.rows
+    memory = rebuilt([] if of.family == "cox" else _explained(fit))
     return Finding(
         method="penalised", n=verdict.n, events=stage.events, hospitals=verdict.hospitals,
-        tables=tables | {"attrition": attrition(verdict)}, facts=_facts(of, fit), arrays={"estimate": raw},
-        notes=_notes(of, fit), warnings=attack.cautions,
+        tables=tables | memory.tables | {"attrition": attrition(verdict)}, facts=_facts(of, fit),
+        arrays={"estimate": raw}, notes=_notes(of, fit), warnings=(*attack.cautions, *memory.cautions),
         cite=(*CITE, *((SIMON, VERWEIJ) if of.family == "cox" else ()), *((ADAPTIVE,) if of.adaptive else ()),
-              *((DEBIASED,) if of.debias else ()), *((YEOM,) if attack.rows else ())),
+              *((DEBIASED,) if of.debias else ()), *((YEOM,) if attack.rows else ()), *memory.cite),
     )  # fmt: skip
+
+
+def _explained(fit: Fit) -> list[Record]:
+    """The share of the null deviance that is explained, among who was fitted to and by cross-validation; not of hazards: what
+    a fold adds to the partial likelihood is of other risk sets."""
+    if fit.crossed is None:
+        return []
+    null, name = _deviance(fit, fit.null) / fit.stage.weight, "deviance explained"
+    rows = []
+    for sample, left, se in ((TRAINED, 2 * fit.usual, 0.0), (OTHERS, fit.crossed.mean[fit.at], fit.crossed.se[fit.at])):
+        share, reach = float(1 - left / null), float(Z * se / null)
+        rows.append({"metric": name, "sample": sample, "estimate": share, "conf_low": share - reach,
+                     "conf_high": share + reach})  # fmt: skip
+    return rows
 
 
 def _link(of: Penalised) -> str:

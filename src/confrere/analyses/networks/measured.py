@@ -19,6 +19,7 @@ from confrere.analyses.finding import Caution, Citation, Record
 from confrere.analyses.learning import attack_times
 from confrere.analyses.learning.attack import YEOM, attacked
 from confrere.analyses.learning.conformal import judged
+from confrere.analyses.learning.reconstruction import rebuilt
 from confrere.analyses.learning.scored import APPARENT, DELONG, Scored
 from confrere.analyses.networks.model import predicted
 from confrere.rounds import Array, Bools, Cells, Design, Flow, People, Sum, ask, local, register
@@ -272,7 +273,8 @@ def measured(of: Any, weights: Array, about: Any) -> Flow[Told]:
         cite = (*sets.cite, *((DELONG,) if of.goal == "binary" else ()), *((YEOM,) if attack.rows else ()))
     if of.personal or of.fine_tune:
         metrics += yield from _adapted(of, weights, about)
-    return Told(metrics, more, events, cautions, cite)
+    memory = rebuilt(metrics)
+    return Told(metrics, more | memory.tables, events, (*cautions, *memory.cautions), (*cite, *memory.cite))
 
 
 def _concordance(of: Measured) -> Flow[tuple[list[Record], int]]:

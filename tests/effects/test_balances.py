@@ -15,7 +15,7 @@ from confrere.analyses.effects.cost import Cost
 from confrere.analyses.effects.effect import Effect
 from confrere.analyses.outcomes import Frame
 from confrere.errors import StudyError
-from confrere.hospital import balances
+from confrere.hospital import own
 from confrere.rounds import Site, drive, supported
 from confrere.study.ground import Ground
 from confrere.study.own_balance import OwnBalance, OwnTerm
@@ -157,10 +157,10 @@ def test_it_is_of_weighted_people() -> None:
 
 def test_a_hospital_reads_what_it_wrote(tmp_path: Path) -> None:
     """Another treatment is another table; the same again takes the place of the first."""
-    assert balances.kept(tmp_path / "none") == []
+    assert own.kept(tmp_path / "none", OwnBalance) == []
     first = OwnBalance("t: y", (20, 30), (OwnTerm("x", 0.5, 0.01), OwnTerm("z", None, None)))
     other, again = first._replace(about="u: y"), first._replace(people=(21, 30))
     for made in (first, other, again):
-        balances.keep(tmp_path, made)
-    assert balances.kept(tmp_path) == [again, other]
-    assert (tmp_path / balances.FILE).stat().st_mode & 0o777 == 0o600
+        own.keep(tmp_path, made)
+    assert own.kept(tmp_path, OwnBalance) == [again, other]
+    assert (tmp_path / own.FILES[OwnBalance]).stat().st_mode & 0o777 == 0o600

@@ -191,11 +191,11 @@ RESPONDING: Settings = [
 ]  # fmt: skip
 EVALUATING: Settings = [
     {"method": "evaluate", "outcome": "recur", "model": "age + nodes", "thresholds": [0.4, 0.5], "by": "size",
-     "coefficients": {"Intercept": -1.0, "age": 0.01, "nodes": 0.1}},
+     "coefficients": {"Intercept": -1.0, "age": 0.01, "nodes": 0.1}, "own_measures": True},
     {"method": "evaluate", "outcome": "Surv(rtime, recur)", "model": "nodes", "link": "cox", "times": 2555,
      "coefficients": {"nodes": 0.08}, "baseline": 0.6, "by": "treated"},
     {"method": "evaluate", "outcome": "Surv(rtime, fate)", "model": "nodes", "link": "cox", "times": 1826,
-     "coefficients": {"nodes": 0.08}, "baseline": 0.7, "cause": "relapse"},
+     "coefficients": {"nodes": 0.08}, "baseline": 0.7, "cause": "relapse", "own_measures": True},
     {"method": "evaluate", "outcome": "recur", "learnt": learnt("age", "nodes", (55.0, 3.5))},
     {"method": "evaluate", "outcome": "recur", "model": "age + nodes", "over": "size", "inputs": {"age": [50, 60]},
      "coefficients": {"Intercept": -1.0, "age": 0.01, "nodes": 0.1}},

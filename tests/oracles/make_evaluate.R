@@ -112,4 +112,13 @@ out$competing <- list(
   auc_se = jack(function(i) auc_t(m$etime[-i], kind[-i], p[-i], tau), nrow(m)),
   brier_se = jack(function(i) brier_t(m$etime[-i], kind[-i], p[-i], tau), nrow(m)))
 
+# One hospital alone, whose people have nearly all another risk: what it keeps of its own ----------------------------
+d <- breast[breast$hospital == "gouda", ]; stage <- score
+score <- function(d) stage(d) + d$age / 193  # no two sums of a stage and an age alike
+some <- rep(TRUE, nrow(d))
+out$own <- list(binary = binary(d, some), followed = followed(d, some))
+p <- 1 - exp(-0.6 * exp(score(d) - 0.5))
+out$own$followed$auc_se <- jack(function(i) auc_t(d$rtime[-i], d$recur[-i], p[-i], 2555), nrow(d))
+out$own$followed$brier_se <- jack(function(i) brier_t(d$rtime[-i], d$recur[-i], p[-i], 2555), nrow(d))
+
 write(toJSON(out, digits = NA, auto_unbox = TRUE, pretty = TRUE), "tests/oracles/evaluate.json")

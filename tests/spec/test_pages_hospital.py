@@ -36,7 +36,7 @@ from confrere.console.pages.languages import Tongue, french
 from confrere.console.pages.sessions import Person
 from confrere.console.pages.starts import STARTS
 from confrere.data.opposition import STATUSES as WORDS
-from confrere.hospital import balances
+from confrere.hospital import own
 from confrere.hospital.classes import CLASSES
 from confrere.hospital.home import Home
 from confrere.hospital.left import left
@@ -46,6 +46,7 @@ from confrere.rounds import Step
 from confrere.study.file import Study, parse, read
 from confrere.study.life import LIFE
 from confrere.study.own_balance import OwnBalance, OwnTerm
+from confrere.study.own_measures import OwnMeasure, OwnMeasures, OwnPart
 from confrere.study.recruitment import STATUSES as LIST_STATUSES
 from confrere.study.recruitment import STEPS as LIST_STEPS
 from confrere.study.write import written
@@ -252,7 +253,7 @@ def test_the_balance_of_the_hospital_alone_is_its_stewards(home: Home, study: St
     path = f"/studies/{study.hash}"
     assert "The balance of this hospital alone" not in guest().get(path).text
     terms = (OwnTerm("age", 0.5312, -0.0421), OwnTerm("<b>", None, None))
-    balances.keep(home.run(study.hash), OwnBalance("hormon: recur", (1200, 300), terms))
+    own.keep(home.run(study.hash), OwnBalance("hormon: recur", (1200, 300), terms))
     page = guest().get(path).text
     assert "The balance of this hospital alone" in page
     assert "hormon: recur: 1,200 untreated people of this hospital, 300 treated" in page
@@ -262,6 +263,36 @@ def test_the_balance_of_the_hospital_alone_is_its_stewards(home: Home, study: St
     assert rows[:2] == [["term", "before", "after"], ["age", "0.5312", "-0.0421"]]
     home.erase(study.hash)
     assert "The balance of this hospital alone" not in guest().get(path).text
+
+
+def test_the_measures_of_the_hospital_alone_are_its_stewards(home: Home, study: Study, guest: Visitor) -> None:
+    """A table for everybody and for each level, beside all hospitals; of few people a sentence and no number."""
+    path, heading = f"/studies/{study.hash}", "How good the risks are in this hospital alone"
+    assert heading not in guest().get(path).text
+    rows = (OwnMeasure("AUC", 0.7312, 0.6805, 0.7819, 0.7205), OwnMeasure("calibration slope", 0.91, 0.52, 1.3, None))
+    parts = (OwnPart("", 1337, 211, rows), OwnPart("<b>", 12, 3, ()))
+    own.keep(home.run(study.hash), OwnMeasures("recur: age + nodes", None, "days", "stage", parts))
+    own.keep(
+        home.run(study.hash), OwnMeasures("Surv(rtime, recur): score", 1826.0, "days", "", (OwnPart("", 12, 3, ()),))
+    )
+    page, french = (said(guest(lang=lang).get(path)) for lang in ("en", "fr"))
+    assert heading in page
+    assert "recur: age + nodes: 1,337 people of this hospital, 211 with the outcome" in page
+    assert "recur: age + nodes, stage &lt;b&gt;: 12 people of this hospital, 3 with the outcome" in page
+    assert "Too few people here: 10 with the outcome and 10 without it are needed." in page
+    assert "Surv(rtime, recur): score: 12 people of this hospital, 3 with the event by 1,826 days" in page
+    assert "Too few people here: 10 with the event by then and 10 followed beyond it are needed." in page
+    assert "La qualité des risques dans cet hôpital seul" in french
+    assert "1 337 personnes de cet hôpital, dont 211 avec l’issue" in french
+    assert "pente de calibration" in french
+    assert "<b>" not in page
+    made = list(csv.reader(io.StringIO(guest().get(f"{path}?csv=measures-1").text)))
+    assert made[:2] == [
+        ["metric", "estimate", "low", "high", "everywhere"],
+        ["AUC", "0.7312", "0.6805", "0.7819", "0.7205"],
+    ]
+    home.erase(study.hash)
+    assert heading not in guest().get(path).text
 
 
 @pytest.mark.parametrize("why", ["", "   ", "x" * 501, "bell \x07"])

@@ -18,7 +18,7 @@ from typing import Any
 
 from confrere import wire
 from confrere.errors import ConfrereError, KeysError, Paused, ProtocolError, Refused, StudyError
-from confrere.hospital import balances
+from confrere.hospital import own
 from confrere.hospital.gate import Gate, Violation
 from confrere.hospital.home import Home
 from confrere.hospital.manifest import Manifest
@@ -29,8 +29,8 @@ from confrere.journal import Journal
 from confrere.rounds import Site, supported
 from confrere.study import build
 from confrere.study.file import LARGEST, Study
+from confrere.study.kept import Kept
 from confrere.study.life import ANSWERED, LIFE
-from confrere.study.own_balance import OwnBalance
 from confrere.study.worklist import Worklist
 from confrere.sums import FileAttempts, Session
 from confrere.sums.files import write_private
@@ -243,12 +243,12 @@ class Desk:
             self.home.log("expired", study=study.hash)
             raise Refused(f"the study ended on {study.ends}")
 
-    def _stays(self, study: Study, made: Worklist | OwnBalance) -> None:
+    def _stays(self, study: Study, made: Kept) -> None:
         """Write down what a study made for people of this hospital."""
-        if isinstance(made, OwnBalance):
-            balances.keep(self.home.run(study.hash), made)
-        else:
+        if isinstance(made, Worklist):
             self.home.worklists.keep(study.hash, study.purpose, made, id=study.id)
+        else:
+            own.keep(self.home.run(study.hash), made)
 
     def _listed(self, study: Study) -> Manifest:
         """The manifest that the steward approved."""

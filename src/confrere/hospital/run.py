@@ -21,8 +21,7 @@ from confrere.errors import ProtocolError, RangeError
 from confrere.hospital.gate import Gate, Support, Violation, support_of
 from confrere.journal import Journal
 from confrere.rounds import Answers, Ask, Design, Flow, Round, Site, Sum, Sums, Verdict, leaves, name_of, same
-from confrere.study.own_balance import OwnBalance
-from confrere.study.worklist import Worklist
+from confrere.study.kept import Kept
 from confrere.sums import Answer, Session, fixed
 from confrere.sums.agreement import derive
 
@@ -77,7 +76,7 @@ class Memory(NamedTuple):
     journal: Journal
     seed: bytes  # (32,)
     without: tuple[str, ...] = ()  # hospitals of the roster that take no part
-    keep: Callable[[Worklist | OwnBalance], object] | None = None  # where rows go that stay here
+    keep: Callable[[Kept], object] | None = None  # where rows go that stay here
     settled: Journal | None = None  # what designs rest on, as it was first judged
 
 
@@ -225,7 +224,7 @@ class Run:
             return
         self.site.run(a)
         value = self.site.kept[name_of(a.analysis), a.step]
-        if self._memory and self._memory.keep and isinstance(value, Worklist | OwnBalance):
+        if self._memory and self._memory.keep and isinstance(value, Kept):
             self._memory.keep(value)
 
     def _part(self, i: int, a: Ask) -> dict[str, Any]:

@@ -59,6 +59,7 @@ SETTINGS = {
     "one_row": ("measured by one row of each bag", "mesuré sur une ligne de chaque sac"),
     "outcome_model": ("outcome model", "modèle du critère"),
     "own_balance": ("balance of each hospital, kept by it", "équilibre de chaque hôpital, gardé par lui"),
+    "own_measures": ("measures of each hospital, kept by it", "mesures de chaque hôpital, gardées par lui"),
     "outcomes": ("outcomes", "critères de jugement"),
     "patience": ("patience", "patience"),
     "penalties": ("penalties", "pénalités"),

@@ -23,9 +23,10 @@ from confrere.analyses.causes import cause_number
 from confrere.analyses.finding import Citation, Finding
 from confrere.analyses.follow_up import DIGITS
 from confrere.errors import FormulaError, StudyError
-from confrere.rounds import Bools, Flow, Ints, register
+from confrere.rounds import Bools, Flow, Ints, People, keep, local, register
 from confrere.study.formulas import Model
 from confrere.study.ground import Ground, model_of
+from confrere.study.own_measures import OwnMeasures
 from confrere.study.rows import nearest
 
 INTERCEPT = "Intercept"
@@ -60,6 +61,7 @@ class Evaluate:
     many groups of risk the calibration curve has at most. A study has one evaluation of the same hospitals.
     For monitoring, `over` instead of `by` is a column of periods, whose declared levels are in order, and `inputs` are
     columns whose distribution is compared: of numbers with cuts, as `{age = [50, 60, 70]}`, of levels with `[]`.
+    With `own_measures` every hospital keeps the metrics of its own people, for its steward alone.
 
     Finding: tables `metrics` (`metric`, `estimate`, `std_error`, `conf_low`, `conf_high`, by `subgroup` and `level`),
     `calibration`, `roc`, `decision`, `confusion` (with thresholds), `drift` (with over), `attrition`; facts
@@ -84,6 +86,7 @@ class Evaluate:
     learnt: str = ""
     grid: tuple[float, ...] = ()
     survival: tuple[float, ...] = ()
+    own_measures: bool = False
     ground: Ground = Ground()
 
     # two models, thresholds or horizons merge the cells of risk otherwise, and few people lie between
@@ -407,10 +410,36 @@ class Evaluate:
             return cuts
         return (*cuts, *(f"~ I({time.text} > {t!r})" for t in (*self.grid, self.horizon)))
 
+    # inside a hospital, for its steward
+
+    @property
+    def about(self) -> str:
+        """The words for the outcome and the risk, for people."""
+        return f"{self.outcome}: {f'SHA-256 {self.opened.sha256[:12]}' if self.learnt else self.model or self.risk}"
+
+    @local()
+    def own(self, people: People, everywhere: Mapping[str, Mapping[str, float | None]]) -> OwnMeasures:
+        """How good the risks are in this hospital, for its steward; it stays here.
+
+        `everywhere` are the estimates of all hospitals by level and metric, which every hospital knows.
+        """
+        from confrere.analyses.learning import own_measures
+        from confrere.analyses.learning.evaluate_risk import predicted
+
+        return own_measures.own(self, predicted(self, people).data, everywhere)
+
     # sums only
 
     def flow(self) -> Flow[Finding]:
-        """The flow of the file that answers for this kind of outcome."""
+        """The flow of the file that answers for this kind of outcome, and what every hospital keeps."""
+        found = yield from self._evaluated()
+        if self.own_measures:
+            from confrere.analyses.learning.own_measures import everywhere
+
+            yield from keep(self.own, everywhere(found))
+        return found
+
+    def _evaluated(self) -> Flow[Finding]:
         if self.followed:
             from confrere.analyses.learning.evaluate_followed import evaluated as of_follow_up
 

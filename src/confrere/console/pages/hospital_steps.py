@@ -78,6 +78,7 @@ STEPS: Final = (
     N_("Moments of outcome and score by arm."),
     N_("Weighted squares of the confounders' terms by arm."),
     N_("How far the arms' confounders are apart in this hospital, for its steward; it stays here."),
+    N_("How good the risks are in this hospital, for its steward; it stays here."),
     N_("Terms, event, and who starts within the grace period."),
     N_("Terms and outcomes of the people of some groups, over which products are summed."),
     N_("Who leaves when and how, early or not, and when the early start."),

@@ -18,12 +18,15 @@ from confrere.console.pages.languages import N_, Tongue
 from confrere.console.pages.sessions import Person
 from confrere.console.pages.tables import Column, Table, downloaded
 from confrere.errors import ConfrereError, UserError
-from confrere.hospital import balances
+from confrere.hospital import own
 from confrere.hospital.check import reasons
 from confrere.hospital.manifest import Manifest
 from confrere.hospital.studies import Record, software
+from confrere.report.words import Words
 from confrere.study.file import Study
 from confrere.study.life import LIFE
+from confrere.study.own_balance import OwnBalance
+from confrere.study.own_measures import LEAST, OwnMeasures, OwnPart
 
 router = APIRouter(prefix="/studies")
 Steward = Annotated[Person, require("steward")]
@@ -68,7 +71,7 @@ def read(request: Request, person: Steward, here: Here, study: str, records: boo
     _, record, home = tongue_of(request), here.record(study), here.home
     values: dict[str, Any] = {
         "record": record, "states": STATES, "history": history(here, _, study=study, limit=20), "study": None,
-        "own": list(_balances(here, study, _)),
+        "balances": list(_balances(here, study, _)), "measures": list(_measures(here, study, _)),
         "why": "", "risks": RISKS, "members": home.members, "checked": records, "moment": moment,
     }  # fmt: skip
     try:
@@ -78,7 +81,7 @@ def read(request: Request, person: Steward, here: Here, study: str, records: boo
         if record.approval is not None and not changed:
             listed = Manifest.of(record.approval.manifest)
         whole = words.sheet(listed, _)
-        if answer := downloaded(request, whole, values["history"], *values["own"]):
+        if answer := downloaded(request, whole, values["history"], *values["balances"], *values["measures"]):
             return answer
         against = reasons(home, found, listed, data=records)
         values |= {
@@ -161,12 +164,47 @@ def _balances(here: Hospital, study: str, _: Tongue) -> Iterator[Table]:
         Column("term", _("Term"), "code"), Column("before", _("Unweighted"), "number"),
         Column("after", _("Weighted"), "number"),
     )  # fmt: skip
-    for number, found in enumerate(balances.kept(here.home.path / "runs" / study), 1):
+    for number, found in enumerate(own.kept(here.home.path / "runs" / study, OwnBalance), 1):
         caption = _(
             "{about}: {untreated} untreated people of this hospital, {treated} treated", about=found.about,
             untreated=_.numbers.count(found.people[0]), treated=_.numbers.count(found.people[1]),
         )  # fmt: skip
         yield Table(f"balance-{number}", caption, columns, [t._asdict() for t in found.terms])
+
+
+def _measures(here: Hospital, study: str, _: Tongue) -> Iterator[Table]:
+    """How good risks are in this hospital, beside all hospitals: of everybody, and of each level."""
+    words = Words(_.lang)
+    columns = (
+        Column("metric", _("Measure")), Column("estimate", _("This hospital"), "number"),
+        Column("low", _("Lower limit"), "number"), Column("high", _("Upper limit"), "number"),
+        Column("everywhere", _("All hospitals"), "number"),
+    )  # fmt: skip
+    kept = own.kept(here.home.path / "runs" / study, OwnMeasures)
+    for number, (found, people) in enumerate(((each, people) for each in kept for people in each.parts), 1):
+        rows = [m._asdict() | {"metric": words.label(m.metric)} for m in people.measures]
+        yield Table(f"measures-{number}", _of_whom(found, people, words, _), columns, rows, _few(found, _))
+
+
+def _of_whom(found: OwnMeasures, people: OwnPart, words: Words, _: Tongue) -> str:
+    """The caption of the measures of some people."""
+    said = {
+        "about": f"{found.about}, {found.parted} {people.level}" if people.level else found.about,
+        "people": _.numbers.count(people.people), "events": _.numbers.count(people.events),
+    }  # fmt: skip
+    if found.horizon is None:
+        return _("{about}: {people} people of this hospital, {events} with the outcome", **said)
+    time = words.length(_.numbers.short(found.horizon), found.unit)
+    return _("{about}: {people} people of this hospital, {events} with the event by {time}", **said, time=time)
+
+
+def _few(found: OwnMeasures, _: Tongue) -> str:
+    """What is said where there are no measures."""
+    if found.horizon is None:
+        return _("Too few people here: {least} with the outcome and {least} without it are needed.", least=LEAST)
+    return _(
+        "Too few people here: {least} with the event by then and {least} followed beyond it are needed.", least=LEAST
+    )
 
 
 def _changed(here: Hospital, study: Study, record: Record, now: Manifest) -> list[str]:

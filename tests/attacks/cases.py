@@ -22,7 +22,7 @@ from confrere.hospital.gate import Policy
 from confrere.rounds import find, installed
 from confrere.study.circe import definition
 from confrere.study.imputation import Impute
-from laws.cases import LEARNT
+from laws.cases import CLASSES, LEARNT
 
 WORLDS = ("ranges", "heavy tails")
 STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48)  # people, in units of 15 per term
@@ -219,6 +219,8 @@ CASES = (
          ("x1", "x2", "ill", "stage", "arm"), ("x1", "x2"), p=2, note="periods"),
     Case("evaluate", _of("evaluate", "Surv(time, event)", model="x1 + x2", link="cox", times=1460.0, by="arm",
                          coefficients={"x1": 0.3, "x2": -0.1}, baseline=0.6, grid=(730.0,), survival=(0.8,)),
+    Case("evaluate", _of("evaluate", "stage", learnt=CLASSES), ("x1", "treated", "stage"), ("x1",), p=2,
+         note="a learned model of classes"),
          ("x1", "x2", "time", "event", "arm"), ("x1", "x2"), ("time",), p=2, note="followed"),
     Case("evaluate", _of("evaluate", "Surv(time, status)", model="x1 + x2", link="cox", times=1095.0,
                          cause="relapse", coefficients={"x1": 0.3, "x2": -0.1}, baseline=0.8),

@@ -16,7 +16,7 @@ from confrere.rounds import installed
 from confrere.study.circe import definition
 from confrere.study.file import Study, parse
 from confrere.study.recruitment import Look
-from laws.cases import learnt
+from laws.cases import classes, learnt
 
 from .command import Frames, Shell, breast
 
@@ -203,6 +203,7 @@ EVALUATING: Settings = [
 METHODS: dict[str, Settings] = {
     **{f"evaluating {i}": [one] for i, one in enumerate(EVALUATING)},  # a study has one
     "recruiting": RECRUITING, "later": LATER,
+    {"method": "evaluate", "outcome": "size", "learnt": classes("age", "nodes", (55.0, 3.5))},
     "effects": EFFECTS, "costs": COSTS, "interactions": INTERACTING, "responders": RESPONDING, "described": DESCRIBED,
     "survival": SURVIVAL, "causes": CAUSES, "outcomes": OUTCOMES, "tables": TABLES, "cohorts": COHORTS,
     "networks": NETWORKS, "trees": TREES, "penalised": PENALISED, "feasible": FEASIBLE, "phenotypes": PHENOTYPES,

@@ -48,6 +48,20 @@ def learnt(first: str, second: str, cuts: tuple[float, float]) -> str:
 
 
 LEARNT = learnt("x1", "treated", (0.0, 0.5))
+
+
+def classes(first: str, second: str, cuts: tuple[float, float], levels: int = 3) -> str:
+    """A model of classes as it stands in a study: a tree for each, whose leaves are turned by one from the last."""
+    leaves = np.array([0.9, -0.2, 0.4, -0.7])
+    trees = tuple(
+        Tree(np.array([0, 1, 1, -1, -1, -1, -1]), np.array([cuts[0], cuts[1], cuts[1], 0, 0, 0, 0]), np.ones(7, int),
+             np.array([0, 0, 0, *np.roll(leaves, j)]), np.zeros(7), np.ones(7))
+        for j in range(levels)
+    )  # fmt: skip
+    return json.dumps(Forest("multiclass", (first, second), (0.0,) * levels, trees).plain(), sort_keys=True)
+
+
+CLASSES = classes("x1", "treated", (0.0, 0.5))
 LOGISTIC = {"Intercept": -0.2, "x1": 0.4, "C(stage)[T.II]": 0.1, "C(stage)[T.III]": -0.1}
 
 
@@ -424,6 +438,7 @@ CASES = (
     _case("evaluate", "followed, exact times", "Surv(time, event)", model="x1 + treated", link="cox", times=1095.0,
           coefficients={"x1": 0.4, "treated": -0.5}, baseline=0.5, grid=(365.0, 730.0), survival=(0.8, 0.65),
           terms=("x1",), ground=FINE),
+    _case("evaluate", "a learned model of classes", "stage", learnt=CLASSES),
     _case("evaluate", "a cause", "Surv(time, fate)", "by0", times=1095.0, cause="relapse", terms=("by0",),
           people=scored),
     Nearest(find("similar_cases")("stage", (0.2, 5.0), ("x1", "x2"), neighbours=30, ground=GROUND), "labels",

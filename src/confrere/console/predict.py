@@ -101,9 +101,7 @@ def listed(
 
 def _sets(sets: Conformal, objective: str, score: Array) -> dict[str, list[str]]:
     """The columns `set` and `abstains` of scores (n,), or (n, K), NaN of who has none."""
-    from confrere.analyses.learning.scored import margins
-
-    margin = margins(objective, score)
+    margin = sets.margins(objective, score)
     known: list[bool] = [bool(np.isfinite(row).all()) for row in margin]
     one: list[bool] = [int(row.sum()) == 1 for row in sets.sets(margin)]
     return {

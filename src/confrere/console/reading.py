@@ -45,7 +45,6 @@ class Reading(NamedTuple):
 
 def reading(model: Path, png: bytes) -> Reading:
     """What the model in a file says of a picture. StudyError where it reads no pictures, or has no sets of classes."""
-    from confrere.analyses.learning.scored import margins
     from confrere.analyses.networks.model import Net
     from confrere.console.predict import read, sets_of
     from confrere.images.bank_pixels import read as pixels
@@ -58,7 +57,7 @@ def reading(model: Path, png: bytes) -> Reading:
     if sets is None:
         raise StudyError(f"{model.name} has no sets of classes; learn it with conformal, such as conformal = 0.1")
     rows = SKIN.rows(pixels(png)[None])
-    margin = margins(net.objective, net.score(np.empty((1, 0)), lambda i: rows))
+    margin = sets.margins(net.objective, net.score(np.empty((1, 0)), lambda i: rows))
     inside = sets.sets(margin)[0]
     kinds = tuple(sets.levels[j] for j in np.argsort(-margin[0], kind="stable") if inside[j])
     return Reading(kinds, 1 - sets.alpha, len(sets.levels) == 2, sets.one_row, net.sha256)

@@ -37,7 +37,7 @@ def recalibrate(
     The file of the model stays as it is. The new one predicts, and is signed and evaluated, like any other.
     """
     from confrere.analyses.learning.recalibrated import recalibrated
-    from confrere.analyses.learning.released import by
+    from confrere.analyses.learning.released import by, classes_of
     from confrere.console.output import check_language
     from confrere.console.result import files
     from confrere.report.model_card import page
@@ -47,7 +47,7 @@ def recalibrate(
     if out.suffix != ".json":
         raise StudyError(f"--out {out}: give NAME.json, and a name that is not there yet; no model is written over")
     old, plain, one = _published(found, analysis) if model is None else _learned(model, found, analysis)
-    intercept, slope, baseline = correction(old, one)
+    intercept, slope, baseline = correction(old, one) if not classes_of(old) else (*of_classes(one), {})
     made = recalibrated(old, 0.0 if baseline else intercept, slope)
     about = {"of": old.sha256 if model else "", "intercept": intercept, "slope": slope, "baseline": baseline,
              "time": by(old), "evaluation": one["said"]}  # fmt: skip
@@ -56,7 +56,8 @@ def recalibrate(
     beside |= {"sets": _sets(plain["sets"], intercept, slope)} if "sets" in plain else {}
     shown = page(beside["card"], Words("fr" if lang == "fr" else "en"))
     _write(out, {**files(out.stem, made, beside), f"{out.stem}.card.md": shown.encode()})
-    typer.echo(f"{out}: model {made.sha256[:16]}, recalibrated by the intercept {intercept:.3g} and slope {slope:.3g}")
+    starts = ", ".join(f"{a:.3g}" for a in (intercept if isinstance(intercept, list) else [intercept]))
+    typer.echo(f"{out}: model {made.sha256[:16]}, recalibrated by the intercept {starts} and slope {slope:.3g}")
 
 
 def _write(out: Path, contents: dict[str, bytes]) -> None:
@@ -98,6 +99,15 @@ def correction(old: Model, one: dict[str, Any]) -> tuple[float, float, dict[str,
         return float(intercept), float(slope), {}
     hazard = intercept + slope * np.log(-np.log(one["settings"]["baseline"]))
     return float(intercept), float(slope), {"times": facts["horizon"], "survival": float(np.exp(-np.exp(hazard)))}
+
+
+def of_classes(one: dict[str, Any]) -> tuple[list[float], float]:
+    """The intercept of each class and the slope of an evaluation of a model of classes. StudyError: it has none."""
+    found = {r["metric"]: r["estimate"] for r in one["tables"]["metrics"]}
+    slope, rows = found.get("calibration slope"), one["tables"].get("intercepts", [])
+    if slope is None or not rows:
+        raise StudyError("the evaluation found no intercepts and slope: its people do not determine them. Ask more")
+    return [0.0, *(float(r["estimate"]) for r in rows)], float(slope)
 
 
 def _learned(path: Path, found: Path, name: str) -> tuple[Model, dict[str, Any], dict[str, Any]]:
@@ -147,12 +157,12 @@ def _published(found: Path, name: str) -> tuple[Model, dict[str, Any], dict[str,
 
 
 def _chosen(result: dict[str, Any], said: dict[str, dict[str, Any]], name: str) -> dict[str, Any]:
-    """The evaluation of a name, or the only one."""
+    """The evaluation of a name, or the only one: `facts`, `settings`, `tables`, and as it is `said` on a card."""
     if (name and name not in said) or (not name and len(said) != 1):
         raise StudyError(f"--analysis {name!r}: name one of the evaluations of the model: {', '.join(said) or 'none'}")
     wanted = name or next(iter(said))
     (analysis,) = [a for a in result["analyses"] if a["name"] == wanted]
-    return {"facts": analysis["facts"], "settings": analysis["settings"], "said": said[wanted]}
+    return {**{part: analysis[part] for part in ("facts", "settings", "tables")}, "said": said[wanted]}
 
 
 def _card(old: dict[str, Any], sha256: str, name: str, about: dict[str, Any]) -> dict[str, Any]:
@@ -165,9 +175,14 @@ def _card(old: dict[str, Any], sha256: str, name: str, about: dict[str, Any]) ->
     return made | {"recalibration": about, "release": {}}  # what a reader released was the model before
 
 
-def _sets(plain: dict[str, Any], intercept: float, slope: float) -> dict[str, Any]:
-    """Limits of two classes, which are of margins, so that everybody's set stays as it was."""
+def _sets(plain: dict[str, Any], intercept: float | list[float], slope: float) -> dict[str, Any]:
+    """Limits of two classes, which are of margins, so that everybody's set stays as it was; of more classes margins do
+    not move with the scores, and the sets are of the scores before."""
     from confrere.analyses.learning.conformal import ALWAYS
 
+    if isinstance(intercept, list):
+        *starts, before = plain.get("moved", [0.0] * len(intercept) + [1.0])
+        moved = [a + slope * was for a, was in zip(intercept, starts, strict=True)]
+        return plain | {"moved": [*moved, slope * before]}
     moved = [sign * intercept + slope * at for sign, at in zip((-1, 1), plain["limits"], strict=True)]
     return plain | {"limits": [at if at == ALWAYS else new for at, new in zip(plain["limits"], moved, strict=True)]}

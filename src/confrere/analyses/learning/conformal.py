@@ -59,6 +59,8 @@ class Conformal:
     limits  (K,) of margins
     people  (K,) who were held out, from whom each limit is
     one_row  whether of each of them one row of their bag was read, such as one picture
+    moved    of three classes or more, how scores were recalibrated since: the intercept of each and the slope
+             (K + 1,); sets are of the scores before
     """
 
     alpha: float
@@ -66,6 +68,11 @@ class Conformal:
     limits: tuple[float, ...]
     people: tuple[int, ...]
     one_row: bool = False
+    moved: tuple[float, ...] = ()
+
+    def margins(self, objective: str, score: Array) -> Array:
+        """(n, K) the margins that sets are made of, of scores (n,), or (n, K) of three classes or more."""
+        return margins(objective, (score - np.array(self.moved[:-1])) / self.moved[-1] if self.moved else score)
 
     def sets(self, margin: Array) -> Bools:
         """(n, K) which classes are in the set, of margins (n, K)."""
@@ -80,7 +87,9 @@ class Conformal:
     def plain(self) -> dict[str, Any]:
         """As it stands in the model's file."""
         lists = {key: list(getattr(self, key)) for key in ("levels", "limits", "people")}
-        return {"format": FORMAT, "alpha": self.alpha, **lists, **({"one_row": True} if self.one_row else {})}
+        more = {"one_row": True} if self.one_row else {}
+        moved = {"moved": list(self.moved)} if self.moved else {}
+        return {"format": FORMAT, "alpha": self.alpha, **lists, **more, **moved}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Conformal:
@@ -90,7 +99,10 @@ class Conformal:
             raise StudyError(f"its sets of classes are not as Confrere writes them ({FORMAT})")
         names, limits, people = lists
         one = tuple(map(str, names)), tuple(map(float, limits)), tuple(map(int, people))
-        return cls(float(plain["alpha"]), *one, bool(plain.get("one_row", False)))
+        moved = tuple(map(float, plain.get("moved", ())))
+        if moved and not (len(moved) == len(names) + 1 and np.isfinite(moved).all() and moved[-1] > 0):
+            raise StudyError("its sets of classes have no intercept for each class and a slope above 0")
+        return cls(float(plain["alpha"]), *one, bool(plain.get("one_row", False)), moved)
 
 
 # Limits, from counts that were told ---------------------------------------------------------------------------

@@ -3,7 +3,8 @@
 External validation as TRIPOD+AI asks for it: does the score tell apart who has the outcome and who has not
 (discrimination), are its risks the observed ones (calibration), and would decisions by it do more good than harm
 (decision curve); in everybody, and in subgroups. `evaluate_risk` reads the score, or computes it from a published
-model; `evaluate_binary` answers for an outcome of 0 or 1, `evaluate_followed` for a time to an event.
+model; `evaluate_binary` answers for an outcome of 0 or 1, `evaluate_followed` for a time to an event, and
+`evaluate_classes` for one of three levels or more.
 
 Source: Collins et al., BMJ 2024;385:e078378 (TRIPOD+AI); Steyerberg, Clinical Prediction Models, 2nd ed. 2019.
 """
@@ -32,6 +33,7 @@ from confrere.study.rows import nearest
 INTERCEPT = "Intercept"
 MOST_BINS = 20
 MOST_TIMES = 8  # of a grid
+OF_TWO = ("by", "over", "inputs", "thresholds", "own_measures")  # settings that an outcome of classes does not have
 SOLE = (
     "a learned model may divide people in any way, and with another analysis of the same people by a few. Make a study "
     "of each, or give each its own hospitals with group"
@@ -52,7 +54,8 @@ class Evaluate:
     that of a published model: `model` is its right side, as `age + C(stage)`, `coefficients` gives each term's,
     and `link` is `logit`, or `cox` with `baseline`, the survival at `times` of somebody whose linear predictor is 0; or
     `learnt` is a model that was learned (models/NAME.json of a result), with which hospitals predict themselves; one of
-    hazards needs the `baseline` of somebody whose hazard ratio is 1.
+    hazards needs the `baseline` of somebody whose hazard ratio is 1. Of a learned model of classes `outcome` is a
+    column of three declared levels or more; the finding tells how often the likeliest is wrong, `intercepts`, a slope.
     With follow-up, `times` is the horizon, one number: risks by several would tell few people apart. Of hazards, `grid`
     are earlier times at which AUC and Brier score are told too, and over which the Brier score is integrated, and
     `survival` the baseline at each: all from the same counts, since hazards order people alike at all times.
@@ -146,8 +149,8 @@ class Evaluate:
             raise StudyError(f"risk is {self.risk!r}; it must name one column of numbers")
         self._check_grid()
         self._check_over()
-        read = set(model_of(f"{self.outcome} ~ 1", self.ground).columns)
-        if both := sorted(read & {*self.terms.columns, *self.reads}):
+        read = {self.outcome} if self.classes else set(self._left.columns)
+        if both := sorted(read & {*self.terms.columns, *self.columns, *self.inputs, *self.features}):
             raise FormulaError(f"{both[0]!r} is the outcome: leave it out of the risk, of by, of over and of inputs")
 
     def _check_over(self) -> None:
@@ -179,7 +182,14 @@ class Evaluate:
                 raise StudyError(f"inputs: {name!r} has {len(cuts)} cuts; it may have {MOST_BINS - 1}")
 
     def _kind(self) -> str:
-        outcome = model_of(f"{self.outcome} ~ 1", self.ground).outcome
+        if self.classes:
+            if given := [name for name in OF_TWO if getattr(self, name)]:
+                raise StudyError(
+                    f"{given[0]} is for an outcome of two levels: people are counted once by what a model of classes "
+                    f"predicts. Leave it out"
+                )
+            return "classes"
+        outcome = self._left.outcome
         if outcome is None or outcome.kind not in ("value", "surv") or (outcome.kind == "value" and self._levels > 2):
             raise FormulaError(
                 f"outcome = {self.outcome!r}: give a column of 0 and 1 or of two levels, or Surv(time, event)"
@@ -189,8 +199,13 @@ class Evaluate:
         return outcome.kind
 
     @property
+    def _left(self) -> Model:
+        """The outcome as a formula has it; of classes no formula has one."""
+        return model_of("~ 1" if self.classes else f"{self.outcome} ~ 1", self.ground)
+
+    @property
     def _levels(self) -> int:
-        outcome = model_of(f"{self.outcome} ~ 1", self.ground).outcome
+        outcome = self._left.outcome
         return len(outcome.causes) if outcome else 0
 
     def _check_followed(self) -> None:
@@ -233,7 +248,7 @@ class Evaluate:
         """A model of risks, whose levels the study declares."""
         from confrere.analyses.learning import released
 
-        released.check(self.opened)
+        released.check(self.opened, self.classes)
         if self.coefficients or self.link != "logit":
             raise StudyError("coefficients and link are of a published model; learnt has its own. Leave them out")
         if self.inputs:  # cells of an input and of risks that a model was made for may differ by one person
@@ -319,14 +334,21 @@ class Evaluate:
         return model_of(f"~ {self.model or self.risk or 1}", self.ground)
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """The levels of an outcome of three or more, which a learned model predicts; none of another outcome."""
+        levels = self.ground.schema.levels(self.outcome) or ()
+        return levels if self.learnt and len(levels) > 2 else ()
+
+    @property
     def formula(self) -> str:
-        """Outcome and terms in one formula."""
-        return f"{self.outcome} ~ {self.model or self.risk or 1}"
+        """Outcome and terms in one formula; of classes, which no formula has, without them."""
+        return "~ 1" if self.classes else f"{self.outcome} ~ {self.model or self.risk or 1}"
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """The columns of subgroups or periods, of inputs, and of a learned model."""
-        return tuple(dict.fromkeys((*self.columns, *self.inputs, *self.features)))
+        """The columns of subgroups or periods, of inputs, of a learned model, and of an outcome of classes."""
+        classes = (self.outcome,) if self.classes else ()
+        return tuple(dict.fromkeys((*self.columns, *self.inputs, *self.features, *classes)))
 
     @property
     def requires(self) -> tuple[str, ...]:
@@ -347,7 +369,7 @@ class Evaluate:
         return plain | subgroups | ({} if self.followed or self._levels else self._marks())
 
     def _marks(self) -> dict[str, tuple[float, ...]]:
-        return {c: (0.0, 1.0) for c in model_of(f"{self.outcome} ~ 1", self.ground).columns if c == self.outcome}
+        return {c: (0.0, 1.0) for c in self._left.columns if c == self.outcome}
 
     @property
     def apart(self) -> bool:
@@ -404,7 +426,7 @@ class Evaluate:
     def dividing(self) -> tuple[str, ...]:
         """Formulas with a comparison that divides people too: who is followed beyond the horizon, cuts of inputs."""
         cuts = tuple(f"~ I({name} >= {cut!r})" for name, each in self.inputs.items() for cut in each)
-        outcome = model_of(f"{self.outcome} ~ 1", self.ground).outcome
+        outcome = self._left.outcome
         time = outcome.time if outcome else None
         if not (self.followed and time):
             return cuts
@@ -444,6 +466,10 @@ class Evaluate:
             from confrere.analyses.learning.evaluate_followed import evaluated as of_follow_up
 
             return (yield from of_follow_up(self))
+        if self.classes:
+            from confrere.analyses.learning.evaluate_classes import Classes
+
+            return (yield from Classes(self).flow())
         from confrere.analyses.learning.evaluate_binary import evaluated
 
         return (yield from evaluated(self))

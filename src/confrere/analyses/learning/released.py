@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 Model = Forest | Net | Terms
 LEARN = ("boosting", "network", *terms.METHODS)  # methods that fit a model
+CLASSES = "multiclass"  # the objective whose prediction is a probability of each class
 RISKS = ("binomial", "binary", "discrete")  # families and objectives whose prediction is a probability
 
 
@@ -126,13 +127,27 @@ def by(model: Model) -> float:
     return model.intervals[-1] if isinstance(model, Net) and model.intervals else 0.0
 
 
-def check(model: Model) -> None:
-    """StudyError where a model predicts no risk of one outcome, or cannot be carried to a hospital."""
+def classes_of(model: Model) -> int:
+    """Of how many classes a model predicts the probabilities; 0 where it predicts one number."""
+    if isinstance(model, Terms) or model.objective != CLASSES:
+        return 0
+    return model.classes if isinstance(model, Forest) else len(model.levels)
+
+
+def check(model: Model, levels: tuple[str, ...] = ()) -> None:
+    """StudyError where a model predicts no risk of one outcome, or not of its three `levels` or more, or cannot be
+    carried to a hospital."""
     kind = model.family if isinstance(model, Terms) else model.objective
-    if kind not in RISKS and not ranks(model):
+    named = tuple(model.levels) if isinstance(model, Net) else ()
+    if levels and (classes_of(model) != len(levels) or (named and named != levels)):
+        raise StudyError(
+            f"{SETTING}: the outcome has the levels {', '.join(levels)}, and the model predicts "
+            f"{', '.join(named) or classes_of(model) or 'one number'}. Declare those that it was learned with"
+        )
+    if not levels and kind not in RISKS and not ranks(model):
         raise StudyError(
             f"{SETTING}: the model predicts no risk ({kind}); evaluate one of an outcome of two levels, or of a "
-            f"time to an event"
+            f"time to an event; or declare the three levels or more of the outcome of a model of classes"
         )
     if isinstance(model, Net) and (model.bags or model.personal):
         raise StudyError(
@@ -142,7 +157,8 @@ def check(model: Model) -> None:
 
 
 def risks(model: Model, frame: pd.DataFrame, baseline: float | None) -> Array:
-    """The predicted risk (N,) of the people of a table, NaN where a regression or a network misses a value.
+    """The predicted risk (N,) of the people of a table, of classes (N, K), NaN where a regression or a network misses
+    a value.
 
     `baseline` is the survival of somebody whose hazard ratio is 1, where a model `ranks`. DataError: a missing column.
     """

@@ -77,7 +77,7 @@ def _confrere(data: Data, analysis: Any, allow: tuple[str, ...] = ()) -> Run:
 
     days = cell_days(data.time.size)
     hospitals = confrere.local(tables_of(data), time_step=days, horizon=-(-HORIZON // days) * days)
-    study = build.single(analysis, hospitals.ground_for(analysis, allow), allow, 11)
+    study = build.single(analysis, hospitals.ground_for(analysis, allow), allow=allow, k=11)
 
     def run() -> Fit:
         rounds: list[tuple[float, str]] = []

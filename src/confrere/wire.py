@@ -71,6 +71,19 @@ class Part:
         self.header, self.arrays = _encode(value, PART_DEPTH)
 
 
+class Read:
+    """What `unpack` gave, whose arrays nobody can write to: to a cache the same as long as it stands where it does."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Read) and self.value is other.value
+
+
 def pack(value: object, *, limit: int = LIMIT) -> bytes:
     """The value as bytes, at most `limit` of them.
 

@@ -24,7 +24,7 @@ from confrere.analyses.finding import Caution, Finding
 from confrere.analyses.target_trial import cautioned
 from confrere.console.arguments import in_python, recorded
 from confrere.console.fit import Results
-from confrere.coordinator.federation import Federation
+from confrere.coordinator.federation import Federation, Near
 from confrere.data import bags, people, sources
 from confrere.data.table import Table
 from confrere.errors import ConfrereError, DataError, Refused, StudyError, UserError
@@ -124,7 +124,7 @@ class Local:
         columns = build.columns_of(built)
         tables = {name: self._read(source, study, built, name) for name, source in self.sources.items()}
         runs = self._hospitals(study, tables, len(columns))
-        links = {name: run.answer for name, run in runs.items()}
+        links = {name: Near(run.answer, run.take) for name, run in runs.items()}
         federation = Federation(links, build.groups_of(study, list(runs)), at_once=os.cpu_count() or 1)
         rounds, asked = 0, cast(Round, ())
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -19,6 +20,17 @@ from confrere.rounds import Answers, Ask, Round, Sum, Verdict, name_of, sums_of
 from confrere.sums import add_masked, fixed
 
 Link = Callable[[bytes], bytes]
+
+
+@dataclass(frozen=True)
+class Near:
+    """A link to a hospital of this process. Of what many are told each need not read the same bytes again."""
+
+    answer: Link
+    take: Callable[[Mapping[str, Any]], bytes]  # the same of a message that was read: nothing in it can be written to
+
+    def __call__(self, message: bytes) -> bytes:
+        return self.answer(message)
 
 
 class Left(NamedTuple):
@@ -45,6 +57,7 @@ class Federation:
         self._links = dict(sorted(links.items()))
         self._pool = ThreadPoolExecutor(at_once or len(links))  # its threads end with the federation
         self._groups = groups
+        self._near = all(isinstance(link, Near) for link in links.values())
         self._number = 0
         self._before: tuple[Any, ...] = ()
         self._new: list[Left] = []  # of the last round
@@ -86,7 +99,7 @@ class Federation:
     def answer(self, asks: Round) -> Answers:
         """One round: masked parts in, totals out."""
         self._number += 1
-        message = {"do": "round", "round": self._number, "asks": wire.Part(tuple(a.plain() for a in asks))}
+        message = {"do": "round", "round": self._number, "asks": self._shared(tuple(a.plain() for a in asks))}
         replies = self._back(message, "before", self._before)
         parts = [{n: r["parts"][i] for n, r in replies.items()} for i in range(len(asks))]
         answers = tuple(self._answers(a, part) for a, part in zip(asks, parts, strict=True))
@@ -118,7 +131,7 @@ class Federation:
 
     def _back(self, message: Mapping[str, Any], word: str, answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Send every hospital a message with the others' answers under `word`: its own it has."""
-        parts = [{m: wire.Part(a) for m, a in given.items()} for given in answers]
+        parts = answers if self._near else [{m: wire.Part(a) for m, a in given.items()} for given in answers]
         others = {n: tuple({m: a for m, a in part.items() if m != n} for part in parts) for n in self._links}
         return self._sent({n: {**message, word: others[n]} for n in self._links})
 
@@ -137,9 +150,14 @@ class Federation:
             raise Waiting(f"{', '.join(unable)} cannot answer now; the steward has the reason")
         return replies
 
+    def _shared(self, value: Any) -> Any:
+        """What stands in the messages to all hospitals: written once, and in one process read once."""
+        return wire.unpack(wire.pack(value)) if self._near else wire.Part(value)
+
     def _say(self, name: str, message: Mapping[str, Any]) -> tuple[int, Any]:
         """Send one hospital a message: how many bytes came back, and what they say."""
-        reply = self._links[name](wire.pack(message))
+        link = self._links[name]
+        reply = link.take(message) if isinstance(link, Near) else link(wire.pack(message))
         return len(reply), wire.unpack(reply)
 
     def _answers(self, a: Ask, part: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from confrere.sums.keys import KEY_BYTES, SIGNATURE_BYTES, Identity, Roster, ver
 
 SEED_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
+_HASH: Final = SHA256()
 
 
 class Run(NamedTuple):
@@ -108,7 +109,12 @@ def run_id(study: bytes, roster: bytes, hellos: Mapping[str, bytes]) -> bytes:
 
 def derive(secret: bytes, use: str, *parts: bytes) -> bytes:
     """HKDF-SHA256 of a secret for one named use and parts, 32 bytes."""
-    return HKDF(SHA256(), KEY_BYTES, salt=None, info=frames(purpose(use), *parts)).derive(secret)
+    return expand(secret, frames(purpose(use), *parts))
+
+
+def expand(secret: bytes, use: bytes) -> bytes:
+    """The same for a use that is framed already."""
+    return HKDF(_HASH, KEY_BYTES, salt=None, info=use).derive(secret)
 
 
 def pair_secret(private: X25519PrivateKey, public: bytes, run: bytes, names: tuple[str, str]) -> bytes:

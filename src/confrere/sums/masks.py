@@ -26,9 +26,9 @@ from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 from numpy.typing import NDArray
 
 from confrere.errors import KeysError
-from confrere.sums.agreement import derive
+from confrere.sums.agreement import derive, expand
 from confrere.sums.fixed import Ring, check_alike, check_ring
-from confrere.sums.frames import frames, number
+from confrere.sums.frames import frames, number, purpose
 
 SUM: Final = "sum"
 BLINDED: Final = "blinded sum"
@@ -53,12 +53,21 @@ class Context(NamedTuple):
         """Canonical bytes: different contexts never give the same."""
         return _encoded(self)
 
+    def bound(self) -> bytes:
+        """What the key of every pair's stream is derived for, before the names of the pair."""
+        return _bound(self)
+
 
 @lru_cache(maxsize=4)  # asked for several times a message, and by all hospitals of a process
 def _encoded(of: Context) -> bytes:
     members = frames(*(name.encode() for name in of.members))
     numbers = (number(of.epoch), number(of.round), number(of.attempt))
     return frames(of.study, of.run, *numbers, members, of.digest, of.label.encode())
+
+
+@lru_cache(maxsize=4)
+def _bound(of: Context) -> bytes:
+    return frames(purpose("mask"), _encoded(of))
 
 
 def masked(rings: Sequence[Ring], context: Context, me: str, secrets: Mapping[str, bytes]) -> list[Ring]:
@@ -68,7 +77,7 @@ def masked(rings: Sequence[Ring], context: Context, me: str, secrets: Mapping[st
     """
     if me not in context.members:
         raise KeysError(f"{me!r} is not among the members {list(context.members)} of round {context.round}")
-    bound = context.encoded()
+    bound = context.bound()
     streams = []
     for other in context.members:
         if other == me:
@@ -76,7 +85,7 @@ def masked(rings: Sequence[Ring], context: Context, me: str, secrets: Mapping[st
         if other not in secrets:
             raise KeysError(f"{me!r} shares no secret with {other!r} in this run")
         first, second = sorted((me, other))
-        key = derive(secrets[other], "mask", bound, first.encode(), second.encode())
+        key = expand(secrets[other], bound + frames(first.encode(), second.encode()))
         streams.append((Stream(key), me == first))
     return _with_streams(rings, streams)
 

@@ -49,7 +49,7 @@ class Follower:
         """The asks of the own copy, if the coordinator's are the same to 1e-7."""
         if self.done:
             raise Violation("the study is over: nothing more may be asked")
-        if not same(tuple(asks), _plain(self.asks)):
+        if not _same(wire.Read(asks), wire.Read(_plain(self.asks))):
             raise Violation("the coordinator asks what the study does not ask at this point")
         return self.asks
 
@@ -64,10 +64,15 @@ class Follower:
             self.asks, self.done = (), True
 
 
-@lru_cache(maxsize=4)  # hospitals of one process that follow one flow ask the same
+@lru_cache(maxsize=1)  # hospitals of one process that follow one flow ask the same, a round at a time
 def _plain(asks: Round) -> tuple[dict[str, Any], ...]:
     """Asks as plain data, to compare."""
     return tuple(a.plain() for a in asks)
+
+
+@lru_cache(maxsize=1)  # in one process the very same asks are said to all hospitals, which have theirs of one flow
+def _same(asked: wire.Read, own: wire.Read) -> bool:
+    return same(tuple(asked.value), own.value)
 
 
 class Memory(NamedTuple):
@@ -106,8 +111,15 @@ class Run:
 
     def answer(self, message: bytes) -> bytes:
         """Answer one message of the coordinator; a refusal is uniform and says nothing of its reason."""
+        return self._said(lambda: cast(Mapping[str, Any], wire.unpack(message)))
+
+    def take(self, asked: Mapping[str, Any]) -> bytes:
+        """The same of a message that a coordinator of this process has at hand: plain data, as `wire.unpack` gives."""
+        return self._said(lambda: asked)
+
+    def _said(self, read: Callable[[], Mapping[str, Any]]) -> bytes:
         try:
-            asked = wire.unpack(message)
+            asked = read()
             return wire.pack(_DO[asked["do"]](self, asked))
         except OSError as reason:
             # a full disk or a file share that is away says nothing of a patient, and passes

@@ -23,6 +23,7 @@ from confrere.report.files import csv_bytes, safe, stems
 from confrere.report.numerals import FIRM
 from confrere.report.page import parts
 from confrere.report.prose import CLASSES, UNKNOWN_CLASS, headline
+from confrere.report.tables import tables
 from confrere.report.words import Words
 from report_sample import EN, HOSTILE, Page, point, sample, words_of
 
@@ -220,6 +221,16 @@ def test_a_french_page_leads_to_the_french_warnings(result: dict[str, Any]) -> N
     text = words_of(render(result, "fr"))
     assert "confrere explain few-events --lang fr" in text
     assert "warnings.fr.md#few-events" in text
+
+
+@pytest.mark.parametrize(("group", "shown"), [(1, "1"), ("1", "stage: 1"), (0.0, "stage: 0"), ("II", "II")])
+def test_a_running_number_is_no_level_of_the_groups(result: dict[str, Any], group: Any, shown: str) -> None:
+    """Groups of a calibration curve are counted; levels that are numbers bear the name of their column."""
+    analysis = result["analyses"][0] | {"settings": {"by": "stage"}, "facts": {}}
+    row = {"subgroup": "stage", "level": "I", "group": group, "n": 40, "predicted": 0.25, "observed": 0.2}
+    (made,) = tables(analysis | {"tables": {"calibration": [row]}}, result["study"], EN)
+    said = dict(zip((column.head for column in made.columns), made.rows[0].cells, strict=True))
+    assert (said["Group"], said["Subgroup"], said["Level"]) == (shown, "stage", "I")
 
 
 def test_the_same_attrition_is_told_once(result: dict[str, Any]) -> None:

@@ -24,6 +24,7 @@ from confrere.rounds import Answers, Ask, Design, Flow, Round, Site, Sum, Sums, 
 from confrere.study.kept import Kept
 from confrere.sums import Answer, Session, fixed
 from confrere.sums.agreement import derive
+from confrere.sums.session import hashed
 
 SUPPORT_SCALE = 20  # counts are exact, sums of squares up to 2^100 fit
 PLACES = 1 << 16  # asks in a round at most: every ask has a round of masks of its own
@@ -291,7 +292,7 @@ class Run:
         self._given[i], self._totals[i] = verdict, totals
         return verdict
 
-    def _total(self, i: int, a: Ask, answers: Mapping[str, Any]) -> list[fixed.Ring]:
+    def _total(self, i: int, a: Ask, answers: Mapping[str, Any]) -> Sequence[fixed.Ring]:
         """The total of everybody's verified answers: the others' `answers`, and what was sent from here."""
         given = {name: Answer(rings, signature) for name, (rings, signature) in answers.items()}
         if self._session.name in given:
@@ -319,8 +320,7 @@ class Run:
         for i, a in enumerate(self._follower.asks):
             own = self._given.get(i)
             if i in self._totals:  # also what designs rest on: two hospitals of two minds must not add up
-                for piece in fixed.pieces(self._totals[i]):
-                    self._transcript.update(piece)
+                self._transcript.update(hashed(self._totals[i]))
             if a.kind == "ask":
                 own = filled(cast(Sums, own), self._totals[i])
             answers.append(own)

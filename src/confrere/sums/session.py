@@ -174,7 +174,7 @@ class Session:
             raise KeysError(f"round {round} was asked of {asked[0]} ({asked[1]}); another attempt is the same")
         plain = masks.blind(rings, context, self._group) if blinded and context.members[0] == self.name else rings
         masked = masks.masked(plain, context, self.name, self._secrets)
-        message = _message(masked)
+        message = hashed(masked)
         if self._attempts.claim(attempt_name(self._id, self.name, round, attempt), message) != message:
             raise MaskReuse(
                 f"attempt {attempt} of round {round} was sent with other data, ask or members; "
@@ -191,7 +191,7 @@ class Session:
         parts = (context.encoded(), self.name.encode(), message)
         return self._went("sign", self._identity.sign("answer", *parts))
 
-    def add(self, round: int, answers: Mapping[str, Answer], *, attempt: int = 0) -> list[Ring]:
+    def add(self, round: int, answers: Mapping[str, Answer], *, attempt: int = 0) -> Sequence[Ring]:
         """The totals of an attempt that I took part in, from everybody's signed answers (mine included).
 
         With it a hospital need not believe the coordinator's sum, from which its next arguments
@@ -200,13 +200,13 @@ class Session:
         self._check("add")
         context, message = self._said(round, attempt)
         mine = answers.get(self.name)
-        if mine is None or _message(mine.rings) != message:
+        if mine is None or hashed(mine.rings) != message:
             raise KeysError(f"the answer given for {self.name!r} is not the one it sent in round {round}")
         return self._went("add", add_answers(self._roster, context, answers, mine=self.name))
 
     def overhear(
         self, round: int, digest: bytes, answers: Mapping[str, Answer], *, members: tuple[str, ...], blinded: bool
-    ) -> list[Ring]:
+    ) -> Sequence[Ring]:
         """The totals of a group that this hospital is not in, from its members' signed answers to this digest."""
         self._check("add")
         context = self._context(round, digest, members, blinded, 0)
@@ -293,7 +293,7 @@ class Session:
         return Context(run.study, self._id, run.epoch, round, attempt, group, digest, label)
 
 
-def add_answers(roster: Roster, context: Context, answers: Mapping[str, Answer], mine: str = "") -> list[Ring]:
+def add_answers(roster: Roster, context: Context, answers: Mapping[str, Answer], mine: str = "") -> Sequence[Ring]:
     """The totals of one attempt, each answer verified. KeysError unless exactly the members' are there.
 
     `mine` is who is adding, if a member: it has compared its own answer with what it sent.
@@ -301,7 +301,7 @@ def add_answers(roster: Roster, context: Context, answers: Mapping[str, Answer],
     if set(answers) != set(context.members):
         raise KeysError(f"answers are needed of {list(context.members)}, not of {sorted(answers)}")
     bound = context.encoded()
-    messages = tuple(_message(answers[name].rings) for name in context.members)
+    messages = tuple(hashed(answers[name].rings) for name in context.members)
     for name, message in zip(context.members, messages, strict=True):
         if name != mine:
             verify(roster.keys[name], answers[name].signature, "answer", bound, name.encode(), message)
@@ -323,9 +323,9 @@ class _Given:
 
 
 @lru_cache(maxsize=1)  # in one process many hospitals add up the same
-def _total(given: _Given) -> list[Ring]:
+def _total(given: _Given) -> tuple[Ring, ...]:
     """The totals, which nobody may write to."""
-    totals = masks.add_masked(given.rings)
+    totals = tuple(masks.add_masked(given.rings))
     for total in totals:
         total.flags.writeable = False
     return totals
@@ -349,21 +349,21 @@ def _short(rings: Sequence[Ring]) -> bool:
     return sum(ring.nbytes for ring in rings) <= _SHORT
 
 
-def _message(rings: Sequence[Ring]) -> bytes:
-    """SHA-256 (32,) of masked arrays with their shapes: what is written down and signed."""
+def hashed(rings: Sequence[Ring]) -> bytes:
+    """SHA-256 (32,) of arrays with their shapes: of masked ones what is written down and signed."""
     if isinstance(rings, tuple) and (known := _KNOWN.get(id(rings))) is not None and known[0] is rings:
         return known[1]
     if _short(rings):
         message = _hash_of(_Said(fixed.to_bytes(rings)))
         if isinstance(rings, tuple) and not any(ring.flags.writeable for ring in rings):
+            if len(_KNOWN) >= _MANY:
+                _KNOWN.clear()
             _KNOWN[id(rings)] = rings, message
-            while len(_KNOWN) > _MANY:
-                _KNOWN.pop(next(iter(_KNOWN)), None)
         return message
-    hashed = hashlib.sha256()
+    whole = hashlib.sha256()
     for piece in fixed.pieces(rings):
-        hashed.update(piece)
-    return hashed.digest()
+        whole.update(piece)
+    return whole.digest()
 
 
 @lru_cache(maxsize=64)  # in one process many hospitals hash the same message; to compare it costs far less

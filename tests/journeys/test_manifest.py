@@ -197,13 +197,13 @@ EVALUATING: Settings = [
     {"method": "evaluate", "outcome": "Surv(rtime, fate)", "model": "nodes", "link": "cox", "times": 1826,
      "coefficients": {"nodes": 0.08}, "baseline": 0.7, "cause": "relapse", "own_measures": True},
     {"method": "evaluate", "outcome": "recur", "learnt": learnt("age", "nodes", (55.0, 3.5))},
+    {"method": "evaluate", "outcome": "size", "learnt": classes("age", "nodes", (55.0, 3.5))},
     {"method": "evaluate", "outcome": "recur", "model": "age + nodes", "over": "size", "inputs": {"age": [50, 60]},
      "coefficients": {"Intercept": -1.0, "age": 0.01, "nodes": 0.1}},
 ]  # fmt: skip
 METHODS: dict[str, Settings] = {
     **{f"evaluating {i}": [one] for i, one in enumerate(EVALUATING)},  # a study has one
     "recruiting": RECRUITING, "later": LATER,
-    {"method": "evaluate", "outcome": "size", "learnt": classes("age", "nodes", (55.0, 3.5))},
     "effects": EFFECTS, "costs": COSTS, "interactions": INTERACTING, "responders": RESPONDING, "described": DESCRIBED,
     "survival": SURVIVAL, "causes": CAUSES, "outcomes": OUTCOMES, "tables": TABLES, "cohorts": COHORTS,
     "networks": NETWORKS, "trees": TREES, "penalised": PENALISED, "feasible": FEASIBLE, "phenotypes": PHENOTYPES,

@@ -136,6 +136,8 @@ CASES = (
     Case("interaction", _of("interaction", "treated", "arm", "y", "x1 + x2"), (*X, "arm", "y"), ("x1", "x2", "y"),
          ("y",), p=5, note="two treatments"),
     Case("difference_in_differences", _of("difference_in_differences", YEARS, (1.0, 2.0, 3.0), "began", "x1 + x2"),
+    Case("interaction", _of("interaction", "treated", "arm", "Surv(time, event)", "x1 + x2", times=(1095.0,)),
+         (*X, "arm", "time", "event"), ("x1", "x2", "time"), ("time",), p=5, note="risks of four arms"),
          ("x1", "x2", *YEARS, "began"), ("x1", "x2", *YEARS), YEARS, note="three years"),
     Case("difference_in_differences", _of("difference_in_differences", YEARS[:2], (1.0, 2.0), "began"),
          (*YEARS[:2], "began"), YEARS[:2], YEARS[:1], note="two years"),

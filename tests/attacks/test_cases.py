@@ -47,6 +47,11 @@ LEAKS = {
     ("effect (overlap weights, a mark)", HEAVY): "2.8 % of 180 people over 0.5: outliers carry a term",
     ("interaction (two treatments)", HEAVY): "4 % of 225 people over 0.5: outliers carry weights in arms of a quarter",
     (
+        "interaction (risks of four arms)",
+        RANGES,
+    ): "3 of 300 people over 0.5, at 0.65: derivatives of a risk in each of four arms by two propensities",
+    ("interaction (risks of four arms)", HEAVY): "4 % of 300 people over 0.5: as of two treatments",
+    (
         "effect (controls)",
         RANGES,
     ): "2 of 180 people over 0.5, at 0.86: five marks more, weighed, of whose columns all but the two terms is known",

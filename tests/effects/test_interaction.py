@@ -18,6 +18,8 @@ from confrere.testing import GATE, LOOSE, fit
 
 STUDY = Interaction("a", "b", "y", "x")
 SURV = "Surv(time, event)"
+MARKED = Ground(marks=(365.0, 730.0))
+FOLLOWED = replace(STUDY, outcome=SURV, times=(365.0, 730.0), tau=730.0, ground=MARKED)
 RISK = (0.1, 0.15, 0.2, 0.4)  # of the four arms, at x = 0
 
 
@@ -53,7 +55,11 @@ def dealt(frame: pd.DataFrame) -> list[pd.DataFrame]:
         ({"first": "stage"}, FormulaError, "3 declared levels"),
         ({"first": "log(a)"}, FormulaError, "not a column"),
         ({"estimator": "matching"}, StudyError, "estimator is 'matching'"),
-        ({"outcome": SURV}, StudyError, "set estimator"),
+        ({"outcome": SURV}, StudyError, "set times or tau"),
+        ({"outcome": SURV, "estimator": "aipw", "times": (365.0,)}, StudyError, "have the estimator iptw"),
+        ({"outcome": SURV, "estimator": "regression", "tau": 365.0}, StudyError, "leave them out"),
+        ({"outcome": SURV, "times": (0.0,)}, StudyError, "positive numbers"),
+        ({"times": (365.0,)}, StudyError, "leave them out"),
         ({"outcome": SURV, "estimator": "regression", "family": "poisson"}, StudyError, "no family"),
         ({"estimator": "gformula", "truncate": (0.1, 0.9)}, StudyError, "no propensity"),
         ({"truncate": (0.9, 0.1)}, StudyError, "truncate"),
@@ -79,6 +85,36 @@ def test_people_must_be_in_all_four_arms() -> None:
     few = never.assign(b=np.where(np.arange(900) < 12, 1.0, never["b"]))
     with pytest.raises(Violation, match="fewer than"):
         fit(STUDY, dealt(few), GATE)
+    with pytest.raises(ModelError, match="nobody has both treatments"):
+        fit(FOLLOWED, dealt(never), GATE)
+    with pytest.raises(Violation, match="fewer than"):
+        fit(FOLLOWED, dealt(few), GATE)
+
+
+def test_an_arm_of_few_events_has_no_curve() -> None:
+    """Enough people have both, but 7 of them an event: the cells of their times would tell these."""
+    frame = world(900, 1)
+    both = np.flatnonzero((frame["a"] > 0) & (frame["b"] > 0))
+    spared = frame.assign(event=np.where(np.isin(np.arange(900), both[7:]), 0.0, frame["event"]))
+    with pytest.raises(ModelError, match="no curve of those who have both treatments"):
+        fit(FOLLOWED, dealt(spared), GATE)
+
+
+def test_an_arm_that_a_few_carry_is_refused() -> None:
+    """One of those with both is of a kind that hardly ever has: its weight is that of hundreds."""
+    frame, x = world(1800, 3), np.random.default_rng(3).normal(size=1800)
+    both = (frame["a"] > 0) & (frame["b"] > 0)
+    x += np.where(both, 1.5, 0.0)
+    x[np.flatnonzero(both)[0]] = -5.0
+    with pytest.raises(Violation, match=r"the weights of both \(set truncate\)' has an effective number"):
+        fit(FOLLOWED, dealt(frame.assign(x=x)), GATE)
+    assert fit(replace(FOLLOWED, truncate=(0.1, 0.9)), dealt(frame.assign(x=x)), GATE).tables["interaction"]
+
+
+def test_nothing_is_read_off_where_nobody_is_followed() -> None:
+    late = replace(FOLLOWED, times=(365.0, 9000.0))
+    with pytest.raises(ModelError, match="followed until 9000"):
+        fit(late, dealt(world(900, 1)), LOOSE)
 
 
 def test_an_arm_needs_events_and_outcomes_differ() -> None:
@@ -125,6 +161,45 @@ def _covered(estimator: str, worlds: int, n: int) -> dict[str, int]:
             if row["measure"] in truth:
                 held[row["measure"]] += row["conf_low"] <= truth[row["measure"]] <= row["conf_high"]
     return held
+
+
+def _risks(time: float) -> np.ndarray:
+    """The risks of the four arms of `world` by a time, and their restricted means."""
+    x, arm = np.array([[0.0], [1.0]]), np.arange(4)
+    a, b = arm % 2, arm // 2
+    rate = 0.001 * np.exp(0.4 * a + 0.3 * b + 0.3 * a * b + 0.5 * x)
+    return np.array([(1 - np.exp(-rate * time)).mean(axis=0), ((1 - np.exp(-rate * time)) / rate).mean(axis=0)])
+
+
+def _curves_covered(worlds: int, n: int) -> dict[tuple[str, float], int]:
+    """How often limits of risks and means hold the truth, by measure and time."""
+    truth = {}
+    for t in FOLLOWED.times:
+        r = _risks(t)[0]
+        excess = r[3] - r[1] - r[2] + r[0]
+        truth |= {("difference of differences", t): excess, ("RERI", t): excess / r[0],
+                  ("ratio of risk ratios", t): np.log(r[3] * r[0] / r[1] / r[2])}  # fmt: skip
+    m = _risks(730.0)[1]
+    truth["difference of RMST differences", 730.0] = m[3] - m[1] - m[2] + m[0]
+    held = dict.fromkeys(truth, 0)
+    for seed in range(worlds):
+        got = fit(FOLLOWED, dealt(world(n, 3000 + seed)), LOOSE)
+        for row in got.tables["interaction"]:
+            if (key := (row["measure"], row["time"])) in truth:
+                held[key] += row["conf_low"] <= truth[key] <= row["conf_high"]
+    return held
+
+
+def test_limits_of_curves_hold_the_truth() -> None:
+    """Of 60 worlds; fewer than 51 would be chance once in 1,000 times."""
+    assert min(_curves_covered(60, 2000).values()) >= 51
+
+
+@pytest.mark.slow
+def test_limits_of_curves_hold_the_truth_95_times_in_100() -> None:
+    """Of 1,000 worlds of 3,000 people: 93.6 to 96.4 %."""
+    held = _curves_covered(1000, 3000)
+    assert all(936 <= times <= 964 for times in held.values()), held
 
 
 @pytest.mark.parametrize("estimator", ["iptw", "aipw"])

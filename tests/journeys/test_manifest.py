@@ -183,6 +183,8 @@ INTERACTING: Settings = [
 RESPONDING: Settings = [
     {"method": "responders", "treatment": "treated", "outcome": "recur", "confounders": "age + nodes",
      "modifiers": "age", "learner": "x", "folds": 3, "worklist": True},
+    {"method": "interaction", "first": "treated", "second": "hormon", "outcome": "Surv(rtime, recur)",
+     "confounders": "age + nodes", "truncate": [0.05, 0.95], "times": [1826.0]},
     {"method": "responders", "treatment": "hormon", "outcome": "er", "confounders": "age + nodes",
      "modifiers": "age + nodes", "halves": True, "subgroups": ["nodes >= 4", "grade >= 3", "size"], "threshold": 1,
      "folds": 2},

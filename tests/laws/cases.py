@@ -339,6 +339,7 @@ CASES = (
     Case(find("sequential_trials")(SURV, "began", (180.0, 360.0, 720.0), "x1 + x2", (("x2", "later", "later"),),
                                    times=(360.0,), contrast="per protocol", ground=GROUND), "as people keep to it",
          ("x1",), people=measured),
+    _case("interaction", "risks of four arms", "treated", "arm", SURV, "x1", times=(730.0,), terms=("x1",)),
     Case(find("sequential_trials")(SURV, "began", (180.0, 360.0, 720.0), "x1 + x2", (("x2", "later", "later"),),
                                    times=(360.0,), contrast="per protocol", stopped="stop", ground=GROUND),
          "until they stop", ("x1",), people=stopping),

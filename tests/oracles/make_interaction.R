@@ -56,20 +56,7 @@ means <- function(estimator, outcome, family, truncate = NULL) {
   list(mean = unname(mu), vcov = vcov)
 }
 
-delta <- function(of, theta, vcov) {
-  slope <- grad(of, theta)
-  c(of(theta), sqrt(drop(slope %*% vcov %*% slope)))
-}
-excess <- function(r) r[4] - r[2] - r[3] + r[1]
-measures <- function(r_of, theta, vcov) list(
-  RERI = delta(function(t) excess(r_of(t)) / r_of(t)[1], theta, vcov),
-  "attributable proportion" = delta(function(t) excess(r_of(t)) / r_of(t)[4], theta, vcov),
-  ratio = delta(function(t) { r <- r_of(t); log(r[4] * r[1] / (r[2] * r[3])) }, theta, vcov),
-  "synergy index" = {
-    index <- function(t) { r <- r_of(t); (r[4] - r[1]) / (r[2] + r[3] - 2 * r[1]) }
-    if (index(theta) > 0) delta(function(t) log(index(t)), theta, vcov) else NULL
-  }
-)
+source("tests/oracles/joint_measures.R")
 standardised <- function(...) {
   m <- means(...)
   c(m, list(difference = delta(excess, m$mean, m$vcov), both = delta(function(t) log(t[4] / t[1]), m$mean, m$vcov),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ import pandas as pd
 import pytest
 from by_hand import INTERACTION
 from test_effects import GROUND, breast
+from test_effects_survival import EXACT
 
 from confrere.analyses.effects.interaction import Interaction
 from confrere.analyses.finding import Finding
 from confrere.testing import LOOSE, fit
 
 ORACLE = json.loads((Path(__file__).parent / "interaction.json").read_text())
+FOLLOWED = json.loads((Path(__file__).parent / "interaction_survival.json").read_text())
 TERMS = "age + C(size) + grade + nodes"
 CASES: dict[str, dict[str, Any]] = {
     "iptw": {}, "truncated": {"truncate": (0.1, 0.9)}, "gformula": {"estimator": "gformula"},
@@ -31,9 +34,9 @@ def found(outcome: str, frames: list[pd.DataFrame], terms: str = TERMS, **settin
     return fit(study, frames, LOOSE)
 
 
-def told(got: Finding, want: dict[str, Any], ratio: str) -> None:
-    """The table `interaction` is R's, to 1e-6: R's gradients are numerical ones."""
-    rows = {row["measure"]: row for row in got.tables["interaction"]}
+def told(got: Finding, want: dict[str, Any], ratio: str, time: float | None = None) -> None:
+    """The table `interaction`, at a time if there are several, is R's to 1e-6: R's gradients are numerical ones."""
+    rows = {row["measure"]: row for row in got.tables["interaction"] if time is None or row["time"] == time}
     names = {"RERI": "RERI", "attributable proportion": "attributable proportion", "ratio": ratio}
     names |= {"synergy index": "synergy index"} if want["synergy index"] else {}
     assert ("synergy index" in rows) == ("synergy index" in names)
@@ -68,6 +71,38 @@ def test_regressions_equal_glm_and_coxph(case: str, outcome: str) -> None:
     np.testing.assert_allclose(got.arrays["estimate"], want["estimate"], rtol=1e-8)
     np.testing.assert_allclose(got.arrays["vcov"], want["vcov"], rtol=1e-6)
     told(got, want, "ratio of odds ratios" if case == "logistic" else "ratio of hazard ratios")
+
+
+@pytest.mark.parametrize("case", FOLLOWED["cases"])
+def test_weighted_curves_of_four_arms_equal_survfit(case: str) -> None:
+    """Risks and restricted means on exact times to 1e-9, their covariance to 1e-6; what they say to 1e-6."""
+    want, times = FOLLOWED["cases"][case], tuple(map(float, FOLLOWED["times"]))
+    truncate = tuple(np.ravel(want["truncate"]).astype(float).tolist()) if want["truncate"] else ()
+    ground = replace(EXACT, marks=times)
+    study = Interaction("meno", "chemo", "Surv(rtime, recur)", TERMS, truncate=truncate, times=times,
+                        tau=float(FOLLOWED["tau"]), ground=ground)  # fmt: skip
+    study.check()
+    got = fit(study, breast(), LOOSE)
+    np.testing.assert_allclose([row["effective_n"] for row in got.tables["arms"]], want["effective"], rtol=1e-9)
+    assert {row["time"] for row in got.tables["effects"]} == {*times, float(FOLLOWED["tau"])}
+    for i, read in enumerate(want["read"]):
+        np.testing.assert_allclose(got.arrays["mean"][i], read["value"], rtol=1e-9)
+        np.testing.assert_allclose(got.arrays["vcov"][i], read["vcov"], rtol=1e-6, atol=1e-6 * np.max(read["vcov"]))
+    for time, read in zip(times, want["read"], strict=False):
+        told(got, read, "ratio of risk ratios", time)
+        (row,) = (r for r in got.tables["effects"]
+                  if (r["contrast"], r["measure"], r["time"]) == ("both", "risk ratio", time))  # fmt: skip
+        assert [row["estimate"], row["std_error"]] == pytest.approx(read["both"], rel=1e-6)
+    mean = got.tables["interaction"][-1]
+    assert mean["measure"] == "difference of RMST differences"
+    assert [mean["estimate"], mean["std_error"]] == pytest.approx(want["read"][-1]["difference"], rel=1e-6)
+
+
+def test_weights_as_known_are_another_variance() -> None:
+    """So that the oracle would tell: what the propensities add is not small."""
+    want = FOLLOWED["cases"]["bounds"]
+    estimated = np.concatenate([np.diag(read["vcov"]) for read in want["read"]])
+    assert np.max(np.abs(np.sqrt(np.diag(want["vcov_fixed"]) / estimated) - 1)) > 0.02
 
 
 @pytest.mark.parametrize("estimator", ["iptw", "gformula", "aipw"])

@@ -185,6 +185,10 @@ LABELS = {
     "difference of differences": ("difference of differences", "différence des différences"),
     "attributable proportion": ("attributable proportion", "proportion attribuable"),
     "ratio of risk ratios": ("ratio of risk ratios", "rapport des rapports de risques"),
+    "difference of RMST differences": (
+        "difference of differences of restricted means",
+        "différence des différences de moyennes restreintes",
+    ),
     "ratio of odds ratios": ("ratio of odds ratios", "rapport des rapports de cotes"),
     "ratio of hazard ratios": ("ratio of hazard ratios", "rapport des rapports de risques instantanés"),
     "synergy index": ("synergy index", "indice de synergie"),

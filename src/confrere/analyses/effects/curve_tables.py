@@ -6,7 +6,7 @@ Differences and ratios of the arms rest on the covariance of their pairs: both l
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -14,15 +14,15 @@ from confrere.analyses.coarse import Seen, between, coarse, followed
 from confrere.analyses.competing_risks import ends_of
 from confrere.analyses.curves import Cellwise, Curve, cellwise, limits, suppressed
 from confrere.analyses.effects import measures
-from confrere.analyses.effects.effect import Effect
 from confrere.analyses.effects.means import ARMS
 from confrere.analyses.effects.risks import Read, Risks, by_counts
 from confrere.analyses.effects.weighted import By
-from confrere.analyses.effects.weighted_curves import Spread, WeightedFollowUp
+from confrere.analyses.effects.weighted_curves import Followed, Spread, WeightedFollowUp
 from confrere.analyses.finding import Caution, Record, count
 from confrere.analyses.follow_up import Table
 from confrere.analyses.kaplan_meier import curve_records, estimated, grid_notes, grid_words, hidden, worded
 from confrere.rounds import Array, Flow, Ints, Verdict
+from confrere.study.ground import Ground
 
 BANDS = 24  # places of a curve that have limits
 AMPLE = 4  # times what the limits of curves take of the budget
@@ -39,8 +39,21 @@ class Curves(NamedTuple):
     grid: str = ""  # of times, in words
 
 
+class AtTimes(Protocol):
+    """A study that asks for risks at `times`, and for the mean until `tau` or the last of them."""
+
+    @property
+    def times(self) -> tuple[float, ...]: ...
+
+    @property
+    def tau(self) -> float | None: ...
+
+    @property
+    def about(self) -> Ground: ...
+
+
 class Wanted(NamedTuple):
-    """A value that both arms have: at a `time`, the risk of a cause (-1: any) or the mean until then."""
+    """A value that all arms have: at a `time`, the risk of a cause (-1: any) or the mean until then."""
 
     kind: str  # "risk" or "RMST"
     time: float
@@ -56,13 +69,14 @@ class Place(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """The curves of the arms: people who leave, what is read off, by how many people; causes by name."""
+    """The curves of the arms: people who leave, what is read off, by how many people; causes and arms by name."""
 
-    effect: Effect
+    effect: AtTimes
     table: Table
     risks: tuple[Risks, ...]
     people: tuple[Cellwise, ...]
     causes: tuple[str, ...]
+    arms: tuple[str, ...] = ARMS
 
     @property
     def numbers(self) -> Sequence[int]:
@@ -94,8 +108,8 @@ class Drawn(NamedTuple):
         return found + ([] if self.causes[0] else [Wanted("RMST", tau, -1)])
 
     def reads(self, wanted: Sequence[Wanted], places: Sequence[Place]) -> list[tuple[int, Read]]:
-        """Arm and value of everything that is read off: pairs of arms, then places."""
-        found = [(arm, self.read(arm, w)) for w in wanted for arm in range(len(ARMS))]
+        """Arm and value of everything that is read off: each value arm by arm, then places."""
+        found = [(arm, self.read(arm, w)) for w in wanted for arm in range(len(self.arms))]
         ends = ((p, float(self.people[p.arm].right[p.cell])) for p in places)
         return found + [(p.arm, self.risks[p.arm].risk(end, p.cause)) for p, end in ends]
 
@@ -108,17 +122,22 @@ def curves(by: By, causes: tuple[str, ...], verdict: Verdict) -> Flow[Curves]:
     left = [arm for g, arm in enumerate(ARMS) if suppressed(got.weighted, g)]
     if left:
         return Curves([], {"suppressed": [hidden(arm) for arm in left]}, grid_notes(ground), ())
-    both = range(len(ARMS))
-    cells = [cellwise(got.weighted, g, ground.fine) for g in both], [cellwise(got.people, g, ground.fine) for g in both]
-    weighted, people = (tuple(c for c in some if c is not None) for some in cells)
-    drawn = Drawn(effect, got.people, tuple(Risks(c) for c in weighted), people, causes)
+    drawn = drawn_of(effect, got, causes)
     wanted = drawn.wanted
     places = places_of(drawn, verdict.budget // AMPLE // (1 + len(by.model.beta)) - 2 * len(wanted))
-    spread = yield from follow.spread(_derivatives(drawn, got.weighted, wanted, places), len(wanted))
+    spread = yield from follow.spread(derivatives(drawn, got.weighted, wanted, places), len(wanted))
     return told(drawn, wanted, places, spread)
 
 
-def _beyond(drawn: Drawn, wanted: Sequence[Wanted]) -> list[float]:
+def drawn_of(effect: AtTimes, got: Followed, causes: tuple[str, ...], arms: tuple[str, ...] = ARMS) -> Drawn:
+    """The curves of arms none of which is suppressed."""
+    fine, each = effect.about.fine, range(len(arms))
+    weighted, people = ([cellwise(table, g, fine) for g in each] for table in (got.weighted, got.people))
+    risks = tuple(Risks(cells) for cells in weighted if cells is not None)
+    return Drawn(effect, got.people, risks, tuple(cells for cells in people if cells is not None), causes, arms)
+
+
+def beyond(drawn: Drawn, wanted: Sequence[Wanted]) -> list[float]:
     """Times at which nobody of an arm is followed any more, and nothing may be read off."""
     end = min(followed(cells) for cells in drawn.people)
     return sorted({w.time for w in wanted if w.time > end + 1e-9})
@@ -140,40 +159,45 @@ def _some(ends: Ints) -> Ints:
     return np.asarray(ends[np.unique(np.linspace(0, len(ends) - 1, min(len(ends), BANDS)).round().astype(int))])
 
 
-def _derivatives(drawn: Drawn, table: Table, wanted: Sequence[Wanted], places: Sequence[Place]) -> Array:
+def derivatives(drawn: Drawn, table: Table, wanted: Sequence[Wanted], places: Sequence[Place]) -> Array:
     """The derivatives of all values by the weighted counts, (values, kinds * arms * cells)."""
     reads = drawn.reads(wanted, places)
     width = next(iter(table.counts.values())).shape[1]
-    out = np.zeros((len(reads), len(table.kinds), len(ARMS), width))
+    out = np.zeros((len(reads), len(table.kinds), len(drawn.arms), width))
     for row, (arm, read) in zip(out, reads, strict=True):
         row[:, arm] = by_counts(table, arm, read)
     return out.reshape(len(reads), -1)
 
 
 def told(drawn: Drawn, wanted: Sequence[Wanted], places: Sequence[Place], spread: Spread) -> Curves:
-    """Effects and tables."""
-    ground = drawn.effect.about
+    """Effects of two arms, and tables."""
+    late = beyond(drawn, wanted)
     effects: list[Record] = []
-    tables: dict[str, list[Record]] = {"risks": [], "rmst": []}
-    beyond = _beyond(drawn, wanted)
     for i, w in enumerate(wanted):
-        if w.time in beyond:
-            continue
-        value = np.array([drawn.read(arm, w).value for arm in range(len(ARMS))])
-        (v0, v1), c = spread.variance[2 * i : 2 * i + 2], spread.covariance[i]
-        effects += _effects(drawn, w, value, np.array([[v0, c], [c, v1]]))
-        name, rows = ("rmst", _mean) if w.kind == "RMST" else ("risks", _risk)
-        tables[name] += [rows(drawn, arm, w, float(value[arm]), float(v)) for arm, v in enumerate((v0, v1))]
-    variance = spread.variance[2 * len(wanted) :]
-    known = {p: float(v) for p, v in zip(places, variance, strict=True)} if places else {}
-    tables["incidence" if drawn.causes[0] else "curve"] = [
-        row for arm in range(len(ARMS)) for cause in drawn.numbers for row in _curve(drawn, arm, cause, known)
+        if w.time not in late:
+            value = np.array([drawn.read(arm, w).value for arm in range(len(ARMS))])
+            effects += _effects(drawn, w, value, spread.among(len(ARMS), i))
+    return tables(drawn, wanted, places, spread.variance)._replace(effects=effects)
+
+
+def tables(drawn: Drawn, wanted: Sequence[Wanted], places: Sequence[Place], variance: Array) -> Curves:
+    """Risks, means and curves of the arms, by the variance of each value arm by arm, then of the places; no effects."""
+    ground, late, arms = drawn.effect.about, beyond(drawn, wanted), range(len(drawn.arms))
+    found: dict[str, list[Record]] = {"risks": [], "rmst": []}
+    for i, w in enumerate(wanted):
+        name, row = ("rmst", _mean) if w.kind == "RMST" else ("risks", _risk)
+        if w.time not in late:
+            v = variance[len(arms) * i : len(arms) * (i + 1)]
+            found[name] += [row(drawn, arm, w, float(drawn.read(arm, w).value), float(v[arm])) for arm in arms]
+    known = {p: float(v) for p, v in zip(places, variance[len(arms) * len(wanted) :], strict=True)} if places else {}
+    found["incidence" if drawn.causes[0] else "curve"] = [
+        row for arm in arms for cause in drawn.numbers for row in _curve(drawn, arm, cause, known)
     ]
-    seen = [_seen(drawn, arm, cause) for arm in range(len(ARMS)) for cause in drawn.numbers]
+    seen = [_seen(drawn, arm, cause) for arm in arms for cause in drawn.numbers]
     said = () if ground.fine else coarse(seen, ground.unit)
     grid = grid_words(drawn.table, ground)
-    notes = tuple(f"Nobody of an arm is followed until {t:g}: nothing is read off the curves there." for t in beyond)
-    return Curves(effects, {k: v for k, v in tables.items() if v}, (*grid_notes(ground), *notes), said, grid)
+    notes = tuple(f"Nobody of an arm is followed until {t:g}: nothing is read off the curves there." for t in late)
+    return Curves([], {k: v for k, v in found.items() if v}, (*grid_notes(ground), *notes), said, grid)
 
 
 def _effects(drawn: Drawn, w: Wanted, value: Array, vcov: Array) -> list[Record]:
@@ -187,7 +211,7 @@ def _risk(drawn: Drawn, arm: int, w: Wanted, value: float, variance: float) -> R
     """The risk of an arm at a time."""
     cells = drawn.people[arm]
     low, high = (np.nan, np.nan) if value <= 0 else limits(np.array(value), np.array(variance / value**2), "log")
-    place = {"group": ARMS[arm], **drawn.name(w.cause), "time": w.time}
+    place = {"group": drawn.arms[arm], **drawn.name(w.cause), "time": w.time}
     return (
         place | estimated(value, np.sqrt(variance), low, high) | between(cells, drawn.ends(arm, w.cause), w.time).fields
     )
@@ -196,7 +220,7 @@ def _risk(drawn: Drawn, arm: int, w: Wanted, value: float, variance: float) -> R
 def _mean(drawn: Drawn, arm: int, w: Wanted, value: float, variance: float) -> Record:
     """The restricted mean of an arm."""
     se = float(np.sqrt(variance))
-    return {"group": ARMS[arm], "tau": w.time, **estimated(value, se, value - SPAN * se, value + SPAN * se)}
+    return {"group": drawn.arms[arm], "tau": w.time, **estimated(value, se, value - SPAN * se, value + SPAN * se)}
 
 
 def _curve(drawn: Drawn, arm: int, cause: int, known: dict[Place, float]) -> list[Record]:
@@ -206,7 +230,7 @@ def _curve(drawn: Drawn, arm: int, cause: int, known: dict[Place, float]) -> lis
         s = risks.survival
         variance = np.array([known.get(Place(arm, j, cause), np.nan) for j in range(s.size)])
         logs = np.divide(variance, s**2, out=np.full(s.size, np.nan), where=s > 0)
-        return curve_records(ARMS[arm], Curve(cells, s, logs), "log", k)
+        return curve_records(drawn.arms[arm], Curve(cells, s, logs), "log", k)
     records, first = [], 0
     for j in drawn.ends(arm, cause):
         events = float(cells.events[cause, first : j + 1].sum())
@@ -216,7 +240,7 @@ def _curve(drawn: Drawn, arm: int, cause: int, known: dict[Place, float]) -> lis
         se = np.sqrt(known.get(Place(arm, int(j), cause), np.nan))
         low, high = (np.nan, np.nan) if f <= 0 else limits(np.array(f), np.array((se / f) ** 2), "log")
         counts = count("at_risk", float(cells.at_risk[first]), k) | count("events", events, k)
-        place = {"group": ARMS[arm], **drawn.name(cause), "time": float(cells.right[j])}
+        place = {"group": drawn.arms[arm], **drawn.name(cause), "time": float(cells.right[j])}
         records.append(place | counts | estimated(f, se, low, high))
         first = int(j) + 1
     return records
@@ -224,14 +248,14 @@ def _curve(drawn: Drawn, arm: int, cause: int, known: dict[Place, float]) -> lis
 
 def _least(drawn: Drawn) -> int:
     """The least people that a shown count rests on."""
-    return 0 if drawn.effect.ground.fine else drawn.table.verdict.k
+    return 0 if drawn.effect.about.fine else drawn.table.verdict.k
 
 
 def _seen(drawn: Drawn, arm: int, cause: int) -> Seen:
     """What a caution needs to know of a curve."""
     cells, risks = drawn.people[arm], drawn.risks[arm]
     events = cells.all_events if cause < 0 else cells.events[cause]
-    name = ARMS[arm] if cause < 0 else f"{drawn.causes[cause]}, {ARMS[arm]}"
+    name = drawn.arms[arm] if cause < 0 else f"{drawn.causes[cause]}, {drawn.arms[arm]}"
 
     def value(t: float) -> float:
         risk = risks.risk(t, cause).value

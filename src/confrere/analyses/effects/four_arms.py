@@ -20,54 +20,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from confrere.analyses.cox import Cox
-from confrere.analyses.effects import joint
 from confrere.analyses.effects.arms import Leans, Scale, given, treated_of
-from confrere.analyses.effects.influence import Through, influences, lean_of
+from confrere.analyses.effects.influence import Through, influences
 from confrere.analyses.effects.interaction import Interaction
-from confrere.analyses.effects.means import HERNAN, few, guessed_family
-from confrere.analyses.effects.nuisance import Fitted, Learned, Nuisance, derivative, learned, local_of, means
+from confrere.analyses.effects.nuisance import Fitted, derivative, local_of, means
 from confrere.analyses.effects.weighting import Weights
 from confrere.analyses.families import FAMILIES
-from confrere.analyses.finding import Caution, Citation, Finding, Record, attrition, count
-from confrere.analyses.glm import Glm
 from confrere.analyses.scaling import RAW
-from confrere.errors import ModelError
-from confrere.rounds import (
-    Array,
-    Bools,
-    Design,
-    Flow,
-    Ints,
-    People,
-    Sum,
-    Verdict,
-    ask,
-    local,
-    register,
-    support,
-    together,
-)
+from confrere.rounds import Array, Bools, Design, Ints, People, Sum, local, register
 from confrere.study.ground import Ground, design_of, model_of
 
-VANDERWEELE = Citation(
-    "VanderWeele TJ, Knol MJ. A tutorial on interaction. Epidemiol Methods 2014;3:33-72", "10.1515/em-2013-0005"
-)
-HOSMER = Citation(
-    "Hosmer DW, Lemeshow S. Confidence interval estimation of interaction. Epidemiology 1992;3:452-456",
-    "10.1097/00001648-199209000-00012",
-)
-LI = Citation(
-    "Li R, Chambless L. Test for additive interaction in proportional hazards models. Ann Epidemiol 2007;17:227-236",
-    "10.1016/j.annepidem.2006.10.009",
-)
-REACH = 1.959963984540054
-MEASURES = {"gaussian": "mean difference", "binomial": "odds ratio", "poisson": "rate ratio"}  # of regressions
-RARE = "The measures are of odds ratios, which stand for risk ratios only where the outcome is rare."
-LOWER = (
-    "An arm has less of the outcome than those with neither treatment: RERI, attributable proportion and synergy index "
-    "are meant for factors that raise it. Read the difference of differences, or let the arm with the least be neither."
-)
 FOUR = 4
 
 
@@ -129,6 +91,17 @@ class Made(NamedTuple):
     rest: Array  # (4, n): the outcome less what an arm's weights multiply beside it
 
 
+def weights_of(study: Interaction, cases: Cases, models: tuple[Fitted, ...]) -> tuple[Weights, ...]:
+    """The weights (n,) of either treatment; none where there are no propensities."""
+    of = zip(cases.x, models, cases.treated, strict=False)
+    return tuple(study.weighting.of(means(x, m), treated, 0.5) for x, m, treated in of)
+
+
+def slope_of(weights: tuple[Weights, ...], i: int) -> Array:
+    """The slope (n,) of a person's weight, a product, by the linear predictor of the propensity i."""
+    return np.asarray(weights[i].slope * weights[1 - i].w)
+
+
 @register("_four_arms")
 @dataclass(frozen=True)
 class FourArms:
@@ -145,6 +118,14 @@ class FourArms:
 
     def design(self, people: People) -> Design:
         """Confounder terms, arm and outcome."""
+        study = self.study
+        made, cases = self.cased(people)
+        marks = cases.arm[:, None] == np.arange(FOUR)
+        names = (*made.names, f"outcome {study.outcome}", *(f"arm {name}" for name in study.arms))
+        return replace(made, data=cases, x=np.column_stack([made.x, cases.y, marks]), names=names, flags={})
+
+    def cased(self, people: People) -> tuple[Design, Cases]:
+        """Outcome and confounder terms as a design has them, and the same people as cases."""
         study, ground = self.study, self.ground
         made = design_of(people, f"{study.outcome} ~ {study.confounders}", ground)
         made = study.among.narrow(people, made, ground)
@@ -156,10 +137,7 @@ class FourArms:
             FAMILIES[study.family].check(y, False)
         arm = first + 2 * second.astype(np.int64)
         x = self._evaluated(study.treating[1], frame) if study.weighs else rows.x
-        cases = Cases((rows.x, x), (first, second), y, arm, tuple(self._terms(frame)))
-        marks = arm[:, None] == np.arange(FOUR)
-        names = (*made.names, f"outcome {study.outcome}", *(f"arm {name}" for name in study.arms))
-        return replace(made, data=cases, x=np.column_stack([rows.x, y, marks]), names=names, flags={})
+        return made, Cases((rows.x, x), (first, second), y, arm, tuple(self._terms(frame)))
 
     def _evaluated(self, formula: str, frame: Any) -> Array:
         pooled = {name: (mean, sd) for name, mean, sd in self.ground.pooled}
@@ -234,9 +212,8 @@ class FourArms:
         mine = np.where(cases.arm == np.arange(FOUR)[:, None], rest, 0.0)
         found = []
         for i, model in enumerate(models.propensity):
-            slope = made.weights[i].slope * made.weights[1 - i].w
             local = local_of(cases.x[i], cases.treated[i].astype(float), model)
-            found.append(Through(cases.x[i], model, local, (mine * slope).T))
+            found.append(Through(cases.x[i], model, local, (mine * slope_of(made.weights, i)).T))
         return found
 
     def _own(self, made: Made, cases: Cases) -> Array:
@@ -251,11 +228,7 @@ class FourArms:
     def _make(self, people: People, models: Models) -> Made:
         cases: Cases = people.design.data
         scale, y = models.scale, (cases.y - models.scale.mean) / models.scale.sd
-        weighting = self.study.weighting
-        weights = tuple(
-            weighting.of(means(x, m), treated, 0.5)
-            for x, m, treated in zip(cases.x, models.propensity, cases.treated, strict=False)  # or no propensities
-        )
+        weights = weights_of(self.study, cases, models.propensity)
         w = weights[0].w * weights[1].w if weights else np.ones(len(y))
         own = np.where(cases.arm == np.arange(FOUR)[:, None], w if weights else 0.0, 0.0)
         if not models.outcome:
@@ -263,144 +236,3 @@ class FourArms:
         (model,) = models.outcome
         m = np.array([(means(x, model).mu - scale.mean) / scale.sd for x in cases.terms[1:]])
         return Made(weights, w, m + own * (y - m), np.ones_like(own), y - m)
-
-
-# Sums only ----------------------------------------------------------------------------------------------------
-
-
-class Found(NamedTuple):
-    """What a finding is made of: people and outcomes by arm, and the tables of its estimator."""
-
-    verdict: Verdict
-    people: Array
-    outcomes: Array
-    family: str
-    tables: dict[str, list[Record]]
-    arms: list[Record]
-    arrays: dict[str, Array]
-    said: tuple[Caution, ...]
-
-
-def estimated(study: Interaction) -> Flow[Finding]:
-    """The flow of an interaction."""
-    arms = FourArms(study)
-    verdict = yield from support(arms.design)
-    start = yield from ask(arms.outcomes)
-    family = "survival" if study.followed else study.family or guessed_family(start.outcome.value)
-    _check(study, start, family)
-    of = _regressed(arms, family) if study.estimator == "regression" else _standardised(arms, start, family)
-    tables, rows, arrays, said = yield from of
-    people, outcomes = start.people.value, start.arms.value
-    found = Found(verdict, people, outcomes, family, tables, rows, arrays, said)
-    return _finding(study, found)
-
-
-def _check(study: Interaction, start: Outcomes, family: str) -> None:
-    """Every arm has people, and outcomes that differ."""
-    people, n = start.people.value, float(start.people.value.sum())
-    if people.min() < 0.5:
-        raise ModelError(f"nobody has {_worded(study, int(people.argmin()))}: an interaction needs people in all arms")
-    y, yy = start.outcome.value / n
-    if yy - y**2 <= 1e-13 * max(y**2, 1e-20):
-        raise ModelError("the outcome is the same for everybody: there is no effect to find. Check its column")
-    if family != "gaussian" and start.arms.value.min() <= 0:
-        arm = int(start.arms.value.argmin())
-        raise ModelError(f"nobody who has {_worded(study, arm)} has the outcome: no ratio can be told. Ask more people")
-
-
-def _worded(study: Interaction, arm: int) -> str:
-    return ("neither treatment", f"{study.first} alone", f"{study.second} alone", "both treatments")[arm]
-
-
-Parts = tuple[dict[str, list[Record]], list[Record], dict[str, Array], tuple[Caution, ...]]
-
-
-def _regressed(arms: FourArms, family: str) -> Flow[Parts]:
-    """Ratios given the confounders, or differences: from one regression."""
-    study = arms.study
-    model: Any = (
-        Cox(study.outcoming, study.ties, study.baseline, diagnostics=False, ground=study.about)
-        if family == "survival"
-        else Glm(study.outcoming, family, ground=study.about)
-    )
-    fit: Finding = yield from model.flow()
-    terms = [row["term"] for row in fit.tables["coefficients"]]
-    at = [terms.index(name) for name in study.product]
-    b, vcov = fit.arrays["estimate"][at], fit.arrays["vcov"][np.ix_(at, at)]
-    measure = MEASURES.get(family, "hazard ratio")
-    names = joint.contrasts(*study.treatments)
-    tables = {"effects": joint.of_logs(names, measure, b, vcov), "interaction": joint.of_regression(measure, b, vcov)}
-    return tables, [{} for _ in range(FOUR)], {"estimate": b, "vcov": vcov}, fit.warnings
-
-
-def _standardised(arms: FourArms, start: Outcomes, family: str) -> Flow[Parts]:
-    """The four means with their covariance, and what they say."""
-    study = arms.study
-    learnt = yield from together(*_flows(study, family))
-    models = _models(study, learnt, start)
-    totals = yield from ask(arms.totals, models)
-    number, weight, square = totals.arms.value.T
-    base = tuple(totals.base.value.tolist())
-    mean = tuple((number / totals.base.value).tolist())
-    got = yield from ask(arms.derivatives, models, mean)
-    ends = np.cumsum([len(m.model.beta) for m in learnt])
-    leans = tuple(lean_of(m, d) for m, d in zip(learnt, np.split(got.by.value, ends[:-1], axis=1), strict=True))
-    second = (yield from ask(arms.squares, models, mean, base, leans)).second.value
-    mu, vcov = models.scale.mean + models.scale.sd * np.array(mean), models.scale.sd**2 * second
-    se, effective = np.sqrt(np.diag(vcov)), weight**2 / square
-    rows: list[Record] = [
-        {"effective_n": float(effective[j]), "estimate": float(mu[j]), "std_error": float(se[j]),
-         "conf_low": float(mu[j] - REACH * se[j]), "conf_high": float(mu[j] + REACH * se[j])}
-        for j in range(FOUR)
-    ]  # fmt: skip
-    names = joint.contrasts(*study.treatments)
-    tables = {"effects": joint.of_means(names, family, mu, vcov), "interaction": joint.interaction(family, mu, vcov)}
-    said = _heavy(study, effective / start.people.value) if study.weighs else ()
-    return tables, rows, {"mean": mu, "vcov": vcov}, said
-
-
-def _flows(study: Interaction, family: str) -> Iterator[Flow[Learned]]:
-    """The models: both propensities, then that of the outcome, as far as the estimator has them."""
-    if study.weighs:
-        for formula, name in zip(study.treating, study.treatments, strict=True):
-            glm = Nuisance(formula, "binomial", ground=study.about, among=study.among)
-            yield learned(glm, f"the propensity of {name}")
-    if study.standardises:
-        yield learned(Nuisance(study.outcoming, family, ground=study.about, among=study.among), "the outcome model")
-
-
-def _models(study: Interaction, learnt: tuple[Learned, ...], start: Outcomes) -> Models:
-    y, yy = start.outcome.value / start.people.value.sum()
-    found, many = tuple(m.model for m in learnt), 2 if study.weighs else 0
-    return Models(found[:many], found[many:], Scale(float(y), float(np.sqrt(yy - y**2))))
-
-
-def _heavy(study: Interaction, share: Array) -> tuple[Caution, ...]:
-    """Arms that a few people carry."""
-    if share.min() >= 0.5:
-        return ()
-    text = (
-        f"The weights leave {share.min():.0%} of the information of those who have "
-        f"{_worded(study, int(share.argmin()))}: a few people count for many. Set truncate."
-    )
-    return (Caution("extreme-weights", text),)
-
-
-def _finding(study: Interaction, f: Found) -> Finding:
-    """The tables, and what to know of them."""
-    marked = f.family in ("binomial", "survival")
-    rows = []
-    for j, (arm, more) in enumerate(zip(study.arms, f.arms, strict=True)):
-        events = count("events", float(f.outcomes[j]), f.verdict.k) if marked else {}
-        rows.append({"arm": arm, "n": round(f.people[j]), **events, **more})
-    rates = f.outcomes / f.people
-    rarer = np.minimum(f.outcomes, np.inf if f.family == "survival" else f.people - f.outcomes)
-    notes: tuple[str, ...] = (RARE,) if study.estimator == "regression" and f.family == "binomial" else ()
-    notes += (LOWER,) if f.family != "gaussian" and rates[0] > rates.min() else ()
-    facts = {"estimator": study.estimator, "family": f.family}
-    return Finding(
-        "interaction", f.verdict.n, f.verdict.hospitals, {**f.tables, "arms": rows, "attrition": attrition(f.verdict)},
-        events=round(f.outcomes.sum()) if marked else None, facts=facts, arrays=f.arrays, notes=notes,
-        warnings=(*(few(rarer) if marked else ()), *f.said),
-        cite=(VANDERWEELE, HOSMER, *((LI,) if f.family == "survival" else ()), HERNAN),
-    )  # fmt: skip

@@ -1,10 +1,11 @@
 """Two treatments together: do they work better, or worse, than what each does alone lets expect? The settings.
 
 The question of a factorial target trial, in which everybody has neither treatment, the first alone, the second alone,
-or both. `four_arms` finds the four mean outcomes, and `joint` what they say: effects of either treatment without and
+or both. `four_flow` finds the four mean outcomes, and `joint` what they say: effects of either treatment without and
 with the other, and interaction on the additive scale (do both together spare more people than the sum of what each
-spares?) and on the multiplicative one. With the estimator `regression` the same comes of ratios given the confounders:
-hazard ratios of Cox's model where the outcome is a time to an event.
+spares?) and on the multiplicative one. Where the outcome is a time to an event these are risks at times, read off
+weighted curves. With the estimator `regression` the same comes of ratios given the confounders: of Cox's model hazard
+ratios.
 
 Sources: VanderWeele & Knol, Epidemiol Methods 2014;3:33; Hosmer & Lemeshow, Epidemiology 1992;3:452 (RERI and its
 limits); Li & Chambless, Ann Epidemiol 2007;17:227 (hazards). Matches R `epiR::epi.interaction` for regressions.
@@ -32,16 +33,17 @@ class Interaction:
     """Effects of treatments `first` and `second`, alone and together, on `outcome`, given the `confounders`.
 
     Either treatment is a column, 0 or 1, or of two declared levels (the second is treated). `outcome` is a column or an
-    expression, for `regression` also `Surv(time, event)`; `confounders` the right side of a formula. `estimator` is
+    expression, or `Surv(time, event)` (`iptw`, `regression`); `confounders` the right side of a formula. `estimator` is
     `iptw` (weighting by the inverse propensity of the arm), `gformula`, `aipw` (both), or `regression`: ratios given
     the confounders, from one model with the product of the treatments. `family`: as of `Effect`. `outcome_model` is the
     right side of the outcome model, both treatments in it; unless given, their product and the confounders.
     `truncate` bounds the propensity of each treatment, or its weight: see `Weighting`. `ties` and `baseline`: as of
-    `cox`.
+    `cox`. `iptw` of `Surv(time, event)` gives risks at `times`, means until `tau`.
 
-    Finding: tables `effects` (a record per contrast and measure), `interaction` (per measure, with its `scale`), `arms`
-    (the four), `attrition`. Standard errors account for the estimated models. Errors: ModelError where an arm is empty
-    or has no outcome, or a term separates a treatment.
+    Finding: tables `effects` (a record per contrast, measure and time), `interaction` (per measure and time, with its
+    `scale`), `arms` (the four), of weighted times `risks`, `rmst`, `curve`; `attrition`. Standard errors account for
+    the estimated models. Errors: ModelError where an arm is empty, has no outcome or no curve, or a term separates a
+    treatment.
     """
 
     first: str
@@ -54,6 +56,8 @@ class Interaction:
     truncate: tuple[float, ...] = ()
     ties: Ties = "efron"
     baseline: Baseline = "per hospital"
+    times: tuple[float, ...] = ()
+    tau: float | None = None
     ground: Ground = Ground()
 
     def check(self) -> None:
@@ -137,7 +141,7 @@ class Interaction:
 
     def flow(self) -> Flow[Finding]:
         """The four arms, and what they say."""
-        from confrere.analyses.effects.four_arms import estimated
+        from confrere.analyses.effects.four_flow import estimated
 
         return (yield from estimated(self))
 
@@ -146,8 +150,7 @@ def _check_choices(study: Interaction) -> None:
     """Settings that do not go together."""
     if study.estimator not in ("iptw", "gformula", "aipw", "regression"):
         raise StudyError(f"estimator is {study.estimator!r}; it is 'iptw', 'gformula', 'aipw' or 'regression'")
-    if study.followed and study.estimator != "regression":
-        raise StudyError("an outcome Surv(time, event) has hazard ratios here: set estimator = 'regression'")
+    _check_times(study)
     if study.followed and (study.family or study.outcome_model):
         raise StudyError("an outcome Surv(time, event) has no family and no outcome_model: leave them out")
     if study.truncate and not study.weighs:
@@ -158,6 +161,21 @@ def _check_choices(study: Interaction) -> None:
         raise StudyError(f"ties is {study.ties!r}; it must be 'efron' or 'breslow'")
     if study.baseline not in ("per hospital", "shared"):
         raise StudyError(f"baseline is {study.baseline!r}; it must be 'per hospital' or 'shared'")
+
+
+def _check_times(study: Interaction) -> None:
+    """An outcome Surv(time, event) has risks at times, or hazard ratios."""
+    asks = bool(study.times) or study.tau is not None
+    if study.followed and study.estimator not in ("iptw", "regression"):
+        raise StudyError(
+            f"{study.estimator} knows no outcome Surv(time, event) of four arms: have the estimator iptw, or regression"
+        )
+    if study.followed and study.estimator == "iptw" and not asks:
+        raise StudyError("iptw gives risks at times: set times or tau, or estimator = 'regression' for hazard ratios")
+    if asks and not (study.followed and study.estimator == "iptw"):
+        raise StudyError("times and tau are of iptw with an outcome Surv(time, event); leave them out")
+    if any(not 0 < t < float("inf") for t in (*study.times, *(() if study.tau is None else (study.tau,)))):
+        raise StudyError(f"times are {list(study.times)} and tau is {study.tau}; these are positive numbers")
 
 
 def _check_formulas(study: Interaction) -> None:

@@ -17,7 +17,7 @@ Epidemiology, Oxford 2002. Match R `epiR::epi.interaction(model, param = "produc
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,12 +56,12 @@ def contrasts(first: str, second: str) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def of_means(names: tuple[str, ...], family: str, mean: Array, vcov: Array) -> list[Record]:
+def of_means(names: tuple[str, ...], which: Sequence[str], mean: Array, vcov: Array) -> list[Record]:
     """Effects from the means of the arms (4,) and their covariance (4, 4): a record per contrast and measure."""
     return [
         {"contrast": name, **row}
         for name, t in zip(names, MEANS, strict=True)
-        for row in measures.effects(measures.BY_FAMILY[family], t @ mean, t @ vcov @ t.T)
+        for row in measures.effects(which, t @ mean, t @ vcov @ t.T)
     ]
 
 
@@ -75,14 +75,18 @@ def of_logs(names: tuple[str, ...], measure: str, b: Array, vcov: Array) -> list
 
 def interaction(family: str, mean: Array, vcov: Array) -> list[Record]:
     """Interaction of mean outcomes (4,): additive, and where they are risks or rates on the multiplicative scale."""
-    means = Outcomes(mean, vcov, lambda m: m)
-    rows = [told("additive", "difference of differences", means, _excess)]
+    rows = [additive("difference of differences", mean, vcov)]
     if family == "gaussian" or mean.min() <= 0:
         return rows
-    rows += relative(means, "risk ratio" if family == "binomial" else "rate ratio")
+    rows += relative(Outcomes(mean, vcov, lambda m: m), "rate ratio" if family == "poisson" else "risk ratio")
     if family == "binomial" and mean.max() < 1:
         rows.append(told("multiplicative", "ratio of odds ratios", Outcomes(mean, vcov, lambda m: m / (1 - m)), _ratio))
     return rows
+
+
+def additive(measure: str, mean: Array, vcov: Array) -> Record:
+    """What the four means (4,) differ by from a sum of both effects, under the name of the `measure`."""
+    return told("additive", measure, Outcomes(mean, vcov, lambda m: m), _excess)
 
 
 def of_regression(measure: str, b: Array, vcov: Array) -> list[Record]:

@@ -1,4 +1,4 @@
-"""Weighted curves of the two arms of an effect, and the variance of risks and restricted means read off them.
+"""Weighted curves of the arms of an effect, and the variance of risks and restricted means read off them.
 
 Everybody leaves follow-up in one cell of one kind (a cause, or censoring), which the gate has merged until it holds
 nobody or enough people. The weighted counts make the curves (`risks`). With G the derivatives of values by the counts,
@@ -37,10 +37,10 @@ class Counted(NamedTuple):
 
 
 class Squares(NamedTuple):
-    """Sums of products of influences: of each target, and of each of the first `pairs` with its neighbour."""
+    """Sums of products of influences: of each target, and of the arms' pairs in each of the first `values`."""
 
     own: Sum  # (k,)
-    pair: Sum  # (pairs,)
+    pair: Sum  # (values * pairs of arms,)
 
 
 class Followed(NamedTuple):
@@ -51,15 +51,76 @@ class Followed(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """Variances of targets (k,), and covariances of the pairs (0, 1), (2, 3), ... among the first of them."""
+    """Variances of targets (k,), arm by arm of each value; covariances of the arms' pairs in each of the first values.
+
+    Of two arms one pair, of four six: (0, 1), (0, 2), (0, 3), (1, 2), ...
+    """
 
     variance: Array
     covariance: Array
 
+    def among(self, arms: int, i: int) -> Array:
+        """The covariance (arms, arms) of the value i."""
+        rows, columns = np.triu_indices(arms, 1)
+        out = np.diag(self.variance[arms * i : arms * (i + 1)])
+        out[rows, columns] = out[columns, rows] = self.covariance[rows.size * i : rows.size * (i + 1)]
+        return out
+
+
+@dataclass(frozen=True)
+class ArmsFollowUp(FollowUp):
+    """Who leaves when in the arms, `labels`, people weighed as `grouped` says."""
+
+    @local(on="table")
+    def counted(self, people: People) -> Counted:
+        """People by kind, arm and cell."""
+        return Counted(stacked(people, None))
+
+    def by_weight(self, people: People, by_counts: Array) -> Iterator[Array]:
+        """The derivatives of the values by each person's weight, some values at a time: (n, some)."""
+        place = people.design.once("kind, arm and cell", lambda: self._place(people, by_counts.shape[1]))
+        padded = np.column_stack([by_counts, np.zeros(len(by_counts))])  # -1 is the last, of those in no cell
+        return (np.take(padded[rows], place, axis=1).T for rows in targets(len(by_counts)))
+
+    def products(self, people: People, parts: Iterator[Array], k: int, values: int) -> Squares:
+        """Sums of products of what people move the k targets by, in parts; pairs of arms of the first `values`."""
+        arms = len(self.labels)
+        first, second = np.triu_indices(arms, 1)
+        own, pair = np.zeros(k), np.zeros((values, first.size))
+        for rows, phi in zip(targets(k), parts, strict=True):
+            own[rows] = np.einsum("ij,ij->j", phi, phi)
+            inside = phi[:, : max(0, arms * values - rows.start)]
+            of = inside.reshape(len(phi), inside.shape[1] // arms, arms)
+            products = np.einsum("ivp,ivp->vp", of[:, :, first], of[:, :, second])
+            pair[rows.start // arms : rows.start // arms + len(products)] = products
+        dims = ("targets",)
+        return Squares(people.derived(own, dims=dims), people.derived(pair.ravel(), dims=dims))
+
+    def _place(self, people: People, size: int) -> Ints:
+        """The column of `by_counts` of each person (n,), -1 in none."""
+        cells, arms = people.design.cells, len(self.labels)
+        width = size // (len(cells) * arms)
+        out = np.full(people.design.n, -1)
+        for i, (kind, found) in enumerate(cells.items()):
+            at = found.placed(people.grid(kind), width)
+            out = np.where(at >= 0, i * arms * width + at, out)
+        return out
+
+    # sums only
+
+    def followed(self) -> Flow[Followed]:
+        """The weighted counts, and the people behind them."""
+        if len((yield from self.shown())) < len(self.labels):
+            raise ModelError("an arm has too few people for a curve: ask about more people")
+        table: Table = yield from self.flow()
+        got = yield from ask(self.counted)
+        parts = dict(zip(table.kinds, np.split(got.kinds.value, len(table.kinds)), strict=True))
+        return Followed(table, table._replace(counts=parts))
+
 
 @register("_weighted_follow_up")
 @dataclass(frozen=True)
-class WeightedFollowUp(FollowUp):
+class WeightedFollowUp(ArmsFollowUp):
     """Who leaves when in the two arms, weighed `by` the propensity."""
 
     by: By | None = None
@@ -83,56 +144,20 @@ class WeightedFollowUp(FollowUp):
         return replace(made, x=np.empty((made.n, 0)), names=()), arm
 
     @local(on="table")
-    def counted(self, people: People) -> Counted:
-        """People by kind, arm and cell."""
-        return Counted(stacked(people, None))
-
-    @local(on="table")
     def derivatives(self, people: People, by_counts: Array) -> Derivatives:
         """Derivatives of values by the propensity's coefficients; `by_counts` (k, kinds * arms * cells)."""
-        return leans(people, self._by_weight(people, by_counts), len(by_counts))
+        return leans(people, self.by_weight(people, by_counts), len(by_counts))
 
     @local(on="table")
-    def squares(self, people: People, by_counts: Array, pairs: int, lean: Leaning) -> Squares:
+    def squares(self, people: People, by_counts: Array, values: int, lean: Leaning) -> Squares:
         """Sums of products of what people move the values by."""
-        own, pair = np.zeros(len(by_counts)), np.zeros(2 * pairs)
-        parts = influences(people, self._by_weight(people, by_counts), len(by_counts), lean)
-        for rows, phi in zip(targets(len(by_counts)), parts, strict=True):
-            own[rows] = np.einsum("ij,ij->j", phi, phi)
-            inside = phi[:, : max(0, 2 * pairs - rows.start)]
-            products = np.einsum("ij,ij->j", inside[:, ::2], inside[:, 1::2])
-            pair[rows.start // 2 : rows.start // 2 + products.size] = products
-        return Squares(people.derived(own, dims=("targets",)), people.derived(pair[:pairs], dims=("targets",)))
-
-    def _by_weight(self, people: People, by_counts: Array) -> Iterator[Array]:
-        """The derivatives of the values by each person's weight, some values at a time: (n, some)."""
-        place = people.design.once("kind, arm and cell", lambda: self._place(people, by_counts.shape[1]))
-        padded = np.column_stack([by_counts, np.zeros(len(by_counts))])  # -1 is the last, of those in no cell
-        return (np.take(padded[rows], place, axis=1).T for rows in targets(len(by_counts)))
-
-    def _place(self, people: People, size: int) -> Ints:
-        """The column of `by_counts` of each person (n,), -1 in none."""
-        cells = people.design.cells
-        width = size // (len(cells) * len(ARMS))
-        out = np.full(people.design.n, -1)
-        for i, (kind, found) in enumerate(cells.items()):
-            at = found.placed(people.grid(kind), width)
-            out = np.where(at >= 0, i * len(ARMS) * width + at, out)
-        return out
+        parts = influences(people, self.by_weight(people, by_counts), len(by_counts), lean)
+        return self.products(people, parts, len(by_counts), values)
 
     # sums only
 
-    def followed(self) -> Flow[Followed]:
-        """The weighted counts, and the people behind them."""
-        if len((yield from self.shown())) < len(ARMS):
-            raise ModelError("an arm has too few people for a curve: ask about more people")
-        table: Table = yield from self.flow()
-        got = yield from ask(self.counted)
-        parts = dict(zip(table.kinds, np.split(got.kinds.value, len(table.kinds)), strict=True))
-        return Followed(table, table._replace(counts=parts))
-
-    def spread(self, by_counts: Array, pairs: int) -> Flow[Spread]:
+    def spread(self, by_counts: Array, values: int) -> Flow[Spread]:
         """The variances of values from their derivatives by the counts (k, kinds * arms * cells)."""
         lean = yield from leaning(self.whom, (yield from ask(self.derivatives, by_counts)))
-        got = yield from ask(self.squares, by_counts, pairs, lean)
+        got = yield from ask(self.squares, by_counts, values, lean)
         return Spread(got.own.value, got.pair.value)

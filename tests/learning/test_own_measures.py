@@ -14,9 +14,9 @@ from confrere.analyses.learning.evaluate import Evaluate
 from confrere.analyses.learning.evaluate_risk import Predicted
 from confrere.hospital import own
 from confrere.study.own_measures import LEAST, OwnMeasure, OwnMeasures, OwnPart
-from confrere.testing import LOOSE, fit
+from confrere.testing import LOOSE, Ground, fit
 from confrere.testing.runs import in_the_clear, table
-from federate import breast, oracle
+from federate import BREAST, GATE, breast, by, oracle
 
 R = oracle("evaluate")["own"]
 HORIZON = 2555.0
@@ -126,6 +126,20 @@ def test_levels_that_somebody_here_has() -> None:
     ]  # fmt: skip
     alone = measures(Evaluate("recur", "risk"), frame[12:], "risk").parts[0]
     assert [m[:4] for m in made.parts[2].measures] == [m[:4] for m in alone.measures]
+
+
+def test_the_slope_on_bins_is_another_where_few_risks_are_far_above() -> None:
+    """The figures of the page of the method: of everybody in the finding, and as one hospital of them would keep it."""
+    frame = breast().assign(early=lambda d: 1 - 0.75 ** np.exp(0.1 * d["nodes"]))
+    of = Evaluate("Surv(rtime, recur)", model="nodes", coefficients={"nodes": 0.1}, link="cox", baseline=0.75,
+                  times=1826.0, ground=Ground(BREAST))  # fmt: skip
+    found = fit(of, by(frame, "hospital"), GATE)
+    exact = by_metric(measures(of, frame, "early").parts[0])
+    told = {r["metric"]: r["estimate"] for r in found.tables["metrics"]}
+    slope = exact["calibration slope"].estimate
+    assert (found.facts["bins_of_risk"], round(told["calibration slope"], 2)) == (8, 1.21)
+    assert slope == pytest.approx(0.94, abs=0.005)
+    assert told["AUC"] == pytest.approx(exact["AUC"].estimate, abs=0.002)
 
 
 def test_how_far_the_risks_of_a_later_period_moved() -> None:

@@ -164,6 +164,8 @@ CASES = (
          ("treated", "time", "event", "cost"), ("cost",), ("time",), note="as they are"),
     Case("prognostic", _of("prognostic", "treated", "y", "arm", "x1 + x2"), (*X, "arm", "y"), ("x1", "x2", "y"),
          ("y",)),
+    Case("prognostic", _of("prognostic", "treated", "Surv(time, event)", "arm", "x1 + x2"),
+         (*X, "arm", "time", "event"), ("x1", "x2", "time"), ("time",), note="a trial, followed"),
     Case("responders", _of("responders", "treated", "y", "x1", "x1", ground=KNOWN), ("x1", "treated", "y"), ("x1", "y"),
          ("y",), p=2),
     Case("responders", _of("responders", "treated", "Surv(time, event)", "x1", "x1", tau=730.0, ground=KNOWN),

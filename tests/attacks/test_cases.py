@@ -18,7 +18,8 @@ from confrere.hospital.gate import Policy
 
 LONG = (
     "a number and a mark imputed", "a number imputed", "how many by stability", "augmented curves",
-    "a lasso propensity", "a ridge propensity", "hazards", "those who stay", "a model, by stage", "restricted means",
+    "a lasso propensity", "a ridge propensity", "hazards", "those who stay", "a model, by stage",
+    "restricted means",
 )  # fmt: skip
 worlds = pytest.mark.parametrize(  # where values lie moves no weight of a sum: the second world of variants is slow
     ("case", "world"),
@@ -84,7 +85,7 @@ def smooth_studies() -> list[Any]:
             quick = (world == WORLDS[0] or case.label in ("linear", "logistic")) and case.name != "mixture"
             heavy = (
                 case.note in ("shared", "augmented curves", "hazards", "periods", "a lasso propensity", "trimmed")
-                or case.note in ("a ridge propensity", "a model, by stage", "three years")
+                or case.note in ("a ridge propensity", "a model, by stage", "three years", "a trial, followed")
                 or "imputed" in case.note
             )
             heavy |= "stability" in case.note or case.name in ("responders", "interaction", "penalised")

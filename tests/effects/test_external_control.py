@@ -98,6 +98,33 @@ def test_prognostic_adjustment_narrows_the_limits() -> None:
     assert both["std_error"] <= plain["std_error"] * 1.001
 
 
+@pytest.mark.parametrize("folds", [1, 2])
+@pytest.mark.parametrize("outcome", ["y", "Surv(time, died)"])
+def test_a_score_of_the_hospitals_controls_finds_the_truth(outcome: str, folds: int) -> None:
+    """Of numbers it is learned from controls alone: whose outcome is whose at the sponsor does not move what its people
+    are said to have expected. Cross-fitted too."""
+    parts = {name: frame.assign(pid=range(len(frame))) for name, frame in trial(3600).items()}
+    given: dict[str, Any] = {"outcome_model": "a * x"} if outcome == "y" else {"times": (900.0,)}
+    study = cf.Effect("a", outcome, "x", "aipw", "ATT", folds=folds, **given)
+    own = parts["sponsor"]
+    other = {**parts, "sponsor": own.assign(y=own["y"].to_numpy()[::-1])}
+    hospitals = [cf.local(p, person="pid", time_unit="days", horizon=1500) for p in (parts, other)]
+    one, two = (h.run(study, alone=["sponsor"]).finding for h in hospitals)
+    if outcome == "y":
+        assert one.arrays["mean"][0] == pytest.approx(two.arrays["mean"][0], rel=1e-9)
+    row = next(r for r in one.tables["effects"] if r["measure"].endswith("difference"))
+    truth = 0.5 if outcome == "y" else _true_difference()
+    assert abs(row["estimate"] - truth) < 3 * row["std_error"]
+
+
+def _true_difference() -> float:
+    """Of the treated: the risk at 900 days less that without treatment, by the law of `trial`."""
+    x = np.random.default_rng(7).normal(size=400_000)
+    e = 1 / (1 + np.exp(1.2 - 0.8 * x))
+    risks = [1 - np.exp(-900 / (900 * np.exp(-0.4 * x + 0.3 * a))) for a in (0, 1)]
+    return float((e * (risks[1] - risks[0])).sum() / e.sum())
+
+
 def test_a_class_is_needed_and_no_other_will_do() -> None:
     other = Policy(allow=frozenset({"small_cells", "fine_times"}))
     with pytest.raises(Violation, match="treatment a"):

@@ -110,6 +110,8 @@ COSTS: Settings = [
      "intervals": [1826.0], "willingness": [20000.0], "discount": [0.0, 0.0]},
     {"method": "prognostic", "treatment": "treated", "outcome": "er", "trial": "hormon", "score": "age + nodes",
      "covariates": "grade", "difference": 5.0},
+    {"method": "prognostic", "treatment": "treated", "outcome": "Surv(rtime, recur)", "trial": "hormon",
+     "score": "age + nodes", "covariates": "grade", "difference": -0.3},
 ]  # fmt: skip
 LATER: Settings = [
     {"method": "difference_in_differences", "outcomes": ["er", "pgr", "nodes"], "periods": [2019, 2020, 2021],

@@ -73,6 +73,15 @@ def scored(n: int, seed: int) -> pd.DataFrame:
     return frame.assign(risk=1 / (1 + np.exp(-eta)), **late)
 
 
+class Learnt(Case):
+    """The prognostic model has a baseline per hospital: the twin has all rows, and these as strata."""
+
+    @property
+    def twin(self) -> Any:
+        """The analysis of all rows, its prognostic model stratified by hospital."""
+        return replace(self.analysis, strata="hospital")
+
+
 class Crowd(Case):
     """A study of twice as many people, who are enough for folds by the default rules."""
 
@@ -356,6 +365,8 @@ CASES = (
          ("x1", "x2"), people=within),
     Case(find("prognostic")("treated", "ill", "inside", "x1", "binomial", "C(stage)", deflate=0.9, ground=GROUND),
          "marks", ("x1",), people=within),
+    Learnt(find("prognostic")("treated", SURV, "inside", "x1 + x2", covariates="arm", difference=-0.3, share=0.6,
+                              ground=GROUND), "times", ("x1", "x2"), people=within),
     Case(find("responders")("treated", "ill", "x1 + x2", "x1", "x", worklist=True, ground=KNOWN), "x-learner",
          ("x1", "x2"), people=named),
     Case(find("responders")("treated", SURV, "x1", "x1", tau=365.0, ground=KNOWN), "restricted means", ("x1",),

@@ -34,6 +34,7 @@ from confrere.errors import ModelError
 from confrere.rounds import Array, Bools, Cells, Design, Flow, Ints, People, Sum, Verdict, ask, local, register, support
 from confrere.study.ground import Rows, model_of
 
+Facts = dict[str, Any]
 BLOCKS = 64  # blocks of cells over which S1 is averaged at the first point
 
 
@@ -185,6 +186,11 @@ class SharedBaseline:
         return self.kinds if self._late or "entered" not in self.kinds else self.kinds[:2]
 
     @property
+    def per_cell(self) -> int:
+        """Numbers per cell: a climb asks some 14 times for 2 of them, and for first moments at its ends."""
+        return self.strata * len(self.used) * (16 + 3 * len(self.cox.names))
+
+    @property
     def _late(self) -> bool:
         """Whether people enter late: concordance with entries is not offered."""
         outcome = model_of(self.cox.formula, self.cox.ground).outcome
@@ -320,9 +326,9 @@ class SharedBaseline:
         objective = Objective(lambda b: self._slope(b, z, known), lambda b: self._curve(b, z, known), names, ridge)
         peak = yield from maximise(np.zeros(len(names)), objective)
         summit = yield from self._summit(peak, z, known)
-        meat, extra, means = yield from self._after(peak, z, summit, known, times)
+        meat, extra, means, beside = yield from self._after(peak, z, summit, known, times)
         events = round(start.events.value.sum())
-        facts: dict[str, Any] = {"cells": int(start.events.value.shape[1])}
+        facts: dict[str, Any] = {"cells": int(start.events.value.shape[1]), **beside}
         facts |= yield from self._concordance(tuple(peak.beta.tolist()), z, edges, verdict)
         finding = fitted(cox, peak, z, events, verdict, Beside(extra, facts, indicators(raw), meat))
         base = baseline(summit.ties, peak.beta, z, known.events, times, means)
@@ -338,9 +344,7 @@ class SharedBaseline:
         ground = self.cox.ground
         first = yield from support(self.span)
         horizon = horizon_of(first.grids["span"], ground)
-        # a climb asks some 14 times for 2 numbers per cell, and for first moments at its ends
-        per_cell = self.strata * len(self.used) * (16 + 3 * len(self.cox.names))
-        edges = ladder(ground, horizon, max(6, int(0.6 * first.budget / per_cell)))
+        edges = ladder(ground, horizon, max(6, int(0.6 * first.budget / self.per_cell)))
         verdict = yield from support(self.grid, edges)
         grid = verdict.grids["dead"]
         shown = grid[(grid >= 0).all(axis=1)]
@@ -357,9 +361,9 @@ class SharedBaseline:
             return {}
         return (yield from Ranks(self.cox).concordance(beta, z, edges, given))
 
-    def _squares(self, beta: Beta, z: Standard, t: Tied, means: Array, *more: Array) -> Flow[Array]:
-        """Sums of squares (p, p) of what people move the score by at the maximum."""
-        return (yield from ask(self.meat, beta, z, t.a, t.c, means, *more)).meat.value
+    def _squares(self, peak: Peak, z: Standard, t: Tied, means: Array, *more: Array) -> Flow[tuple[Array, Facts]]:
+        """Sums of squares (p, p) of what people move the score by at the maximum, and facts of that."""
+        return (yield from ask(self.meat, tuple(peak.beta.tolist()), z, t.a, t.c, means, *more)).meat.value, {}
 
     def _known(self, start: Began) -> Flow[Known]:
         """What everybody knows of the grid after the first ask."""
@@ -429,13 +433,14 @@ class SharedBaseline:
 
     def _after(
         self, peak: Peak, z: Standard, summit: Summit, known: Known, times: Array
-    ) -> Flow[tuple[Array | None, Tables, Array | None]]:
-        """At the maximum: robust variance, tests of proportional hazards, and means over the risk sets (S T, p)."""
+    ) -> Flow[tuple[Array | None, Tables, Array | None, Facts]]:
+        """At the maximum: robust variance, tests of proportional hazards, means over the risk sets (S T, p), facts."""
         cox, beta, (t, s1, d1) = self.cox, tuple(peak.beta.tolist()), summit
         meat: Array | None = None
         extra: Tables = {}
+        facts: Facts = {}
         if not (cox.robust or cox.diagnostics):
-            return meat, extra, None
+            return meat, extra, None, facts
         b = s1 * t.a2[:, None] - d1 * t.c2[:, None]
         if cox.robust:
             weight = np.maximum(known.weight.ravel(), 1e-300)
@@ -444,7 +449,7 @@ class SharedBaseline:
                 s1 * t.c2[:, None] - d1 * t.e2[:, None],
                 (s1 * t.a[:, None] - d1 * t.c[:, None]) / weight[:, None],
             ])  # fmt: skip
-            meat = yield from self._squares(beta, z, t, means, *known.more)
+            meat, facts = yield from self._squares(peak, z, t, means, *known.more)
         if cox.diagnostics:
             records: list[Record] = []
             for transform in ("identity", "log"):
@@ -456,7 +461,7 @@ class SharedBaseline:
                 square = replace(got.twice, value=got.twice.value - means_squared(t, s1, d1, g**2))
                 records += drifting(cox.names, peak.information, FullDrift(got.score, cross, square), transform)
             extra = {"proportional_hazards": records} if records else {}
-        return meat, extra, b
+        return meat, extra, b, facts
 
 
 def shared(cox: Cox) -> Flow[Finding]:

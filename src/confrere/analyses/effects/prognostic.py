@@ -69,11 +69,7 @@ class Prognosis(Glm):
 
     def design(self, people: People) -> Design:
         """Raw terms and outcome of the historical controls."""
-        made = super().design(people)
-        made = narrowed(made, _mark(people, self.trial, self.ground, made.rows) == 0, "in the trial")
-        treated = model_of(f"{self.treatment} ~ 1", self.ground).evaluate(people.table.frame).value
-        treated = np.zeros(0) if treated is None else treated[made.rows]  # it may be unknown here
-        return narrowed(made, treated != 1, "treated outside the trial")
+        return outside(super().design(people), people, self.trial, self.treatment, self.ground)
 
 
 @register("_adjusted")
@@ -91,10 +87,8 @@ class Adjusted(Linear):
 
     def _trial(self, people: People) -> tuple[Design, Any, Array]:
         """The trial's people, their records, and the terms of the formula (n, p)."""
-        made = design_of(people, self.whole, self.ground)
-        made = narrowed(made, _mark(people, self.trial, self.ground, made.rows) == 1, "not in the trial")
-        frame = people.table.frame[made.rows]
-        return made, frame, _terms(self.formula, frame, self.ground)
+        made, frame = inside(people, self.whole, self.trial, self.ground)
+        return made, frame, terms_of(self.formula, frame, self.ground)
 
     def _of(self, made: Design, x: Array) -> Design:
         cases = Cases(x, made.data.value, np.ones(made.n), np.zeros(made.n))
@@ -119,7 +113,7 @@ class Scored(Adjusted):
         if self.model is None:
             raise StudyError("a score needs a model: use prognostic")
         made, frame, x = self._trial(people)
-        score = means(_terms(self.model.formula, frame, self.ground), self.model).mu
+        score = means(terms_of(self.model.formula, frame, self.ground), self.model).mu
         return self._of(made, np.column_stack([x, score]))
 
     def _frame(self, s: Start, n: int) -> Frame:
@@ -137,7 +131,22 @@ class Scored(Adjusted):
         return Moments(people.derived(np.array([1 - arm, arm]) @ columns, dims=("arms", "moments"), scale=RAW))
 
 
-def _terms(formula: str, frame: Any, ground: Ground) -> Array:
+def outside(made: Design, people: People, trial: str, treatment: str, ground: Ground) -> Design:
+    """The design of the historical controls, of a design of everybody."""
+    made = narrowed(made, _mark(people, trial, ground, made.rows) == 0, "in the trial")
+    treated = model_of(f"{treatment} ~ 1", ground).evaluate(people.table.frame).value
+    treated = np.zeros(0) if treated is None else treated[made.rows]  # it may be unknown here
+    return narrowed(made, treated != 1, "treated outside the trial")
+
+
+def inside(people: People, whole: str, trial: str, ground: Ground) -> tuple[Design, Any]:
+    """The design of the trial's people, complete in a formula of all that any model needs; and their records."""
+    made = design_of(people, whole, ground)
+    made = narrowed(made, _mark(people, trial, ground, made.rows) == 1, "not in the trial")
+    return made, people.table.frame[made.rows]
+
+
+def terms_of(formula: str, frame: Any, ground: Ground) -> Array:
     """The terms (n, p) of a formula on complete records."""
     return model_of(formula, ground).evaluate(frame, {name: (mean, sd) for name, mean, sd in ground.pooled}).x
 
@@ -192,15 +201,17 @@ class Prognostic:
     """The effect of a randomised treatment, adjusted for a prognostic score learned outside the trial (PROCOVA).
 
     `trial` says who is in the trial (1, or the second of two levels); the others are historical controls, and who of
-    them is treated is left out. `treatment` is randomised in the trial; `outcome` is a column; `score` the right side
-    of the prognostic model, of the `family` `gaussian`, `binomial` or `poisson`, with the penalty `ridge`. `covariates`
-    are terms that the trial adjusts for beside the score, such as what its randomisation was stratified by.
+    them is treated is left out. `treatment` is randomised in the trial; `outcome` is a column, or `Surv(time, event)`;
+    `score` the right side of the prognostic model, of the `family` `gaussian`, `binomial` or `poisson`, of times to
+    events Cox's, with the penalty `ridge`. `covariates` are terms that the trial adjusts for beside the score, such as
+    what its randomisation was stratified by. `strata` is a column of declared levels, of which each has a baseline
+    hazard of its own in the prognostic model, as each hospital has.
 
-    With a `difference`, a future trial is planned: `power`, two-sided `alpha`, a `share` of its people treated, the
-    correlations multiplied by `deflate` for prudence.
+    With a `difference` (of times to events the logarithm of a hazard ratio), a future trial is planned: `power`,
+    two-sided `alpha`, a `share` of its people treated, the correlations multiplied by `deflate` for prudence.
 
-    Finding: tables `effects` (a record per `adjustment`; differences of means or risks, HC1), `prognosis` (an arm),
-    `sample_size`, `attrition` and `learned` (coefficients of the prognostic model).
+    Finding: tables `effects` (a record per `adjustment`; differences of means or risks, HC1; hazard ratios, robust),
+    `prognosis` (an arm), `sample_size`, `attrition` and `learned` (coefficients of the prognostic model).
     Errors: ModelError where an arm is empty, nothing varies, terms are collinear or separate the outcome.
     """
 
@@ -210,6 +221,7 @@ class Prognostic:
     score: str
     family: Family = "gaussian"
     covariates: str = ""
+    strata: str = ""
     ridge: float = 0.0
     difference: float | None = None
     power: float = 0.8
@@ -230,14 +242,20 @@ class Prognostic:
         return " + ".join(filter(None, (f"{self.outcome} ~ {self.treatment}", self.covariates, self.score)))
 
     @property
+    def followed(self) -> bool:
+        """Whether the outcome is the time to an event."""
+        outcome = model_of(f"{self.outcome} ~ 1", self.ground).outcome
+        return outcome is not None and outcome.kind == "surv"
+
+    @property
     def formulas(self) -> tuple[str, ...]:
         """The formula of who is in the trial, which says what its column is."""
         return (f"{self.trial} ~ 1",)
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """The column of who is in the trial."""
-        return (self.trial,)
+        """The column of who is in the trial, and that of the strata."""
+        return (self.trial, *filter(None, [self.strata]))
 
     @property
     def about(self) -> Ground:
@@ -249,6 +267,30 @@ class Prognostic:
     def flow(self) -> Flow[Finding]:
         """The prognostic model beside the unadjusted fits; then the adjusted fit beside moments by arm."""
         self.check()
+        try:
+            if self.followed:
+                from confrere.analyses.effects.prognostic_times import followed
+
+                return (yield from followed(self))
+            return (yield from self._valued())
+        except ModelError as error:
+            arm = model_of(f"{self.outcome} ~ {self.treatment}", self.ground).names[0]
+            if error.about == "constant-term" and repr(arm) in str(error):
+                raise self._lacks_arms() from None
+            raise
+
+    def _lacks_arms(self) -> ModelError:
+        """What to do where everybody in the trial has the same treatment."""
+        model = "times" if self.followed else f"outcome_model = '{self.treatment} * ({self.score})'"
+        return ModelError(
+            f"{self.treatment!r} is the same for everybody in the trial ({self.trial}): it has no randomised arms to "
+            f"compare. Compare it with the hospitals' controls by method 'effect', which learns from these what the "
+            f"trial's people could expect: confounders = '{self.score}', estimator = 'aipw', estimand = 'ATT', {model}",
+            about="constant-term",
+        )
+
+    def _valued(self) -> Flow[Finding]:
+        """The flow of an outcome that is a number or a mark."""
         glm = Prognosis(
             f"{self.outcome} ~ {self.score}", self.family, ridge=self.ridge, ground=self.about, trial=self.trial,
             treatment=self.treatment,
@@ -289,6 +331,7 @@ def _finding(study: Prognostic, f: Found) -> Finding:
         effects.append(
             {"measure": measure, "adjustment": name, **record, "relative_variance": variances[-1] / variances[0]}
         )
+    variance = [f.arms.variance(study.share, share * f.arms.r) for share in (0.0, study.deflate)]
     tables: dict[str, list[Record]] = {
         "effects": effects,
         "prognosis": [
@@ -297,33 +340,34 @@ def _finding(study: Prognostic, f: Found) -> Finding:
              "correlation": float(f.arms.r[a]), "r_squared": float(f.arms.r[a] ** 2)}
             for a, arm in enumerate(ARMS)
         ],
-        "sample_size": plan(study, f.arms),
+        "sample_size": plan(study, *variance),
         "learned": f.learned.coefficients,
         "attrition": attrition(f.verdict),
     }  # fmt: skip
-    facts: dict[str, Any] = {"family": study.family, "learned_from": f.learned.n, "r_squared": _overall(f.arms)}
+    facts: dict[str, Any] = {"family": study.family, "learned_from": f.learned.n, "r_squared": overall(f.arms)}
     return Finding(
         "prognostic",
         f.verdict.n,
         f.verdict.hospitals,
         tables,
         facts=facts,
-        warnings=_weak(f.arms),
+        warnings=weak(f.arms),
         cite=(SCHULER, YANG),
     )
 
 
-def plan(study: Prognostic, arms: Arms) -> list[Record]:
-    """What a future trial needs, without and with the score: the variance per person, people, what is saved."""
+def plan(study: Prognostic, plain: float, scored: float, rate: float | None = None) -> list[Record]:
+    """What a future trial needs, without and with the score, of which n times the variances are given: the variance,
+    people, what is saved; and events, of which there are `rate` per person."""
     rows: list[Record] = []
     z = float(norm_ppf(1 - study.alpha / 2) + norm_ppf(study.power))
-    for name, r in (("none", np.zeros(2)), ("score", study.deflate * arms.r)):
-        variance = arms.variance(study.share, r)
-        row: Record = {"adjustment": name, "variance": variance}
-        row |= {"multiplier": variance / rows[0]["variance"] if rows else 1.0}
+    for name, variance in (("none", plain), ("score", scored)):
+        row: Record = {"adjustment": name, "variance": variance, "multiplier": variance / plain}
         if study.difference is not None:
-            n = int(np.ceil(z**2 * variance / study.difference**2))
+            need = z**2 * variance / study.difference**2
+            n = int(np.ceil(need))
             control = int(np.ceil(n * (1 - study.share) - 1e-9))
+            row |= {} if rate is None else {"events": int(np.ceil(need * rate))}
             row |= {"n": n, "treated": n - control, "control": control}
             whole = rows[0] if rows else row
             row |= {"saved": whole["n"] - n, "control_saved": whole["control"] - control}
@@ -339,12 +383,12 @@ def _power(study: Prognostic, variance: float, n: int) -> float:
     return float(norm_cdf(z - norm_ppf(1 - study.alpha / 2)))
 
 
-def _overall(arms: Arms) -> float:
+def overall(arms: Arms) -> float:
     """The mean of the arms' squared correlations, by people."""
     return float((arms.n * arms.r**2).sum() / arms.n.sum())
 
 
-def _weak(arms: Arms) -> tuple[Caution, ...]:
+def weak(arms: Arms) -> tuple[Caution, ...]:
     """The caution of a score that says little, or the opposite, of the trial's outcome."""
     if arms.r.min() >= WEAK:
         return ()
@@ -363,8 +407,15 @@ def _check(study: Prognostic) -> None:
         if levels is not None and len(levels) != 2:
             raise FormulaError(f"{name!r} has {len(levels)} declared levels; it must have two, or be 0 or 1")
     outcome = model_of(f"{study.outcome} ~ 1", study.ground).outcome
-    if outcome is None or outcome.kind != "value" or outcome.causes:
-        raise FormulaError(f"outcome = {study.outcome!r}: name a column of numbers, or of 0 and 1")
+    times = study.followed and outcome is not None and outcome.entry is None and len(outcome.causes) <= 2
+    if not times and (outcome is None or outcome.kind != "value" or outcome.causes):
+        raise FormulaError(
+            f"outcome = {study.outcome!r}: name a column of numbers, or of 0 and 1, or write Surv(time, event)"
+        )
+    if study.strata and not times:
+        raise StudyError("strata are of an outcome Surv(time, event); write C(column) in score")
+    if times and study.family != "gaussian":
+        raise StudyError(f"family is {study.family!r}; of a time to an event leave it out: the score is Cox's")
     right = {
         *model_of(f"~ {study.score}", study.ground).columns,
         *model_of(f"~ {study.covariates or 1}", study.ground).columns,

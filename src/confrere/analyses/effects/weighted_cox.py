@@ -18,7 +18,7 @@ import numpy as np
 
 from confrere.analyses.causes import cause_number, one_cause
 from confrere.analyses.cox import Beta, Cox, Likelihood, Meat
-from confrere.analyses.cox_shared import SharedBaseline
+from confrere.analyses.cox_shared import Facts, SharedBaseline
 from confrere.analyses.effects.between import Between, between, enough, facts
 from confrere.analyses.effects.means import ARMS
 from confrere.analyses.effects.weighted import (
@@ -133,12 +133,13 @@ class WeightedShared(SharedBaseline):
         """The derivative of the score by each person's weight (n, 1)."""
         return per_weight(self._residuals(people, beta, z, *sums), people.design.data.weights)
 
-    def _squares(self, beta: Beta, z: Standard, t: Tied, means: Array, *more: Array) -> Flow[Array]:
+    def _squares(self, peak: Peak, z: Standard, t: Tied, means: Array, *more: Array) -> Flow[tuple[Array, Facts]]:
+        beta = tuple(peak.beta.tolist())
         whom = self.cox.whom if isinstance(self.cox, WeightedCox) else None
         if whom is None:
             raise StudyError("a weighted Cox model needs to know by what: use weighted_cox")
         lean = yield from leaning(whom, (yield from ask(self.derivatives, beta, z, t.a, t.c, means)))
-        return (yield from ask(self.squares, beta, z, (t.a, t.c, means), lean)).meat.value
+        return (yield from ask(self.squares, beta, z, (t.a, t.c, means), lean)).meat.value, {}
 
 
 def squared(people: People, by_weight: Array, lean: Leaning) -> Meat:

@@ -76,6 +76,7 @@ STEPS: Final = (
     N_("Raw terms and outcome of the trial's people."),
     N_("Raw terms, score and outcome of the trial's people."),
     N_("Moments of outcome and score by arm."),
+    N_("Moments of score residuals and prognostic score by arm; people with the event."),
     N_("Weighted squares of the confounders' terms by arm."),
     N_("How far the arms' confounders are apart in this hospital, for its steward; it stays here."),
     N_("How good the risks are in this hospital, for its steward; it stays here."),

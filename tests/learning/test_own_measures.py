@@ -128,6 +128,16 @@ def test_levels_that_somebody_here_has() -> None:
     assert [m[:4] for m in made.parts[2].measures] == [m[:4] for m in alone.measures]
 
 
+@pytest.mark.parametrize("risk", [1e-6, 0.043, 0.5, 1 - 1e-6])
+def test_one_risk_for_a_million_people_has_no_slope(risk: float) -> None:
+    """What rounding leaves of a singular matrix is no information, and no error."""
+    y = (np.arange(1_000_000) % 7 == 0).astype(np.int64)
+    line = own_measures.straight(np.full(len(y), np.log(risk / (1 - risk))), y)
+    assert line.slope is None
+    assert line.large is not None
+    assert line.large["estimate"] == pytest.approx(np.log(y.mean() / (1 - y.mean())) - np.log(risk / (1 - risk)))
+
+
 def test_the_slope_on_bins_is_another_where_few_risks_are_far_above() -> None:
     """The figures of the page of the method: of everybody in the finding, and as one hospital of them would keep it."""
     frame = breast().assign(early=lambda d: 1 - 0.75 ** np.exp(0.1 * d["nodes"]))

@@ -31,7 +31,7 @@ from confrere.rounds import Array, Bools, Ints
 from confrere.study.own_measures import LEAST, OwnMeasure, OwnMeasures, OwnPart
 
 MOST = 500  # groups of risk, and of time
-STEPS, FLAT = 50, 1e-9  # of Newton's method
+STEPS, FLAT, SINGULAR = 50, 1e-9, 1e-12  # of Newton's method; what rounding leaves of a singular matrix
 WIDE = 20.0  # an intercept or a slope beyond it is none: the outcomes are apart
 EXACT = Shares(0.0)  # nobody shares a cell with another risk, or with one that differs much
 
@@ -127,7 +127,8 @@ def _line(x: Array, offset: Array, y: Ints) -> list[Record | None]:
     for _ in range(STEPS):
         p = special.expit(x @ beta + offset)
         information = (x * (p * (1 - p))[:, None]).T @ x
-        if np.linalg.eigvalsh(information)[0] <= FLAT:
+        sizes = np.linalg.eigvalsh(information)
+        if sizes[0] <= SINGULAR * sizes[-1] or sizes[-1] <= FLAT:
             return list(nothing)
         step = np.linalg.solve(information, x.T @ (y - p))
         beta = beta + step / max(1.0, float(np.abs(step).max()))

@@ -84,7 +84,8 @@ def main() -> None:
     found = area(fit.model.score([test[name].to_numpy() for name in NAMES]), y)
     print(f"{asked.people:,} people x {FEATURES}, {shape[0]} trees of depth {shape[1]}, {os.cpu_count()} cores")
     print(f"Confrere, {asked.hospitals} hospitals, {BINS} bins: {seconds:.1f} s, AUC {found:.5f}, "
-          f"{fit.results.bytes / 1e6:.1f} MB left each hospital in {fit.results.rounds} rounds")  # fmt: skip
+          f"{fit.results.bytes / 1e6:.1f} MB left each hospital in {fit.results.rounds} rounds, "
+          f"{fit.results.bytes / fit.results.rounds / 1e3:.1f} kB in a round")  # fmt: skip
     for bins in (BINS, 256):
         booster, making, training = theirs(frame, *shape, bins)
         other = area(booster.predict(xgboost.DMatrix(test[list(NAMES)]), output_margin=True), y)

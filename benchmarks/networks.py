@@ -87,8 +87,8 @@ def main() -> None:
     share, all_else = 100 * secure / clock.seconds, 100 * rest / clock.seconds
     print(f"training {clock.seconds:.1f} s of a processor, all else of {given.rounds} rounds {rest:.1f} s")
     print(f"secure sums {secure:.1f} s: {share:.1f} % of training; with messages, flows and modules {all_else:.1f} %")
-    sent, whole = 8 * found.facts["parameters"] / 1e6, time.perf_counter() - start
-    print(f"{sent:.0f} MB leave a hospital each round; {whole:.0f} s in all")
+    sent = sum(one.bytes for one in found.results.left if one.step == "update") / given.rounds / 1e6
+    print(f"{sent:.1f} MB left each hospital in a round; {time.perf_counter() - start:.0f} s in all")
 
 
 if __name__ == "__main__":

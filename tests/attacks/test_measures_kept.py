@@ -91,11 +91,17 @@ def test_no_people_make_the_step_fail(seed: int) -> None:
     risk = rng.choice([1e-6, 0.2, 0.5, 1 - 1e-6], n) if seed % 3 else rng.uniform(1e-6, 1 - 1e-6, n)
     outcome = (risk > 0.4).astype(np.int64) if seed % 2 else rng.integers(0, 2, n)
     level = rng.integers(0, 3, n)
-    for of in (BINARY, BINARY | {"by": "x"}, FOLLOWED, FOLLOWED | {"grid": (365.0,), "survival": (0.8,)}):
+    for of in (
+        BINARY,
+        BINARY | {"by": "x"},
+        BINARY | {"over": "x"},
+        FOLLOWED,
+        FOLLOWED | {"grid": (365.0,), "survival": (0.8,)},
+    ):
         followed = "times" in of
         time = np.round(rng.exponential(1000, n)) if followed else None
         study = Evaluate(**of)
-        made = own_measures.own(study, Predicted(risk, outcome, time, level), {})
+        made = own_measures.own(study, Predicted(risk, outcome, time, level), {"": {}, "0": {}})
         assert made.parts[0].people == n
         numbers = [v for p in made.parts for m in p.measures for v in m[1:] if v is not None]
         assert np.isfinite(numbers).all()

@@ -23,8 +23,10 @@ pytest.importorskip("playwright")
 
 import serve_hospital as pages
 from confrere.console.pages.sessions import Person
+from confrere.hospital import own
 from confrere.hospital.home import Home
 from confrere.study.file import Study, parse
+from confrere.study.own_measures import OwnMeasure, OwnMeasures, OwnPart
 from journeys import browser
 from journeys.browser import checked, expect, shot
 
@@ -103,6 +105,35 @@ def test_a_steward_reads_a_study_of_the_inbox_and_approves_it(site: Site, visit:
     assert (record.state, record.by) == ("approved", "ada")
     assert last(site, "approved")["by"] == "ada"
     expect(page.get_by_role("row", name="study approved").get_by_text("ada")).to_be_visible()
+
+
+def test_a_steward_reads_how_good_a_risk_is_in_the_own_hospital(site: Site, visit: Any) -> None:
+    """Beside all hospitals, with a sentence where people are too few, and as a file; on a telephone in French too."""
+    study = fresh(site, "ghent")
+    rows = (OwnMeasure("AUC", 0.7312, 0.6805, 0.7819, 0.7205), OwnMeasure("calibration slope", 0.91, 0.52, 1.3, None))
+    parts = (OwnPart("", 1337, 211, rows), OwnPart("2025", 30, 4, ()))
+    own.keep(site.home.run(study.hash), OwnMeasures("recur: age + nodes", None, "days", "period", parts))
+    page = visit()
+    page.goto(f"{site.url}/studies/{study.hash}")
+    expect(page.get_by_role("heading", name="How good the risks are in this hospital alone")).to_be_visible()
+    table = page.get_by_role("table", name="recur: age + nodes: 1,337 people of this hospital, 211 with the outcome")
+    expect(table.get_by_role("row", name=re.compile(r"AUC 0\.731 0\.68\S* 0\.782 0\.72"))).to_be_visible()
+    few = page.get_by_role(
+        "table", name="recur: age + nodes, period 2025: 30 people of this hospital, 4 with the outcome"
+    )
+    expect(few.get_by_text("Too few people here")).to_be_visible()
+    checked(page)
+    shot(page, "measures")
+    with page.expect_download() as found:
+        page.get_by_role("link", name=re.compile("Download as CSV.*1,337 people")).click()
+    (first, _) = csv.DictReader(io.StringIO(found.value.path().read_text(encoding="utf-8-sig")))
+    assert (first["metric"], first["estimate"], first["everywhere"]) == ("AUC", "0.7312", "0.7205")
+    page = visit(locale="fr-FR", viewport={"width": 360, "height": 700})
+    page.goto(f"{site.url}/studies/{study.hash}")
+    expect(page.get_by_role("heading", name="La qualité des risques dans cet hôpital seul")).to_be_visible()
+    expect(page.get_by_text("Trop peu de personnes ici")).to_be_visible()
+    checked(page)
+    shot(page, "measures-fr-360")
 
 
 def test_a_refusal_needs_a_reason_and_no_script(site: Site, visit: Any) -> None:

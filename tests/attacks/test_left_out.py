@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 import confrere as cf
 from confrere.analyses.cox import Cox
+from confrere.analyses.learning import penalised_sums
 from confrere.analyses.learning.boosting import Boosting
 from confrere.analyses.learning.penalised import Penalised
 from confrere.analyses.logistic import Logistic
@@ -31,12 +33,12 @@ def people(few: int) -> dict[str, pd.DataFrame]:
     rng, made = np.random.default_rng(1), {}
     for i, name in enumerate(NAMES):
         frame = pd.DataFrame({"x": rng.normal(size=SIZE), "rare": 0.0})
-        frame.loc[: (14 if i < 6 else -1), "rare"] = 1.0
+        frame.loc[: (44 if i < 6 else -1), "rare"] = 1.0
         if i >= 6:
             frame.loc[: few // 3 - 1, "rare"] = 1.0 if few else 0.0
         frame["ill"] = (rng.random(SIZE) < 0.4).astype(float)
         frame["time"] = np.ceil(rng.exponential(900, SIZE))
-        made[name] = frame
+        made[name] = frame.assign(pid=[f"{name}{j}" for j in range(SIZE)])
     return made
 
 
@@ -47,6 +49,7 @@ MODELS = (
     Penalised("ill ~ x + rare", "binomial", alpha=0.0, penalty=(0.01,), leave_out=GROUPS),
     Network("ill", "x + rare", rounds=2, leave_out=GROUPS),
     Penalised("Surv(time, ill) ~ x + rare", "cox", alpha=0.0, penalty=(0.01,), leave_out=GROUPS),
+    Penalised("ill ~ x + rare", "binomial", penalties=5, folds=2, leave_out=GROUPS, ground=Ground(person="pid")),
 )
 
 
@@ -54,7 +57,7 @@ MODELS = (
 def test_a_mark_of_few_in_one_group_is_refused(model: Any) -> None:
     with pytest.raises(Refused, match="rare"):
         found(masked(model, people(FEW), allow=ALLOW))
-    assert found(masked(model, people(45), allow=ALLOW)).tables["left_out"]
+    assert found(masked(model, people(150), allow=ALLOW)).tables["left_out"]
 
 
 @pytest.mark.parametrize("model", MODELS[1:], ids=lambda model: type(model).__name__ + " " + model.formula[:4])
@@ -65,18 +68,45 @@ def test_no_cells_of_people_are_merged_by_several_groups(model: Any, monkeypatch
 
     def noted(gate: Gate, a: Ask, *rest: Any) -> Any:
         verdict = settle(gate, a, *rest)
-        if a.group and verdict.grids:
+        if a.group and any((grid != np.arange(grid.size).reshape(grid.shape)).any() for grid in verdict.grids.values()):
             merged.setdefault(a.group, set()).add(a.step)
         return verdict
 
     monkeypatch.setattr(Gate, "settle", noted)
-    found(masked(model, people(45), allow=ALLOW))
+    found(masked(model, people(150), allow=ALLOW))
     assert set(merged) <= {",".join(group) for group in GROUPS}
-    assert all(steps <= {"people", "cells", "design"} for steps in merged.values())
+    assert all(steps <= {"people", "cells", "design", "dealt"} for steps in merged.values())
+
+
+def test_folds_of_all_less_those_of_the_others_are_of_enough_people(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In every fold that is asked, a group has nobody with the mark or k people of whom some are ill, and some not."""
+    told: dict[int, dict[str, np.ndarray]] = {}
+    moments = penalised_sums.moments
+
+    def noted(people: Any, kind: Any, folds: int) -> Any:
+        got = moments(people, kind, folds)
+        (name,) = {pid[0] for pid in people.table.frame["pid"]}
+        told.setdefault(folds, {})[name] = got.first.value[:, -1]
+        return got
+
+    monkeypatch.setattr(penalised_sums, "moments", noted)
+    model = Penalised(
+        "ill ~ x + rare", "binomial", penalties=5, folds=10, leave_out=GROUPS, ground=Ground(person="pid")
+    )
+    hospitals = people(120)
+    assert found(masked(model, hospitals)).facts["folds"] == 2
+    assert told
+    for each in told.values():
+        inside = [sum(each[name] for name in group) for group in GROUPS]
+        assert all(((count == 0) | (count >= 11)).all() for count in inside)
+    told.clear()
+    found(masked(replace(model, leave_out=()), people(45)))  # control: of all people alone there are more folds
+    inside = [sum(each[name] for name in GROUPS[2]) for each in told.values()]
+    assert any(((count > 0) & (count < 11)).any() for count in inside)
 
 
 def test_control_sums_of_the_others_are_those_of_the_group() -> None:
-    """Each is of enough people by itself: 45 or 48 with the mark. The few are a sum of three of them."""
+    """Each is of enough people by itself: 138 or more with the mark. The few are a sum of three of them."""
     hospitals, glm = people(FEW), Logistic("ill ~ x + rare", ground=Ground()).glm
     firsts = []
     for group in GROUPS:

@@ -29,6 +29,7 @@ from journeys.test_manifest import check_left
 from laws.cases import gaps
 
 GROUND = Ground(SCHEMA)
+KNOWN = replace(GROUND, person="pid")
 NAMES = tuple("abcdefghi")
 GROUPS = (NAMES[:3], NAMES[3:6], NAMES[6:])
 STUDY = """
@@ -50,6 +51,11 @@ leave_out = [["a", "b", "c"], ["d", "e", "f"]]
 def dealt(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """To nine hospitals, each its share."""
     return {name: frame[i :: len(NAMES)].reset_index(drop=True) for i, name in enumerate(NAMES)}
+
+
+def named(n: int, seed: int) -> pd.DataFrame:
+    """Patients with a name each."""
+    return patients(n, seed).assign(pid=[f"p{i}" for i in range(n)])
 
 
 def glm(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -146,6 +152,49 @@ def test_a_penalised_fit_is_measured_as_it_is() -> None:
         assert rows["calibration slope"]["estimate"] > 1
 
 
+PENALISED = {
+    "binomial": Penalised(f"ill ~ {TERMS}", "binomial", penalties=20, folds=4, ground=KNOWN),
+    "ridge": Penalised(f"ill ~ {TERMS} + C(stage)", "binomial", alpha=0.0, penalty=(0.5, 0.05, 0.005), folds=3,
+                       choose="1se", ground=KNOWN),
+    "cox": Penalised(f"Surv(time, event) ~ {TERMS}", "cox", alpha=0.5, penalties=15, folds=4, ground=KNOWN),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PENALISED)
+def test_each_fit_without_a_group_chooses_its_own_penalty(name: str) -> None:
+    """As in a study of the others alone, with the same folds: the penalty, the coefficients, and how good they are."""
+    of, hospitals = PENALISED[name], dealt(named(9000, 3))
+    got = found(masked(replace(of, leave_out=GROUPS), hospitals))
+    whole = found(masked(of, hospitals))
+    assert got.facts["folds"] == whole.facts["folds"] == of.folds
+    assert got.facts["lambda"] == pytest.approx(whole.facts["lambda"], rel=1e-9)
+    assert got.arrays["estimate"] == pytest.approx(whole.arrays["estimate"], rel=1e-6, abs=1e-9)
+    assert "attack" in whole.tables
+    assert "attack" not in got.tables
+    for group in GROUPS:
+        rest = {n: hospitals[n] for n in NAMES if n not in group}
+        one = found(masked(of, rest))
+        (chosen,) = {r["lambda"] for r in told(got, group).values()}
+        assert chosen == pytest.approx(one.facts["lambda"], rel=1e-9)
+        again = found(masked(replace(of, penalty=(one.facts["lambda"],), leave_out=GROUPS), hospitals))
+        for metric, row in told(again, group).items():  # as with this penalty, given
+            assert told(got, group)[metric]["estimate"] == pytest.approx(row["estimate"], rel=1e-5, abs=1e-7)
+
+
+def test_a_fold_of_few_in_one_group_makes_fewer_folds() -> None:
+    """Of all people ten folds would hold enough with the rare mark; of the last group two."""
+    rng, hospitals = np.random.default_rng(7), dealt(named(9000, 5))
+    for name, frame in hospitals.items():
+        frame["rare"] = (rng.random(len(frame)) < (0.03 if name in GROUPS[2] else 0.5)).astype(float)
+    of = Penalised("ill ~ x1 + rare", "binomial", penalties=10, folds=10, ground=KNOWN)
+    assert found(masked(of, hospitals)).facts["folds"] == 10
+    assert found(masked(replace(of, leave_out=GROUPS), hospitals)).facts["folds"] < 5
+    for name in GROUPS[2]:
+        hospitals[name]["rare"] = (rng.random(len(hospitals[name])) < 0.01).astype(float)
+    with pytest.raises(ModelError, match="cannot be dealt to folds"):
+        found(masked(replace(of, leave_out=GROUPS), hospitals))
+
+
 def test_a_penalty_that_leaves_no_term_is_said() -> None:
     of = Penalised("Surv(time, event) ~ x1", "cox", penalty=(9.0,), leave_out=GROUPS, ground=GROUND)
     with pytest.raises(ModelError, match="in a, b, c: the fit to the others has no term that is not 0"):
@@ -193,7 +242,7 @@ def test_what_cannot_be(leave_out: Any, more: dict[str, Any], says: str) -> None
     [
         (Cox("Surv(time, event) ~ x1", baseline="shared", leave_out=GROUPS, ground=GROUND), "merged otherwise"),
         (Cox("Surv(time, event) ~ x1", weights="w", leave_out=GROUPS, ground=GROUND), "without weights"),
-        (Penalised("ill ~ x1", "binomial", leave_out=GROUPS, ground=replace(GROUND, person="pid")), "one penalty"),
+        (Penalised("ill ~ x1", "binomial", leave_out=GROUPS, ground=GROUND), "name their column"),
         (Penalised("y ~ x1", penalty=(0.1,), leave_out=GROUPS, ground=GROUND), "risks and hazards"),
     ],
 )  # fmt: skip
@@ -223,8 +272,9 @@ def test_a_group_with_a_hospital_that_is_not_there_is_refused() -> None:
     [
         Logistic("ill ~ x1 + gap", leave_out=GROUPS, ground=GROUND),
         Penalised("ill ~ x1 + gap", "binomial", penalty=(0.01,), leave_out=GROUPS, ground=GROUND),
+        Penalised("ill ~ x1 + gap", "binomial", penalties=10, folds=3, leave_out=GROUPS, ground=KNOWN),
     ],
-    ids=lambda of: type(of).__name__,
+    ids=lambda of: f"{type(of).__name__} {len(getattr(of, 'penalty', '1'))}",
 )
 def test_who_is_where_within_a_group_does_not_matter(of: Any) -> None:
     frame, rng = gaps(5400, 3), np.random.default_rng(2)
@@ -246,14 +296,18 @@ def test_who_is_where_within_a_group_does_not_matter(of: Any) -> None:
         ("penalised", "Surv(time, event) ~ x1 + gap", 'family = "cox"\npenalty = [0.001]\n'),
         ("network", "ill", 'features = "x1"\nrounds = 2\n[disclosure]\nallow = ["model_weights"]\n'),
         ("penalised", "ill ~ x1 + gap", 'family = "binomial"\npenalty = [0.001]\n'),
+        ("penalised", "ill ~ x1 + gap", 'family = "binomial"\nfolds = 3\n'),
+        ("penalised", "Surv(time, event) ~ x1 + gap", 'family = "cox"\nfolds = 3\n'),
     ],
 )
 def test_what_leaves_is_listed(method: str, formula: str, more: str) -> None:
     text = STUDY.replace('"logistic"', f'"{method}"').replace("ill ~ x1", formula) + more
+    if "folds" in more:
+        text = text.replace('table = "people"\n', 'table = "people"\nperson = "pid"\n')
     study = parse(text.replace('formula = "ill"', 'outcome = "ill"'))
     listed = manifest(study)
     assert listed.unreached == ()
-    six = dict(list(dealt(gaps(5400, 3)).items())[:6])
+    six = dict(list(dealt(gaps(18_000 if "folds" in more else 5400, 3)).items())[:6])
     results = cf.local(six).run(study)
     assert not results.errors
     check_left(listed, list(results.left))

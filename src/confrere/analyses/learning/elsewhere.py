@@ -80,26 +80,30 @@ class Index(Cox):
         return {}
 
 
-def left_out(of: Any, whole: Any, part: Any, measure: Measure) -> Flow[Finding]:
+def left_out(
+    of: Any, whole: Any, part: Any, measure: Measure, fitted: Flow[tuple[Finding, ...]] | None = None
+) -> Flow[Finding]:  # fmt: skip
     """The fit of all groups, with the table `left_out`: how good that of all others is in each.
 
     `whole` is the analysis that is fitted to all groups, `part` the one that is fitted without each, of the same
-    people; `measure` gives what is asked of a group about a fit.
+    people; `measure` gives what is asked of a group about a fit. `fitted` is the flow of all these fits, where they
+    have to know of each other.
     """
     groups = [tuple(sorted(group)) for group in of.leave_out]
     inside = yield from together(*(_in(group, support(part.design)) for group in groups))
-    fits: tuple[Finding, ...] = yield from together(
-        _in(asked(groups)[-1], whole.flow()), *(_in(names, part.flow()) for names in others(groups))
-    )
+    if fitted is None:
+        fitted = together(_in(asked(groups)[-1], whole.flow()), *(_in(names, part.flow()) for names in others(groups)))
+    fits = yield from fitted
     found = fits[0]
     measured = yield from together(
         *(_in(group, _measured(measure, fit, group)) for group, fit in zip(groups, fits[1:], strict=True))
     )
     rows: list[Record] = []
     warnings = list(found.warnings)
-    for group, verdict, of_group in zip(groups, inside, measured, strict=True):
+    for group, verdict, fit, of_group in zip(groups, inside, fits[1:], measured, strict=True):
         name = ", ".join(group)
         said = {"left_out": name, "n": verdict.n, "events": of_group.events}
+        said |= {"lambda": fit.facts["lambda"]} if "lambda_min" in fit.facts else {}
         rows += [said | {key: row.get(key) for key in COLUMNS} for row in of_group.metrics]
         coarse = (w for w in of_group.warnings if w.code == "coarse-score")  # of everybody in it
         warnings += [w._replace(text=f"{name}: {w.text.partition(': ')[2]}") for w in coarse]

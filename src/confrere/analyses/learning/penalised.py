@@ -32,10 +32,11 @@ from confrere.analyses.finding import Finding
 from confrere.analyses.glm import Glm
 from confrere.analyses.learning import penalised_attack as membership
 from confrere.analyses.learning import penalised_sums as sums
+from confrere.analyses.learning.attack import Attacked
 from confrere.analyses.learning.elsewhere import left_out, of_risk, of_times
-from confrere.analyses.learning.left_out import LeavesOut, listed, wrong
+from confrere.analyses.learning.left_out import Group, LeavesOut, asked, listed, others, wrong
 from confrere.analyses.learning.penalised_finding import Fit, told
-from confrere.analyses.learning.penalised_folds import choices, folds_of
+from confrere.analyses.learning.penalised_folds import Begun, Folds, choices, common, folds_of
 from confrere.analyses.learning.penalised_path import Scale, Stage, anchor_at, climbed, pathway, quadratic
 from confrere.analyses.learning.penalised_solver import RIDGE_LEAST, Penalty, Quadratic, grid
 from confrere.analyses.learning.penalised_sums import Beta, Kind, Linked, Points, Survived
@@ -44,7 +45,7 @@ from confrere.analyses.outcomes import Frame, Start, enough, spread, started
 from confrere.analyses.scaling import RAW, Scales, scales, standard
 from confrere.analyses.separation import NOWHERE
 from confrere.errors import FormulaError, ModelError, StudyError
-from confrere.rounds import Array, Design, Flow, People, Sum, Verdict, ask, local, register, support
+from confrere.rounds import Array, Design, Flow, People, Sum, Verdict, ask, local, register, support, together, within
 from confrere.study.ground import Ground, model_of
 
 SLOPES, ANCHORS, CORRECTIONS = 250, 8, 12
@@ -78,9 +79,9 @@ class Penalised(LeavesOut):
     one: `choose` is `min` or `1se`. `factors` multiply the penalty of terms (0: not penalised); `adaptive` is gamma of
     the adaptive lasso, whose factors are `|b|^-gamma` of the fit without penalty. `standardize = false` penalises
     coefficients in units of the terms. `debias` is `nodewise`, `inverse`, or empty for no confidence intervals.
-    `weights` names a column of case weights. `exact` asks cross-validation at every penalty. With one penalty,
-    `leave_out` are groups of hospitals, three at least: the table `left_out` says how good the model of all others is
-    in each, of `binomial` and `cox`.
+    `weights` names a column of case weights. `exact` asks cross-validation at every penalty. `leave_out` are
+    groups of hospitals, three at least: the table `left_out` says how good the model of all others is in each, of
+    `binomial` and `cox`; of several penalties each such model chooses its own, by folds of its own people.
 
     Finding: tables `coefficients`, `path`, `cv`, `debiased`, `attack`, `attrition`; facts `lambda`, `lambda_min`,
     `lambda_1se`. The fit at the chosen penalty is exact: equals R's glmnet. Errors: ModelError for constant and
@@ -156,8 +157,6 @@ class Penalised(LeavesOut):
 
     def _unmeasured(self) -> Iterator[str]:
         """Why the fit cannot be measured on groups that it lacks."""
-        if self.leave_out and len(self.penalty) != 1:
-            yield "leave_out compares groups, and folds of each fit would differ by a few people: give one penalty"
         if self.leave_out and (self.family, self.link or "logit") not in (("binomial", "logit"), ("cox", "logit")):
             yield "leave_out measures risks and hazards: family = 'binomial' with the link logit, or 'cox'"
 
@@ -284,18 +283,49 @@ class Penalised(LeavesOut):
         if self.leave_out:
             inner, whole = self.inner, replace(self, leave_out=())
             measure = of_times(inner) if isinstance(inner, Cox) else of_risk(self)
-            return (yield from left_out(self, whole, replace(whole, debias=""), measure))
+            part = replace(whole, debias="")
+            fits = whole.together_with(part, self.leave_out) if len(self.penalty) != 1 else None
+            return (yield from left_out(self, whole, part, measure, fits))
         fit = yield from self.fit()
-        if self.debias and self.estimated:
-            left = yield from ask(self.left, tuple(fit.best.at.tolist()), fit.stage.frame)
-            fit = fit._replace(pearson=float(left.pearson.value) * fit.stage.frame.unit)
-        return told(self, fit, (yield from membership.attacked(self, fit)))
+        return told(self, (yield from self._left(fit)), (yield from membership.attacked(self, fit)))
+
+    def _left(self, fit: Fit) -> Flow[Fit]:
+        """The same with Pearson's chi-squared, where it is wanted."""
+        if not (self.debias and self.estimated):
+            return fit
+        left = yield from ask(self.left, tuple(fit.best.at.tolist()), fit.stage.frame)
+        return fit._replace(pearson=float(left.pearson.value) * fit.stage.frame.unit)
 
     def fit(self) -> Flow[Fit]:
         """What the finding is made of, in the frame of the fit: for methods that go on from it."""
+        begun = yield from self.begun()
+        return (yield from self.fitted(begun, (yield from folds_of(self, begun))))
+
+    def together_with(self, part: Penalised, groups: tuple[Group, ...]) -> Flow[tuple[Finding, ...]]:
+        """The finding of all groups, and those of `part`, without each: all with the same folds, and each with the
+        penalty that its own cross-validation chooses. Cells of losses that two sets of groups merge would differ by a
+        few people: there is no attack."""
+        sets = [",".join(names) for names in (asked(groups)[-1], *others(groups))]
+        fits = [self, *(part for _ in groups)]
+        begun = yield from together(*(within(g, of.begun()) for g, of in zip(sets, fits, strict=True)))
+        folds = yield from common(fits, sets, begun, [",".join(sorted(group)) for group in groups])
+        flows = (of._found(b, f, of is part) for of, b, f in zip(fits, begun, folds, strict=True))
+        return (yield from together(*(within(g, flow) for g, flow in zip(sets, flows, strict=True))))
+
+    def _found(self, begun: Begun, folds: Folds, some: bool) -> Flow[Finding]:
+        fit = yield from self.fitted(begun, folds, some)
+        return told(self, (yield from self._left(fit)), Attacked([], ()))
+
+    def begun(self) -> Flow[Begun]:
+        """What is known before any coefficient."""
         verdict = yield from support(self.design)
         stage, raw = yield from self._stage(verdict)
-        folds = yield from folds_of(self, stage, raw, verdict)
+        return Begun(verdict, stage, raw)
+
+    def fitted(self, begun: Begun, folds: Folds | None, some: bool = False) -> Flow[Fit]:
+        """The path, the choice, and the exact fit at the chosen penalty; with `some`, at the largest below it that
+        leaves a term, where it leaves none."""
+        verdict, stage, _ = begun
         first = yield from anchor_at(self, stage.frame, np.zeros(len(self.names)), folds)
         if first.whole.value <= NOWHERE:
             raise ModelError("the fit cannot start at the mean outcome: with these offsets some means are out of range")
@@ -307,6 +337,8 @@ class Penalised(LeavesOut):
         path = yield from pathway(self, stage, first, values, folds)
         crossed = None if folds is None else (yield from choices(self, stage, path, folds))
         at = 0 if crossed is None else crossed.chosen(self.choose)
+        left = [bool(b[stage.one :].any()) for b in path.fits]
+        at = next((i for i in range(at, len(left)) if left[i]), at) if some else at
         best = yield from climbed(self, stage.frame, path.fits[at], stage.penalty(values[at]), path.near[at].whole)
         last = yield from ask(self.curve, tuple(best.at.tolist()), stage.frame)
         return Fit(stage, null, path, crossed, at, quadratic(best.at, last), verdict)

@@ -12,6 +12,7 @@ lambda.1se are cv.glmnet's.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,7 +23,7 @@ from confrere.analyses.learning.penalised_path import Path, Scale, Stage
 from confrere.analyses.learning.penalised_solver import Quadratic, updated
 from confrere.analyses.scaling import Scales, indicators
 from confrere.errors import ModelError
-from confrere.rounds import Array, Bools, Flow, Verdict, ask, support
+from confrere.rounds import Array, Bools, Flow, Verdict, ask, support, together, within
 from confrere.study.ground import model_of
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ DEALS = (10, 5, 4, 3, 2)  # folds that are tried
 SPARE = 1.6  # times k people that a mark should have in a fold on average, so that hardly a fold has fewer
 SETTLED = 1e-12  # of a fit without a fold: what one more step would add to the log-likelihood
 SHARE = 0.25  # of the budget of numbers
+ALONE = 0.6  # of it, of an analysis that stands alone in its study
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,30 +86,86 @@ class Crossed(NamedTuple):
 # Folds --------------------------------------------------------------------------------------------------------
 
 
-def folds_of(of: Penalised, stage: Stage, raw: Scales, verdict: Verdict) -> Flow[Folds | None]:
+class Begun(NamedTuple):
+    """What is known of the people of a fit before any coefficient."""
+
+    verdict: Verdict
+    stage: Stage
+    raw: Scales
+
+    def marks(self, other: Begun | None = None) -> set[int]:
+        """The terms of 0 and 1; of who is not in the `other` fit, which has some of the people of this one."""
+        if other is None:
+            return {int(j) for j in np.flatnonzero(indicators(self.raw))}
+        left = Scales(*(replace(a, value=a.value - b.value) for a, b in zip(self.raw, other.raw, strict=True)))
+        return {int(j) for j in np.flatnonzero(indicators(left))} if left.total.value > 0 else set()
+
+    def too_few(self) -> ModelError:
+        """Why not even two folds can be."""
+        n, k = self.verdict.n, self.verdict.k
+        return ModelError(
+            f"{n} people cannot be dealt to folds: one would hold fewer than {k} people on one side of a term, with "
+            f"its rarer values, or on one side of the outcome, or too few numbers may be asked. Merge levels, leave "
+            f"terms out, or give one penalty"
+        )
+
+
+def folds_of(of: Penalised, begun: Begun) -> Flow[Folds | None]:
     """As many folds as were asked, or fewer: so many that each holds nobody or enough people of every mark, and of
     the rarer values of every other column, and that a quarter of the budget of numbers is enough. None if there is one
     penalty. ModelError if not even two can be."""
     if len(of.penalty) == 1:
         return None
-    marks = tuple(int(j) for j in np.flatnonzero(indicators(raw)))
-    fewest = _fewest(stage, raw, marks, verdict.n)
-    for many in (k for k in dict.fromkeys((of.folds, *DEALS)) if k <= of.folds):
+    marks, (verdict, stage, _) = tuple(sorted(begun.marks())), begun
+    fewest = _fewest(begun, marks)
+    for many in _tried(of):
         anchors = _anchors(of, stage, len(marks), many, verdict.budget)
         if anchors < 1 or fewest < SPARE * verdict.k * many:
             continue
         found = yield from support(of.dealt, marks, many)
         if sums.may(found.grids) and (made := (yield from _measured(of, stage, many, anchors))) is not None:
             return made
-    raise ModelError(
-        f"{verdict.n} people cannot be dealt to folds: one would hold fewer than {verdict.k} people on one side of a "
-        f"term, with its rarer values, or on one side of the outcome, or too few numbers may be asked. Merge levels, "
-        f"leave terms out, or give one penalty"
-    )
+    raise begun.too_few()
 
 
-def _fewest(stage: Stage, raw: Scales, marks: tuple[int, ...], n: int) -> float:
+def common(
+    fits: Sequence[Penalised], sets: Sequence[str], begun: Sequence[Begun], groups: Sequence[str]
+) -> Flow[tuple[Folds, ...]]:  # fmt: skip
+    """The folds of several fits, the first of all `groups` of hospitals, the others each without one: as many in all of
+    them, and the same people.
+
+    What differs between two fits are the folds of a group, so each group is judged by itself before any fold is asked
+    of several together: its marks are those of the fits, and of what they leave of each other. ModelError as above.
+    """
+    both = (*(b.marks() for b in begun), *(begun[0].marks(other) for other in begun[1:]))
+    marks = tuple(sorted(set[int]().union(*both)))
+    fewest, k = min(_fewest(b, marks) for b in begun), begun[0].verdict.k
+    for many in _tried(fits[0]):
+        anchors = [
+            _anchors(of, b.stage, len(marks), many, int(ALONE / SHARE * b.verdict.budget) // (len(sets) + 1))
+            for of, b in zip(fits, begun, strict=True)
+        ]
+        if min(anchors) < 1 or fewest < SPARE * k * many:
+            continue
+        judged = yield from together(*(within(g, support(fits[-1].dealt, marks, many)) for g in groups))
+        if not all(sums.may(one.grids) for one in judged):
+            continue
+        yield from together(*(within(g, support(of.dealt, marks, many)) for g, of in zip(sets, fits, strict=True)))
+        flows = (_measured(of, b.stage, many, a) for of, b, a in zip(fits, begun, anchors, strict=True))
+        made = yield from together(*(within(g, flow) for g, flow in zip(sets, flows, strict=True)))
+        if None not in made:
+            return made
+    raise begun[0].too_few()
+
+
+def _tried(of: Penalised) -> list[int]:
+    """Numbers of folds."""
+    return [k for k in dict.fromkeys((of.folds, *DEALS)) if k <= of.folds]
+
+
+def _fewest(begun: Begun, marks: tuple[int, ...]) -> float:
     """People on the smallest side of a mark, as far as first sums tell; of two marks where the outcome is one."""
+    n, stage, raw = begun.verdict.n, begun.stage, begun.raw
     scale = n / float(raw.total.value)
     sides = [float(n)]
     having = raw.first.value[list(marks)] * scale

@@ -18,6 +18,7 @@ from confrere.hospital.gate import Policy
 
 LONG = (
     "a number and a mark imputed", "a number imputed", "how many by stability", "augmented curves",
+    "augmented risks of causes",
     "a lasso propensity", "a ridge propensity", "hazards", "those who stay", "a model, by stage",
     "restricted means",
 )  # fmt: skip
@@ -59,6 +60,14 @@ LEAKS = {
     ("effect (hazards, shared)", RANGES): "1 of 270 people over 0.5, at 0.66: sums per cell of time, as cox (shared)",
     ("effect (those who stay)", RANGES): "1 of 360 people over 0.5, at 0.66: as effect (risks of causes)",
     ("effect (augmented curves)", RANGES): "1 of 720 people over 0.5, at 0.53: sums per cell of time of two models",
+    (
+        "effect (augmented risks of causes)",
+        RANGES,
+    ): "3 of 1,080 people over 0.5, at 0.63: as of one cause, three models",
+    (
+        "effect (augmented risks of causes)",
+        HEAVY,
+    ): "2.3 % of 1,080 people over 0.5, the largest 1.00: outliers carry terms of three models",
     ("effect (risks of causes)", RANGES): "1 of 360 people over 0.5: sums per cell of time and cause",
     (
         "clone_censor_weight (grace of two years)",
@@ -85,6 +94,7 @@ def smooth_studies() -> list[Any]:
             quick = (world == WORLDS[0] or case.label in ("linear", "logistic")) and case.name != "mixture"
             heavy = (
                 case.note in ("shared", "augmented curves", "hazards", "periods", "a lasso propensity", "trimmed")
+                or case.note == "augmented risks of causes"
                 or case.note in ("a ridge propensity", "a model, by stage", "three years", "a trial, followed")
                 or "imputed" in case.note
             )

@@ -101,6 +101,8 @@ EFFECTS: Settings = [
      "estimator": "aipw", "folds": 2, "tau": 1826.0},
     {"method": "effect", "treatment": "treated", "outcome": "Surv(rtime, fate)", "confounders": "age + nodes",
      "cause": "relapse", "times": [365.0]},
+    {"method": "effect", "treatment": "treated", "outcome": "Surv(rtime, fate)", "confounders": "age",
+     "estimator": "gformula", "times": [1826.0]},
 ]  # fmt: skip
 COSTS: Settings = [
     {"method": "cost", "treatment": "treated", "outcome": "Surv(rtime, recur)", "costs": ["er", "pgr"],
@@ -181,12 +183,12 @@ INTERACTING: Settings = [
      "estimator": "aipw"},
     {"method": "interaction", "first": "treated", "second": "hormon", "outcome": "Surv(rtime, recur)",
      "confounders": "age + nodes", "estimator": "regression"},
+    {"method": "interaction", "first": "treated", "second": "hormon", "outcome": "Surv(rtime, recur)",
+     "confounders": "age + nodes", "truncate": [0.05, 0.95], "times": [1826.0]},
 ]  # fmt: skip
 RESPONDING: Settings = [
     {"method": "responders", "treatment": "treated", "outcome": "recur", "confounders": "age + nodes",
      "modifiers": "age", "learner": "x", "folds": 3, "worklist": True},
-    {"method": "interaction", "first": "treated", "second": "hormon", "outcome": "Surv(rtime, recur)",
-     "confounders": "age + nodes", "truncate": [0.05, 0.95], "times": [1826.0]},
     {"method": "responders", "treatment": "hormon", "outcome": "er", "confounders": "age + nodes",
      "modifiers": "age + nodes", "halves": True, "subgroups": ["nodes >= 4", "grade >= 3", "size"], "threshold": 1,
      "folds": 2},

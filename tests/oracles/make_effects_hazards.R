@@ -158,9 +158,77 @@ weighted <- list(
   shared = spec(estimator = "iptw", estimand = "ATO", censoring = "~ age + hormon:nodes", shared = TRUE),
   arms = spec(estimator = "iptw", estimand = "ATT", censoring = "~ 1", shared = TRUE)
 )
+# Where causes compete (relapse; death without one): incidences by a model of hazards for each cause, and the martingales
+# of all causes, integrated numerically over the time followed (Gauss and Legendre).
+competing <- function(spec, data) {
+  p <- propensity(data); q <- length(p$alpha); n <- nrow(data)
+  right <- if (is.null(spec$outcome_model)) terms else as.formula(spec$outcome_model)
+  o <- lapply(1:2, function(k) hazards(data, as.numeric(data$fate == k), right, is.null(spec$outcome_model)))
+  augmented <- spec$estimator == "aipw"
+  lost <- if (is.null(spec$censoring)) terms else as.formula(spec$censoring)
+  m <- if (augmented) hazards(data, as.numeric(data$fate == 0), lost, TRUE)
+  xs <- lapply(0:1, function(arm) { d <- data; d$a <- arm; d$hormon <- arm; o[[1]]$x(d) })
+  xm <- if (augmented) m$x(data)
+  sizes <- c(q, length(o[[1]]$theta), length(o[[2]]$theta), length(m$theta))
+  part_of <- function(theta, i) theta[sum(sizes[seq_len(i - 1)]) + seq_len(sizes[i])]
+  jacobi <- seq_len(9) / sqrt(4 * seq_len(9)^2 - 1)
+  spectrum <- eigen(rbind(cbind(0, diag(jacobi)), 0) + rbind(0, cbind(diag(jacobi), 0)))
+  node <- (spectrum$values + 1) / 2; weight <- spectrum$vectors[1, ]^2
+  parts <- function(theta) {
+    w <- weights_of(part_of(theta, 1), p$z, data$a, spec$estimand)
+    B <- if (augmented) at(m, part_of(theta, 4), xm, data$a)
+    number <- lapply(0:1, function(arm) {
+      each <- lapply(1:2, function(k) at(o[[k]], part_of(theta, k + 1), xs[[arm + 1]], rep(arm, n)))
+      A <- each[[1]] + each[[2]]; S <- exp(-t(apply(wide(A), 1, cumsum))); S0 <- cbind(1, S[, -M])
+      lapply(1:2, function(k) {
+        rise <- each[[k]] / A * (S0 - S); f <- t(apply(rise, 1, cumsum)); f0 <- f - rise
+        if (!augmented) return(w$tilt * f)
+        moments <- function(time) {  # at a time within each cell: 1/K, F/(S K) and 1/(S K)
+          s <- S0 * exp(-A * time); kept <- exp(before(wide(B)) + B * time)
+          list(kept, (f0 + each[[k]] / A * (S0 - s)) / s * kept, kept / s)
+        }
+        over <- lapply(seq_along(node), function(g) lapply(moments(stay * node[g]), `*`, stay * weight[g]))
+        whole <- lapply(1:3, function(i) Reduce(`+`, lapply(over, `[[`, i))); last <- moments(stay)
+        mine <- event_at * (data$fate == k)
+        own <- mine * last[[1]] - each[[k]] * whole[[1]] + event_at * last[[2]] - A * whole[[2]]
+        any <- event_at * last[[3]] - A * whole[[3]]
+        X <- t(apply(own, 1, cumsum)) - f * t(apply(any, 1, cumsum))
+        w$tilt * f + w$w * (data$a == arm) * X
+      })
+    })
+    list(number = unlist(number, recursive = FALSE), tilt = w$tilt)  # arm 0 with both causes, then arm 1
+  }
+  read <- function(F) c(F[c(1, 3, 2, 4), match(times, edges)])  # by time, cause and arm
+  curve <- function(theta) { g <- parts(theta); t(sapply(g$number, colSums)) / sum(g$tilt) }
+  theta <- c(p$alpha, o[[1]]$theta, o[[2]]$theta, m$theta)
+  F <- curve(theta); g <- parts(theta)
+  along <- jacobian(function(s) read(matrix(s, 4)), c(F))
+  own <- do.call(cbind, lapply(seq_len(M), function(j) sapply(1:4, function(i) g$number[[i]][, j] - g$tilt * F[i, j]))) / sum(g$tilt)
+  slope <- jacobian(function(t) read(curve(t)), theta)
+  if (!augmented) slope[, seq_len(q)] <- 0
+  phi <- own %*% t(along) + cbind(p$moves, o[[1]]$moves, o[[2]]$moves, m$moves) %*% t(slope)
+  list(spec = spec, n = n, values = read(F), vcov = crossprod(unname(phi)))
+}
+
 out <- list(
   software = list(R = R.version.string, survival = as.character(packageVersion("survival")), numDeriv = as.character(packageVersion("numDeriv"))),
   data = "src/confrere/demos/breast.csv; cells of 365 days until 2555", times = times, tau = tau,
   standardised = lapply(plain, standardised, breast), staying = lapply(weighted, staying, breast)
+)
+edges <- seq(730, 2920, 730); width <- diff(c(0, edges)); times <- c(1460, 2190); M <- length(edges)
+breast$time <- ifelse(breast$recur == 1, breast$rtime, breast$dtime)
+breast$fate <- ifelse(breast$recur == 1, 1, ifelse(breast$death == 1, 2, 0)); breast$event <- as.numeric(breast$fate > 0)
+stay <- outer(breast$time, seq_len(M), function(t, j) pmin(pmax(t - c(0, edges)[j], 0), width[j]))
+cell <- findInterval(breast$time, c(0, edges), left.open = TRUE)
+event_at <- outer(cell, seq_len(M), "==") * (breast$event == 1)
+causes <- list(
+  gformula = spec(estimator = "gformula", estimand = "ATE"),
+  gformula_att = spec(estimator = "gformula", estimand = "ATT", outcome_model = "~ hormon * age + nodes"),
+  aipw = spec(estimator = "aipw", estimand = "ATE"),
+  aipw_att = spec(estimator = "aipw", estimand = "ATT", outcome_model = "~ hormon + age + nodes", censoring = "~ age"),
+  aipw_ato = spec(estimator = "aipw", estimand = "ATO", censoring = "~ 1")
+)
+out$causes <- list(
+  data = "relapse, or death without; cells of 730 days until 2920", times = times, found = lapply(causes, competing, breast)
 )
 write(toJSON(out, digits = NA, auto_unbox = TRUE, pretty = TRUE), "tests/oracles/effects_hazards.json")

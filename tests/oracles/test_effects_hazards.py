@@ -72,6 +72,39 @@ def test_values_and_their_covariance_equal_r(want: dict[str, Any]) -> None:
             assert row["std_error"] == pytest.approx(np.sqrt(vcov[6, 6]), rel=1e-6)
 
 
+FATES = Schema({**BREAST.columns, "fate": Column("fate", ("alive", "relapse", "death"))})
+CAUSES = ORACLE["causes"]["found"]
+
+
+@pytest.mark.parametrize("want", CAUSES.values(), ids=CAUSES)
+def test_risks_of_causes_and_their_covariance_equal_r(want: dict[str, Any]) -> None:
+    """Of relapse, and of death without one."""
+    spec, times = want["spec"], tuple(map(float, ORACLE["causes"]["times"]))
+    right = {k: spec[k].removeprefix("~ ") for k in ("outcome_model", "censoring") if k in spec}
+    ground = Ground(FATES, step=730.0, horizon=2920.0)
+    frames = []
+    for f in breast():
+        fate = pd.Categorical.from_codes(np.where(f["recur"] == 1, 1, 2 * f["death"]), FATES.levels("fate"))
+        frames.append(f.assign(fate=fate, t=np.where(f["recur"] == 1, f["rtime"], f["dtime"]).astype(float)))
+    effect = Effect(
+        "hormon", "Surv(t, fate)", TERMS, spec["estimator"], spec["estimand"], cause="relapse", times=times,
+        ground=ground, **right,
+    )  # fmt: skip
+    effect.check()
+    got = fit(effect, frames, LOOSE)
+    place = {(t, c): 4 * i + 2 * j for i, t in enumerate(times) for j, c in enumerate(("relapse", "death"))}
+    values, vcov = np.array(want["values"]), np.array(want["vcov"])
+    assert (got.n, len(got.tables["risks"]), len(got.tables["effects"])) == (want["n"], 8, 8)
+    for row in got.tables["risks"]:
+        at = place[row["time"], row["cause"]] + (row["group"] == "treated")
+        assert row["estimate"] == pytest.approx(values[at], rel=1e-8)
+        assert row["std_error"] == pytest.approx(np.sqrt(vcov[at, at]), rel=1e-6)
+    for row in got.tables["effects"]:
+        at = place[row["time"], row["cause"]]
+        by = np.array([-1.0, 1.0]) / (values[at : at + 2] if row["measure"] == "risk ratio" else 1.0)
+        assert row["std_error"] == pytest.approx(np.sqrt(by @ vcov[at : at + 2, at : at + 2] @ by), rel=1e-6)
+
+
 def test_by_hand() -> None:
     """Weights against censoring by arm, in one cell of time."""
     people = pd.DataFrame(EFFECT_STAYING["data"], dtype=float)

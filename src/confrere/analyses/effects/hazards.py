@@ -19,10 +19,11 @@ offset = log(time))` on `survSplit` people.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from confrere.analyses.causes import each_cause
 from confrere.analyses.effects.arms import treated_of
 from confrere.analyses.effects.effect import Effect
 from confrere.analyses.effects.means import ARMS
@@ -34,9 +35,6 @@ from confrere.analyses.scaling import Scales, Standard, blocks, scales, standard
 from confrere.errors import ModelError
 from confrere.rounds import Array, Bools, Cells, Design, Flow, Ints, People, Sum, ask, local, register, support
 from confrere.study.ground import Ground, design_of, model_of
-
-Kind = Literal["event", "censored"]
-MODELLED = {"event": "the outcome model", "censored": "the model of censoring"}
 
 
 class Rates(NamedTuple):
@@ -171,10 +169,13 @@ class Grid(NamedTuple):
 @register("_hazards")
 @dataclass(frozen=True)
 class Hazards:
-    """The hazard of the event, or of being censored, among people of an effect; cells merge from `ladder`."""
+    """The hazard of the event, or of being censored, among people of an effect; cells merge from `ladder`.
+
+    `kind` is `event` (of any cause), `censored`, or a cause: `cause 1` is that of the first level after censoring.
+    """
 
     effect: Effect
-    kind: Kind
+    kind: str
     among: Among
     ladder: tuple[float, ...] = ()
     fits: bool = True  # False of what finds the grid: another analysis than the fit, even where no cells merge
@@ -200,6 +201,19 @@ class Hazards:
     def names(self) -> tuple[str, ...]:
         """The terms."""
         return model_of(self.formula, self.ground).names
+
+    @property
+    def modelled(self) -> str:
+        """What it is a model of, for people who read an error."""
+        if self.kind == "censored":
+            return "the model of censoring"
+        name = each_cause(self.effect.outcome, self.ground)[self._number - 1] if self._number else ""
+        return "the outcome model" + f" of {name}" * bool(name)
+
+    @property
+    def _number(self) -> int:
+        """What the event column has for those who leave so; 0 for the censored and for any event."""
+        return int(self.kind.partition(" ")[2] or 0)
 
     @property
     def strata(self) -> int:
@@ -228,7 +242,7 @@ class Hazards:
             name: cells_at(np.where(who, place, -1), self.ladder, self.ground)
             for name, who in kinds(event, self.ground, self.formula)
         }
-        mine = event > 0 if self.kind == "event" else event == 0
+        mine = event > 0 if self.kind == "event" else event == self._number
         return replace(
             made, x=np.column_stack([made.data.x, treated]), names=(*made.names, f"treatment {self.effect.treatment}"),
             cells={**made.cells, **cells}, data=Followed(made.data.x, time, treated, mine),
@@ -313,7 +327,7 @@ class Hazards:
         verdict = yield from support(merging.design)
         got = yield from ask(merging.began)
         names = [name for name in verdict.grids if _leaves(name)]
-        names = [*sorted(n for n in names if n != "censored"), "censored"]
+        names = [*(kind for kind in _causes(len(names) - 1)), "censored"]
         parts = dict(zip(names, np.split(got.exits.value, len(names)), strict=True))
         maps = {name: verdict.grids[name] for name in names}
         return Grid(
@@ -326,14 +340,14 @@ class Hazards:
         try:
             return (yield from self._fitted())
         except ModelError as error:
-            raise ModelError(f"{MODELLED[self.kind]} ({self.formula}): {error}", about=error.about) from None
+            raise ModelError(f"{self.modelled} ({self.formula}): {error}", about=error.about) from None
 
     def _fitted(self) -> Flow[Learnt]:
         verdict = yield from support(self.design)
         edges = merged_edges(self.ladder, verdict.grids["censored"])
         start = yield from ask(self.began)
         events, p = self._events(start), len(self.names)
-        if not events.any() and self.kind == "event":
+        if not events.any() and self.kind != "censored":
             raise ModelError("nobody has the event: check the event column, or follow people for longer")
         raw = Scales(start.total, *(replace(s, value=s.value[:p]) for s in (start.first, start.second)))
         z = standard(raw, self.names)
@@ -363,8 +377,8 @@ class Hazards:
 
     def _events(self, start: Began) -> Array:
         """Events by stratum and cell."""
-        parts = np.split(start.exits.value, len(start.exits.value) // 2)
-        mine = np.sum(parts[:-1], axis=0) if self.kind == "event" else parts[-1]
+        parts = np.split(start.exits.value, len(start.exits.value) // 2)  # the causes, then the censored
+        mine = np.sum(parts[:-1], axis=0) if self.kind == "event" else parts[self._number - 1]
         return np.asarray(mine if self.by_arm else mine.sum(axis=0, keepdims=True))
 
     def _slope(self, at: Rates, events: Array) -> Flow[Slope]:
@@ -399,7 +413,12 @@ def kinds(event: Array, ground: Ground, formula: str) -> list[tuple[str, Bools]]
     """How people may leave, and who does (n,): each cause, or without any."""
     outcome = model_of(formula, ground).outcome
     many = max(1, len(outcome.causes) - 1) if outcome is not None else 1
-    return [*((f"cause {i}", event == i) for i in range(1, many + 1)), ("censored", event == 0)]
+    return [*((name, event == i) for i, name in enumerate(_causes(many), 1)), ("censored", event == 0)]
+
+
+def _causes(many: int) -> list[str]:
+    """The kinds of so many causes."""
+    return [f"cause {i}" for i in range(1, many + 1)]
 
 
 def _leaves(name: str) -> bool:

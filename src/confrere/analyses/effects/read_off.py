@@ -44,24 +44,44 @@ class RateRisks(Risks):
 
 @dataclass(frozen=True, eq=False)
 class CurveRisks(Risks):
-    """Of a curve that is known at the right edges of the cells (m,); `Read.events` (1, m) is by the curve there."""
+    """Of incidences that are known at the right edges of the cells (causes, m), by which `Read.events` is."""
 
     curve: Array
 
     @property
     def survival(self) -> Array:
         """Survival at the right edges (m,)."""
-        return self.curve
+        return np.asarray(1 - self.curve.sum(axis=0))
 
     @cached_property
     def hazards(self) -> Hazards:
         """The logarithm of survival over each cell (m,)."""
-        none = np.zeros_like(self.curve)
-        return Hazards(np.diff(np.log(self.curve), prepend=0.0), none, none, none)
+        none = np.zeros(self.curve.shape[1])
+        return Hazards(np.diff(np.log(self.survival), prepend=0.0), none, none, none)
+
+    def risk(self, time: float, cause: int = -1) -> Read:
+        """The risk at a time: of a cause (0, 1, ...), or of any. It may fall over a cell, of augmented curves."""
+        rows = np.ones(len(self.curve)) if cause < 0 else np.arange(len(self.curve)) == cause
+        rise = np.diff(rows @ self.curve, prepend=0.0)
+        share, by_h = _even(self._before(time), self.hazards.h)
+        read = self._read(float(share @ rise), by_h * rise, np.zeros_like(rise), cause)
+        return read._replace(events=read.events + np.outer(rows, share - np.append(share[1:], 0.0)))
 
     def _read(self, value: float, by_h: Array, by_share: Array, cause: int) -> Read:
-        by_curve = (by_h - np.append(by_h[1:], 0.0)) / self.curve
-        return Read(value, by_curve[None], np.zeros_like(by_curve))
+        by_survival = (by_h - np.append(by_h[1:], 0.0)) / self.survival
+        return Read(value, np.tile(-by_survival, (len(self.curve), 1)), np.zeros_like(by_survival))
+
+
+def _even(part: Array, h: Array) -> tuple[Array, Array]:
+    """What share of a cell's events comes before a part of it (m,), of an even hazard -h; derivatives by h."""
+    flat = np.abs(h) < 1e-6
+    safe = np.where(flat, 1.0, h)
+    top, whole = np.expm1(part * safe), np.expm1(safe)
+    slope = (part * (top + 1) - (whole + 1) * top / whole) / whole
+    return (
+        np.where(flat, part + part * (part - 1) * h / 2, top / whole),
+        np.where(flat, part * (part - 1) / 2, slope),
+    )
 
 
 def people_of(table: Table, edges: tuple[float, ...]) -> tuple[Cellwise, ...]:
@@ -91,8 +111,8 @@ def rated(people: tuple[Cellwise, ...], events: Array, time: Array) -> tuple[Rat
 
 
 def curved(people: tuple[Cellwise, ...], curve: Array) -> tuple[CurveRisks, ...]:
-    """Curves that are known at the right edges of cells (arms, cells). ModelError where one is not positive."""
-    if not (curve > 0).all():
+    """Incidences at the right edges of cells (arms, causes, cells). ModelError where survival is not positive."""
+    if not (curve.sum(axis=1) < 1).all():
         raise ModelError(
             "augmented survival is not positive at the end of follow-up: a few weights carry it. Ask for earlier "
             "times, or set trim or truncate"

@@ -1,17 +1,19 @@
-"""Risks and restricted means under either treatment: survival that a model predicts, averaged, and augmented.
+"""Risks and restricted means under either treatment: incidences that models predict, averaged, and augmented.
 
-With survival S(t | a, x) of a model of hazards (`hazards`), tilt h and weights w of the estimand, the curve of arm a is
+With the incidence F(t | a, x) of a cause by models of the hazards of all causes (`hazards`), tilt h and weights w of
+the estimand, the curve of arm a is
 
-    sum h S(t | a, x) - w S(t | a, x) X(t)      over      sum h
+    sum h F(t | a, x) + w X(t)      over      sum h
 
-where X is the martingale of the person's own event, weighed against leaving (`walks`), and w is 0 in the other arm.
-Without the second part it is the g-formula. With it, it is right if the outcome model is, or if the propensity and the
-model of censoring are. Curves are told at the edges of cells; risks and means are read off them. Standard errors
-account for all models (`influence`); with folds a person's models come from the other folds, and their parts are left
-out.
+where X is of the martingales of the person's own event, weighed against leaving (`walks`), and w is 0 in the other arm.
+Without the second part it is the g-formula. With it, it is right if the outcome models are, or if the propensity and
+the model of censoring are. Where no causes compete, survival is 1 - F. Curves are told at the edges of cells; risks and
+means are read off them. Standard errors account for all models (`influence`); with folds a person's models come from
+the other folds, and their parts are left out.
 
-Sources: Bai, Tsiatis & O'Brien, Biometrics 2013;69:830; Westling, Luedtke, Gilbert & Carone, JASA 2024;119:1541;
-Chen & Tsiatis, Biometrics 2001;57:1030 (restricted means). Matches R's `glm(poisson)`, predictions written out.
+Sources: Bai, Tsiatis & O'Brien, Biometrics 2013;69:830; Westling, Luedtke, Gilbert & Carone, JASA 2024;119:1541; Chen &
+Tsiatis, Biometrics 2001;57:1030 (restricted means); Ozenne, Scheike, Staerk & Gerds, Biom J 2020;62:751 (causes that
+compete). Matches R's `glm(poisson)`, predictions written out.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from confrere.analyses.causes import each_cause
 from confrere.analyses.effects import hazards, walks
 from confrere.analyses.effects.arms import given, treated_of
 from confrere.analyses.effects.curve_tables import AMPLE, Curves, Drawn, places_of, told
@@ -45,11 +48,11 @@ from confrere.study.ground import Ground, design_of, model_of
 class Models(NamedTuple):
     """The fitted models, one or one per fold (no propensity and no censoring for the g-formula); public.
 
-    Curves are told at `points`; a `share` of the people is treated.
+    The outcome has those of each cause. Curves are told at `points`; a `share` of the people is treated.
     """
 
     propensity: tuple[Fitted, ...]
-    outcome: tuple[Rates, ...]
+    outcome: tuple[tuple[Rates, ...], ...]
     censored: tuple[Rates, ...]
     points: tuple[float, ...]
     share: float
@@ -58,14 +61,14 @@ class Models(NamedTuple):
 class Cases(NamedTuple):
     """A hospital's people: confounder terms, outcome terms under no treatment and under treatment, terms of censoring.
 
-    Then time, event, arm and fold of each (n,).
+    Then time, cause of the event (0: censored), arm and fold of each (n,).
     """
 
     x: Array
     terms: tuple[Array, Array]
     lost: Array
     time: Array
-    event: Bools
+    cause: Ints
     treated: Bools
     fold: Ints
 
@@ -73,15 +76,15 @@ class Cases(NamedTuple):
 class Totals(NamedTuple):
     """Sums of what people add to the curve of each arm, and of the tilt."""
 
-    number: Sum  # (2, points)
+    number: Sum  # (2, causes, points)
     base: Sum  # ()
 
 
 class Derivatives(NamedTuple):
-    """Derivatives of the targets: by the propensity's coefficients, then by rates and coefficients of either model."""
+    """Derivatives of the targets: by the propensity's coefficients, then by rates and coefficients of the others."""
 
     by: Sum  # (k, q), (k, 0) of the g-formula
-    outcome: Sum  # (k, S J + p)
+    outcome: Sum  # (k, causes (S J + p))
     censored: Sum  # (k, 2 J + p), (k, 0) of the g-formula
 
 
@@ -89,18 +92,23 @@ class Leans(NamedTuple):
     """How the targets lean on the models; public, and None of a model that is not there."""
 
     propensity: Lean | None
-    outcome: HazardLean
+    outcome: tuple[HazardLean, ...]
     censored: HazardLean | None
 
 
 class Part(NamedTuple):
-    """Some people as if all were in one arm: which rows, their walks, tilt and weight (0 in the other arm)."""
+    """Some people as if all were in one arm: which rows, their course by each cause, tilt and weight (0 in the other
+    arm)."""
 
     rows: slice
-    walk: walks.Walk
-    grow: walks.Grown | None
+    by: tuple[walks.Course, ...]
     h: Array
     w: Array
+
+    @property
+    def shares(self) -> tuple[walks.Cause, ...]:
+        """The causes."""
+        return tuple(course.cause for course in self.by)
 
 
 @register("_standardised_survival")
@@ -130,7 +138,7 @@ class Standardised:
         terms = self._terms(none, right), self._terms(all_, right)
         lost = self._terms(frame, effect.losing) if effect.weighs else np.empty((made.n, 0))
         fold = folds_of(people, ground, made.rows, effect.folds)
-        cases = Cases(data.x, terms, lost, data.time, data.event > 0, treated, fold)
+        cases = Cases(data.x, terms, lost, data.time, data.event.astype(np.int64), treated, fold)
         names = (*made.names, f"treatment {effect.treatment}")
         return replace(made, data=cases, x=np.column_stack([data.x, treated]), names=names)
 
@@ -142,39 +150,38 @@ class Standardised:
     @local(on="design")
     def totals(self, people: People, models: Models) -> Totals:
         """The curves, not yet divided."""
-        number = np.zeros((2, len(models.points)))
+        number = np.zeros((2, len(models.outcome), len(models.points)))
         for arm in (0, 1):
             for part in self._parts(people, models, arm):
-                number[arm] += _number(part).sum(axis=0)
+                number[arm] += [_number(part, cause).sum(axis=0) for cause in range(len(part.by))]
         weights = self._weights(people, models)
         return Totals(
-            people.derived(number, weights.w, dims=("arms", "cells")), people.derived(np.array(weights.tilt.sum()))
+            people.derived(number, weights.w, dims=("arms", "causes", "cells")),
+            people.derived(np.array(weights.tilt.sum())),
         )
 
     @local(on="design")
     def derivatives(self, people: People, models: Models, curve: Array, along: Array) -> Derivatives:
-        """Derivatives of the targets, not yet divided; `along` (k, 2, points) are theirs by the curves."""
+        """Derivatives of the targets, not yet divided; `along` (k, 2, causes, points) are theirs by the curves."""
         cases: Cases = people.design.data
-        sizes = [_size(m[0]) if m and not self._folded else 0 for m in (models.outcome, models.censored)]
-        by = [np.zeros((len(along), size)) for size in sizes]
+        causes = len(models.outcome)
+        fitted = [*(of[0] for of in models.outcome), *models.censored]
+        by = [np.zeros((len(along), _size(model))) for model in fitted]
         for arm in (0, 1):
             for part in self._parts(people, models, arm):
-                for row, functional in enumerate(along[:, arm]):
-                    if functional.any():
-                        got = walks.curve_slopes(part.walk, functional, part.h, part.w, part.grow)
-                        by[0][row] += walks.by_model(
-                            got.by_a, cases.terms[arm][part.rows], models.outcome[0], (arm, part.walk.cells)
-                        )
-                        if part.grow is not None:
-                            by[1][row] += walks.by_model(
-                                got.by_b, cases.lost[part.rows], models.censored[0], (arm, part.walk.cells)
-                            )
+                for row, cause in zip(*np.nonzero(along[:, arm].any(axis=2)), strict=True):
+                    got = walks.slopes(part.by[cause], along[row, arm, cause], part.h, part.w)
+                    slopes = [walks.by_hazard(got, part.shares, cause, i) for i in range(causes)] + [got.by_b]
+                    for i, (model, values) in enumerate(zip(fitted, slopes, strict=False)):
+                        x = cases.terms[arm] if i < causes else cases.lost
+                        by[i][row] += walks.by_model(values, x[part.rows], model, (arm, part.by[0].walk.cells))
+        outcome, censored = (np.hstack([np.empty((len(along), 0)), *some]) for some in (by[:causes], by[causes:]))
         first = np.empty((len(along), 0))
-        for model in models.propensity:
-            local = self._propensity(people, model)
-            first = derivative(cases.x, model, local, self._sloping(people, models, curve, along))
+        for weighing in models.propensity:
+            local = self._propensity(people, weighing)
+            first = derivative(cases.x, weighing, local, self._sloping(people, models, curve, along))
         w, dims = self._weights(people, models).w, ("targets", "terms")
-        return Derivatives(*(people.derived(v, w, dims=dims) for v in (first, *by)))
+        return Derivatives(*(people.derived(v, w, dims=dims) for v in (first, outcome, censored)))
 
     @local(on="design")
     def squares(
@@ -199,7 +206,8 @@ class Standardised:
         out = np.zeros((people.design.n, len(along)))
         for arm in (0, 1):
             for part in self._parts(people, models, arm):
-                out[part.rows] += (_number(part) - part.h[:, None] * curve[arm]) @ along[:, arm].T
+                for cause, at in enumerate(curve[arm]):
+                    out[part.rows] += (_number(part, cause) - part.h[:, None] * at) @ along[:, arm, cause].T
         return out
 
     def _leaning(self, people: People, models: Models, of: tuple[Array, Array, Leans], rows: slice) -> Array:
@@ -207,14 +215,16 @@ class Standardised:
         cases: Cases = people.design.data
         curve, along, leans = of
         own = np.where(cases.treated[:, None], cases.terms[1], cases.terms[0])
-        out = _through(own, cases, cases.event, models.outcome[0], leans.outcome, rows)
+        out = np.zeros((people.design.n, rows.stop - rows.start))
+        for cause, ((model, *_), lean) in enumerate(zip(models.outcome, leans.outcome, strict=True), 1):
+            out += _through(own, cases, cases.cause == cause, model, lean, rows)
         if leans.censored is not None:
-            out += _through(cases.lost, cases, ~cases.event, models.censored[0], leans.censored, rows)
+            out += _through(cases.lost, cases, cases.cause == 0, models.censored[0], leans.censored, rows)
         if leans.propensity is not None:
-            (model,) = models.propensity
+            (weighing,) = models.propensity
             by, ridge = np.array(leans.propensity.by)[rows], np.array(leans.propensity.ridge)[rows]
             du = self._sloping(people, models, curve, along)
-            out += moved(cases.x, model, self._propensity(people, model), by, du) - ridge
+            out += moved(cases.x, weighing, self._propensity(people, weighing), by, du) - ridge
         return out
 
     def _sloping(self, people: People, models: Models, curve: Array, along: Array) -> Array:
@@ -224,9 +234,9 @@ class Standardised:
         for arm in (0, 1):
             slope = np.where(cases.treated == arm, weights.slope, 0.0)
             for part in self._parts(people, models, arm):
-                tilt = weights.tilt_slope[part.rows]
-                changed = _number(part._replace(h=tilt, w=slope[part.rows])) - tilt[:, None] * curve[arm]
-                out[part.rows] += changed @ along[:, arm].T
+                changed = part._replace(h=weights.tilt_slope[part.rows], w=slope[part.rows])
+                for cause, at in enumerate(curve[arm]):
+                    out[part.rows] += (_number(changed, cause) - changed.h[:, None] * at) @ along[:, arm, cause].T
         return out
 
     def _parts(self, people: People, models: Models, arm: int) -> Iterator[Part]:
@@ -234,17 +244,18 @@ class Standardised:
         cases, weights = people.design.data, self._weights(people, models)
         cells = walks.cells_of(models.points)
         w = np.where(cases.treated == arm, weights.w, 0.0)
-        for rows in stretches(people.design.n, 8 * cells.breaks.size):
+        for rows in stretches(people.design.n, 8 * (1 + len(models.outcome)) * cells.breaks.size):
             fold, mine = cases.fold[rows], cases.treated[rows] == arm
-            a = self._hazards(models.outcome, cases.terms[arm][rows], fold, (arm, cells))
-            if not models.censored:
-                stay = walks.Stay(np.zeros_like(a), np.zeros_like(a))
-                yield Part(rows, walks.Walk(cells, a, np.zeros_like(a), stay), None, weights.tilt[rows], w[rows])
-                continue
-            b = self._hazards(models.censored, cases.lost[rows], fold, (arm, cells))
-            stay = walks.stay_of(np.where(mine, cases.time[rows], 0.0), cases.event[rows] & mine, cells)
+            each = [self._hazards(of, cases.terms[arm][rows], fold, (arm, cells)) for of in models.outcome]
+            a, b, grow = sum(each[1:], each[0]), np.zeros_like(each[0]), None
+            time, cause = np.where(mine, cases.time[rows], 0.0), np.where(mine, cases.cause[rows], 0)
+            stay = walks.stay_of(time, cause > 0, cells)
+            if models.censored:
+                b = self._hazards(models.censored, cases.lost[rows], fold, (arm, cells))
+                grow = walks.grown(a + b, stay)
             walk = walks.Walk(cells, a, b, stay)
-            yield Part(rows, walk, walks.grown(a + b, stay), weights.tilt[rows], w[rows])
+            causes = [walks.cause_of(hazard, walk, cause == i) for i, hazard in enumerate(each, 1)]
+            yield Part(rows, tuple(walks.course(walk, c, grow) for c in causes), weights.tilt[rows], w[rows])
 
     def _hazards(self, models: tuple[Rates, ...], x: Array, fold: Ints, at: tuple[int, walks.Cells]) -> Array:
         """Hazards (n, cells) by the model of each person's fold."""
@@ -286,21 +297,26 @@ class Standardised:
         amongs = [self.among]
         if self._folded:
             amongs = [self.among._replace(folds=effect.folds, fold=i) for i in range(effect.folds)]
-        kinds: tuple[hazards.Kind, ...] = ("event", "censored") if effect.weighs else ("event",)
+        causes = each_cause(effect.outcome, self.ground)
+        kinds = [f"cause {i}" for i in range(1, len(causes) + 1)] if causes[0] else ["event"]
+        kinds += ["censored"] if effect.weighs else []
         grid = yield from Hazards(effect, "event", self.among).settled(len(kinds) * len(amongs))
         flows: list[Flow[Any]] = [Hazards(effect, kind, a, grid.edges).flow() for kind in kinds for a in amongs]
         if self._folded:
             flows += [propensity(effect, among) for among in amongs]
         got = list((yield from together(*flows)))
         rates, weighing = got[: len(kinds) * len(amongs)], got[len(kinds) * len(amongs) :]
-        outcome, censored = rates[: len(amongs)], rates[len(amongs) :]
+        of = [tuple(rates[i : i + len(amongs)]) for i in range(0, len(rates), len(amongs))]  # by kind, by fold
+        outcome, censored = of[: len(causes)], [m for some in of[len(causes) :] for m in some]
         if learned is not None and not self._folded:
             weighing = [learned]
         models = Models(
-            tuple(m.model for m in weighing), tuple(m.model for m in outcome), tuple(m.model for m in censored),
-            grid.points, 0.5 if learned is None else learned.share,
+            tuple(m.model for m in weighing), tuple(tuple(m.model for m in some) for some in outcome),
+            tuple(m.model for m in censored), grid.points, 0.5 if learned is None else learned.share,
         )  # fmt: skip
-        learnt = None if self._folded else Learning(learned, outcome[0], censored[0] if censored else None)
+        learnt = None
+        if not self._folded:
+            learnt = Learning(learned, tuple(m for (m,) in outcome), censored[0] if censored else None)
         return grid, (yield from self._read(models, learnt, grid))
 
     def _read(self, models: Models, learnt: Learning | None, grid: Grid) -> Flow[Curves]:
@@ -311,14 +327,16 @@ class Standardised:
         base = float(got.base.value)
         curve = got.number.value / base
         people = people_of(grid.table, models.points)
-        drawn = Drawn(self.effect, grid.table, curved(people, curve), people, ("",))
+        drawn = Drawn(
+            self.effect, grid.table, curved(people, curve), people, each_cause(self.effect.outcome, self.ground)
+        )
         wanted = drawn.wanted
         numbers = 1 + (learnt.size if learnt else 0)
         places = places_of(drawn, grid.table.verdict.budget // AMPLE // numbers - 2 * len(wanted))
         reads = drawn.reads(wanted, places)
-        along = np.zeros((len(reads), 2, len(models.points)))
+        along = np.zeros((len(reads), *curve.shape))
         for row, (arm, read) in zip(along, reads, strict=True):
-            row[arm] = read.events[0]
+            row[arm] = read.events
         leans = None
         if learnt is not None:
             slopes = yield from ask(self.derivatives, models, curve, along)
@@ -331,20 +349,22 @@ class Learning(NamedTuple):
     """The models as they were fitted, of which the variance takes account."""
 
     propensity: Learned | None
-    outcome: Learnt
+    outcome: tuple[Learnt, ...]
     censored: Learnt | None
 
     @property
     def size(self) -> int:
         """Parameters of all."""
         own = 0 if self.propensity is None else len(self.propensity.model.beta)
-        return own + _size(self.outcome.model) + (0 if self.censored is None else _size(self.censored.model))
+        return own + sum(_size(m.model) for m in (*self.outcome, self.censored) if m is not None)
 
     def leans(self, got: Derivatives) -> Leans:
         """How targets lean on the models, from their derivatives."""
+        ends = np.cumsum([_size(m.model) for m in self.outcome])[:-1]
+        parts = np.split(got.outcome.value, ends, axis=1)
         return Leans(
             None if self.propensity is None else lean_of(self.propensity, got.by.value),
-            self.outcome.leans(got.outcome.value),
+            tuple(m.leans(part) for m, part in zip(self.outcome, parts, strict=True)),
             None if self.censored is None else self.censored.leans(got.censored.value),
         )
 
@@ -354,12 +374,11 @@ def _size(model: Rates) -> int:
     return model.rates.size + len(model.beta)
 
 
-def _number(part: Part) -> Array:
-    """What people add to the curve at each point (n, points)."""
-    s = walks.survival(part.walk)
-    if part.grow is None:
-        return s * part.h[:, None]
-    return np.asarray(s * (part.h[:, None] - part.w[:, None] * walks.martingale(part.walk, part.grow)))
+def _number(part: Part, cause: int) -> Array:
+    """What people add to the curve of a cause at each point (n, points)."""
+    by = part.by[cause]
+    plain = by.f * part.h[:, None]
+    return plain if by.grow is None else np.asarray(plain + part.w[:, None] * walks.martingale(by))
 
 
 def _through(x: Array, cases: Cases, event: Bools, model: Rates, lean: HazardLean, rows: slice) -> Array:

@@ -61,6 +61,11 @@ WESTLING = Citation(
     "learning. J Am Stat Assoc 2024;119:1541-1553",
     "10.1080/01621459.2023.2205060",
 )
+OZENNE = Citation(
+    "Ozenne BMH, Scheike TH, Staerk L, Gerds TA. On the estimation of average treatment effects with right-censored "
+    "time to event outcome and competing risks. Biom J 2020;62:751-763",
+    "10.1002/bimj.201800298",
+)
 ROBINS = Citation(
     "Robins JM, Finkelstein DM. Correcting for noncompliance and dependent censoring in an AIDS clinical trial with "
     "inverse probability of censoring weighted (IPCW) log-rank tests. Biometrics 2000;56:779-788",
@@ -170,11 +175,8 @@ def check(effect: Effect) -> None:
 
 def _check_standardised(effect: Effect, competing: bool) -> None:
     """The settings of the g-formula and of augmented weighting."""
-    if competing:
-        raise StudyError(
-            f"{effect.estimator} knows one cause of the event: with several have the estimator iptw, or the method "
-            f"responders with `cause` and `time`, whose average effect is augmented"
-        )
+    if competing and not effect.times:
+        raise StudyError(f"causes compete, and {effect.estimator} gives the risk of each at times: set times")
     if not effect.times and effect.tau is None:
         raise StudyError(f"{effect.estimator} gives risks at times and means until tau: set times or tau")
     if effect.censoring and not effect.weighs:
@@ -283,6 +285,7 @@ def _finding(effect: Effect, f: Found) -> Finding:
 def _cited(effect: Effect) -> tuple[Citation, ...]:
     """The papers that an effect rests on."""
     own = {"iptw": (COLE, SHU), "gformula": (CHEN,), "aipw": (BAI, WESTLING)}[effect.estimator]
+    own += (OZENNE,) if effect.standardises and each_cause(effect.outcome, effect.ground)[0] else ()
     own += (ROBINS,) if effect.censoring and not effect.standardises else ()
     own += (HIGGINS,) if effect.heterogeneity else ()
     own += (MCCAFFREY,) if effect.propensity == "boosting" else ()

@@ -152,9 +152,9 @@ def group_name(value: Any) -> str:
 
 
 def group_label(value: Any, factor: str) -> str:
-    """A group as text; a bare number such as 0 or 1 gets the variable that it is a level of."""
-    name = group_name(value)
-    return f"{factor}: {name}" if factor and name.replace(".", "", 1).lstrip("-").isdigit() else name
+    """A group as text; a bare number such as 0 or 1 gets the variable that it is a level of, if it does not count."""
+    name, running = group_name(value), isinstance(value, int)  # as the groups of a calibration curve
+    return f"{factor}: {name}" if factor and not running and name.replace(".", "", 1).lstrip("-").isdigit() else name
 
 
 def grouped_by(analysis: Mapping[str, Any]) -> str:

@@ -134,18 +134,13 @@ def generic(name: str, records: list[Record], setting: Setting) -> Table:
     shown = [f for f in fields(records) if f not in ("suppressed", "n_low", "n_high") and not _is_empty(records, f)]
     columns = tuple(Column(words.title(field), numeric(records, field)) for field in shown)
     first = records[:LONGEST]
-    named = [r | {"group": _group(r["group"], setting.factor)} if "group" in r else r for r in first]
+    named = [r | {"group": group_label(r["group"], setting.factor)} if "group" in r else r for r in first]
     rows = tuple(Row(tuple(_cell(field, record, setting) for field in shown)) for record in named)
     estimated = (words(BETWEEN),) if any(is_estimated(r) and setting.coarse for r in records) else ()
     short = (words("SMD, standardised mean difference."),) if "smd" in (*shown, records[0].get("diagnostic")) else ()
     more = (words("{n} more rows are in the CSV file.", n=len(records) - LONGEST),) if records[LONGEST:] else ()
     foot = (*_withheld(records, setting), *estimated, *short, *more)
     return Table(name, words.title(name), columns, rows, records, foot)
-
-
-def _group(value: Any, factor: str) -> Any:
-    """A group of people; the running number of groups in order, such as those of a calibration curve, stays one."""
-    return value if isinstance(value, int) else group_label(value, factor)
 
 
 def _is_empty(records: list[Record], field: str) -> bool:

@@ -204,6 +204,7 @@ STEPS: Final = (
     N_("Everybody's loss on the ladder, by whether they were trained on."),
     N_("Everybody's loss on the ladder, by whether they were trained on and by what else was told of them."),
     N_("People of training and held out by merged cell of their loss."),
+    N_("Everybody's gap on the ladder, by pair of classes and by whether the second is theirs."),
     N_("People by pair of likeliest classes, by which of them is theirs, and by cell of the gap."),
     N_("People of training and held out, by cell of their loss."),
     N_("Sums of squared influence on concordances (samples,) of so many pairs."),

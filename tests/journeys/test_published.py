@@ -9,12 +9,14 @@ hospitals, and claim no agreement with a paper.
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from federate import SHARED
+from federate import ROOT, SHARED
 from journeys.command import Shell
 
 HEAD = """
@@ -27,13 +29,13 @@ person = "id"
 TRIAL = "age + wtkg + karnof + cd40 + cd80 + homo + drugs + race + gender + str2 + symptom"
 
 
-def ran(shell: Shell, study: str, frame: pd.DataFrame) -> dict[str, Any]:
+def ran(shell: Shell, study: str, frame: pd.DataFrame, head: str = HEAD) -> dict[str, Any]:
     """The analyses of a study over three hospitals, by name."""
     named = []
     for i in range(3):
         frame.iloc[i::3].to_csv(shell.folder / f"h{i}.csv", index=False)
         named += ["--hospital", f"h{i}=h{i}.csv"]
-    (shell.folder / "study.toml").write_text(HEAD + study)
+    (shell.folder / "study.toml").write_text(head + study)
     said = shell("run", "study.toml", *named, "--out", "out")
     assert said.code == 0, said.err
     return {a["name"]: a for a in json.loads((shell.folder / "out" / "result.json").read_text())["analyses"]}
@@ -168,3 +170,27 @@ times = [120]
     assert (found["n"], found["events"]) == (1384, 115)
     (row,) = found["tables"]["survival"]
     assert 1 - row["estimate"] == pytest.approx(0.095, abs=0.002)
+
+
+@pytest.mark.shared
+def test_quitting_and_exercise_do_not_interact_as_in_r(shell: Shell) -> None:
+    """The factorial target trial of docs/target-trial.md, on NHEFS. R's `survfit` with the weights of two
+    `glm(binomial)`: 1 - 1/P(quits) 1/P(exercises) weighted survival at ten years; all are followed until then."""
+    frame = pd.read_csv(SHARED / "causal_hte" / "nhefs_complete.csv")
+    month = (frame["yrdth"] - 83) * 12 + frame["modth"]
+    frame["time"] = np.where(frame["death"] > 0, np.ceil(month * 365.25 / 12), 3654)
+    frame["moves"] = (frame["exercise"] < 2).astype(int)
+    page = (ROOT / "docs" / "target-trial.md").read_text(encoding="utf-8")
+    found = re.search(r"```toml\n(# two-treatments.toml.*?)```", page, re.DOTALL)
+    assert found is not None
+    analysis = ran(shell, found[1], frame, head="")["death"]
+    risks = [row["estimate"] for row in analysis["tables"]["risks"]]
+    assert risks == pytest.approx([0.1958627710, 0.2100457673, 0.1702118266, 0.1922306706], abs=1e-7)
+    rows = {row["measure"]: row for row in analysis["tables"]["interaction"]}
+    excess = rows["difference of differences"]
+    assert excess["estimate"] == pytest.approx(0.007835848, abs=1e-7)
+    assert rows["ratio of risk ratios"]["ratio"] == pytest.approx(1.053103, abs=1e-5)
+    assert (excess["conf_low"], excess["conf_high"]) == pytest.approx((-0.090, 0.106), abs=5e-4)
+    assert [row["n"] for row in analysis["tables"]["arms"]] == [441, 164, 722, 239]
+    report = (shell.folder / "out" / "report.html").read_text(encoding="utf-8")
+    assert "quitting smoking alone (qsmk 1, moves 0)" in report

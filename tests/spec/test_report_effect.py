@@ -220,6 +220,39 @@ def test_the_protocol_has_harpers_headings() -> None:
         assert told == "recurrence: Surv(t, d)"
 
 
+def pair() -> dict[str, Any]:
+    """An analysis of two treatments."""
+    names = ("neither", "h alone", "c alone", "both")
+    effects = [{"contrast": name, **record} for name in names[1:] for record in EFFECTS]
+    interaction = [{"scale": "additive", "measure": "difference of RMST differences", "time": 365.0, "estimate": 3.0,
+                    "std_error": 1.0, "conf_low": 1.0, "conf_high": 5.0, "p_value": 0.003}]  # fmt: skip
+    tables = TABLES | {
+        "effects": effects, "interaction": interaction, "arms": [TABLES["arms"][0] | {"arm": name} for name in names],
+    }  # fmt: skip
+    made = analysis("pair", "interaction", **{k: v for k, v in tables.items() if k not in ("balance", "overlap")})
+    settings = {"first": "h", "second": "c", "outcome": "Surv(t, d)", "confounders": "age", "times": [365]}
+    return made | {"settings": settings, "facts": {"estimator": "iptw"}}
+
+
+@pytest.mark.parametrize("lang", ["en", "fr"])
+def test_a_factorial_trial_has_four_arms_in_the_protocol(lang: Any) -> None:
+    four = TRIAL | {"strategies": ["none", "hormones", "chemotherapy", "both drugs"], "estimand": "ATE"}
+    whole, words = result(pair(), trial=four), Words(lang)
+    check(whole)
+    entries = {e.number: e for e in protocol.protocol(whole, words)}
+    assert "hormones (h 1, c 0)" in entries["7.4.1"].texts[0]
+    assert "both drugs (h 1, c 1)" in entries["7.4.1"].texts[0]
+    assert entries["6"].texts[0].startswith("Both drugs")
+    assert "factori" in entries["7.1"].texts[0]
+    items = {item.number: item for item in lists.checklist(whole, words)}
+    assert items["6b"].texts == ["none / hormones / chemotherapy / both drugs"]
+    assert items["6f"].texts[-1] in entries["7.5"].texts
+    text = render(whole, lang)
+    assert "chemotherapy" in text
+    assert words("Interaction of the treatments") in text
+    assert not list(of_effects([pair(), made()], {"time_unit": "days"}, words))  # contrasts are no estimates of one
+
+
 def test_whether_hospitals_differ_is_a_sentence_of_the_report() -> None:
     """Of the analysis that tested it, and of no other."""
     tested = made("two", heterogeneity=8.0, heterogeneity_p=0.0183, i2=0.75)

@@ -94,8 +94,11 @@ def test_the_hash_is_that_of_before_where_a_study_has_no_trial() -> None:
         ("follow_up = 3652", 'follow_up = "ten years"', "wrong type"),
         ('estimand = "ATO"\ncontrast', 'estimand = "all"\ncontrast', "it is one of ATE, ATT, ATO, ATM"),
         ('"intention to treat"', '"as treated"', "one of intention to treat, per protocol"),
-        ('"no hormonal therapy", "hormonal therapy"', '"a", "a"', "the two are the same"),
-        ('"no hormonal therapy", "hormonal therapy"', '"a"', "wrong type"),
+        ('"no hormonal therapy", "hormonal therapy"', '"a", "a"', "two are the same"),
+        ('"no hormonal therapy", "hormonal therapy"', '"a"', "names 1; name two"),
+        ('"no hormonal therapy", "hormonal therapy"', '"a", "b", "c"', "names 3; name two"),
+        ('"no hormonal therapy", "hormonal therapy"', '"a", 2', "wrong type"),
+        ('"no hormonal therapy", "hormonal therapy"', '"a", "b", "c", "d"', "'one', .* has one treatment"),
         ('"every common cause is among the confounders"', "", "is empty"),
         ('"primary surgery"', '" "', "is empty"),
         (EFFECT, '[[analysis]]\nname = "one"\nmethod = "describe"\nvariables = ["age"]\n', "no analysis emulates it"),
@@ -133,6 +136,84 @@ def test_no_immortal_time_and_no_covariate_after_the_index(old: str, new: str, s
     assert old in OMOP
     with pytest.raises(StudyError, match=said):
         parse(OMOP.replace(old, new))
+
+
+FOUR = '["neither", "hormones alone", "chemotherapy alone", "both"]'
+PAIR = """
+[[analysis]]
+name = "one"
+method = "interaction"
+first = "hormon"
+second = "chemo"
+outcome = "Surv(t, recur)"
+confounders = "age + nodes"
+times = [1826]
+"""
+
+
+def factorial(text: str, effect: str, pair: str = PAIR) -> str:
+    """A study of a trial of two treatments, in place of one."""
+    text = text.replace('["no hormonal therapy", "hormonal therapy"]', FOUR)
+    return text.replace('"ATO"', '"ATE"', 1).replace(effect, pair)
+
+
+def test_a_trial_of_two_treatments_has_four_strategies() -> None:
+    study = parse(factorial(PLAIN, EFFECT))
+    assert study.target_trial is not None
+    assert study.target_trial.factorial
+    assert parse(written(study)) == study
+    assert codes(study) == ["unchecked-time-zero"]
+    found = cautioned(study, {"one": Finding("interaction", 10, 3, {})})
+    assert [w.code for w in found["one"].warnings] == ["unchecked-time-zero"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (FOUR, '["a", "b"]', "has two treatments: name four, with neither, hormon alone, with chemo alone"),
+        (FOUR, '["a", "b", "c", "b"]', "two are the same"),
+        ('"ATE"', '"ATT"', "is ATE; ask for the other one here"),
+        ("[1826]", "[5000]", "asks for the time 5000"),
+        ("times = [1826]", "tau = 5000", "asks for the time 5000"),
+    ],
+)
+def test_what_a_trial_of_two_treatments_must_say(old: str, new: str, said: str) -> None:
+    text = factorial(PLAIN, EFFECT)
+    assert old in text
+    with pytest.raises(StudyError, match=said):
+        parse(text.replace(old, new))
+
+
+def test_a_main_effect_may_stand_beside_the_pair() -> None:
+    """The first analysis decides how many strategies there are; those of one treatment are about the same trial."""
+    also = EFFECT.replace('"one"', '"alone"')
+    study = parse(factorial(PLAIN, EFFECT, PAIR + also))
+    assert codes(study) == ["unchecked-time-zero", "other-estimand"]
+    with pytest.raises(StudyError, match="'alone', the first analysis of an effect, has one treatment"):
+        parse(factorial(PLAIN, EFFECT, also.replace('"ATO"', '"ATE"') + PAIR))
+    regression = PAIR.replace("times = [1826]", 'estimator = "regression"')
+    assert codes(parse(factorial(PLAIN, EFFECT, regression))) == ["unchecked-time-zero"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('second = "ulcer"', 'second = "later"', "the treatment 'later' .*immortal time"),
+        ('first = "treated"', 'first = "bleed"', "the treatment 'bleed' .*immortal time"),
+        ('confounders = "age"', 'confounders = "age + later"', "may be a consequence of the treatment"),
+        ('confounders = "age"', 'confounders = "age + bleed_time"', "may be a consequence of the treatment"),
+        ("until = 365\n", "", "has no end"),
+    ],
+)
+def test_neither_treatment_may_be_told_by_what_comes_later(old: str, new: str, said: str) -> None:
+    pair = PAIR.replace("hormon", "treated").replace("chemo", "ulcer").replace("age + nodes", "age")
+    pair = pair.replace("Surv(t, recur)", "bleed").replace("times = [1826]", "")
+    effect = EFFECT.replace("hormon", "treated").replace('"recur"', '"bleed"').replace("age + nodes", "age + ulcer")
+    text = factorial(OMOP, effect, pair)
+    assert parse(text).target_trial is not None
+    assert old in text
+    with pytest.raises(StudyError, match=said):
+        parse(text.replace(old, new))
 
 
 def test_a_wrong_formula_is_told_by_its_analysis() -> None:

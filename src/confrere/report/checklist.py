@@ -11,7 +11,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from confrere.report.protocol import Entry, Place, effects, follow_up, protocol, question, results, target_trial
+from confrere.report.protocol import (
+    Entry,
+    Place,
+    contrasts,
+    effects,
+    follow_up,
+    protocol,
+    question,
+    results,
+    target_trial,
+)
 from confrere.report.schema import Result
 from confrere.report.words import Words
 
@@ -81,7 +91,7 @@ def _specified(result: Result, trial: Mapping[str, Any], words: Words) -> Answer
         "6a": ([trial["eligibility"]], None), "6b": ([" / ".join(trial["strategies"])], None),
         "6c": ([words.label(trial["assignment"])], None),
         "6d": ([trial["time_zero"], follow_up(result, words), *ends], None), "6e": ([trial["outcome"]], None),
-        "6f": ([words.label(trial["contrast"]), words.label(trial["estimand"])], None),
+        "6f": ([words.label(trial["contrast"]), words.label(trial["estimand"]), *contrasts(trial, words)], None),
         "6g": (list(trial["assumptions"]), None),
     }  # fmt: skip
     made |= {"4": ([trial["rationale"]], None)} if trial.get("rationale") else {}

@@ -59,6 +59,8 @@ def together(analyses: Sequence[Mapping[str, Any]], time: Clock, level: float, w
         outcome = str(analysis["settings"].get("outcome", ""))
         for record in analysis["tables"]["effects"]:
             kind = measure_of(record["measure"])
+            if record.get("contrast"):  # of two treatments: no estimates of one effect
+                continue
             if record.get(kind.field) is not None and (not kind.ratio or record[kind.field] > 0):
                 line = {"term": _line(analysis, record, time, words), "analysis": analysis["name"], **record}
                 found.setdefault((record["measure"], outcome), []).append(line)

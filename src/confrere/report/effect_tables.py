@@ -42,6 +42,26 @@ def effects(name: str, records: list[Record], setting: Setting) -> Table:
     return Table(name, words("Effects of the treatment"), tuple(columns), tuple(rows), records, foot)
 
 
+def interaction(name: str, records: list[Record], setting: Setting) -> Table:
+    """A row per measure of interaction, and time: ratios as ratios."""
+    words, forms, clock = setting.words, setting.words.numbers, setting.clock
+    with_time = any(r.get("time") is not None for r in records)
+    columns = [Column(words.title("scale"), False), Column(words.title("measure"), False)]
+    columns += [Column(timed(setting))] if with_time else []
+    columns += [Column(f"{words.title('estimate')} ({words.interval(setting.level)})"), Column(words.p)]
+    rows = []
+    for r in records:
+        ratio, lasts = r.get("ratio") is not None, r["measure"] == f"difference of {RMST}s"
+        fields = ("ratio", "ratio_low", "ratio_high") if ratio else ("estimate", "conf_low", "conf_high")
+        value, low, high = (None if r.get(f) is None else r[f] / (clock.per if lasts else 1) for f in fields)
+        measure = words.title(r["measure"]) + (in_units("", setting) if lasts else "")
+        time = [clock.shown(r["time"], forms) if r.get("time") is not None else ""] if with_time else []
+        shown = forms.estimate(value, low, high, ratio)
+        rows.append(Row((words.title(r["scale"]), measure, *time, shown, forms.p_value(r.get("p_value")))))
+    foot = (words("No interaction: 0 on the additive scale (synergy index: 1), 1 on the multiplicative one."),)
+    return Table(name, words("Interaction of the treatments"), tuple(columns), tuple(rows), records, foot)
+
+
 def _whom(text: str, words: Words) -> str:
     """An arm, or what is compared, in the language of the page."""
     for sentence in ("{name} alone", "{name} given {other}", "{name} at the margins"):
@@ -185,5 +205,5 @@ def builders(analysis: Mapping[str, Any]) -> Mapping[str, Builder]:
 
 BUILDERS: dict[str, Builder] = {
     "effects": effects, "arms": arms, "risks": risks, "balance": balance, "sensitivity": sensitivity,
-    **control_tables.BUILDERS,
+    "interaction": interaction, **control_tables.BUILDERS,
 }  # fmt: skip

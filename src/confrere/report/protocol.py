@@ -14,7 +14,7 @@ from confrere.report.effect_forest import is_effect
 from confrere.report.schema import Result
 from confrere.report.tables import threshold
 from confrere.report.words import Words
-from confrere.study.target_trial import emulates, treated
+from confrere.study.target_trial import FACTORIAL, PAIR, emulates, treated
 
 
 class Place(NamedTuple):
@@ -61,21 +61,42 @@ def _question(result: Result, trial: Mapping[str, Any], words: Words) -> Iterato
     yield Entry("4", words("Timeline"), [])
     yield Entry("5", words("Rationale and background"), [trial["rationale"]] if trial.get("rationale") else [])
     yield Entry("6", words("Research question and objectives"), [asked])
-    design = words("Observational emulation of a target trial in {n} hospitals. Nobody was assigned at random.",
-                   n=words.numbers.count(len(result["hospitals"])))  # fmt: skip
-    yield Entry("7.1", words("Study design"), [design])
+    design = "Observational emulation of a target trial in {n} hospitals. Nobody was assigned at random."
+    if factorial(trial):
+        design = "Observational emulation of a factorial target trial in {n} hospitals. Nobody was assigned at random."
+    yield Entry("7.1", words("Study design"), [words(design, n=words.numbers.count(len(result["hospitals"])))])
     yield Entry("7.2", words("Study design diagram"), [])
 
 
 def question(result: Result, words: Words) -> str:
     """The causal question in a sentence."""
     trial = result["study"]["target_trial"]
-    other, treated = trial["strategies"]
-    return words(
-        "{treated}, compared with {other}, in: {eligibility}. Outcome: {outcome}. Followed for {time} from: {zero}.",
-        treated=treated[:1].upper() + treated[1:], other=other, eligibility=trial["eligibility"],
-        outcome=trial["outcome"], time=follow_up(result, words), zero=trial["time_zero"],
-    )  # fmt: skip
+    other, *treated = trial["strategies"]
+    last = treated.pop()
+    said = {"treated": last[:1].upper() + last[1:], "other": other, "eligibility": trial["eligibility"],
+            "outcome": trial["outcome"], "time": follow_up(result, words), "zero": trial["time_zero"]}  # fmt: skip
+    asked = "{treated}, compared with {other}, in: {eligibility}. Outcome: {outcome}. Followed for {time} from: {zero}."
+    if factorial(trial):
+        said |= {"first": treated[0], "second": treated[1]}
+        asked = (
+            "{treated}; {first}; {second}: each compared with {other}, and whether the two treatments interact, in: "
+            "{eligibility}. Outcome: {outcome}. Followed for {time} from: {zero}."
+        )
+    return words(asked, **said)
+
+
+def factorial(trial: Mapping[str, Any]) -> bool:
+    """Whether a trial is one of two treatments."""
+    return len(trial["strategies"]) == FACTORIAL
+
+
+def contrasts(trial: Mapping[str, Any], words: Words) -> list[str]:
+    """What a trial of two treatments compares; nothing more is to be said of one."""
+    said = (
+        "Every strategy is compared with the first, each treatment given the other, and their interaction told on the "
+        "additive and the multiplicative scale."
+    )
+    return [words(said)] if factorial(trial) else []
 
 
 def follow_up(result: Result, words: Words) -> str:
@@ -95,21 +116,33 @@ def _setting(trial: Mapping[str, Any], words: Words) -> Iterator[Entry]:
 
 def _variables(result: Result, trial: Mapping[str, Any], words: Words) -> Iterator[Entry]:
     settings = [a["settings"] for a in effects(result)]
-    column = " / ".join(dict.fromkeys(treated(s) for s in settings if treated(s)))
     outcomes = "; ".join(filter(None, dict.fromkeys(_read(s.get("outcome", s.get("outcomes"))) for s in settings)))
     confounders = list(dict.fromkeys(str(s["confounders"]) for s in settings if s.get("confounders")))
-    since = column and not any("treatment" in s for s in settings)
-    said = (
-        "{first} or {second}, from when: column {column}" if since else "{first} (0) or {second} (1): column {column}"
-    )
-    arms = words(said, first=trial["strategies"][0], second=trial["strategies"][1], column=column)
-    yield Entry("7.4.1", words("Exposure"), [arms])
+    yield Entry("7.4.1", words("Exposure"), [_exposure(settings, trial, words)])
     told = words("{outcome}: {columns}", outcome=trial["outcome"], columns=outcomes)
     features, events = _defined(trial, words)
     yield Entry("7.4.2", words("Outcome"), [told, *events])
     ends = [words("It ends with: {ends}.", ends=trial["ends"])] if trial.get("ends") else []
     yield Entry("7.4.3", words("Follow-up"), [follow_up(result, words), *ends])
     yield Entry("7.4.4", words("Covariates"), [*confounders, *features])
+
+
+def _exposure(settings: list[Mapping[str, Any]], trial: Mapping[str, Any], words: Words) -> str:
+    """The strategies, and the columns that tell them."""
+    names = trial["strategies"]
+    if factorial(trial):
+        a, b = next((pair for s in settings if len(pair := treated(s)) == len(PAIR)), PAIR)
+        return words(
+            "{neither} ({a} 0, {b} 0), {first} ({a} 1, {b} 0), {second} ({a} 0, {b} 1) or {both} ({a} 1, {b} 1): "
+            "columns {a} and {b}",
+            neither=names[0], first=names[1], second=names[2], both=names[3], a=a, b=b,
+        )  # fmt: skip
+    column = " / ".join(dict.fromkeys(name for s in settings for name in treated(s)))
+    since = column and not any("treatment" in s for s in settings)
+    said = (
+        "{first} or {second}, from when: column {column}" if since else "{first} (0) or {second} (1): column {column}"
+    )
+    return words(said, first=names[0], second=names[1], column=column)
 
 
 def _read(outcome: Any) -> str:
@@ -129,6 +162,7 @@ def _analysis(result: Result, trial: Mapping[str, Any], words: Words) -> Iterato
     plan = [trial["analysis_plan"]] if trial.get("analysis_plan") else []
     plan += [words("Estimand: {estimand}; contrast: {contrast}.", estimand=words.label(trial["estimand"]),
                    contrast=words.label(trial["contrast"]))]  # fmt: skip
+    plan += contrasts(trial, words)
     plan += [f"{a['name']}{words.colon}{how(a, words)}" for a in chosen]
     yield Entry("7.5", words("Data analysis"), plan, Place("methods", words("Methods and references")))
     known = any(a["tables"].get("sensitivity") for a in chosen)

@@ -10,6 +10,8 @@
     contrast = "intention to treat"
     assumptions = ["every common cause of treatment and recurrence is among the confounders"]
 
+A factorial trial, of two treatments, has four strategies: neither, the first alone, the second alone, both.
+
 The form is what `check` holds the analyses against: treatment, eligibility and confounders are decided by time zero.
 What a hospital's own table means nobody can check; of OMOP records the study says it, and the check reads that.
 
@@ -39,8 +41,13 @@ if TYPE_CHECKING:
 TABLE = "target_trial"
 ASSIGNMENT = "at random at time zero; people and physicians know the strategy"
 TREATED = ("treatment", "started", "treated_from")  # the settings that say who is treated, or from when on
+PAIR = ("first", "second")  # those of two treatments
+FACTORIAL = 4  # strategies of two treatments
 ADHERING = "clone_censor_weight"  # the method that censors whoever leaves a strategy
-ESTIMANDS = {"effect": "ATE", "sequential_trials": "ATE", ADHERING: "ATE", "difference_in_differences": "ATT"}
+ESTIMANDS = {
+    "effect": "ATE", "interaction": "ATE", "sequential_trials": "ATE", ADHERING: "ATE",
+    "difference_in_differences": "ATT",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,7 @@ class TargetTrial:
     """The protocol of the trial that one would like to have, checked.
 
     eligibility    in words, or a name of [cohorts]
-    strategies     two; the second is that of the treated
+    strategies     two, of which the second is that of the treated; of two treatments four, `PAIR` and then both
     time_zero      when a person is eligible, assigned, and followed from
     follow_up      how long people are followed, in the study's unit of time
     estimand       for whom the effect is, as in the setting of the analyses
@@ -59,7 +66,7 @@ class TargetTrial:
     """
 
     eligibility: str
-    strategies: tuple[str, str]
+    strategies: tuple[str, ...]
     time_zero: str
     follow_up: float
     outcome: str
@@ -70,6 +77,11 @@ class TargetTrial:
     analysis_plan: str = ""
     ends: str = ""
     rationale: str = ""
+
+    @property
+    def factorial(self) -> bool:
+        """Whether it is a trial of two treatments."""
+        return len(self.strategies) == FACTORIAL
 
     def to_dict(self) -> dict[str, Any]:
         """As written: what has no default, and what was said."""
@@ -99,9 +111,19 @@ def read(content: Mapping[str, Any], error: Error) -> TargetTrial | None:
             raise error(TABLE, "", f"{one.name} is missing; a target trial has {', '.join(KEYS[:8])}")
     if not 0 < made["follow_up"] < 1e9:
         raise error(TABLE, "follow_up", f"{made['follow_up']:g} must be above 0, in the study's unit of time")
-    if made["strategies"][0] == made["strategies"][1]:
-        raise error(TABLE, "strategies", "the two are the same; name the strategy of the others, then of the treated")
+    _check_strategies(made["strategies"], error)
     return TargetTrial(**made)
+
+
+def _check_strategies(names: tuple[str, ...], error: Error) -> None:
+    """There are two of them, or four, and they differ."""
+    if len(names) not in (2, FACTORIAL):
+        raise error(
+            TABLE, "strategies", f"names {len(names)}; name two, that of the others and that of the treated, or of two "
+            f"treatments four: neither, the first alone, the second alone, both"
+        )  # fmt: skip
+    if len(set(names)) < len(names):
+        raise error(TABLE, "strategies", "two are the same; name the strategy of the others, then of the treated")
 
 
 def _value(key: str, value: Any, kind: Any, error: Error) -> Any:
@@ -130,13 +152,17 @@ def emulates(settings: Mapping[str, Any]) -> bool:
     return "treated_from" in settings or (bool(treated(settings)) and "confounders" in settings)
 
 
-def treated(settings: Mapping[str, Any]) -> str:
-    """The column that says who is treated, or from when on; "" for none."""
-    return next((str(settings[name]) for name in TREATED if name in settings), "")
+def treated(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """The column that says who is treated, or from when on; two of two treatments, none of an analysis without."""
+    if all(name in settings for name in PAIR):
+        return tuple(str(settings[name]) for name in PAIR)
+    return tuple(str(settings[name]) for name in TREATED if name in settings)[:1]
 
 
 def estimand_of(spec: Spec) -> str:
-    """For whom an analysis says its effect is; "" where it has no such setting."""
+    """For whom an analysis says its effect is; "" where it has no such setting, and of ratios given the confounders."""
+    if spec.settings.get("estimator") == "regression":
+        return ""
     return str(spec.settings.get("estimand", ESTIMANDS.get(spec.method, "")))
 
 
@@ -152,11 +178,16 @@ def check(study: Study, error: Error) -> None:
         return
     emulating = effects(study)
     if not emulating:
-        raise error(TABLE, "", 'no analysis emulates it: add an [[analysis]] with method = "effect"')
+        raise error(
+            TABLE, "", 'no analysis emulates it: add an [[analysis]] with method = "effect", of two treatments '
+            '"interaction"'
+        )  # fmt: skip
+    _check_treatments(trial, emulating[0], error)
     if (first := estimand_of(emulating[0])) and first != trial.estimand:
+        there = "" if trial.factorial else f'write estimand = "{trial.estimand}" there, or '
         raise error(
             TABLE, "estimand", f"is {trial.estimand}, that of '{emulating[0].name}', the first analysis of an effect, "
-            f'is {first}; write estimand = "{trial.estimand}" there, or ask for the other one here'
+            f"is {first}; {there}ask for the other one here"
         )  # fmt: skip
     for spec in emulating:
         if adheres(spec) and trial.contrast != "per protocol":
@@ -171,6 +202,21 @@ def check(study: Study, error: Error) -> None:
         raise error(
             TABLE, "eligibility", f"'{trial.eligibility}' is a cohort that the analyses are not about; they are about "
             f"{' and '.join(study.omop.compared) or 'everybody'}: set target under [data]"
+        )  # fmt: skip
+
+
+def _check_treatments(trial: TargetTrial, main: Spec, error: Error) -> None:
+    """The main analysis has the treatments of the strategies."""
+    many = len(treated(main.settings))
+    if trial.factorial and many < len(PAIR):
+        raise error(
+            TABLE, "strategies", f"are four, and '{main.name}', the first analysis of an effect, has one treatment: "
+            f'name two strategies, or put method = "interaction" first'
+        )  # fmt: skip
+    if many == len(PAIR) and not trial.factorial:
+        raise error(
+            TABLE, "strategies", f"are two, and '{main.name}', the first analysis of an effect, has two treatments: "
+            f"name four, with neither, {' alone, with '.join(treated(main.settings))} alone, and with both"
         )  # fmt: skip
 
 
@@ -201,7 +247,7 @@ def _check_windows(study: Study, omop: Omop, spec: Spec, error: Error) -> None:
     later = {f.name: f"{f.after} days after" for f in omop.features if f.after > 0}
     for outcome in omop.outcomes:
         later |= dict.fromkeys((outcome.name, outcome.time), "at any time after")
-    if found := sorted(columns(study, spec, "treatment") & later.keys()):
+    if found := sorted(columns(study, spec, "treatment", *PAIR) & later.keys()):
         raise error(
             TABLE, "time_zero", f"'{spec.name}': the treatment '{found[0]}' is told by what happens {later[found[0]]} "
             f"the index date. Who is treated later has lived until then (immortal time): decide it by the index date"

@@ -247,7 +247,8 @@ def _finding(study: Interaction, f: Found) -> Finding:
     hazards = f.family == "survival" and study.estimator == "regression"
     notes: tuple[str, ...] = (RARE,) if study.estimator == "regression" and f.family == "binomial" else ()
     notes += (LOWER,) if f.family != "gaussian" and rates[0] > rates.min() else ()
-    facts = {"estimator": study.estimator, "family": f.family, **({"grid": parts.grid} if parts.grid else {})}
+    facts = {"estimator": study.estimator, **({} if f.family == "survival" else {"family": f.family})}
+    facts |= {"grid": parts.grid} if parts.grid else {}
     tables = {**parts.tables, "arms": rows, "attrition": attrition(f.verdict)}
     return Finding(
         "interaction", f.verdict.n, f.verdict.hospitals, tables, events=round(f.outcomes.sum()) if marked else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -179,6 +180,19 @@ def test_the_order_of_causes_does_not_matter(estimator: str) -> None:
     for cause, row in one.items():
         assert row["estimate"] == pytest.approx(two[cause]["estimate"], rel=1e-9)
         assert row["std_error"] == pytest.approx(two[cause]["std_error"], rel=1e-8)
+
+
+@pytest.mark.parametrize("estimator", ["gformula", "aipw"])
+def test_limits_held_the_truth_in_a_thousand_studies(estimator: str) -> None:
+    """As `make_causes_apart` stored it; the first of them are made anew: limits that move would hold it in others."""
+    from effects.make_causes_apart import FIRST, PLACE, covered
+
+    stored = json.loads(PLACE.read_text())
+    shares = dict(stored["coverage"][estimator]["all"])
+    assert (stored["runs"], covered(estimator, FIRST)) == (1000, stored["coverage"][estimator]["first"])
+    assert shares.pop("refused") <= 0.02
+    for cause, share in shares.items():
+        assert 0.936 <= share <= 0.964, (cause, share)
 
 
 def test_folds_agree_with_one_fit() -> None:

@@ -95,7 +95,7 @@ STEPS: Final = (
     N_("First moments by cell."),
     N_("Confounder terms, arm, event."),
     N_("The curves, not yet divided."),
-    N_("Derivatives of the targets, not yet divided; `along` (k, 2, points) are theirs by the curves."),
+    N_("Derivatives of the targets, not yet divided; `along` (k, 2, causes, points) are theirs by the curves."),
     N_("Products of what people move the targets by; `curve` with the sum of tilts, `of` pairs, leaning on models."),
     N_("Treatment, event and weights; who leaves when."),
     N_("Log-likelihood and score of the log hazard ratio, the baseline of this hospital being its own."),

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from zlib import crc32
 
 import numpy as np
 import pandas as pd
 
+from confrere.data.bags import Bags
 from confrere.study.circe import definition
 from confrere.study.ground import Ground
 from confrere.study.recruitment import Look
@@ -41,6 +44,16 @@ class Table:
     """One hospital's records, as `rounds.Site` wants them."""
 
     frame: pd.DataFrame
+
+    @cached_property
+    def bags(self) -> dict[str, Bags]:
+        """Of everybody one picture to three, of x1, x2 and noise; about 0, so that half of them move a unit."""
+        rows = {}
+        for pid, *mean in self.frame[["pid", "x1", "x2"]].itertuples(index=False):
+            own = crc32(pid.encode())
+            noise = np.random.default_rng(own).normal(size=(1 + own % 3, 2))
+            rows[pid] = np.array(mean) - [0, 5] + noise
+        return {"pictures": Bags.made(rows, 2)}
 
     def nobody(self) -> Table:
         """The same table of nobody."""

@@ -15,6 +15,7 @@ import pandas as pd
 from confrere.analyses.effects.controls import Control, Diagnostics
 from confrere.analyses.effects.effect import Growth
 from confrere.analyses.learning.forest import Forest, Tree
+from confrere.data.bags import Bags
 from confrere.rounds import find, installed
 from confrere.study.circe import definition
 from confrere.study.imputation import Impute
@@ -136,6 +137,18 @@ def within(n: int, seed: int) -> pd.DataFrame:
 def named(n: int, seed: int) -> pd.DataFrame:
     """Patients with a name each."""
     return patients(n, seed).assign(pid=[f"p{seed}-{i}" for i in range(n)])
+
+
+def pictured(n: int, seed: int) -> pd.DataFrame:
+    """Patients with a bag each, of one picture to three."""
+    frame, rng = named(n, seed), np.random.default_rng(seed + 100)
+    kind = frame["stage"].cat.codes.to_numpy()
+    rows = {
+        pid: np.stack([kind[i] == 1, kind[i] == 2], axis=-1) + rng.normal(size=(int(rng.integers(1, 4)), 2))
+        for i, pid in enumerate(frame["pid"])
+    }
+    frame.attrs["bags"] = {"pictures": Bags.made(rows, 2)}
+    return frame
 
 
 YEARS = ("y1", "y2", "y3")
@@ -413,6 +426,9 @@ CASES = (
     Case(find("network")("y", "x1 + stage", "squared", module="mlp", settings={"hidden": [4]}, strategy="fedyogi",
                          rounds=3, steps=1, ground=KNOWN), "a perceptron", ("x1",), people=named,
          allow=("model_weights",)),
+    Case(find("network")("stage", bags="pictures", bag_size=2, module="mean_pool", rounds=6, steps=1, learning_rate=1.0,
+                         holdout=0.5, conformal=0.3, one_row=True, ground=KNOWN), "one picture of each",
+         people=pictured, allow=("model_weights",)),
     Case(find("boosting")("ill", ("x1", "x2", "stage", "treated", "gap"), trees=4, depth=3, rows=0.8, columns=0.7,
                           monotone={"x1": 1}, ground=KNOWN), "levels, gaps, samples", ("x1", "gap"), people=gaps,
          allow=("histograms",)),

@@ -43,8 +43,13 @@ def typed(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
 
 
 def table(frame: pd.DataFrame) -> Table:
-    """One hospital's records."""
-    return Table(frame.reset_index(drop=True), len(frame), {}, {}, "test")
+    """One hospital's records. Bags of images come with the frame, `frame.attrs["bags"]`, by the people of `pid`."""
+    return Table(frame.reset_index(drop=True), len(frame), {}, {}, "test", bags=bags_of(frame))
+
+
+def bags_of(frame: pd.DataFrame) -> dict[str, Any]:
+    """The bags of images of the people of a frame, by name."""
+    return {name: given.only(frame["pid"]) for name, given in frame.attrs.get("bags", {}).items()}
 
 
 def dealt(frame: pd.DataFrame, deal: ArrayLike, hospitals: int) -> list[pd.DataFrame]:
@@ -82,7 +87,11 @@ def fit(analysis: Any, frames: Sequence[pd.DataFrame], policy: Policy = GATE) ->
 
 def masked(analysis: Any, frames: Mapping[str, pd.DataFrame], allow: Sequence[str] = (), k: int = 11) -> Results:
     """The whole of a real run in this process: keys, masks, gates and followed flows. Gives findings and what left."""
-    local = Local(dict(frames), analysis.ground, analysis.ground.person or None, key=b"")
+    bare = {name: frame.copy(deep=False) for name, frame in frames.items()}
+    for frame in bare.values():
+        frame.attrs = {}
+    local = Local(bare, analysis.ground, analysis.ground.person or None, key=b"")
+    local.bags = {name: bags_of(frame) for name, frame in frames.items()}
     results: Results = local.run(build.single(analysis, local.ground_for(analysis, allow), allow=allow, k=k))
     return results
 

@@ -90,8 +90,8 @@ def told(of: Penalised, fit: Fit, attack: Attacked) -> Finding:
 
 
 def _explained(fit: Fit) -> list[Record]:
-    """The share of the null deviance that is explained, among who was fitted to and by cross-validation; not of hazards: what
-    a fold adds to the partial likelihood is of other risk sets."""
+    """The share of the null deviance that is explained, among who was fitted to and by cross-validation; not of
+    hazards: what a fold adds to the partial likelihood is of other risk sets."""
     if fit.crossed is None:
         return []
     null, name = _deviance(fit, fit.null) / fit.stage.weight, "deviance explained"

@@ -201,7 +201,7 @@ def scored(of: Any, people: People, made: Design, weights: Array, about: Any) ->
     given = of.rows(people, rows, ids, about)
     if of.one_row:
         given = given._replace(bag=drawn(given.bag, people.words("one row", ids, shared=True)))
-    return scores(of.built, weights, given)
+    return scores(of.built, weights, given).reshape(made.n, of.sizes.outputs)  # of nobody too
 
 
 def drawn(bag: Callable[[int], Array], words: Any) -> Callable[[int], Array]:

@@ -78,6 +78,13 @@ def test_a_case_by_hand() -> None:
     risks = {(r["group"], r["time"]): r["estimate"] for r in got.tables["risks"]}
     assert list(risks.values()) == pytest.approx([*STRATEGIES_CASE["grace"], *STRATEGIES_CASE["risks"]])
     assert [r["n"] for r in got.tables["arms"]] == [12, 4]
+    early, event = frame["start"] <= frame[["time"]].assign(grace=1.0).min(axis=1), frame["event"] > 0
+    event &= frame["time"] <= 2.0
+    mine, others = int((event & early).sum()), int((event & ~early).sum())
+    both = int((event & ~early & (frame["time"] <= 1.0)).sum())
+    assert both > 0
+    assert [r["events"] for r in got.tables["arms"]] == [others, mine]
+    assert [r["clone_events"] for r in got.tables["arms"]] == [others, mine + both]
 
 
 def test_there_is_no_immortal_time() -> None:

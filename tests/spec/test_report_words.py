@@ -140,6 +140,16 @@ def test_arms_of_two_treatments_are_said_in_french(result: dict[str, Any]) -> No
     assert shown["effects"].rows[0].cells[1] == "chemo sachant hormon"
 
 
+def test_events_of_clones_are_told_apart_from_those_of_people(result: dict[str, Any]) -> None:
+    analysis = result["analyses"][1]
+    row = {"arm": "within the grace period", "n": 20, "effective_n": 18.0, "events": 15, "clone_events": 32}
+    analysis["tables"] = {"effects": [{"measure": "risk difference", "estimate": 0.1, "p_value": 0.2}], "arms": [row]}
+    shown = {t.name: t for t in tables(analysis, result["study"], FR)}["arms"]
+    assert [c.head for c in shown.columns][-2:] == ["Événements", "Événements qui comptent"]
+    assert shown.rows[0].cells[1:] == ("20", "18", "15", "32")
+    assert "compte dans les deux stratégies" in shown.foot[-1]
+
+
 # ---------------------------------------------------------------- axes and terms
 
 

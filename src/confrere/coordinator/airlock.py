@@ -53,7 +53,9 @@ SOURCES: Final = {
 LEARNED: Final = ("boosting", "network", "penalised")  # methods whose models are attacked
 FREEDOM: Final = 10  # residual degrees of freedom; ACRO's safe_dof_threshold
 ABSURD: Final = 10.0  # |statistic| over this times the root of n: the term all but determines the outcome
-COUNTS: Final = frozenset(["n", "events", "at_risk", "censored", "entered", "missing", "observed", "people", "count"])
+COUNTS: Final = frozenset(
+    ["n", "events", "clone_events", "at_risk", "censored", "entered", "missing", "observed", "people", "count"]
+)
 BY_TIME: Final = frozenset(["curve", "incidence", "survival", "at_times", "risk", "groups"])  # told by exact times too
 ENDS: Final = frozenset(["min", "max", "minimum", "maximum", "range", "mode"])
 SHOWN: Final = 5  # places that a reason names

@@ -16,6 +16,10 @@ from confrere.report.words import Words
 
 ALIKE = 0.1
 ARMS = ("untreated", "treated")
+BOTH = (
+    "Events are those of these people. Those that count are of the clones in the strategy: within the grace period, an "
+    "event of somebody who has not started counts in both strategies."
+)
 
 
 def effects(name: str, records: list[Record], setting: Setting) -> Table:
@@ -78,18 +82,20 @@ def _measured(record: Record, setting: Setting) -> str:
 def arms(name: str, records: list[Record], setting: Setting) -> Table:
     """People, the effective number of them after weighting, events, and the mean outcome."""
     words, forms = setting.words, setting.words.numbers
-    has = [f for f in ("events", "estimate") if any(r.get(f) is not None for r in records)]
-    heads = {"events": words.title("events"), "estimate": f"{words('Mean outcome')} ({words.interval(setting.level)})"}
+    has = [f for f in ("events", "clone_events", "estimate") if any(r.get(f) is not None for r in records)]
+    heads = {field: words.title(field) for field in ("events", "clone_events")}
+    heads["estimate"] = f"{words('Mean outcome')} ({words.interval(setting.level)})"
     columns = [Column(words.title("arm"), False), Column(words("People")), Column(words("Effective number"))]
     columns += [Column(heads[field]) for field in has]
     rows = []
     for r in records:
         mean = forms.estimate(r.get("estimate"), r.get("conf_low"), r.get("conf_high"), False)
-        shown = {"events": forms.count(r.get("events")), "estimate": mean}
+        shown = {field: forms.count(r.get(field)) for field in ("events", "clone_events")} | {"estimate": mean}
         effective = forms.fixed(r.get("effective_n"), 0)
         rows.append(Row((_whom(r["arm"], words), forms.count(r["n"]), effective, *(shown[field] for field in has))))
-    foot = (words("Effective number: as many people with equal weights would tell as much."),)
-    return Table(name, words("Arms"), tuple(columns), tuple(rows), records, foot)
+    foot = [words("Effective number: as many people with equal weights would tell as much.")]
+    foot += [words(BOTH)] if "clone_events" in has else []
+    return Table(name, words("Arms"), tuple(columns), tuple(rows), records, tuple(foot))
 
 
 def balance(name: str, records: list[Record], setting: Setting) -> Table:

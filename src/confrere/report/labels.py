@@ -97,6 +97,7 @@ LABELS = {
     "balance": ("balance of the arms", "équilibre des bras"),
     "propensity": ("propensity of treatment", "score de propension"),
     "effective_n": ("effective n", "n efficace"),
+    "clone_events": ("events that count", "événements qui comptent"),
     "untreated_before": ("untreated before", "non traités avant"),
     "treated_before": ("treated before", "traités avant"),
     "untreated_after": ("untreated after", "non traités après"),

@@ -228,17 +228,22 @@ def _terms(of: Even, names: tuple[str, ...]) -> list[Record]:
 
 
 def _arms(f: Found) -> list[Record]:
-    """By strategy: who follows it until the end, events that count in it, what weights are worth after the grace."""
+    """By strategy: who follows it until the end, their events, what weights are worth after the grace period.
+
+    Events of clones too, which count in it: of the early those in the grace period of people who have not started.
+    """
     early, k = float(f.counts.started.value.sum()), f.verdict.k
     within = slice(0, f.grid.grace)
     others, own = f.counts.events.value.sum(axis=0)
-    events = others.sum(), own.sum() + others[within].sum()
+    events = others.sum(), own.sum()
+    clones = others.sum(), own.sum() + others[within].sum()
     people = f.verdict.n - early, early
     worth = f.weights[:, 0] ** 2 / f.weights[:, 1]
     return [
-        {"arm": arm, "n": round(people[a]), "effective_n": float(worth[a]), **count("events", float(events[a]), k)}
+        {"arm": arm, "n": round(people[a]), "effective_n": float(worth[a]),
+         **count("events", float(events[a]), k), **count("clone_events", float(clones[a]), k)}
         for a, arm in enumerate(STRATEGIES)
-    ]
+    ]  # fmt: skip
 
 
 def _cautions(f: Found) -> tuple[Caution, ...]:

@@ -287,3 +287,18 @@ def test_without_a_target_trial_there_is_neither() -> None:
 
 def test_every_name_of_an_item_has_its_french() -> None:
     assert {*lists.NAMES.values(), *lists.PARTS, *lists.SECTIONS} <= french().keys()
+
+
+def test_what_effects_are_adjusted_for_is_told_of_each() -> None:
+    """Several estimates of one measure are told apart, in the table, in the plan and in a forest of all analyses."""
+    kinds = ("none", "score", "score, of everybody")
+    rows = [effect("hazard ratio", -0.2 + i / 50, adjustment=kind) for i, kind in enumerate(kinds)]
+    plan = [{"adjustment": kind, "multiplier": 0.5} for kind in kinds[:2]]
+    one = analysis("a", "prognostic", effects=rows, sample_size=plan) | {"settings": SETTINGS}
+    shown = {t.name: t for t in tables(one, sample()["study"], FR)}
+    assert [c.head for c in shown["effects"].columns][:2] == ["Mesure", "Ajusté sur"]
+    assert [r.cells[1] for r in shown["effects"].rows] == ["Rien", "Score", "Score, rapport de tous"]
+    assert [r.cells[0] for r in shown["sample_size"].rows] == ["Rien", "Score"]
+    said = next(together([one, one | {"name": "b"}], Clock("days"), 0.95, EN)).description
+    assert "nothing" in said
+    assert "score, ratio of everybody" in said

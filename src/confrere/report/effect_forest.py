@@ -76,7 +76,8 @@ def _line(analysis: Mapping[str, Any], record: Record, time: Clock, words: Words
     how = ", ".join(filter(None, (SHORT.get(estimator, estimator), str(facts.get("estimand", "")))))
     when = "" if record.get("time") is None else words.length(time.shown(record["time"], words.numbers), time.unit)
     named = f"{analysis['name']} ({how})" if how else analysis["name"]
-    return ", ".join(filter(None, (named, str(record.get("cause") or ""), when)))
+    given = words.label(record["adjustment"]) if record.get("adjustment") else ""
+    return ", ".join(filter(None, (named, given, str(record.get("cause") or ""), when)))
 
 
 def in_unit(record: Record, time: Clock) -> tuple[Record, str | None]:

@@ -26,7 +26,7 @@ def effects(name: str, records: list[Record], setting: Setting) -> Table:
     """A row per measure: ratios as ratios, with their interval and P."""
     words, forms = setting.words, setting.words.numbers
     with_time = any(r.get("time") is not None for r in records)
-    named = [field for field in ("contrast", "cause", "people") if any(r.get(field) for r in records)]
+    named = [field for field in ("adjustment", "contrast", "cause", "people") if any(r.get(field) for r in records)]
     counted = any(r.get("n") is not None for r in records)
     columns = [Column(words.title("measure"), False), *(Column(words.title(field), False) for field in named)]
     columns += [Column(timed(setting))] if with_time else []

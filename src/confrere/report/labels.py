@@ -164,6 +164,7 @@ LABELS = {
     "incremental cost, undiscounted": ("incremental cost, undiscounted", "coût différentiel, non actualisé"),
     "incremental effect, undiscounted": ("incremental effect, undiscounted", "effet différentiel, non actualisé"),
     "covariates and score": ("covariates and score", "covariables et score"),
+    "none": ("nothing", "rien"),
     "score, of everybody": ("score, ratio of everybody", "score, rapport de tous"),
     "prognostic score": ("prognostic score", "score pronostique"),
     "partitioned": ("partitioned", "par intervalles"),

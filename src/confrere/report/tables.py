@@ -45,6 +45,7 @@ SAID = {
     "metric",
     "sample",
     "arm",
+    "adjustment",
     "quadrant",
     "scale",
     "what",

@@ -17,6 +17,8 @@ from confrere.coordinator.airlock import Rule, checks
 from confrere.errors import FormulaError, ModelError, StudyError
 from confrere.rounds import name_of
 from confrere.study.file import Study, parse
+from confrere.study.ground import Ground
+from confrere.study.schema import Column, Schema
 from confrere.study.write import written
 from confrere.testing import GATE, LOOSE, fit, found, masked
 
@@ -62,6 +64,27 @@ def test_hidden_confounding_is_seen_in_controls_and_taken_off() -> None:
     assert made["p_value"] > row["p_value"]
     assert (made["negative_controls"], made["positive_controls"]) == (10, 2)
     assert made["ease"] == pytest.approx(0.25, abs=0.1)
+
+
+@pytest.mark.parametrize("settings", [{}, {"estimator": "aipw", "times": (730.0,)}])
+def test_controls_of_one_cause_calibrate_each_of_causes_that_compete(settings: dict[str, Any]) -> None:
+    """`cause` is of the outcome alone: a control Surv(time, mark) has none, and counts for it."""
+    frame = world(3000)
+    levels = ("alive", "relapse", "death")
+    ill = np.where(frame["y"] == 0, 0, 1 + (frame["n0"] > 0))
+    frame["fate"] = pd.Categorical.from_codes(ill, levels)
+    controls = tuple(Control(f"Surv(time, n{j})") for j in range(1, 7))
+    effect = Effect(
+        "a", "Surv(time, fate)", "x", cause="relapse", controls=controls,
+        ground=Ground(Schema({"fate": Column("fate", levels)})), **settings,
+    )  # fmt: skip
+    got = run(effect, frame)
+    assert {row["reason"] for row in got.tables["controls"]} == {""}
+    assert not any("cause" in row for row in got.tables["controls"])
+    measures = {(row["measure"], row["cause"]) for row in got.tables["calibrated"]}
+    ratio = "risk ratio" if settings else "hazard ratio"
+    assert measures == {(ratio, c) for c in (levels[1:] if settings else ("relapse",))}
+    assert {row["negative_controls"] for row in got.tables["calibrated"]} == {6}
 
 
 def test_without_confounding_calibration_changes_little() -> None:

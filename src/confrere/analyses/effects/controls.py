@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from confrere.analyses.causes import each_cause
 from confrere.analyses.effects.calibration import LEAST, SCHUEMIE, errors_of, null_of
 from confrere.analyses.finding import Caution, Finding, Record
 from confrere.errors import FormulaError, ModelError, StudyError
@@ -112,8 +113,10 @@ def controlled(effect: Effect) -> Flow[Finding]:
 
 
 def _known(effect: Effect, c: Control) -> Effect:
-    """The effect of a control."""
-    return replace(effect, outcome=c.outcome or effect.outcome, treatment=c.treatment or effect.treatment)
+    """The effect of a control; of the study's cause, where causes compete in the control too."""
+    outcome = c.outcome or effect.outcome
+    cause = effect.cause if each_cause(outcome, effect.ground)[0] else ""
+    return replace(effect, outcome=outcome, treatment=c.treatment or effect.treatment, cause=cause)
 
 
 def _tried(effect: Effect) -> Flow[Finding | str]:

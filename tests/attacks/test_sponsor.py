@@ -207,3 +207,20 @@ def test_curves_by_member(method: str, formula: str) -> None:
     assert record(find(method)(formula, ground=GROUND).flow(), grouped(), alone=ALONE).finding.n == 720
     with pytest.raises(Violation, match="2 hospitals"):
         record(find(method)(formula, ground=GROUND).flow(), grouped(2), alone=ALONE)
+
+
+@pytest.mark.parametrize("outcome", ["y", "Surv(time, event)"])
+def test_a_sponsors_trial_with_a_score_of_the_hospitals(outcome: str) -> None:
+    """Both arms at the sponsor, the score from three hospitals: nothing without its word; with it no few of theirs."""
+    frame = patients(900)
+    place = np.where(frame["arm"] == "b", -1, np.arange(len(frame)) % 3)
+    parts = {"sponsor": frame[place < 0]} | {f"h{i}": frame[place == i] for i in range(3)}
+    tables = {h: Table(f.reset_index(drop=True)) for h, f in parts.items()}
+    study = find("prognostic")("treated", outcome, "arm", "x1 + x2", ground=GROUND)
+    with pytest.raises(Violation, match=r"1 hospital has at least 11 people .*\[disclosure\] alone"):
+        record(study.flow(), tables)
+    found = rows(record(study.flow(), tables, alone=ALONE))
+    place = np.concatenate([np.full(len(t.frame), i) for i, t in enumerate(tables.values())])
+    left = found.weights.copy()
+    left[:, place == 0] = 0.0
+    assert not resting_on_few(found._replace(weights=left), Policy().k)

@@ -44,6 +44,8 @@ KINDS = {  # the files of tests/attacks, and what their attacks are
     "test_habits": "hospitals that one analysis leaves out",
     "test_held_out": "who is held out in two studies",
     "test_inputs": "inputs of a score that are all but its risk",
+    "test_levels": "levels of a column beside everybody",
+    "test_measures_kept": "measures that stay in a hospital",
     "test_mixture": "mixtures of larger studies, smoothly",
     "test_moves": "clusters from round to round",
     "test_sets": "sets of classes beside cells of scores",

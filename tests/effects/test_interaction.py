@@ -100,15 +100,16 @@ def test_an_arm_of_few_events_has_no_curve() -> None:
         fit(FOLLOWED, dealt(spared), GATE)
 
 
-def test_an_arm_that_a_few_carry_is_refused() -> None:
+@pytest.mark.parametrize("study", [STUDY, replace(STUDY, estimator="aipw"), FOLLOWED], ids=["mean", "aipw", "curves"])
+def test_an_arm_that_a_few_carry_is_refused(study: Interaction) -> None:
     """One of those with both is of a kind that hardly ever has: its weight is that of hundreds."""
     frame, x = world(1800, 3), np.random.default_rng(3).normal(size=1800)
     both = (frame["a"] > 0) & (frame["b"] > 0)
     x += np.where(both, 1.5, 0.0)
     x[np.flatnonzero(both)[0]] = -5.0
     with pytest.raises(Violation, match=r"the weights of both \(set truncate\)' has an effective number"):
-        fit(FOLLOWED, dealt(frame.assign(x=x)), GATE)
-    assert fit(replace(FOLLOWED, truncate=(0.1, 0.9)), dealt(frame.assign(x=x)), GATE).tables["interaction"]
+        fit(study, dealt(frame.assign(x=x)), GATE)
+    assert fit(replace(study, truncate=(0.1, 0.9)), dealt(frame.assign(x=x)), GATE).tables["interaction"]
 
 
 def test_nothing_is_read_off_where_nobody_is_followed() -> None:

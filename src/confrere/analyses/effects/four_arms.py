@@ -124,6 +124,14 @@ class FourArms:
         names = (*made.names, f"outcome {study.outcome}", *(f"arm {name}" for name in study.arms))
         return replace(made, data=cases, x=np.column_stack([made.x, cases.y, marks]), names=names, flags={})
 
+    def weighed(self, people: People, models: tuple[Fitted, ...]) -> Design:
+        """The four arms as both propensities weigh their people: the gate refuses an arm that a few carry."""
+        made, cases = self.cased(people)
+        weights = weights_of(self.study, cases, models)
+        w = weights[0].w * weights[1].w
+        marks = {f"the weights of {name} (set truncate)": cases.arm == j for j, name in enumerate(self.study.arms)}
+        return replace(made, x=np.empty((made.n, 0)), names=(), weights=w, flags=marks)
+
     def cased(self, people: People) -> tuple[Design, Cases]:
         """Outcome and confounder terms as a design has them, and the same people as cases."""
         study, ground = self.study, self.ground

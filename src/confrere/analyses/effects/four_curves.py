@@ -79,18 +79,6 @@ class FourCurves(ArmsFollowUp):
         )
         return made, cases.arm
 
-    def table(self, people: People, shown: tuple[int, ...], edges: tuple[float, ...]) -> Design:
-        """Kinds of exits on the ladder, for the people of the groups that are shown.
-
-        Arms are marks: the gate refuses one that a few carry by their weights.
-        """
-        made = super().table(people, shown, edges)
-        own = {kind: cells.index // cells.shape[1] for kind, cells in made.cells.items()}
-        arm = np.max(list(own.values()), axis=0)  # whoever is of another kind is at -1 there
-        names = (self.labels[i] for i in shown)
-        marks = {f"the weights of {name} (set truncate)": arm == j for j, name in enumerate(names)}
-        return replace(made, flags=marks)
-
     @local(on="table")
     def derivatives(self, people: People, by_counts: Array) -> Derivatives:
         """Derivatives of values by the propensity's coefficients; `by_counts` (k, kinds * arms * cells)."""

@@ -1,8 +1,8 @@
 """The flow of two treatments together: the four arms, and what their means, risks or hazards say.
 
-The rounds: people and outcomes by arm; then one regression, or the models of propensity and outcome, sums of weights
-and outcomes (the means), derivatives and squares (`four_arms`). Of times the means are risks at times and restricted
-means, read off weighted curves (`four_curves`).
+The rounds: people and outcomes by arm; then one regression, or the models of propensity and outcome, whether a few
+carry an arm, sums of weights and outcomes (the means), derivatives and squares (`four_arms`). Of times the means are
+risks at times and restricted means, read off weighted curves (`four_curves`).
 """
 
 from __future__ import annotations
@@ -127,6 +127,8 @@ def _standardised(arms: FourArms, start: Outcomes, family: str) -> Flow[Parts]:
     study = arms.study
     learnt = yield from together(*_flows(study, family))
     models = _models(study, learnt, start)
+    if study.weighs:
+        yield from support(arms.weighed, models.propensity)
     totals = yield from ask(arms.totals, models)
     number, weight, square = totals.arms.value.T
     base = tuple(totals.base.value.tolist())
@@ -154,6 +156,7 @@ def _followed(arms: FourArms, start: Outcomes) -> Flow[Parts]:
     study = arms.study
     learnt = yield from together(*_flows(study, "survival"))
     models = _models(study, learnt, start)
+    yield from support(arms.weighed, models.propensity)
     follow = FourCurves(f"{study.outcome} ~ {study.confounders}", "propensity", study.about, study, models.propensity)
     got = yield from follow.followed()
     _check_curves(study, [suppressed(got.weighted, g) for g in range(FOUR)])

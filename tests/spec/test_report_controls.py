@@ -70,6 +70,20 @@ def test_controls_are_told_as_ratios_by_time() -> None:
     assert [r.cells[:2] for r in shown["calibrated"].rows] == [("Risk ratio", "365"), ("Risk ratio", "730")]
 
 
+@pytest.mark.parametrize("words", [EN, FR])
+def test_names_of_gains_and_rules_are_drawn_whole(words: Words) -> None:
+    """None is cut off by an ellipsis: neither a gain of the tree, nor a rule of two conditions."""
+    gains = [RESPONDERS["value"][0] | {"policy": f"{by} less {whom}"}
+             for by in ("rule", "tree") for whom in ("everybody", "nobody")]  # fmt: skip
+    rules = [RESPONDERS["subgroups"][0] | {"rule": "age >= 70 and nodes > 3 and size[T.>50] < 1"}]
+    who = analysis("who", "responders", **RESPONDERS | {"value": gains, "subgroups": rules})
+    drawn = {f.name: draw(f, words).svg for f in figures(who, STUDY, words)}
+    assert {"subgroups", "value"} <= drawn.keys()
+    assert "size[T.&gt;50] &lt; 1<" in drawn["subgroups"]
+    assert words.title("rule less everybody") + "<" in drawn["value"]
+    assert not any("…" in svg for svg in drawn.values())
+
+
 def test_what_was_tested_is_the_main_result_of_responders() -> None:
     who = analysis("who", "responders", **RESPONDERS)
     said = headline(who, STUDY, EN)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from confrere.report.vega import Layers
 
 ROW, WIDE = 24, 300  # of a line and of the axis, in px
-NAMES, INDENT = 230, 14  # room for a name; of a level under its variable
+NAMES, INDENT = 400, 14  # most room for a name: a rule of two conditions; of a level under its variable
 WIDEST = 40.0  # a ratio axis spans at most from 1/40 to 40
 SQUARE = 40.0  # the area of a square, in px²
 

@@ -30,7 +30,8 @@ nitpick_ignore_regex = [
     (r"py:class", r"(confrere\.rounds\.)?(T|S|P|Array|Ints|Bools|Flow|Language|Chart|Forest|Model)"),
     (r"py:class", r"((str|float) \| )?tuple\[(float|str)"),  # of a union with a tuple of any length, half a name
     (r"py:class", r"confrere\.study\.imputation\.Imputed"),  # what a flow carries between its own rounds
-    (r"py:class", r"confrere\.(console\.(local\.Ladder|client\.Declared)|study\.build\.Disclosure)"),  # of further settings
+    (r"py:class", r"confrere\.console\.(local\.Ladder|client\.Declared)"),  # the names of further settings
+    (r"py:class", r"confrere\.study\.build\.Disclosure"),
 ]
 
 html_theme = "furo"

@@ -250,6 +250,7 @@ def test_a_factorial_trial_has_four_arms_in_the_protocol(lang: Any) -> None:
     text = render(whole, lang)
     assert "chemotherapy" in text
     assert words("Interaction of the treatments") in text
+    assert words.label("h alone") == {"en": "h alone", "fr": "h seul"}[lang]
     assert not list(of_effects([pair(), made()], {"time_unit": "days"}, words))  # contrasts are no estimates of one
 
 

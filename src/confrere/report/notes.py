@@ -55,6 +55,12 @@ SENTENCES = (
     ),
     "The formula has an offset, which new people have not: no model is delivered that predicts them.",
     "Stratified by hospital: each has its own baseline hazard.",
+    "The measures are of odds ratios, which stand for risk ratios only where the outcome is rare.",
+    (
+        "An arm has less of the outcome than those with neither treatment: RERI, attributable proportion and synergy "
+        "index are meant for factors that raise it. Read the difference of differences, or let the arm with the least "
+        "be neither."
+    ),
     "Coefficients are shrunk by a penalty, and have no standard errors; the debiased ones have.",
     (
         "The curve of cross-validation is that of local quadratic models, exact at the two penalties that it tells; "

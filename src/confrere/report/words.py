@@ -34,6 +34,9 @@ def language(name: str) -> Language:
     return "fr" if name == "fr" else "en"
 
 
+ALONE = " alone"
+
+
 @dataclass(frozen=True)
 class Words:
     """The words and numbers of one language."""
@@ -61,7 +64,11 @@ class Words:
         return said.format(**values) if values else said
 
     def label(self, name: str) -> str:
-        """A field, method or unit as a person would name it."""
+        """A field, method, unit or arm as a person would name it."""
+        if (
+            name.endswith(ALONE) and name not in LABELS
+        ):  # an arm of two treatments; its name is kept
+            return self("{name} alone", name=name.removesuffix(ALONE))
         english, french = LABELS.get(name, (name.replace("_", " "),) * 2)
         return french if self.lang == "fr" else english
 

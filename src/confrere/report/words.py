@@ -65,9 +65,7 @@ class Words:
 
     def label(self, name: str) -> str:
         """A field, method, unit or arm as a person would name it."""
-        if (
-            name.endswith(ALONE) and name not in LABELS
-        ):  # an arm of two treatments; its name is kept
+        if name.endswith(ALONE) and name not in LABELS:  # an arm of two treatments
             return self("{name} alone", name=name.removesuffix(ALONE))
         english, french = LABELS.get(name, (name.replace("_", " "),) * 2)
         return french if self.lang == "fr" else english

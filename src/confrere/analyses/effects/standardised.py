@@ -244,7 +244,7 @@ class Standardised:
         cases, weights = people.design.data, self._weights(people, models)
         cells = walks.cells_of(models.points)
         w = np.where(cases.treated == arm, weights.w, 0.0)
-        for rows in stretches(people.design.n, 8 * (1 + len(models.outcome)) * cells.breaks.size):
+        for rows in stretches(people.design.n, 8 * len(models.outcome) * cells.breaks.size):
             fold, mine = cases.fold[rows], cases.treated[rows] == arm
             each = [self._hazards(of, cases.terms[arm][rows], fold, (arm, cells)) for of in models.outcome]
             a, b, grow = sum(each[1:], each[0]), np.zeros_like(each[0]), None

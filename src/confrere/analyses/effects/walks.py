@@ -135,7 +135,8 @@ class Course(NamedTuple):
     """A walk by a cause: survival and incidence at the ends of cells and at their starts, (n, M) each.
 
     And of X what any event adds in a cell, x; by how much of F and S before it, `level`; what the cause's `own` events
-    add; 1/K at the event, `kept`, 0 elsewhere. These are 0 of the g-formula, which has no `grow` (of a + b).
+    add; 1/K at the event, `kept`, 0 elsewhere; the sums of x until the ends. These are 0 of the g-formula, which has no
+    `grow` (of a + b).
     """
 
     walk: Walk
@@ -149,6 +150,7 @@ class Course(NamedTuple):
     level: Array
     own: Array
     kept: Array
+    until: Array
 
 
 def course(walk: Walk, cause: Cause, grow: Grown | None) -> Course:
@@ -159,15 +161,15 @@ def course(walk: Walk, cause: Cause, grow: Grown | None) -> Course:
     f = np.cumsum(rise, axis=1)
     at = (s, f, before, f - rise)
     if grow is None:
-        return Course(walk, cause, None, *at, *(4 * (np.zeros_like(s),)))
+        return Course(walk, cause, None, *at, *(5 * (np.zeros_like(s),)))
     x, level = grow.at - walk.a * grow.whole, f - rise + cause.share * before
     kept = grow.at * np.exp(-np.cumsum(walk.a * walk.stay.time, axis=1))
-    return Course(walk, cause, grow, *at, x, level, kept * (cause.event - cause.share), kept)
+    return Course(walk, cause, grow, *at, x, level, kept * (cause.event - cause.share), kept, np.cumsum(x, axis=1))
 
 
 def martingale(of: Course) -> Array:
     """X at the end of each cell (n, M)."""
-    return np.asarray(np.cumsum(of.own + of.level * of.x, axis=1) - of.f * np.cumsum(of.x, axis=1))
+    return np.asarray(np.cumsum(of.own + of.level * of.x, axis=1) - of.f * of.until)
 
 
 class Slopes(NamedTuple):
@@ -190,8 +192,10 @@ def slopes(of: Course, along: Array, h: Array, w: Array) -> Slopes:
         lasting = walk.stay.time * (after(each) + of.grow.at * worth)
         inside = walk.a * of.grow.slope * worth
         by_a += lasting - of.grow.whole * worth - inside
-        by_b += lasting - inside + walk.stay.time * _on(later * of.own)
-        by_f += _next(moved) - weighed * np.cumsum(of.x, axis=1)
+        by_b += lasting - inside
+        if of.own.any():  # not where there is one cause
+            by_b += walk.stay.time * _on(later * of.own)
+        by_f += _next(moved) - weighed * of.until
         by_s += _next(moved * share)
         by_share += moved * of.s_before - later * of.kept
     whole = _on(by_f)

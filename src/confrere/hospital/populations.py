@@ -178,10 +178,12 @@ def _imaged(name: str, analysis: Any, table: Table) -> Iterator[Made]:
 
 
 def _learned(study: Study, name: str, analysis: Any, rows: Bools) -> Iterator[Made]:
-    """A learned model that people are given risks by: one made for it may give a single person another risk."""
+    """A learned model that people are given risks by: one made for it may give a single person another risk. Cells of
+    risk end elsewhere of another outcome, or with other levels of it, and so with another baseline or thresholds."""
     if learnt := getattr(analysis, "learnt", ""):
+        outcome = [analysis.outcome, analysis.cause, *(study.schema.levels(analysis.outcome) or ())]
         settings = [analysis.baseline, list(analysis.thresholds)]
-        about = {"model": hashlib.sha256(str(learnt).encode()).hexdigest(), "settings": settings}
+        about = {"model": hashlib.sha256(str(learnt).encode()).hexdigest(), "outcome": outcome, "settings": settings}
         yield f"{name}: the learned model", about, f"cuts of learned models in {study.table}", rows
 
 

@@ -136,14 +136,17 @@ def outside(made: Design, people: People, trial: str, treatment: str, ground: Gr
     made = narrowed(made, _mark(people, trial, ground, made.rows) == 0, "in the trial")
     treated = model_of(f"{treatment} ~ 1", ground).evaluate(people.table.frame).value
     treated = np.zeros(0) if treated is None else treated[made.rows]  # it may be unknown here
-    return narrowed(made, treated != 1, "treated outside the trial")
+    # nobody is counted whom either part leaves out: one less the other may be of a few
+    return replace(narrowed(made, treated != 1, "treated outside the trial"), left_out={})
 
 
 def inside(people: People, whole: str, trial: str, ground: Ground) -> tuple[Design, Any]:
     """The design of the trial's people, complete in a formula of all that any model needs; and their records."""
     made = design_of(people, whole, ground)
-    made = narrowed(made, _mark(people, trial, ground, made.rows) == 1, "not in the trial")
-    return made, people.table.frame[made.rows]
+    rest = "not in the trial"
+    made = narrowed(made, _mark(people, trial, ground, made.rows) == 1, rest)
+    told = {reason: n for reason, n in made.left_out.items() if reason != rest}
+    return replace(made, left_out=told), people.table.frame[made.rows]
 
 
 def terms_of(formula: str, frame: Any, ground: Ground) -> Array:

@@ -23,7 +23,6 @@ from confrere.analyses.learning.penalised_folds import Crossed
 from confrere.analyses.learning.penalised_path import Path, Stage
 from confrere.analyses.learning.penalised_solver import Quadratic, solved
 from confrere.analyses.learning.reconstruction import OTHERS, TRAINED, rebuilt
-from confrere.analyses.learning.scored import Z
 from confrere.analyses.newton import check_collinear
 from confrere.analyses.outcomes import estimates
 from confrere.rounds import Array, Verdict
@@ -95,12 +94,9 @@ def _explained(fit: Fit) -> list[Record]:
     if fit.crossed is None:
         return []
     null, name = _deviance(fit, fit.null) / fit.stage.weight, "deviance explained"
-    rows = []
-    for sample, left, se in ((TRAINED, 2 * fit.usual, 0.0), (OTHERS, fit.crossed.mean[fit.at], fit.crossed.se[fit.at])):
-        share, reach = float(1 - left / null), float(Z * se / null)
-        rows.append({"metric": name, "sample": sample, "estimate": share, "conf_low": share - reach,
-                     "conf_high": share + reach})  # fmt: skip
-    return rows
+    # the samples are the same people: neither's standard error is that of how much one is above the other
+    left = {TRAINED: 2 * fit.usual, OTHERS: float(fit.crossed.mean[fit.at])}
+    return [{"metric": name, "sample": sample, "estimate": 1 - each / null} for sample, each in left.items()]
 
 
 def _link(of: Penalised) -> str:

@@ -25,6 +25,7 @@ from confrere.console.predict import listed, read, sets_of
 from confrere.console.recalibrate import _sets
 from confrere.errors import FormulaError, ModelError, StudyError
 from confrere.rounds import drive
+from confrere.study.schema import Column, Schema
 from confrere.testing import SCHEMA, Ground
 from confrere.testing.people import patients
 from federate import GATE, LOOSE, fit, flow_of, in_the_clear
@@ -123,7 +124,10 @@ def test_by_hand_of_two_cells_each() -> None:
     assert line is not None
     np.testing.assert_allclose(line.intercepts, starts, atol=1e-10)
     assert line.slope == pytest.approx(slope, abs=1e-10)
-    assert straight([c for c in made if c.pair < 1], 3) is None  # of the third class nothing is known
+    some = straight([c for c in made if c.pair < 1], 3)  # of the third class nothing is known
+    assert some is not None
+    assert not some.intercepts.any()
+    assert some.intercepts_se.size == 0
     assert straight([c._replace(pair=-1) for c in made], 3) is None
 
 
@@ -145,9 +149,12 @@ def test_few_people_beyond_the_two_likeliest_count_with_the_second() -> None:
     assert metrics["error rate"]["estimate"] == pytest.approx(1 - right.mean(), rel=1e-12)
 
 
-def test_a_few_people_are_in_one_cell_and_are_told_nothing() -> None:
-    with pytest.raises(ModelError, match="one cell"):
-        evaluated(people(30, 6))
+def test_of_a_model_that_is_hardly_ever_wrong_nothing_is_told() -> None:
+    frame = people(900, 6)
+    order = np.argsort(-scores(FOREST, frame), axis=1, kind="stable")
+    own = np.where(np.arange(900) < 5, order[:, 1], order[:, 0])
+    with pytest.raises(ModelError, match="too few people have their likeliest class"):
+        evaluated(frame.assign(fate=np.array(FATES)[own]))
 
 
 # Nothing leaves but counts of cells -------------------------------------------------------------------------------
@@ -302,8 +309,10 @@ def _rate(tables: Any) -> float:
 def test_an_evaluation_that_found_no_line_recalibrates_nothing() -> None:
     from confrere.console.recalibrate import of_classes
 
-    with pytest.raises(StudyError, match="no intercepts and slope"):
+    with pytest.raises(StudyError, match="found no slope"):
         of_classes({"tables": {"metrics": [{"metric": "calibration slope", "estimate": None}]}})
+    alone = {"metrics": [{"metric": "calibration slope", "estimate": 0.5}]}
+    assert of_classes({"tables": alone, "facts": {"classes": 3}}) == ([0.0, 0.0, 0.0], 0.5)
 
 
 # What is refused ------------------------------------------------------------------------------------------------
@@ -327,6 +336,30 @@ def test_what_does_not_go_with_classes(settings: dict[str, Any], error: type[Exc
     given = {"outcome": "fate", "learnt": text(), "ground": GROUND} | settings
     with pytest.raises(error, match=says):
         Evaluate(**given).check()
+
+
+def test_pairs_of_many_classes_would_be_too_many() -> None:
+    levels = tuple(f"c{i}" for i in range(13))
+    ground = Ground(Schema({"kind": Column("kind", levels)}))
+    model = Forest("multiclass", ("x1", "x2"), (0.0,) * 13, TREES[:1] * 13)
+    with pytest.raises(StudyError, match="13 levels"):
+        Evaluate("kind", learnt=text(model), ground=ground).check()
+
+
+def test_seven_classes_have_cells_by_pair() -> None:
+    levels = tuple(f"c{i}" for i in range(7))
+    ground, rng = Ground(Schema({"kind": Column("kind", levels)})), np.random.default_rng(3)
+    leaves = rng.normal(size=(21, 4))
+    trees = tuple(tree(0.1 * j, *own) for j, own in enumerate(leaves))
+    model = Forest("multiclass", ("x1", "x2"), (0.0,) * 7, trees)
+    frame = patients(6000, 9)
+    chance = special.softmax(0.5 * scores(model, frame), axis=1)
+    at = (chance.cumsum(axis=1) < rng.random((6000, 1))).sum(axis=1)
+    frame = frame.assign(kind=np.array(levels)[at])
+    found = fit(Evaluate("kind", learnt=text(model), ground=ground), dealt(frame), GATE)
+    assert "intercepts" not in found.tables  # some class is hardly ever among the two likeliest
+    slope = next(r["estimate"] for r in found.tables["metrics"] if r["metric"] == "calibration slope")
+    assert slope == pytest.approx(0.5, abs=0.15)
 
 
 def test_without_a_gate_nothing_is_merged_but_cells_of_nobody() -> None:

@@ -102,12 +102,16 @@ def correction(old: Model, one: dict[str, Any]) -> tuple[float, float, dict[str,
 
 
 def of_classes(one: dict[str, Any]) -> tuple[list[float], float]:
-    """The intercept of each class and the slope of an evaluation of a model of classes. StudyError: it has none."""
+    """The intercept of each class, 0 where none was found, and the slope of an evaluation of a model of classes.
+
+    StudyError where it has no slope.
+    """
     found = {r["metric"]: r["estimate"] for r in one["tables"]["metrics"]}
     slope, rows = found.get("calibration slope"), one["tables"].get("intercepts", [])
-    if slope is None or not rows:
-        raise StudyError("the evaluation found no intercepts and slope: its people do not determine them. Ask more")
-    return [0.0, *(float(r["estimate"]) for r in rows)], float(slope)
+    if slope is None:
+        raise StudyError("the evaluation found no slope: its people do not determine it. Ask more of them")
+    starts = [float(r["estimate"]) for r in rows] or [0.0] * (int(one["facts"]["classes"]) - 1)
+    return [0.0, *starts], float(slope)
 
 
 def _learned(path: Path, found: Path, name: str) -> tuple[Model, dict[str, Any], dict[str, Any]]:

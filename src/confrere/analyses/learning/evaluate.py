@@ -33,6 +33,7 @@ from confrere.study.rows import nearest
 INTERCEPT = "Intercept"
 MOST_BINS = 20
 MOST_TIMES = 8  # of a grid
+MOST_CLASSES = 12
 OF_TWO = ("by", "over", "inputs", "thresholds", "own_measures")  # settings that an outcome of classes does not have
 SOLE = (
     "a learned model may divide people in any way, and with another analysis of the same people by a few. Make a study "
@@ -187,6 +188,11 @@ class Evaluate:
                 raise StudyError(
                     f"{given[0]} is for an outcome of two levels: people are counted once by what a model of classes "
                     f"predicts. Leave it out"
+                )
+            if len(self.classes) > MOST_CLASSES:
+                raise StudyError(
+                    f"outcome = {self.outcome!r} has {len(self.classes)} levels; people are counted by pairs of them, "
+                    f"and it may have {MOST_CLASSES}. Learn a model of fewer"
                 )
             return "classes"
         outcome = self._left.outcome

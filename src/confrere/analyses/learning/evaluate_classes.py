@@ -27,7 +27,7 @@ from confrere.analyses.finding import Citation, Finding, Record, attrition
 from confrere.analyses.learning.coarse import shares
 from confrere.analyses.learning.evaluate import TRIPOD, Evaluate
 from confrere.analyses.learning.evaluate_binary import few, of_model, told
-from confrere.analyses.learning.evaluate_risk import LEAST, ONE_CELL, STEPS, even, stacked, starts_of
+from confrere.analyses.learning.evaluate_risk import LEAST, STEPS, even, stacked, starts_of
 from confrere.analyses.rates import WILSON, share
 from confrere.errors import DataError, ModelError
 from confrere.rounds import Array, Cells, Design, Flow, Ints, People, Sum, ask, local, register, support
@@ -44,6 +44,11 @@ VAN_CALSTER = Citation("Van Hoorde K, Vergouwe Y, Timmerman D, Van Huffel S, Ste
                        "10.1002/sim.6114")  # fmt: skip
 BEGG = Citation("Begg CB, Gray R. Calculation of polytomous logistic regression parameters using individualized "
                 "regressions. Biometrika 1984;71:11-18", "10.1093/biomet/71.1.11")  # fmt: skip
+
+TOO_FEW = (
+    "too few people have their likeliest class, or too few another: nobody can be told apart. Ask more hospitals, or "
+    "evaluate a model of fewer classes"
+)
 
 Edges = tuple[float, ...]
 Shown = tuple[int, ...]  # the pairs of classes that are told
@@ -159,7 +164,7 @@ class Classes:
         edges = ladder(verdict.budget // self.of.shares, 2 * len(self.names))
         grids = (yield from support(self.cells, apart, edges, shown)).grids
         if any((grids[name] < 0).any() for name in self.names):
-            raise ModelError(ONE_CELL)
+            raise ModelError(TOO_FEW)
         found = yield from ask(self.counted)
         counts = found.people.value.reshape(len(self.names), 2, -1)
         cells = [
@@ -228,7 +233,8 @@ def mean_gaps(people: Array, low: Array, high: Array) -> Array:
 
 
 class Line(NamedTuple):
-    """The intercept of each class (K,), the first 0, and the slope; with their standard errors."""
+    """The intercept of each class (K,), the first 0, and the slope; with their standard errors, of intercepts none
+    where they are 0 because people do not determine them."""
 
     intercepts: Array
     slope: float
@@ -237,7 +243,8 @@ class Line(NamedTuple):
 
 
 def straight(cells: list[Cell], classes: int) -> Line | None:
-    """The intercepts and the slope, from the cells of single pairs; None where they do not determine them."""
+    """The intercepts and the slope, or the slope alone, from the cells of single pairs; None where these do not
+    determine it."""
     own, known = pairs(classes), [c for c in cells if c.pair >= 0]
     first, second, low, high = (np.array([c[i] for c in known]) for i in range(4))
     if not known or not shares(second, first).fine:
@@ -247,11 +254,12 @@ def straight(cells: list[Cell], classes: int) -> Line | None:
     for row, cell in zip(x, known, strict=True):
         a, b = own[cell.pair]
         row[a], row[b] = 1.0, -1.0
-    found = logistic(x[:, 1:], first, second)
-    if found is None:
-        return None
-    beta, se = found
-    return Line(np.append(0.0, beta[:-1]), float(beta[-1]), np.append(0.0, se[:-1]), float(se[-1]))
+    if found := logistic(x[:, 1:], first, second):
+        beta, se = found
+        return Line(np.append(0.0, beta[:-1]), float(beta[-1]), np.append(0.0, se[:-1]), float(se[-1]))
+    if found := logistic(x[:, classes:], first, second):  # some class is told in no pair: the temperature alone
+        return Line(np.zeros(classes), float(found[0][0]), np.zeros(0), float(found[1][0]))
+    return None
 
 
 def logistic(x: Array, having: Array, without: Array) -> tuple[Array, Array] | None:
@@ -285,7 +293,7 @@ def _moved(line: Line | None) -> list[Record]:
 
 def _intercepts(line: Line | None, classes: tuple[str, ...]) -> list[Record]:
     """What is added to the score of each class but the first, which has 0."""
-    if line is None:
+    if line is None or not line.intercepts_se.size:
         return []
     rows = zip(classes, line.intercepts.tolist(), line.intercepts_se.tolist(), strict=True)
     found = [(name, told("", a, se)) for name, a, se in rows][1:]

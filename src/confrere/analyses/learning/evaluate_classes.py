@@ -122,7 +122,9 @@ class Classes:
         pair = first * (len(evaluate.classes) - 1) + second - (second > first)
         cells = {**made.cells, "neither": Cells(np.where(kind == 2, 0, -1), (1, 1), rule="show")}
         columns = tuple(sorted({*made.columns, *evaluate.reads}))
-        return replace(made, cells=cells, data=Known(kind, pair, log[at, first] - log[at, second]), columns=columns)
+        marks = {f"class {name}": own == j for j, name in enumerate(evaluate.classes)}
+        known = Known(kind, pair, log[at, first] - log[at, second])
+        return replace(made, flags=marks, cells=cells, data=known, columns=columns)
 
     def pairs(self, people: People, apart: bool) -> Design:
         """People by pair of classes; those of neither `apart`, or with the second."""
@@ -131,7 +133,7 @@ class Classes:
         kind = known.kind if apart else np.minimum(known.kind, 1)
         index = np.where(kind < 2, kind * self.many + known.pair, -1)
         told = Cells(np.where(kind == 2, 0, -1), (1, 1))
-        cells = {"neither": told, "pairs": Cells(index, (2, self.many), rule="suppress")}
+        cells = {"neither": told, "pairs": Cells(index, (2, self.many), rule="hide")}
         return replace(made, cells={**made.cells, **cells}, data=known._replace(kind=kind))
 
     def cells(self, people: People, apart: bool, edges: Edges, shown: Shown) -> Design:

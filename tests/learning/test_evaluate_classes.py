@@ -16,7 +16,7 @@ import confrere as cf
 from confrere.analyses.learning import evaluate_classes
 from confrere.analyses.learning.conformal import ALWAYS, Conformal
 from confrere.analyses.learning.evaluate import Evaluate
-from confrere.analyses.learning.evaluate_classes import Cell, Classes, mean_gaps, pairs, straight
+from confrere.analyses.learning.evaluate_classes import Cell, Classes, _coarse, mean_gaps, pairs, straight
 from confrere.analyses.learning.forest import Forest, Tree
 from confrere.analyses.learning.recalibrated import recalibrated
 from confrere.console.app import app
@@ -24,6 +24,8 @@ from confrere.console.output import delivered
 from confrere.console.predict import listed, read, sets_of
 from confrere.console.recalibrate import _sets
 from confrere.errors import FormulaError, ModelError, StudyError
+from confrere.report.cautions import said
+from confrere.report.words import Words
 from confrere.rounds import drive
 from confrere.study.schema import Column, Schema
 from confrere.testing import SCHEMA, Ground
@@ -366,3 +368,13 @@ def test_without_a_gate_nothing_is_merged_but_cells_of_nobody() -> None:
     found = evaluated(people(3000, 3), LOOSE)
     assert found.facts["cells_of_risk"] > evaluated(people(3000, 3)).facts["cells_of_risk"]
     assert Classes(Evaluate("fate", learnt=text(), ground=GROUND)).many == len(evaluate_classes.pairs(3)) == 6
+
+
+def test_few_cells_are_told_with_a_caution() -> None:
+    found = evaluated(people(1500, 4))
+    assert [w.code for w in found.warnings] == ["coarse-score"]
+    assert not said("coarse-score", found.warnings[0].text, Words("fr")).foreign
+    fine = [Cell(20 + i, 20, i / 10, (i + 1) / 10, 0) for i in range(40)]
+    assert _coarse(fine, straight(fine, 2)) == ()
+    assert len(_coarse(fine[:3], straight(fine[:3], 2))) == 1
+    assert _coarse(fine, None) == ()  # no slope is told

@@ -170,6 +170,10 @@ CAUTIONS: dict[str, tuple[str, ...]] = {
             "that overlap, so that the area or concordance may be off, and is mostly too low. Ask more people, or "
             "about everybody without subgroups."
         ),
+        (
+            "{names}: the cells of gaps are coarse. {share} of the pairs of people are in one cell, so that the "
+            "intercepts and the slope may be off by more than their limits say. Ask more people."
+        ),
     ),
     "few-to-calibrate": (
         (

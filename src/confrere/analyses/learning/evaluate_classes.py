@@ -23,8 +23,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import optimize, special
 
-from confrere.analyses.finding import Citation, Finding, Record, attrition
-from confrere.analyses.learning.coarse import shares
+from confrere.analyses.finding import Caution, Citation, Finding, Record, attrition
+from confrere.analyses.learning.coarse import SOME, shares
 from confrere.analyses.learning.evaluate import TRIPOD, Evaluate
 from confrere.analyses.learning.evaluate_binary import few, of_model, told
 from confrere.analyses.learning.evaluate_risk import LEAST, STEPS, even, stacked, starts_of
@@ -191,8 +191,21 @@ class Classes:
         facts = {"classes": len(self.of.classes), "cells_of_risk": len(cells)} | of_model(self.of)
         return Finding(
             "evaluate", right + wrong, verdict.hospitals, {n: t for n, t in tables.items() if t}, None, facts,
-            warnings=few(min(right, wrong)), cite=(TRIPOD, GUO, VAN_CALSTER, BEGG, WILSON),
+            warnings=(*few(min(right, wrong)), *_coarse(cells, line)), cite=(TRIPOD, GUO, VAN_CALSTER, BEGG, WILSON),
         )  # fmt: skip
+
+
+def _coarse(cells: list[Cell], line: Line | None) -> tuple[Caution, ...]:
+    """The caution of intercepts and a slope that few cells tell."""
+    first, second = (np.array([c[i] for c in cells if c.pair >= 0]) for i in (0, 1))
+    tied = shares(second, first).tied
+    if line is None or tied <= SOME:
+        return ()
+    text = (
+        f"everybody: the cells of gaps are coarse. {tied:.0%} of the pairs of people are in one cell, so that the "
+        f"intercepts and the slope may be off by more than their limits say. Ask more people."
+    )
+    return (Caution("coarse-score", text),)
 
 
 def _chances(evaluate: Evaluate, frame: Any) -> Array:

@@ -170,6 +170,17 @@ def test_how_far_the_risks_of_a_later_period_moved() -> None:
     assert own_measures.own(of, data, {"": {}}).parts[2].measures == later.measures[:-2]  # no first period is told
 
 
+@pytest.mark.parametrize("area", [0.5, 1.0])
+def test_an_area_without_an_error_has_no_limits(area: float) -> None:
+    """A risk that is the same for everybody, or right about all of 60 people, is no more certain than another."""
+    outcome = np.arange(60) % 2
+    risk = np.full(60, 0.3) if area == 0.5 else np.where(outcome == 1, 0.9, 0.1)
+    data = Predicted(risk, outcome, None, np.zeros(60, dtype=np.int64))
+    (part,) = own_measures.own(Evaluate("recur", "risk"), data, {}).parts
+    found = by_metric(part)["AUC"]
+    assert (found.estimate, found.low, found.high) == (area, None, None)
+
+
 def test_outcomes_that_the_risks_part_have_no_slope() -> None:
     """The likelihood has no maximum: what there is without it is told."""
     frame = pd.DataFrame({"recur": [0] * 20 + [1] * 20, "risk": np.linspace(0.05, 0.95, 40)})

@@ -86,6 +86,8 @@ def _told(level: str, made: list[Record], everywhere: Everywhere) -> Iterator[Ow
     known = everywhere.get(level, {})
     for r in made:
         estimate, low, high = (_finite(r[key]) for key in ("estimate", "conf_low", "conf_high"))
+        if low == high:  # of a risk that is the same for everybody, or right about all: no error could be told
+            low = high = None
         yield OwnMeasure(r["metric"], estimate, low, high, known.get(r["metric"]))
 
 

@@ -7,6 +7,7 @@ their covariance the sum of products of influences (`influence`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -25,7 +26,7 @@ from confrere.analyses.effects.nuisance import (
     local_of,
     of_folds,
 )
-from confrere.analyses.effects.weighting import Weights
+from confrere.analyses.effects.weighting import Weights, carried
 from confrere.analyses.families import FAMILIES, Mean
 from confrere.analyses.outcomes import Frame
 from confrere.analyses.scaling import RAW
@@ -34,6 +35,8 @@ from confrere.rounds import Array, Bools, Design, Ints, People, Sum, local, regi
 from confrere.study.counted import persons
 from confrere.study.ground import Ground, design_of, framed, model_of
 from confrere.study.own_balance import OwnBalance
+
+ARMS = ("untreated", "treated")
 
 
 class Outcomes(NamedTuple):
@@ -269,8 +272,7 @@ class Arms:
         y = (cases.y - scale.mean) / scale.sd
         if models.propensity:
             got = [self._propensity(people, m, i).m for i, m in enumerate(models.propensity)]
-            e = got[0] if len(got) == 1 else Mean(*(of_folds(cases.fold, [g[i] for g in got]) for i in range(3)))
-            weights = self.effect.weighting.of(e, cases.treated, models.share)
+            weights = self.effect.weighting.of(chosen(cases.fold, got), cases.treated, models.share)
         if cases.terms is None:
             if weights is None:
                 raise ModelError("there is neither a propensity nor an outcome model")
@@ -281,6 +283,39 @@ class Arms:
             tilt = cases.treated.astype(float) if self.effect.estimand == "ATT" else np.ones(len(y))
             return Made(None, aipw.standardised(p, tilt))
         return Made(weights, aipw.augmented(y, cases.treated, weights, p))
+
+
+@register("_weighed_arms")
+@dataclass(frozen=True)
+class WeighedArms:
+    """The two arms as their people weigh, whatever the outcome is."""
+
+    effect: Effect
+    among: Among
+
+    @property
+    def ground(self) -> Ground:
+        """The ground of every part."""
+        return self.effect.about
+
+    def weighed(self, people: People, models: tuple[Fitted, ...], share: float) -> Design:
+        """The arms as the propensity weighs their people: the gate refuses an arm that a few carry.
+
+        Of several `models` a person has that of the own fold; a `share` of the people is treated.
+        """
+        effect, ground = self.effect, self.ground
+        people = self.among.seen(people, ground)
+        made = design_of(people, effect.treating, ground)
+        made = self.among.narrow(people, made, ground, effect.treating)
+        treated = np.asarray(made.data.value, dtype=np.int64)
+        fold = folds_of(people, ground, made.rows, len(models), self.among.deal)
+        e = chosen(fold, [local_of(made.x, made.data.value, model).m for model in models])
+        return carried(made, treated, [f"the {arm}" for arm in ARMS], effect.weighting.of(e, treated > 0, share).w)
+
+
+def chosen(fold: Ints, means: Sequence[Mean]) -> Mean:
+    """Of the means by one model, or by that of each fold, everybody's own."""
+    return means[0] if len(means) == 1 else Mean(*(of_folds(fold, [m[i] for m in means]) for i in range(3)))
 
 
 def _weights(made: Made) -> Array | None:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from confrere.analyses.effects import balance, decision, measures
+from confrere.analyses.effects.arms import ARMS
 from confrere.analyses.effects.censored_cost import (
     YEAR,
     Censoring,
@@ -29,7 +30,7 @@ from confrere.analyses.effects.censored_cost import (
 )
 from confrere.analyses.effects.decision import Increment
 from confrere.analyses.effects.effect import Effect
-from confrere.analyses.effects.means import ARMS, HERNAN, Weighed, few, propensity, weigh
+from confrere.analyses.effects.means import HERNAN, Weighed, few, propensity, weigh
 from confrere.analyses.effects.nuisance import Learned
 from confrere.analyses.effects.survival import Arms
 from confrere.analyses.effects.weighted import By, leaning

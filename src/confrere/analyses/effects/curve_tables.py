@@ -14,7 +14,7 @@ from confrere.analyses.coarse import Seen, between, coarse, followed
 from confrere.analyses.competing_risks import ends_of
 from confrere.analyses.curves import Cellwise, Curve, cellwise, limits, suppressed
 from confrere.analyses.effects import measures
-from confrere.analyses.effects.means import ARMS
+from confrere.analyses.effects.arms import ARMS
 from confrere.analyses.effects.risks import Read, Risks, by_counts
 from confrere.analyses.effects.weighted import By
 from confrere.analyses.effects.weighted_curves import Followed, Spread, WeightedFollowUp

@@ -24,7 +24,7 @@ from confrere.analyses.effects.arms import Leans, Scale, given, treated_of
 from confrere.analyses.effects.influence import Through, influences
 from confrere.analyses.effects.interaction import Interaction
 from confrere.analyses.effects.nuisance import Fitted, derivative, local_of, means
-from confrere.analyses.effects.weighting import Weights
+from confrere.analyses.effects.weighting import Weights, carried
 from confrere.analyses.families import FAMILIES
 from confrere.analyses.scaling import RAW
 from confrere.rounds import Array, Bools, Design, Ints, People, Sum, local, register
@@ -128,9 +128,7 @@ class FourArms:
         """The four arms as both propensities weigh their people: the gate refuses an arm that a few carry."""
         made, cases = self.cased(people)
         weights = weights_of(self.study, cases, models)
-        w = weights[0].w * weights[1].w
-        marks = {f"the weights of {name} (set truncate)": cases.arm == j for j, name in enumerate(self.study.arms)}
-        return replace(made, x=np.empty((made.n, 0)), names=(), weights=w, flags=marks)
+        return carried(made, cases.arm, self.study.arms, weights[0].w * weights[1].w)
 
     def cased(self, people: People) -> tuple[Design, Cases]:
         """Outcome and confounder terms as a design has them, and the same people as cases."""

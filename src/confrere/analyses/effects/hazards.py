@@ -24,9 +24,8 @@ from typing import NamedTuple
 import numpy as np
 
 from confrere.analyses.causes import each_cause
-from confrere.analyses.effects.arms import treated_of
+from confrere.analyses.effects.arms import ARMS, treated_of
 from confrere.analyses.effects.effect import Effect
-from confrere.analyses.effects.means import ARMS
 from confrere.analyses.effects.nuisance import Among, Beta
 from confrere.analyses.follow_up import Table
 from confrere.analyses.ladder import cell_of, check_on_grid, horizon_of, ladder, span_cells

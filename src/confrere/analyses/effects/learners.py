@@ -22,10 +22,10 @@ from typing import Literal, NamedTuple, cast
 import numpy as np
 
 from confrere.analyses.effects import aipw, gformula
-from confrere.analyses.effects.arms import Arms, Leans, Models, Outcomes, Scale
+from confrere.analyses.effects.arms import Arms, Leans, Models, Outcomes, Scale, chosen
 from confrere.analyses.effects.effect import Effect
 from confrere.analyses.effects.influence import lean_of
-from confrere.analyses.effects.means import check_arms, guessed_family, propensity
+from confrere.analyses.effects.means import check_arms, guessed_family, propensity, uncarried
 from confrere.analyses.effects.nuisance import (
     Among,
     Fitted,
@@ -35,10 +35,8 @@ from confrere.analyses.effects.nuisance import (
     learned,
     local_of,
     moved,
-    of_folds,
     predictor,
 )
-from confrere.analyses.families import Mean
 from confrere.analyses.newton import check_collinear
 from confrere.analyses.outcomes import INTERCEPT, Frame, determined, enough
 from confrere.analyses.scaling import RAW, Scales, Standard, blocks, products_of, squares, standard
@@ -249,7 +247,7 @@ class Scores(Arms):
         cases: Cases = people.design.data
         a, terms = cases.treated.astype(float), cast(gformula.Terms, cases.terms)  # `aipw` has an outcome model
         got = [self._propensity(people, m, i).m for i, m in enumerate(models.propensity)]
-        e = Mean(*(of_folds(cases.fold, [g[i] for g in got]) for i in range(3)))
+        e = chosen(cases.fold, got)
         weights = self.effect.weighting.of(e, cases.treated, models.share)
         low, high = self.effect.truncate
         chance = np.clip(e.mu, low, high)
@@ -310,12 +308,14 @@ def prepared(scores: Scores) -> Flow[Side]:
     amongs = [scores.among._replace(folds=effect.folds, fold=i) for i in range(effect.folds)]
     glm = Nuisance(effect.outcoming, family, ground=effect.about)
     weighing = yield from together(*(propensity(effect, among) for among in amongs))
+    share = float(start.treated.value) / verdict.n
+    yield from uncarried(effect, scores.among, weighing, share)
     outcome = yield from together(*(learned(replace(glm, among=among), "the outcome model") for among in amongs))
     y, yy, _ = start.outcome.value / verdict.n
     models = Models(
         tuple(m.model for m in weighing),
         tuple(m.model for m in outcome),
-        float(start.treated.value) / verdict.n,
+        share,
         Scale(float(y), float(np.sqrt(yy - y**2))),
     )
     return Side(scores, verdict, start, models, family, (*outcome, *weighing))

@@ -6,6 +6,7 @@ weights and outcomes (the means), and balance; derivatives by the models' coeffi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from scipy import special
 
 from confrere.analyses.effects import balance, between, measures
 from confrere.analyses.effects import overlap as overlaps
-from confrere.analyses.effects.arms import Arms, Models, Outcomes, Scale
+from confrere.analyses.effects.arms import ARMS, Arms, Models, Outcomes, Scale, WeighedArms
 from confrere.analyses.effects.effect import Effect
 from confrere.analyses.effects.hospital_effects import OwnIntercepts
 from confrere.analyses.effects.influence import Lean, lean_of
@@ -23,7 +24,6 @@ from confrere.analyses.finding import Caution, Citation, Finding, Record, attrit
 from confrere.errors import ModelError
 from confrere.rounds import Array, Flow, Verdict, ask, keep, support, together
 
-ARMS = ("untreated", "treated")
 HERNAN = Citation("Hernan MA, Robins JM. Causal Inference: What If. Chapman & Hall/CRC 2020", "")
 CITE = {
     "iptw": Citation(
@@ -113,7 +113,13 @@ def weigh(effect: Effect) -> Flow[Weighed]:
     if trim is not None:
         among = among._replace(trim=trim)
         found = yield from propensity(effect, among)
+    yield from uncarried(effect, among, [found], found.share)
     return Weighed(found, histogram, said, among)
+
+
+def uncarried(effect: Effect, among: Among, found: Sequence[Learned], share: float) -> Flow[None]:
+    """No arm is carried by a few, as the propensity, or that of each fold, weighs people: else the gate refuses."""
+    yield from support(WeighedArms(effect, among).weighed, tuple(m.model for m in found), share)
 
 
 def propensity(effect: Effect, among: Among) -> Flow[Learned]:
@@ -145,8 +151,10 @@ def _models(
     if effect.folds > 1:
         amongs = [arms.among._replace(folds=effect.folds, fold=i) for i in range(effect.folds)]
     weighing: tuple[Learned, ...] = (weighed.learned,) if weighed else ()
+    share = float(start.treated.value) / verdict.n
     if weighed and effect.folds > 1:
         weighing = yield from together(*(propensity(effect, among) for among in amongs))
+        yield from uncarried(effect, arms.among, weighing, share)
     outcome: tuple[Learned, ...] = ()
     if effect.standardises:
         glm = Nuisance(effect.outcoming, family, ground=effect.about, among=arms.among)
@@ -154,9 +162,7 @@ def _models(
         outcome = yield from together(*fits)
     y, yy, _ = start.outcome.value / verdict.n
     scale = Scale(float(y), float(np.sqrt(yy - y**2)))
-    models = Models(
-        tuple(m.model for m in weighing), tuple(m.model for m in outcome), float(start.treated.value) / verdict.n, scale
-    )
+    models = Models(tuple(m.model for m in weighing), tuple(m.model for m in outcome), share, scale)
     leant = () if effect.folds > 1 else tuple(m for m in (*weighing, *outcome) if m.model.forest is None)
     return models, leant
 

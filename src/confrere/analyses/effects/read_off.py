@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from confrere.analyses.curves import Cellwise
-from confrere.analyses.effects.means import ARMS
+from confrere.analyses.effects.arms import ARMS
 from confrere.analyses.effects.risks import Hazards, Read, Risks
 from confrere.analyses.follow_up import Table
 from confrere.errors import ModelError

@@ -26,19 +26,17 @@ import numpy as np
 
 from confrere.analyses.causes import each_cause
 from confrere.analyses.effects import hazards, walks
-from confrere.analyses.effects.arms import given, treated_of
+from confrere.analyses.effects.arms import chosen, given, treated_of
 from confrere.analyses.effects.curve_tables import AMPLE, Curves, Drawn, places_of, told
 from confrere.analyses.effects.effect import Effect
 from confrere.analyses.effects.hazards import Followed, Grid, HazardLean, Hazards, Learnt, Rates
 from confrere.analyses.effects.influence import Lean, lean_of
-from confrere.analyses.effects.means import propensity
+from confrere.analyses.effects.means import propensity, uncarried
 from confrere.analyses.effects.nuisance import Among, Fitted, Learned, Local, derivative, folds_of, local_of, moved
-from confrere.analyses.effects.nuisance import of_folds as chosen
 from confrere.analyses.effects.read_off import curved, people_of
 from confrere.analyses.effects.weighted import targets
 from confrere.analyses.effects.weighted_curves import Spread, Squares
 from confrere.analyses.effects.weighting import Weights
-from confrere.analyses.families import Mean
 from confrere.analyses.scaling import stretches
 from confrere.errors import ModelError
 from confrere.rounds import Array, Bools, Design, Flow, Ints, People, Sum, ask, local, register, together
@@ -274,8 +272,7 @@ class Standardised:
             tilt = cases.treated.astype(float) if self.effect.estimand == "ATT" else one
             return Weights(one, 0 * one, tilt, 0 * one)
         got = [self._propensity(people, m, i).m for i, m in enumerate(models.propensity)]
-        e = got[0] if len(got) == 1 else Mean(*(chosen(cases.fold, [g[i] for g in got]) for i in range(3)))
-        return self.effect.weighting.of(e, cases.treated, models.share)
+        return self.effect.weighting.of(chosen(cases.fold, got), cases.treated, models.share)
 
     def _propensity(self, people: People, model: Fitted, fold: int = -1) -> Local:
         """What a propensity says of everybody; its own intercept is that of the people of other folds."""
@@ -310,6 +307,8 @@ class Standardised:
         outcome, censored = of[: len(causes)], [m for some in of[len(causes) :] for m in some]
         if learned is not None and not self._folded:
             weighing = [learned]
+        elif learned is not None:
+            yield from uncarried(effect, self.among, weighing, learned.share)
         models = Models(
             tuple(m.model for m in weighing), tuple(tuple(m.model for m in some) for some in outcome),
             tuple(m.model for m in censored), grid.points, 0.5 if learned is None else learned.share,

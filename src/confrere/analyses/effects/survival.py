@@ -18,11 +18,12 @@ import numpy as np
 
 from confrere.analyses.causes import cause_number, each_cause
 from confrere.analyses.effects import balance, measures
+from confrere.analyses.effects.arms import ARMS
 from confrere.analyses.effects.between import HIGGINS
 from confrere.analyses.effects.censoring import staying
 from confrere.analyses.effects.curve_tables import Curves, curves
 from confrere.analyses.effects.effect import Effect
-from confrere.analyses.effects.means import ARMS, HERNAN, MCCAFFREY, OVERLAP, Weighed, few, weigh
+from confrere.analyses.effects.means import HERNAN, MCCAFFREY, OVERLAP, Weighed, few, weigh
 from confrere.analyses.effects.standardised import Standardised
 from confrere.analyses.effects.weighted import By, weighed, weighed_of
 from confrere.analyses.effects.weighted_cox import weighted_cox

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from confrere.analyses.effects.arms import ARMS
 from confrere.analyses.effects.even_hazards import Arms
 from confrere.analyses.effects.even_tables import Read, curve_of, slopes_of, terms_of, wanted
-from confrere.analyses.effects.means import ARMS, few
+from confrere.analyses.effects.means import few
 from confrere.analyses.effects.person_trials import Treating
 from confrere.analyses.effects.sequential_trials import SequentialTrials
 from confrere.analyses.effects.starting import Even, Rates, fitted_losses, lean_by, lost_clock, those

@@ -19,8 +19,8 @@ import numpy as np
 from confrere.analyses.causes import cause_number, one_cause
 from confrere.analyses.cox import Beta, Cox, Likelihood, Meat
 from confrere.analyses.cox_shared import Facts, SharedBaseline
+from confrere.analyses.effects.arms import ARMS
 from confrere.analyses.effects.between import Between, between, enough, facts
-from confrere.analyses.effects.means import ARMS
 from confrere.analyses.effects.weighted import (
     By,
     Derivatives,

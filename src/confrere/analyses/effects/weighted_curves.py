@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from confrere.analyses.effects.means import ARMS
+from confrere.analyses.effects.arms import ARMS
 from confrere.analyses.effects.weighted import (
     By,
     Derivatives,

@@ -11,14 +11,15 @@ Hernan, Am J Epidemiol 2008;168:656 (truncated). Matches the weights of R `Weigh
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from confrere.analyses.families import Mean
 from confrere.errors import StudyError
-from confrere.rounds import Array, Bools
+from confrere.rounds import Array, Bools, Design, Ints
 
 Estimand = Literal["ATE", "ATT", "ATO", "ATM"]
 
@@ -75,6 +76,12 @@ class Weighting:
             slope = np.where(w < self.truncate[0], slope, 0.0)
             w = np.minimum(w, self.truncate[0])
         return Weights(w, slope * moves, tilt, tilt_slope * moves)
+
+
+def carried(made: Design, arm: Ints, names: Sequence[str], w: Array) -> Design:
+    """A design of arms (n,), of these `names`, as people weigh in them (n,): the gate refuses one that a few carry."""
+    marks = {f"the weights of {name} (set truncate)": arm == j for j, name in enumerate(names)}
+    return replace(made, x=np.empty((made.n, 0)), names=(), weights=w, flags=marks)
 
 
 def _weights(estimand: Estimand, m: Mean, treated: Bools) -> tuple[Array, Array]:

@@ -1,0 +1,85 @@
+"""An arm that one person carries by a weight: its mean would be that person's outcome (`effects/arms.py`).
+
+Of one treated person a confounder is as of the untreated alone: the weight is that of hundreds. Over both arms together
+the effective number is that of many people; of the arm it is 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from confrere.analyses.effects.cost import Cost
+from confrere.analyses.effects.effect import Effect
+from confrere.analyses.effects.responders import Responders
+from confrere.hospital.gate import Violation
+from confrere.study.ground import Ground
+from confrere.testing import GATE, LOOSE, fit
+
+SURV = "Surv(time, event)"
+KNOWN = Ground(person="id")
+STUDY = Effect("a", "y", "x", balance=False)
+
+
+def carried(ill: bool, at: float = -5.0, people: int = 1500) -> list[pd.DataFrame]:
+    """Three hospitals; `ill` says what the heavy person's outcome is."""
+    rng = np.random.default_rng(3)
+    a = (rng.random(people) < 0.4).astype(float)
+    heavy = np.flatnonzero(a)[0]
+    x = rng.normal(size=people) + np.where(a > 0, 2.0, 0.0)
+    y = (rng.random(people) < 0.3).astype(float)
+    x[heavy], y[heavy] = at, float(ill)
+    time, end = rng.exponential(900, people), rng.uniform(200, 2000, people)
+    frame = pd.DataFrame(
+        {"x": x, "a": a, "y": y, "time": np.ceil(np.minimum(time, end)), "event": (time <= end).astype(float),
+         "cost": rng.gamma(2, 500, people), "id": np.arange(people)}
+    )  # fmt: skip
+    return [frame.iloc[i::3] for i in range(3)]
+
+
+def test_the_mean_of_the_arm_is_the_outcome_of_one() -> None:
+    """What a gate that does not look at arms would tell."""
+    told = [fit(STUDY, carried(ill), LOOSE).tables["arms"][1] for ill in (False, True)]
+    assert told[0]["estimate"] < 0.05
+    assert told[1]["estimate"] > 0.95
+    assert told[0]["effective_n"] < 1.1
+
+
+STUDIES: dict[str, Any] = {
+    "mean": STUDY,
+    "aipw": replace(STUDY, estimator="aipw"),
+    "folds": replace(STUDY, estimator="aipw", folds=3, ground=KNOWN),
+    "ridge": replace(STUDY, propensity=0.5),
+    "stabilised": replace(STUDY, stabilised=True),
+    "hazards": replace(STUDY, outcome=SURV),
+    "curves": replace(STUDY, outcome=SURV, times=(365.0,), tau=730.0),
+    "stay": replace(STUDY, outcome=SURV, times=(365.0,), tau=730.0, censoring="1"),
+    "augmented": replace(STUDY, outcome=SURV, times=(365.0,), estimator="aipw"),
+    "cost": Cost("a", SURV, ("cost",), (365.0,), (2e4,), confounders="x"),
+}
+
+
+@pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
+def test_an_arm_that_one_person_carries_is_refused(study: Effect | Cost) -> None:
+    with pytest.raises(Violation, match=r"the weights of the treated \(set truncate\)' has an effective number"):
+        fit(study, carried(True), GATE)
+    assert fit(replace(study, truncate=(0.1, 0.9)), carried(True), GATE).tables["effects"]
+
+
+def test_the_propensity_of_each_fold_is_looked_at() -> None:
+    """The propensity of everybody is drawn towards the heavy person; that of the other folds is not."""
+    people, study = carried(True, -2.34, 3000), STUDIES["folds"]
+    assert fit(replace(study, folds=1), people, GATE).tables["effects"]
+    with pytest.raises(Violation, match="the weights of the treated"):
+        fit(study, people, GATE)
+
+
+def test_scores_of_responders_are_weighed_within_bounds() -> None:
+    study = Responders("a", "y", "x", "x", ground=KNOWN)
+    assert fit(study, carried(True), GATE).n == 1500
+    with pytest.raises(Violation, match="the weights of the treated"):
+        fit(replace(study, truncate=(1e-4, 1 - 1e-4)), carried(True), GATE)

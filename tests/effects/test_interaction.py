@@ -14,11 +14,12 @@ from confrere.errors import FormulaError, ModelError, StudyError
 from confrere.hospital.gate import Violation
 from confrere.study.ground import Ground
 from confrere.study.schema import Column, Schema
-from confrere.testing import GATE, LOOSE, fit
+from confrere.testing import EXACT, GATE, LOOSE, fit
 
 STUDY = Interaction("a", "b", "y", "x")
 SURV = "Surv(time, event)"
 MARKED = Ground(marks=(365.0, 730.0))
+FINE = Ground(fine=True, step=1.0)
 FOLLOWED = replace(STUDY, outcome=SURV, times=(365.0, 730.0), tau=730.0, ground=MARKED)
 RISK = (0.1, 0.15, 0.2, 0.4)  # of the four arms, at x = 0
 
@@ -110,6 +111,22 @@ def test_an_arm_that_a_few_carry_is_refused(study: Interaction) -> None:
     with pytest.raises(Violation, match=r"the weights of both \(set truncate\)' has an effective number"):
         fit(study, dealt(frame.assign(x=x)), GATE)
     assert fit(replace(study, truncate=(0.1, 0.9)), dealt(frame.assign(x=x)), GATE).tables["interaction"]
+
+
+@pytest.mark.parametrize("study", [FOLLOWED, replace(STUDY, outcome=SURV, estimator="regression")])
+def test_of_times_everybody_may_have_the_event(study: Interaction) -> None:
+    """Nobody is censored: risks are the shares of an arm, weighed. Of a few who are, the study is refused."""
+    frame = world(1500, 5).assign(event=1.0)
+    found = fit(study, dealt(frame), GATE)
+    assert found.events == 1500
+    if study.times:
+        arm, exact = (frame["a"] + 2 * frame["b"]), replace(study, truncate=(0.4999999, 0.5000001), ground=FINE)
+        told = fit(exact, dealt(frame), EXACT).tables["risks"][:4]  # all weights the same
+        shares = [(frame["time"] <= 365)[arm == j].mean() for j in range(4)]
+        np.testing.assert_allclose([row["estimate"] for row in told], shares, rtol=1e-6)
+    few = frame.assign(event=np.where(np.arange(1500) < 5, 0.0, 1.0))
+    with pytest.raises(Violation, match="rests on fewer than 11 people on one side"):
+        fit(study, dealt(few), GATE)
 
 
 def test_nothing_is_read_off_where_nobody_is_followed() -> None:

@@ -93,7 +93,7 @@ def _check(study: Interaction, start: Outcomes, family: str) -> None:
     if people.min() < 0.5:
         raise ModelError(f"nobody has {_worded(study, int(people.argmin()))}: an interaction needs people in all arms")
     y, yy = start.outcome.value / n
-    if yy - y**2 <= 1e-13 * max(y**2, 1e-20):
+    if family != "survival" and yy - y**2 <= 1e-13 * max(y**2, 1e-20):
         raise ModelError("the outcome is the same for everybody: there is no effect to find. Check its column")
     if family != "gaussian" and start.arms.value.min() <= 0:
         arm = int(start.arms.value.argmin())
@@ -224,7 +224,8 @@ def _flows(study: Interaction, family: str) -> Iterator[Flow[Learned]]:
 def _models(study: Interaction, learnt: tuple[Learned, ...], start: Outcomes) -> Models:
     y, yy = start.outcome.value / start.people.value.sum()
     found, many = tuple(m.model for m in learnt), 2 if study.weighs else 0
-    return Models(found[:many], found[many:], Scale(float(y), float(np.sqrt(yy - y**2))))
+    sd = float(np.sqrt(max(yy - y**2, 0.0))) or 1.0  # of times everybody may have the event
+    return Models(found[:many], found[many:], Scale(float(y), sd))
 
 
 def _heavy(study: Interaction, share: Array) -> tuple[Caution, ...]:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from confrere.analyses.effects import joint
 from confrere.analyses.effects.interaction import Interaction
 from confrere.errors import FormulaError, ModelError, StudyError
 from confrere.hospital.gate import Violation
@@ -61,6 +62,7 @@ def dealt(frame: pd.DataFrame) -> list[pd.DataFrame]:
         ({"outcome": SURV, "estimator": "regression", "tau": 365.0}, StudyError, "leave them out"),
         ({"outcome": SURV, "times": (0.0,)}, StudyError, "positive numbers"),
         ({"times": (365.0,)}, StudyError, "leave them out"),
+        ({"outcome": SURV, "times": (365.0, 365.0)}, StudyError, "name each once"),
         ({"outcome": SURV, "estimator": "regression", "family": "poisson"}, StudyError, "no family"),
         ({"estimator": "gformula", "truncate": (0.1, 0.9)}, StudyError, "no propensity"),
         ({"truncate": (0.9, 0.1)}, StudyError, "truncate"),
@@ -127,6 +129,26 @@ def test_of_times_everybody_may_have_the_event(study: Interaction) -> None:
     few = frame.assign(event=np.where(np.arange(1500) < 5, 0.0, 1.0))
     with pytest.raises(Violation, match="rests on fewer than 11 people on one side"):
         fit(study, dealt(few), GATE)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_time_by_which_nobody_of_an_arm_has_the_event() -> None:
+    """Nobody has it within 200 days: of all arms, then of those without the first treatment alone."""
+    frame = world(3000, 5)
+    frame = frame.assign(time=frame["time"] + np.where(frame["a"] > 0, 0, 200))
+    study, note = replace(FOLLOWED, times=(100.0, 730.0), tau=None), "By 100 nobody of an arm has the event"
+    told = fit(study, dealt(frame), GATE)
+    early = [(row["contrast"], row["measure"]) for row in told.tables["effects"] if row["time"] == 100]
+    assert early == [(name, "risk difference") for name in joint.contrasts("a", "b") if name != "b alone"]
+    assert [row["measure"] for row in told.tables["interaction"]][:2] == ["difference of differences"] * 2
+    assert note in told.notes[-1]
+    late = frame.assign(time=frame["time"] + 200)
+    told = fit(study, dealt(late), GATE)
+    assert {row["time"] for row in told.tables["effects"] + told.tables["interaction"]} == {730.0}
+    assert {row["estimate"] for row in told.tables["risks"] if row["time"] == 100} == {0.0}
+    assert note in told.notes[-1]
+    with pytest.raises(ModelError, match="nobody has the event by 100: ask for later"):
+        fit(replace(study, times=(100.0,)), dealt(late), GATE)
 
 
 def test_nothing_is_read_off_where_nobody_is_followed() -> None:

@@ -185,6 +185,7 @@ def test_derivatives_by_counts_are_differences(exact: bool, last: str) -> None:
         ({"heterogeneity": True, "outcome": "event", "estimator": "gformula"}, StudyError, "one model for all"),
         ({"outcome": "Surv(entry, time, event)"}, FormulaError, "begins at time zero"),
         ({"times": (-1.0,)}, StudyError, "positive numbers"),
+        ({"times": (365.0, 365.0)}, StudyError, "name each once"),
         ({"baseline": "one"}, StudyError, "per hospital"),
         ({"ties": "exact"}, StudyError, "efron"),
         ({"outcome": "Surv(time, fate)"}, StudyError, "causes compete: name the cause"),
@@ -206,6 +207,11 @@ def test_what_cannot_be_estimated_is_said() -> None:
     got = fit(effect_of(3, times=(365.0, 4000.0)), people.frames, LOOSE)
     assert {r["time"] for r in got.tables["effects"] if r["measure"].startswith("risk")} == {365.0}
     assert "Nobody of an arm is followed until 4000" in got.notes[-1]
+    late = [frame.assign(time=frame["time"] + 200) for frame in people.frames]
+    for study in (effect_of(3, times=(100.0, 400.0)), effect_of(3, times=(100.0, 400.0), estimator="gformula")):
+        got = fit(study, late, LOOSE)
+        assert {r["time"] for r in got.tables["effects"] if r["measure"].startswith("risk")} == {400.0}
+        assert got.notes[-1].startswith("By 100 nobody of an arm has the event")
     none = people._replace(event=people.event * people.a)
     with pytest.raises(ModelError, match="nobody who is untreated has the event"):
         fit(effect_of(3), none.frames, LOOSE)

@@ -197,11 +197,27 @@ def tables(drawn: Drawn, wanted: Sequence[Wanted], places: Sequence[Place], vari
     said = () if ground.fine else coarse(seen, ground.unit)
     grid = grid_words(drawn.table, ground)
     notes = tuple(f"Nobody of an arm is followed until {t:g}: nothing is read off the curves there." for t in late)
+    notes += _eventless(drawn, [w for w in wanted if w.time not in late])
     return Curves([], {k: v for k, v in found.items() if v}, (*grid_notes(ground), *notes), said, grid)
+
+
+def _eventless(drawn: Drawn, wanted: Sequence[Wanted]) -> tuple[str, ...]:
+    """Times by which nobody of an arm has the event, or has that of a cause."""
+    found = dict.fromkeys(
+        (w.time, drawn.name(w.cause).get("cause", "the event"))
+        for w in wanted
+        if min(risks.risk(w.time, w.cause).value for risks in drawn.risks) == 0
+    )
+    return tuple(
+        f"By {t:g} nobody of an arm has {what}: no ratio is told there, and nothing between two such arms."
+        for t, what in sorted(found)
+    )
 
 
 def _effects(drawn: Drawn, w: Wanted, value: Array, vcov: Array) -> list[Record]:
     """What the arms differ by: of risks also their ratio, where both are positive."""
+    if not vcov.any():  # nobody has the event yet
+        return []
     ratio = ["risk ratio"] if w.kind == "risk" and value.min() > 0 else []
     rows = measures.effects([f"{w.kind} difference", *ratio], value, vcov)
     return [{"measure": row.pop("measure"), **drawn.name(w.cause), "time": w.time, **row} for row in rows]

@@ -194,6 +194,8 @@ def _read_off(study: Interaction, wanted: list[Wanted], mean: Array, vcov: Array
     effects: list[Record] = []
     found: list[Record] = []
     for w, m, v in zip(wanted, mean, vcov, strict=True):
+        if not v.any():  # nobody has the event yet
+            continue
         if w.kind == "risk":
             which = ["risk difference", *(["risk ratio"] if m.min() > 0 else [])]
             rows = joint.interaction("survival", m, v)
@@ -201,6 +203,8 @@ def _read_off(study: Interaction, wanted: list[Wanted], mean: Array, vcov: Array
             which, rows = ["RMST difference"], [joint.additive("difference of RMST differences", m, v)]
         effects += [_at(row, w.time) for row in joint.of_means(names, which, m, v)]
         found += [_at(row, w.time) for row in rows]
+    if not found:
+        raise ModelError(f"nobody has the event by {wanted[-1].time:g}: ask for later times", about="no-events")
     return {"effects": effects, "interaction": found}
 
 

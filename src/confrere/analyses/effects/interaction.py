@@ -176,6 +176,8 @@ def _check_times(study: Interaction) -> None:
         raise StudyError("times and tau are of iptw with an outcome Surv(time, event); leave them out")
     if any(not 0 < t < float("inf") for t in (*study.times, *(() if study.tau is None else (study.tau,)))):
         raise StudyError(f"times are {list(study.times)} and tau is {study.tau}; these are positive numbers")
+    if len(set(study.times)) < len(study.times):
+        raise StudyError(f"times are {list(study.times)}: name each once")
 
 
 def _check_formulas(study: Interaction) -> None:

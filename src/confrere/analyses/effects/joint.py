@@ -57,10 +57,14 @@ def contrasts(first: str, second: str) -> tuple[str, ...]:
 
 
 def of_means(names: tuple[str, ...], which: Sequence[str], mean: Array, vcov: Array) -> list[Record]:
-    """Effects from the means of the arms (4,) and their covariance (4, 4): a record per contrast and measure."""
+    """Effects from the means of the arms (4,) and their covariance (4, 4): a record per contrast and measure.
+
+    Means that do not vary, as of risks before anybody has the event, are not contrasted.
+    """
     return [
         {"contrast": name, **row}
         for name, t in zip(names, MEANS, strict=True)
+        if (t @ vcov @ t.T).any()
         for row in measures.effects(which, t @ mean, t @ vcov @ t.T)
     ]
 

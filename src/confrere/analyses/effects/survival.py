@@ -160,6 +160,8 @@ def check(effect: Effect) -> None:
     tau = [] if effect.tau is None else [effect.tau]
     if any(not 0 < t < np.inf for t in (*effect.times, *tau)):
         raise StudyError(f"times are {list(effect.times)} and tau is {effect.tau}; these are positive numbers")
+    if len(set(effect.times)) < len(effect.times):
+        raise StudyError(f"times are {list(effect.times)}: name each once")
     competing = len(outcome.causes) > 2
     if effect.heterogeneity and (effect.standardises or effect.baseline == "shared" or competing > bool(effect.cause)):
         raise StudyError(

@@ -44,6 +44,9 @@ SENTENCES = (
         "or at least k people, and are spread evenly within a cell."
     ),
     "A curve ends with its last cell that has events: how long people were followed beyond it is not known.",
+    "Nobody of an arm is followed until {time}: nothing is read off the curves there.",
+    "By {time} nobody of an arm has the event: no ratio is told there, and nothing between two such arms.",
+    "By {time} nobody of an arm has {cause}: no ratio is told there, and nothing between two such.",
     "Times are exact on the network: the stewards approved the class fine_times.",
     "Nothing is discounted, as the study says.",
     "The ratio of cost to effect has no limits, since the incremental effect may be 0: read the net benefit.",

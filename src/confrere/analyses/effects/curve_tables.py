@@ -203,14 +203,12 @@ def tables(drawn: Drawn, wanted: Sequence[Wanted], places: Sequence[Place], vari
 
 def _eventless(drawn: Drawn, wanted: Sequence[Wanted]) -> tuple[str, ...]:
     """Times by which nobody of an arm has the event, or has that of a cause."""
-    found = dict.fromkeys(
-        (w.time, drawn.name(w.cause).get("cause", "the event"))
-        for w in wanted
-        if min(risks.risk(w.time, w.cause).value for risks in drawn.risks) == 0
-    )
+    none = {(w.time, w.cause) for w in wanted if min(r.risk(w.time, w.cause).value for r in drawn.risks) == 0}
     return tuple(
-        f"By {t:g} nobody of an arm has {what}: no ratio is told there, and nothing between two such arms."
-        for t, what in sorted(found)
+        f"By {t:g} nobody of an arm has the event: no ratio is told there, and nothing between two such arms."
+        if i < 0
+        else f"By {t:g} nobody of an arm has {drawn.causes[i]}: no ratio is told there, and nothing between two such."
+        for t, i in sorted(none)
     )
 
 

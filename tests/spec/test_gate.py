@@ -67,7 +67,8 @@ def refused(*args: Any, says: str, policy: Policy = GATE, **kind: Any) -> None:
 
 
 def test_three_hospitals_at_least():
-    refused(hospitals=2, says="2 hospitals have at least 11 people for this; a sum needs 3")
+    sponsors = r"2 hospitals have at least 11 people for this; a sum needs 3\. .*\. Where they are a trial sponsor's"
+    refused(hospitals=2, says=sponsors)
     assert passes(hospitals=3).hospitals == 3
 
 
@@ -76,6 +77,8 @@ def test_a_hospital_without_people_does_not_count():
     with pytest.raises(Violation, match="2 hospitals"):
         judge_clear([*designs()[:2], nobody], GATE)
     assert judge_clear([*designs(), nobody], GATE).hospitals == 3
+    with pytest.raises(Violation, match=r"^0 hospitals have at least 11 .*ask about more people$"):  # no sponsor's then
+        judge_clear([nobody, nobody, nobody], GATE)
 
 
 def test_eleven_people_at_least():

@@ -214,8 +214,8 @@ def judge(design: Design, total: Support, policy: Policy) -> Verdict:
     if (policy.hospitals and not hospitals) or 0 < bound < policy.hospitals:
         raise Violation(
             f"{counted(bound, 'hospital has', 'hospitals have')} at least {policy.k if design.crowd else policy.enough}"
-            f" people for this; a sum needs {policy.hospitals}. Invite more hospitals, or ask about more people. "
-            f"{CONSENT}"
+            f" people for this; a sum needs {policy.hospitals}. Invite more hospitals, or ask about more people"
+            f"{f'. {CONSENT}' if hospitals else ''}"
         )
     if policy.few(n):
         raise Violation(f"the design rests on fewer than {policy.k} people")

@@ -44,8 +44,8 @@ case <- function(outcome, score, covariates, share, deflate, difference, power, 
   with <- function(right) exact(as.formula(paste(outcome, "~ a", right)), inside)
   more <- if (covariates != "") paste("+", covariates) else ""
   fits <- list(none = with(""))
-  if (covariates != "") fits$covariates <- with(more)
-  fits$score <- with(paste(more, "+ m"))
+  if (covariates != "") fits$covariates <- with(paste(more, "+ strata(hospital)"))
+  fits$score <- with(paste(more, "+ m + strata(hospital)"))
   robust <- function(fit) sqrt(crossprod(as.matrix(residuals(fit, "dfbeta")))[1, 1])
   own <- adjusted(fits$none, inside$m, inside$a, share, deflate)
   rate <- fits$none$nevent / nrow(inside); v <- c(1, own$multiplier) / (share * (1 - share) * rate)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,31 @@ def test_on_the_ladder_it_is_nearly_the_same() -> None:
     assert coarse.facts["cells"] >= 4
 
 
+def simulated(rng: np.random.Generator, n: int, hospitals: int) -> list[pd.DataFrame]:
+    """A trial of n people by hospital, each with a baseline of its own, among 1,500 others; log ratio -0.6 given x."""
+    everybody = n + 1500
+    h, inside, x = rng.integers(hospitals, size=everybody), np.arange(everybody) < n, rng.normal(size=everybody)
+    a = (rng.random(everybody) < 0.5) * inside
+    t = rng.exponential(size=everybody) * np.exp(0.6 * a - 1.2 * x - 0.3 * h) * 700
+    c = rng.uniform(0, 2100, everybody)
+    f = pd.DataFrame(
+        {"a": a * 1.0, "inside": inside * 1.0, "x": x, "t": np.ceil(np.minimum(t, c)), "e": (t <= c) * 1.0}
+    )
+    return [f[h == i].reset_index(drop=True) for i in range(hospitals)]
+
+
+def test_given_the_score_the_ratio_does_not_rest_on_cells() -> None:
+    """60 trials of 600 people, in four cells or so, on which it would be -0.43: within four Monte Carlo errors."""
+    rng = np.random.default_rng(11)
+    study = Prognostic("a", "Surv(t, e)", "inside", "x")
+    fits = [fit(study, simulated(rng, 600, 4), GATE) for _ in range(60)]
+    rows = [next(r for r in f.tables["effects"] if r["adjustment"] == "score") for f in fits]
+    given, errors = (np.array([r[key] for r in rows]) for key in ("estimate", "std_error"))
+    assert np.mean([f.facts["cells"] for f in fits]) < 8
+    assert given.mean() == pytest.approx(-0.6, abs=4 * given.std() / np.sqrt(60))
+    assert (np.abs(given + 0.6) < 1.96 * errors).mean() > 0.86  # four errors of 0.95 in 60
+
+
 def test_simulated_trials_say_so() -> None:
     """2,000 trials (R): limits hold the ratio of everybody, errors are right, and no test gains less than planned."""
     sim = ORACLE["simulated"]
@@ -133,3 +159,20 @@ def test_a_trial_of_treated_people_alone_is_told_what_to_do(outcome: str) -> Non
     study = Prognostic("a", outcome, "inside", "age + lognodes", ground=Ground(SCHEMA))
     with pytest.raises(ModelError, match=r"'a' is the same for everybody in the trial.*estimator = 'aipw'"):
         fit(study, frames, LOOSE)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({}, "no hospital of the trial has both arms of 'a'"),
+        ({"treatment": "b", "covariates": "a"}, "term 'a' is the same for everybody in the trial at every hospital"),
+    ],
+)
+def test_what_a_hospitals_baseline_takes_up_is_named(settings: dict[str, Any], words: str) -> None:
+    """Hospitals with one arm each, or with one value of a covariate."""
+    frames = [f.assign(b=f["a"], a=(i % 2) * f["inside"]) for i, f in enumerate(breast())]
+    study = Prognostic(
+        **{"treatment": "a", "outcome": OUTCOME, "trial": "inside", "score": "age + lognodes"} | settings
+    )
+    with pytest.raises(ModelError, match=words):
+        fit(study, frames, replace(LOOSE, hospitals=0))

@@ -273,12 +273,16 @@ class Cox(LeavesOut):
         information = np.diag(curve.information.value)
         for name, own in zip(self.names, information, strict=True):
             if not any(beta) and own < 1e-9 * max(1.0, information.max()):
-                raise ModelError(
-                    f"term {name!r} is constant within every hospital, so a baseline per hospital takes it up. "
-                    f'Use baseline = "shared", or leave it out',
-                    about="constant-term",
-                )
+                raise self._taken_up(name)
         return curve
+
+    def _taken_up(self, name: str) -> ModelError:
+        """What a baseline per hospital leaves nothing of."""
+        return ModelError(
+            f"term {name!r} is constant within every hospital, so a baseline per hospital takes it up. "
+            f'Use baseline = "shared", or leave it out',
+            about="constant-term",
+        )
 
     def _proportional(self, peak: Peak, beta: Beta, z: Standard, s: Start, budget: int) -> Flow[Tables]:
         """Score tests of proportional hazards against time and log time, as far as the budget of numbers goes."""

@@ -72,8 +72,9 @@ SENTENCES = (
     "The factors of the adaptive lasso come from everybody, also in cross-validation.",
     "Stratified by hospital: people are compared with people of their own hospital.",
     (
-        "Adjusted for the score, a hazard ratio is that among people of the same score, which is another question than "
-        "that of everybody in the trial, and further from 1; 'score, of everybody' is the unadjusted ratio, made surer."
+        "Adjusted for the score, a hazard ratio is that among people of the same score and hospital, which is another "
+        "question than that of everybody in the trial, and further from 1; 'score, of everybody' is the unadjusted "
+        "ratio, made surer."
     ),
     (
         "Quantiles are interpolated in cells that hold nobody or at least k people; the exact ones are at most as "

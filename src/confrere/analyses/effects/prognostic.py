@@ -208,7 +208,7 @@ class Prognostic:
     `score` the right side of the prognostic model, of the `family` `gaussian`, `binomial` or `poisson`, of times to
     events Cox's, with the penalty `ridge`. `covariates` are terms that the trial adjusts for beside the score, such as
     what its randomisation was stratified by. `strata` is a column of declared levels, of which each has a baseline
-    hazard of its own in the prognostic model, as each hospital has.
+    hazard of its own in Cox's models but that of the treatment alone, as each hospital has.
 
     With a `difference` (of times to events the logarithm of a hazard ratio), a future trial is planned: `power`,
     two-sided `alpha`, a `share` of its people treated, the correlations multiplied by `deflate` for prudence.
@@ -242,7 +242,8 @@ class Prognostic:
     @property
     def formula(self) -> str:
         """All that is read in the trial, in one formula."""
-        return " + ".join(filter(None, (f"{self.outcome} ~ {self.treatment}", self.covariates, self.score)))
+        strata = f"strata({self.strata})" if self.strata else ""
+        return " + ".join(filter(None, (f"{self.outcome} ~ {self.treatment}", self.covariates, self.score, strata)))
 
     @property
     def followed(self) -> bool:

@@ -15,6 +15,7 @@ from confrere.analyses.effects.prognostic import Prognostic
 from confrere.analyses.effects.prognostic_times import trial_of
 from confrere.console.demo import load
 from confrere.errors import FormulaError, ModelError, StudyError
+from confrere.hospital.gate import Violation
 from confrere.study.ground import Ground
 from confrere.study.schema import Column, Schema
 from confrere.testing import EXACT, GATE, LOOSE, fit, found, masked
@@ -159,6 +160,23 @@ def test_a_trial_of_treated_people_alone_is_told_what_to_do(outcome: str) -> Non
     study = Prognostic("a", outcome, "inside", "age + lognodes", ground=Ground(SCHEMA))
     with pytest.raises(ModelError, match=r"'a' is the same for everybody in the trial.*estimator = 'aipw'"):
         fit(study, frames, LOOSE)
+
+
+@pytest.mark.parametrize(("arm", "who"), [(1.0, "treated"), (0.0, "not treated")])
+@pytest.mark.parametrize("fine", [False, True])
+def test_an_arm_without_events_is_told_before_the_climb(arm: float, who: str, fine: bool) -> None:
+    frames = [f.assign(recur=f["recur"].where((f["inside"] == 0) | (f["a"] != arm), 0)) for f in breast()]
+    study = Prognostic("a", OUTCOME, "inside", "age + lognodes", ground=Ground(SCHEMA, fine=fine))
+    with pytest.raises(ModelError, match=f"^nobody who is {who} in the trial has the event.*: no hazard ratio"):
+        fit(study, frames, replace(GATE, allow=frozenset({"fine_times"})))
+
+
+def test_an_arm_with_five_events_is_named() -> None:
+    frames = breast()
+    few = pd.concat(f[(f["inside"] == 1) & (f["a"] == 1) & (f["recur"] == 1)] for f in frames)["pid"].head(5)
+    rare = [f.assign(recur=f["recur"].where((f["a"] == 0) | f["pid"].isin(few), 0)) for f in frames]
+    with pytest.raises(Violation, match=r"with, or without, an event \(cells 'with the event, treated'\)"):
+        fit(Prognostic("a", OUTCOME, "inside", "age + lognodes", ground=Ground(SCHEMA)), rare, GATE)
 
 
 @pytest.mark.parametrize(

@@ -399,7 +399,8 @@ def merged(tables: Mapping[str, Array], marks: Sequence[int], policy: Policy, *,
     stack = np.stack(list(tables.values()))  # (tables, groups, cells)
     small = np.asarray(policy.few(stack.sum(axis=2)).any(axis=0))
     if small.all():
-        raise Violation(f"every group has fewer than {policy.k} people with, or without, an event")
+        few = ", ".join(repr(name) for name, table in tables.items() if policy.few(table.sum(axis=1)).any())
+        raise Violation(f"every group has fewer than {policy.k} people with, or without, an event (cells {few})")
     size = stack.shape[2]
     common = numbered(edges(stack[:, ~small].reshape(-1, size), marks, policy.least), size) if aligned else None
 

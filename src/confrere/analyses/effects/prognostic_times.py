@@ -55,7 +55,7 @@ from confrere.analyses.newton import Peak
 from confrere.analyses.risksets import Tied
 from confrere.analyses.scaling import RAW, Standard
 from confrere.errors import DataError, ModelError, StudyError
-from confrere.rounds import Array, Design, Flow, People, Sum, ask, local, register, together
+from confrere.rounds import Array, Cells, Design, Flow, People, Sum, Verdict, ask, local, register, together
 from confrere.study.counted import persons
 
 YE = Citation(
@@ -167,15 +167,31 @@ class TrialBaseline(SharedBaseline):
     def grid(self, people: People, edges: tuple[float, ...]) -> Design:
         """Cells hold nobody or enough people of either arm: with one mark as a term, sums per cell tell the arms."""
         made = super().grid(people, edges)
-        if self.cox.ground.fine:
-            return made
         treated = made.data.rows.x[:, 0] == 1
-        by_arm = {
-            f"{kind}, {arm}": replace(made.cells[kind], index=np.where(mine, made.cells[kind].index, -1))
-            for kind in self.used
-            for arm, mine in zip(ARMS, (~treated, treated), strict=True)
-        }
-        return replace(made, cells={**made.cells, **by_arm})
+        arms = dict(zip(ARMS, (~treated, treated), strict=True))
+        event = made.flags["event"].astype(int)
+        cells = {arm: Cells(np.where(mine, event, -1), (1, 2), rule="show") for arm, mine in arms.items()}
+        if not self.cox.ground.fine:
+            cells |= {
+                f"{told}, {arm}": replace(made.cells[kind], index=np.where(mine, made.cells[kind].index, -1))
+                for kind, told in (("dead", "with the event"), ("alive", "without the event"))
+                for arm, mine in arms.items()
+            }
+        return replace(made, cells={**made.cells, **cells})
+
+    def _settled(self) -> Flow[tuple[Verdict, Array, tuple[float, ...]]]:
+        """As Cox's. ModelError before the climb, which would have no end, where an arm has no events."""
+        got: tuple[Verdict, Array, tuple[float, ...]] = yield from super()._settled()
+        verdict = got[0]
+        for arm, who in zip(ARMS, ("not treated", "treated"), strict=True):
+            alive, dead = verdict.grids[arm][0]
+            if alive >= 0 > dead:  # nobody in an arm at all is another matter
+                few = f" (or fewer than {verdict.k} have it)" if self.cox.ground.fine and verdict.k else ""
+                raise ModelError(
+                    f"nobody who is {who} in the trial has the event{few}: no hazard ratio. Check the outcome's "
+                    f"column, or choose an outcome that people of both arms have"
+                )
+        return got
 
     @local(on="grid")
     def residuals(

@@ -13,6 +13,8 @@ from by_hand import PROGNOSTIC
 
 from confrere.analyses.effects.prognostic import Arms, Prognostic
 from confrere.console.demo import load
+from confrere.report.cautions import said
+from confrere.report.words import Words
 from confrere.study.ground import Ground
 from confrere.study.schema import Column, Schema
 from confrere.testing import LOOSE, fit
@@ -66,6 +68,25 @@ def test_arms_alike_need_one_less_r_squared() -> None:
     arms = Arms(np.ones(2), np.zeros(2), np.full(2, 3.0), np.zeros(2), np.ones(2), np.full(2, 0.6))
     assert arms.variance(0.5, arms.r) == pytest.approx(4 * 9 * (1 - 0.36))
     assert arms.variance(0.25, arms.r) == pytest.approx(9 * (1 - 0.36) / (0.25 * 0.75))
+
+
+def test_a_score_that_foretells_the_opposite_is_told_so() -> None:
+    """The outcome outside is its mirror image: the score's is too, by which the trial is adjusted as well."""
+    study = Prognostic("a", "age", "inside", "meno + grade", ground=Ground(SCHEMA))
+    right = fit(study, breast(), LOOSE)
+    mirrored = [f.assign(age=f["age"].where(f["inside"] == 1, 100 - f["age"])) for f in breast()]
+    got = fit(study, mirrored, LOOSE)
+    assert not right.warnings
+    assert [r["correlation"] for r in got.tables["prognosis"]] == pytest.approx(
+        [-r["correlation"] for r in right.tables["prognosis"]]
+    )
+    assert got.tables["effects"][1] == pytest.approx(right.tables["effects"][1])
+    (warning,) = got.warnings
+    assert "the score foretells the opposite" in warning.text
+    assert "gains nothing" not in warning.text
+    said_in_french = said(warning.code, warning.text, Words("fr"))
+    assert "annonce le contraire" in said_in_french.text
+    assert not said_in_french.foreign
 
 
 def test_by_hand() -> None:

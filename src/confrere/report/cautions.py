@@ -202,6 +202,11 @@ CAUTIONS: dict[str, tuple[str, ...]] = {
             "In an arm the score and the outcome have a correlation of {r}: the trial's people are not those the model "
             "was learned from, or nothing is known that foretells the outcome. Adjusting for it gains nothing."
         ),
+        (
+            "In an arm the score and the outcome have a correlation of {r}: the score foretells the opposite of what "
+            "happens. The effect adjusted for it holds, and may be surer; its model does not hold for the trial's "
+            "people. Are outcome and terms coded alike in and outside the trial?"
+        ),
     ),
     "not-converged": ("{why}. The clusters are those of that round. {remedy}.",),
 }

@@ -396,11 +396,18 @@ def weak(arms: Arms) -> tuple[Caution, ...]:
     """The caution of a score that says little, or the opposite, of the trial's outcome."""
     if arms.r.min() >= WEAK:
         return ()
-    text = (
-        f"In an arm the score and the outcome have a correlation of {arms.r.min():.2f}: the trial's people are not "
-        f"those the model was learned from, or nothing is known that foretells the outcome. Adjusting for it gains "
-        f"nothing."
-    )
+    text = f"In an arm the score and the outcome have a correlation of {arms.r.min():.2f}"
+    if arms.r.min() < -WEAK:
+        text = (
+            f"{text}: the score foretells the opposite of what happens. The effect adjusted for it holds, and may be "
+            f"surer; its model does not hold for the trial's people. Are outcome and terms coded alike in and outside "
+            f"the trial?"
+        )
+    else:
+        text = (
+            f"{text}: the trial's people are not those the model was learned from, or nothing is known that foretells "
+            f"the outcome. Adjusting for it gains nothing."
+        )
     return (Caution("weak-score", text),)
 
 

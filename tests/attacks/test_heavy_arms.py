@@ -16,6 +16,7 @@ import pytest
 from confrere.analyses.effects.cost import Cost
 from confrere.analyses.effects.effect import Effect
 from confrere.analyses.effects.responders import Responders
+from confrere.analyses.effects.sequential_trials import SequentialTrials
 from confrere.hospital.gate import Violation
 from confrere.study.ground import Ground
 from confrere.testing import GATE, LOOSE, fit
@@ -36,7 +37,8 @@ def carried(ill: bool, at: float = -5.0, people: int = 1500) -> list[pd.DataFram
     time, end = rng.exponential(900, people), rng.uniform(200, 2000, people)
     frame = pd.DataFrame(
         {"x": x, "a": a, "y": y, "time": np.ceil(np.minimum(time, end)), "event": (time <= end).astype(float),
-         "cost": rng.gamma(2, 500, people), "id": np.arange(people)}
+         "cost": rng.gamma(2, 500, people), "id": np.arange(people),
+         "start": np.where(a > 0, np.where(np.arange(people) % 2 == heavy % 2, 30.0, 150.0), np.nan)}
     )  # fmt: skip
     return [frame.iloc[i::3] for i in range(3)]
 
@@ -59,12 +61,14 @@ STUDIES: dict[str, Any] = {
     "curves": replace(STUDY, outcome=SURV, times=(365.0,), tau=730.0),
     "stay": replace(STUDY, outcome=SURV, times=(365.0,), tau=730.0, censoring="1"),
     "augmented": replace(STUDY, outcome=SURV, times=(365.0,), estimator="aipw"),
+    "trials": SequentialTrials(SURV, "start", (90.0, 180.0), "x", times=(365.0,)),
+    "kept": SequentialTrials(SURV, "start", (90.0, 500.0), "x", times=(365.0,), contrast="per protocol"),
     "cost": Cost("a", SURV, ("cost",), (365.0,), (2e4,), confounders="x"),
 }
 
 
 @pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
-def test_an_arm_that_one_person_carries_is_refused(study: Effect | Cost) -> None:
+def test_an_arm_that_one_person_carries_is_refused(study: Effect | Cost | SequentialTrials) -> None:
     with pytest.raises(Violation, match=r"the weights of the treated \(set truncate\)' has an effective number"):
         fit(study, carried(True), GATE)
     assert fit(replace(study, truncate=(0.1, 0.9)), carried(True), GATE).tables["effects"]

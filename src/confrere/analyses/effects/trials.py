@@ -27,6 +27,7 @@ import numpy as np
 
 from confrere.analyses.effects import starting
 from confrere.analyses.effects.adhering import Chained, Stretches, chained, stretches
+from confrere.analyses.effects.arms import ARMS
 from confrere.analyses.effects.even_tables import Slopes
 from confrere.analyses.effects.influence import Lean
 from confrere.analyses.effects.person_trials import (
@@ -41,6 +42,7 @@ from confrere.analyses.effects.sequential_trials import SequentialTrials
 from confrere.analyses.effects.starting import AtRisk, Clock, Rates
 from confrere.analyses.effects.strategies import Squares
 from confrere.analyses.effects.walked import Walked, Way, walked
+from confrere.analyses.effects.weighting import carried
 from confrere.analyses.ladder import cell_of, spent
 from confrere.analyses.newton import Curve, Slope
 from confrere.analyses.scaling import Scales, scales
@@ -263,6 +265,13 @@ class Trials:
             people.derived(risk, whole, dims=dims, bounds=bounds),
             people.derived(np.array([(o.sum(), o @ o) for o in own]), whole, dims=("arms", "sums")),
         )
+
+    def weighed(self, people: People, edges: Edges, by: Weighing, arm: int) -> Design:
+        """An arm as its people weigh in all trials together: the gate refuses one that a few carry."""
+        made = self.design(people)
+        inside = People(people.table, made)
+        w = self._weights(inside, by).w * self._walked(inside, edges, by).last * (self._arm(inside) == arm)
+        return carried(made, np.zeros(made.n, dtype=np.int64), [f"the {ARMS[arm]}"], self._followed(inside, w))
 
     @local(on="table")
     def derivatives(self, people: People, edges: Edges, by: Weighing, slopes: Slopes) -> Derivatives:

@@ -100,6 +100,7 @@ def estimated(of: SequentialTrials) -> Flow[Finding]:
     found = yield from together(*fits)
     found, lost = (found[:-1], found[-1]) if of.censoring else (found, None)
     by = Weighing(tuple(one.model for one in found), lost.rates if lost else None)
+    yield from together(*(support(steps.weighed, grid, by, arm) for arm in (0, 1)))
     totals = yield from ask(steps.totals, grid, by)
     arms = Arms(totals.events.value, totals.risk.value, np.array(grid))
     values = wanted(arms, of.times, of.until)

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from confrere.analyses.effects.clone_censor_weight import CloneCensorWeight
 from confrere.analyses.effects.cost import Cost
 from confrere.analyses.effects.effect import Effect
 from confrere.analyses.effects.responders import Responders
@@ -87,3 +88,12 @@ def test_scores_of_responders_are_weighed_within_bounds() -> None:
     assert fit(study, carried(True), GATE).n == 1500
     with pytest.raises(Violation, match="the weights of the treated"):
         fit(replace(study, truncate=(1e-4, 1 - 1e-4)), carried(True), GATE)
+
+
+def test_a_strategy_that_one_person_carries_is_refused() -> None:
+    study = CloneCensorWeight(SURV, "start", 90.0, "x", (365.0,))
+    worth = fit(study, carried(True), LOOSE).tables["arms"][1]["effective_n"]
+    assert worth < 6
+    with pytest.raises(Violation, match=r"the weights of within the grace period .* has an effective number"):
+        fit(study, carried(True), GATE)
+    assert fit(study, carried(True, 1.0), GATE).tables["effects"]

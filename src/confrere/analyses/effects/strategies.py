@@ -34,6 +34,7 @@ from confrere.analyses.effects.nuisance import Fitted, local_of
 from confrere.analyses.effects.panel import starts
 from confrere.analyses.effects.starting import AtRisk, Clock, Rates
 from confrere.analyses.effects.walked import Walked, Way, walked
+from confrere.analyses.effects.weighting import carried
 from confrere.analyses.glm import Glm
 from confrere.analyses.ladder import cell_of, spent
 from confrere.analyses.newton import Curve, Slope
@@ -42,6 +43,7 @@ from confrere.analyses.scaling import Scales, Standard, scales
 from confrere.rounds import Array, Bools, Cells, Design, Ints, People, Sum, local, register
 from confrere.study.ground import design_of, narrowed
 
+STRATEGIES = ("not within the grace period", "within the grace period")
 REPEATS = 110  # slopes at most, as of other models
 OVER = "not followed beyond the grace period"
 Beta = tuple[float, ...]
@@ -226,6 +228,14 @@ class Strategies:
             people.derived(np.array([c.risk.sum(axis=0) for c in clones]), own, dims=dims, bounds=(2, most)),
             people.derived(np.array([(w.sum(), w @ w) for w in weights]), own, dims=("arms", "sums")),
         )
+
+    def weighed(self, people: People, grid: Grid, by: Weighing) -> Design:
+        """The strategies as people weigh after the grace period: the gate refuses one that a few carry."""
+        made = self.design(people)
+        inside = People(people.table, made)
+        clones, stay = self._clones(inside, grid, by), [self._stays(inside, a) for a in (0, 1)]
+        w = np.select(stay, [clone.last for clone in clones])
+        return carried(made, np.select(stay, [0, 1], -1), STRATEGIES, w, "leave out confounders")
 
     @local(on="table")
     def derivatives(self, people: People, grid: Grid, by: Weighing, slopes: Slopes) -> Derivatives:

@@ -18,7 +18,7 @@ from confrere.analyses.effects.influence import lean_of
 from confrere.analyses.effects.means import few
 from confrere.analyses.effects.nuisance import Learned, learned
 from confrere.analyses.effects.starting import Clock, Even, Rates, fitted_losses, lost_clock, those
-from confrere.analyses.effects.strategies import Counts, Grid, Losses, Strategies, Weighing, having_started
+from confrere.analyses.effects.strategies import STRATEGIES, Counts, Grid, Losses, Strategies, Weighing, having_started
 from confrere.analyses.finding import Caution, Citation, Finding, Record, attrition, count
 from confrere.analyses.ladder import ladder
 from confrere.analyses.newton import Curve, Objective, Slope, maximise
@@ -27,7 +27,6 @@ from confrere.errors import ModelError
 from confrere.rounds import Array, Flow, Verdict, ask, support, together
 from confrere.study.ground import model_of
 
-STRATEGIES = ("not within the grace period", "within the grace period")
 PER_CELL = 40  # numbers of the budget for each cell of the ladder
 PER_LOST, SQUARE = 70, 6  # the same where people are weighed against being lost, and for each pair of cells
 WORTH = 0.5  # of the information: below it, weights are said to be extreme
@@ -79,6 +78,7 @@ def estimated(of: CloneCensorWeight) -> Flow[Finding]:
     _check(counts, verdict)
     learnt = yield from _learned(steps, grid, counts, (z, names))
     by = Weighing(learnt.starting.rates, learnt.started.model, learnt.lost.rates if learnt.lost else None)
+    yield from support(steps.weighed, grid, by)
     totals = yield from ask(steps.totals, grid, by)
     arms = Arms(totals.events.value, totals.risk.value, np.array(grid.edges))
     values = wanted(arms, of.times, of.until)

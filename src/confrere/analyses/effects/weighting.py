@@ -78,9 +78,9 @@ class Weighting:
         return Weights(w, slope * moves, tilt, tilt_slope * moves)
 
 
-def carried(made: Design, arm: Ints, names: Sequence[str], w: Array) -> Design:
+def carried(made: Design, arm: Ints, names: Sequence[str], w: Array, advice: str = "set truncate") -> Design:
     """A design of arms (n,), of these `names`, as people weigh in them (n,): the gate refuses one that a few carry."""
-    marks = {f"the weights of {name} (set truncate)": arm == j for j, name in enumerate(names)}
+    marks = {f"the weights of {name} ({advice})": arm == j for j, name in enumerate(names)}
     return replace(made, x=np.empty((made.n, 0)), names=(), weights=w, flags=marks)
 
 

@@ -4,7 +4,8 @@
 #
 # Debian packages: r-base-core r-cran-survival r-cran-jsonlite. Who is in the trial, and in which arm, is made of the
 # person's number, as in make_prognostic.R. The score is the linear predictor of coxph among untreated people outside the
-# trial, stratified by hospital; hazard ratios are coxph's, with residuals(type = "dfbeta") squared; the ratio of everybody
+# trial, stratified by hospital; hazard ratios are coxph's (given the score or covariates stratified too), with
+# residuals(type = "dfbeta") squared; the ratio of everybody
 # adjusted for the score is written out from residuals(type = "score") by arm. 2,000 simulated trials say whether its
 # variance, and what a test gains, are what they should be.
 

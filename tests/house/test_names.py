@@ -139,3 +139,12 @@ def test_sources_end_with_one_newline_and_hold_no_tabs() -> None:
         text = written(path)
         assert text == "" or (text.endswith("\n") and not text.endswith("\n\n")), path
         assert "\t" not in text, path
+
+
+def test_no_two_analyses_have_one_name() -> None:
+    """The manifest, the wire and the report tell analyses apart by name."""
+    found = [
+        n for path in modules() for n in re.findall(r'^@register\("(\w+)"\)', path.read_text(encoding="utf-8"), re.M)
+    ]
+    assert len(found) > 90
+    assert sorted(found) == sorted(set(found))

@@ -96,7 +96,7 @@ class Adjusted(Linear):
         return replace(made, data=cases, x=x, names=(*self.names[1:], "outcome"), flags={})
 
 
-@register("_scored")
+@register("_prognostic_score")
 @dataclass(frozen=True)
 class Scored(Adjusted):
     """The same, and the score that a `model` gives everybody."""

@@ -15,6 +15,7 @@ import pytest
 
 from confrere.analyses.effects.clone_censor_weight import CloneCensorWeight
 from confrere.analyses.effects.cost import Cost
+from confrere.analyses.effects.difference_in_differences import DifferenceInDifferences
 from confrere.analyses.effects.effect import Effect
 from confrere.analyses.effects.responders import Responders
 from confrere.analyses.effects.sequential_trials import SequentialTrials
@@ -97,3 +98,20 @@ def test_a_strategy_that_one_person_carries_is_refused() -> None:
     with pytest.raises(Violation, match=r"the weights of within the grace period .* has an effective number"):
         fit(study, carried(True), GATE)
     assert fit(study, carried(True, 1.0), GATE).tables["effects"]
+
+
+@pytest.mark.parametrize("estimator", ["iptw", "aipw"])
+def test_controls_that_one_of_them_carries_are_refused(estimator: Any) -> None:
+    """The heavy person is a control who is as those whom a treatment reaches; the regression of changes has no odds."""
+    rng = np.random.default_rng(1)
+    y = {"y1": rng.normal(size=500), "y2": rng.normal(size=500)}
+    people, like = (
+        [frame.assign(began=np.where(frame["a"] > 0, np.nan, 2.0), **y) for frame in carried(True, at)]
+        for at in (-5.0, 1.0)
+    )
+    study = DifferenceInDifferences(("y1", "y2"), (1.0, 2.0), "began", "x", estimator=estimator)
+    assert fit(study, people, LOOSE).tables["groups"][0]["effective_controls"] < 1.1
+    with pytest.raises(Violation, match=r"the controls of those treated from 2 on .* has an effective number"):
+        fit(study, people, GATE)
+    assert fit(replace(study, estimator="gformula"), people, GATE).tables["effects"]
+    assert fit(study, like, GATE).tables["effects"]

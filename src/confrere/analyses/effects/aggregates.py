@@ -95,6 +95,7 @@ def estimated(of: DifferenceInDifferences) -> Flow[Finding]:
         fits = [learned(adopted(of, c), _named(of, c)) for c in plan.comparisons]
         odds = yield from together(*fits)
     models = plan._replace(odds=tuple(m.model for m in odds))
+    yield from together(*(support(steps.weighed, models, at) for at in range(len(odds))))
     inverse = np.zeros((0, 0, 0))
     if of.models_changes:
         got = yield from ask(steps.regressions, models)

@@ -24,6 +24,7 @@ from confrere.analyses.effects.difference_in_differences import DifferenceInDiff
 from confrere.analyses.effects.influence import Rows
 from confrere.analyses.effects.nuisance import Fitted, Local, derivative, local_of, moved, predictor
 from confrere.analyses.effects.panel import Comparison, Panel, among, panel
+from confrere.analyses.effects.weighting import carried
 from confrere.analyses.scaling import RAW
 from confrere.rounds import Array, Bools, Design, People, Sum, effective, local, register
 
@@ -165,6 +166,13 @@ class GroupTime:
             people.derived(products, dims=("comparisons", "pairs"), bounds=(self.most, products.shape[1])),
             people.derived(cross, dims=("contrasts", "terms"), bounds=(self.most, z.shape[1])),
         )
+
+    def weighed(self, people: People, models: Models, at: int) -> Design:
+        """The controls of a comparison as the odds weigh them: the gate refuses those whom a few carry."""
+        made, group = self.design(people), self.of.periods[models.comparisons[at].group]
+        side = _sides(made.data, models)[at]
+        names = [f"the controls of those treated from {group:.15g} on"]
+        return carried(made, np.zeros(made.n, dtype=np.int64), names, side.w, "leave out confounders")
 
     @local(on="design")
     def totals(self, people: People, models: Models) -> Totals:

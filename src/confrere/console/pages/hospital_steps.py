@@ -140,6 +140,7 @@ STEPS: Final = (
     N_("The arms as the propensity weighs their people: the gate refuses an arm that a few carry."),
     N_("An arm as its people weigh in all trials together: the gate refuses one that a few carry."),
     N_("The strategies as people weigh after the grace period: the gate refuses one that a few carry."),
+    N_("The controls of a comparison as the odds weigh them: the gate refuses those whom a few carry."),
     N_("The four arms as both propensities weigh their people: the gate refuses an arm that a few carry."),
     N_("How scores go with the effects that a model predicts."),
     N_("Products of the parts of the normal equations of scores on predicted effects."),

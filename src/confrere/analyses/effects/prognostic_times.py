@@ -148,7 +148,7 @@ class AdjustedTimes(Cox):
         )
 
 
-@register("_scored_times")
+@register("_prognostic_score_of_times")
 @dataclass(frozen=True)
 class ScoredTimes(AdjustedTimes):
     """The same, the score among the terms."""

@@ -63,6 +63,7 @@ KINDS = {  # the files of tests/attacks, and what their attacks are
     "test_small": "rare levels, few people, adjacent analyses",
     "test_small_cohorts": "groups of hospitals, and many sets of columns, that a few people tell apart",
     "test_together": "analyses of one study that tell few people apart",
+    "test_heavy_arms": "arms that a few people carry by their weights",
     "test_classes_parted": "a model of classes by which people are counted",
     "test_transcript": "supports guessed by signatures",
     "test_trial_parts": "the parts of a trial, one less the other",

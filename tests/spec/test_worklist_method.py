@@ -296,7 +296,7 @@ def test_no_row_leaves_a_local_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     federation = local.Federation
 
     def listened(links: Mapping[str, Any], *given: Any, **more: Any) -> Any:
-        runs.extend(link.__self__ for link in links.values())
+        runs.extend(link.answer.__self__ for link in links.values())
         return federation({name: tapped.link(link) for name, link in links.items()}, *given, **more)
 
     monkeypatch.setattr(local, "Federation", listened)

@@ -174,9 +174,10 @@ def test_a_second_learned_model_of_the_same_people_is_refused(tmp_path: Path) ->
     """One made for somebody gives them alone another risk; the difference of the two tables would be their outcome."""
     past = Answered(tmp_path / "answered.sqlite", bytes(32))
 
-    def answered(model: Forest, name: str) -> bool:
+    def answered(model: Forest, name: str, outcome: str = "ill") -> bool:
         head = f'[study]\nid = "{name}"\npurpose = "care"\n[data]\ntable = "t"\nperson = "pid"\n'
-        one = f'[[analysis]]\nname = "a"\nmethod = "evaluate"\noutcome = "ill"\nlearnt = {json.dumps(text(model))}\n'
+        one = f'[[analysis]]\nname = "a"\nmethod = "evaluate"\noutcome = "{outcome}"\n'
+        one += f"learnt = {json.dumps(text(model))}\n"
         study = parse(head + one)
         frame = patients(300, 1).assign(pid=[f"p{i}" for i in range(300)])
         return past.admit(study.hash, asked(study, frame), 11).ok
@@ -184,6 +185,7 @@ def test_a_second_learned_model_of_the_same_people_is_refused(tmp_path: Path) ->
     assert answered(FOREST, "first")
     assert answered(FOREST, "again")  # the same model of the same people
     assert not answered(replace(FOREST, base=(-0.2001,)), "second")
+    assert not answered(FOREST, "other", "treated")  # of another outcome cells of the same risks end elsewhere
 
 
 # In the study ---------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -24,7 +24,7 @@ Link = Callable[[bytes], bytes]
 
 @dataclass(frozen=True)
 class Near:
-    """A link to a hospital of this process. Of what many are told each need not read the same bytes again."""
+    """A link to a hospital of this process. Where all are, what many are told is read once; else each reads bytes."""
 
     answer: Link
     take: Callable[[Mapping[str, Any]], bytes]  # the same of a message that was read: nothing in it can be written to
@@ -157,7 +157,7 @@ class Federation:
     def _say(self, name: str, message: Mapping[str, Any]) -> tuple[int, Any]:
         """Send one hospital a message: how many bytes came back, and what they say."""
         link = self._links[name]
-        reply = link.take(message) if isinstance(link, Near) else link(wire.pack(message))
+        reply = cast(Near, link).take(message) if self._near else link(wire.pack(message))
         return len(reply), wire.unpack(reply)
 
     def _answers(self, a: Ask, part: Mapping[str, Any]) -> dict[str, Any]:

@@ -49,6 +49,7 @@ YANG = Citation(
 )
 SCORE = "prognostic score"
 ARMS = ("control", "treated")
+REST = "in the other part"  # nobody is counted so: one part less the other may be of a few
 WEAK = 0.1  # a correlation under which a score gains nothing worth having
 Family = Literal["gaussian", "binomial", "poisson"]
 
@@ -133,20 +134,17 @@ class Scored(Adjusted):
 
 def outside(made: Design, people: People, trial: str, treatment: str, ground: Ground) -> Design:
     """The design of the historical controls, of a design of everybody."""
-    made = narrowed(made, _mark(people, trial, ground, made.rows) == 0, "in the trial")
+    made = narrowed(made, _mark(people, trial, ground, made.rows) == 0, REST)
     treated = model_of(f"{treatment} ~ 1", ground).evaluate(people.table.frame).value
     treated = np.zeros(0) if treated is None else treated[made.rows]  # it may be unknown here
-    # nobody is counted whom either part leaves out: one less the other may be of a few
-    return replace(narrowed(made, treated != 1, "treated outside the trial"), left_out={})
+    return replace(narrowed(made, treated != 1, REST), left_out={})
 
 
 def inside(people: People, whole: str, trial: str, ground: Ground) -> tuple[Design, Any]:
     """The design of the trial's people, complete in a formula of all that any model needs; and their records."""
-    made = design_of(people, whole, ground)
-    rest = "not in the trial"
-    made = narrowed(made, _mark(people, trial, ground, made.rows) == 1, rest)
-    told = {reason: n for reason, n in made.left_out.items() if reason != rest}
-    return replace(made, left_out=told), people.table.frame[made.rows]
+    everybody = design_of(people, whole, ground)
+    made = narrowed(everybody, _mark(people, trial, ground, everybody.rows) == 1, REST)
+    return replace(made, left_out=everybody.left_out), people.table.frame[made.rows]
 
 
 def terms_of(formula: str, frame: Any, ground: Ground) -> Array:

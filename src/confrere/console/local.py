@@ -123,7 +123,8 @@ class Local:
         built = build.analyses(study)
         columns = build.columns_of(built)
         tables = {name: self._read(source, study, built, name) for name, source in self.sources.items()}
-        runs = self._hospitals(study, tables, len(columns))
+        flow = Shared(supported(build.flow_of(study, built)))
+        runs = self._hospitals(study, tables, flow, len(columns))
         links = {name: Near(run.answer, run.take) for name, run in runs.items()}
         federation = Federation(links, build.groups_of(study, list(runs)), at_once=os.cpu_count() or 1)
         rounds, asked = 0, cast(Round, ())
@@ -137,8 +138,7 @@ class Local:
             # a core for each hospital: BLAS that takes them all would make the hospitals wait for one another
             with threadpool_limits(1, "blas"):
                 federation.open()
-                flow = supported(build.flow_of(study, built))
-                found = drive(flow, federation.answer, deadline=deadline, cancelled=cancelled, progress=shown)
+                found = drive(flow.copy(), federation.answer, deadline=deadline, cancelled=cancelled, progress=shown)
         except Refused:
             raise _explained(runs, tables, asked) from None
         named = dict(zip([s.name for s in study.analyses], found, strict=True))
@@ -170,13 +170,14 @@ class Local:
         shared = hashlib.sha256(study.hash.encode()).digest() if self.key is None else self.key
         return Site(table, self._key(study, name), shared, build.parts_of(built))
 
-    def _hospitals(self, study: Study, tables: Mapping[str, Any], columns: int) -> dict[str, Run]:
-        """Every hospital with its own copy of the study, its gate and its keys."""
+    def _hospitals(
+        self, study: Study, tables: Mapping[str, Any], flow: Shared, columns: int
+    ) -> dict[str, Run]:  # fmt: skip
+        """Every hospital with its copy of the study's flow, its gate and its keys."""
         if strange := sorted(set(study.alone) - set(tables)):
             raise StudyError(f"[disclosure] alone: {strange[0]!r} is no member; {meant(strange[0], tuple(tables))}")
         policy = Policy(k=study.k, allow=frozenset(study.allow))
         groups, built = build.groups_of(study, list(tables)), build.analyses(study)
-        flow = Shared(supported(build.flow_of(study, built)))
         sessions = start_sessions(list(tables), bytes.fromhex(study.hash))
         return {
             name: Run(

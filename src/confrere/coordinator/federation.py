@@ -190,7 +190,7 @@ class Federation:
         sums = []
         for name, form, ring in zip(kind._fields, forms, totals, strict=True):
             # `needs` too: what is remembered of a run depends on it, here as in the hospitals
-            of = {"symmetric": form["symmetric"], "needs": form["needs"]}
+            of = {"symmetric": form["symmetric"], "needs": form["needs"], "bits": form["bits"]}
             empty = Sum(np.zeros(form["shape"]), form["dims"], (), form["scale"], **of)
             size = empty.numbers().size
             sums.append(empty.filled(fixed.decode(ring, form["scale"], size, form["bits"])))

@@ -1,8 +1,8 @@
-"""A flow that hospitals of one process follow together: what is asked next is worked out once.
+"""A flow that hospitals and a coordinator of one process follow together: what is asked next is worked out once.
 
 A flow is a function of the answers that it is given. Every hospital still adds up and decodes the totals by itself;
-where they are, to the bit, what another hospital's copy was given, the next asks are those of the other. Hospitals of a
-federation have a flow each.
+where they are, to the bit, what another copy was given, the next asks are those of the other. In a federation all have
+a flow each.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ class Shared:
         self._end: BaseException | None = None  # a `StopIteration` too
 
     def copy(self) -> Flow[Any]:
-        """The flow, for one hospital. ProtocolError where its answers are not those of the others."""
+        """The flow, for one who follows it. ProtocolError where its answers are not those of the others."""
         number, answers = 0, None
         while True:
             with self._lock:
                 if number > self._number:
                     self._advance(answers)
                 elif number < self._number or not alike(answers, self._given):
-                    raise ProtocolError("hospitals of this process were not given the same totals")
+                    raise ProtocolError("hospitals and coordinator of this process were not given the same totals")
                 if isinstance(self._end, StopIteration):
                     return self._end.value
                 if self._end is not None:

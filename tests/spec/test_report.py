@@ -233,6 +233,19 @@ def test_a_running_number_is_no_level_of_the_groups(result: dict[str, Any], grou
     assert (said["Group"], said["Subgroup"], said["Level"]) == (shown, "stage", "I")
 
 
+def test_an_asterisk_stands_where_a_count_or_else_an_estimate_was_withheld(result: dict[str, Any]) -> None:
+    """Of a record with its count, in place of what would tell of a few; limits of nothing are empty."""
+    analysis = result["analyses"][0]
+    told = {"n": 208, "coverage": None, "conf_low": None, "empty": 0.0, "suppressed": True}
+    rows = [told, {"n": None, "coverage": None, "suppressed": True}, {"n": 50, "coverage": 0.9, "suppressed": False}]
+    (made,) = tables(analysis | {"tables": {"conformal": rows}}, result["study"], EN)
+    heads = [column.head for column in made.columns]
+    shown = [dict(zip(heads, row.cells, strict=True)) for row in made.rows]
+    assert [row[EN.title("coverage")] for row in shown] == ["*", "–", "0.9"]
+    assert [row[EN.title("n")] for row in shown] == ["208", "*", "50"]
+    assert made.foot[0].startswith("* Count withheld")
+
+
 def test_the_same_attrition_is_told_once(result: dict[str, Any]) -> None:
     assert words_of(render(result)).count("People left out and kept") == 1
     result["analyses"][1]["tables"]["attrition"][0]["n"] = 5

@@ -37,20 +37,10 @@ DRAWN = (  # a figure has their numbers under it
     "curve", "strategy_curve", "trial_curve", "incidence", "risk", "roc", "overlap", "pathways", "acceptability",
     "decision",
 )  # fmt: skip
-SAID = {
-    "measure",
-    "by",
-    "state",
-    "diagnostic",
-    "metric",
-    "sample",
-    "arm",
-    "adjustment",
-    "quadrant",
-    "scale",
-    "what",
+SAID = {  # of known words
+    "measure", "by", "state", "diagnostic", "metric", "sample", "arm", "adjustment", "quadrant", "scale", "what",
     "attack",
-}  # of known words
+}  # fmt: skip
 LONGEST, RESIDUE = 40, 1e-12  # records of a table in the report; what arithmetic leaves of nothing
 
 
@@ -155,7 +145,7 @@ def _cell(field: str, record: Record, setting: Setting) -> str:
         return words.numbers.interval(words.numbers.any(record["n_low"]), words.numbers.any(record["n_high"])) + "*"
     if field in SAID or (field == "level" and record.get("by") == "sex"):
         return words.title(str(value))
-    if value is None and record.get("suppressed") and field in ("n", "at_risk", "events", "censored"):
+    if value is None and record.get("suppressed") and field in _hidden(record):
         return "*"
     if field in COUNTS and setting.coarse and is_estimated(record):
         return words.numbers.about(value)
@@ -164,6 +154,12 @@ def _cell(field: str, record: Record, setting: Setting) -> str:
     if field == "share":
         return words.numbers.percent(value)
     return words.numbers.any(0.0 if isinstance(value, float) and abs(value) < RESIDUE else value)
+
+
+def _hidden(record: Record) -> set[str]:
+    """Of a record that was withheld, the fields with an asterisk: its counts, or else what would follow from them."""
+    empty = {field for field, value in record.items() if value is None}
+    return empty & {"n", "at_risk", "events", "censored"} or empty - {"std_error", "conf_low", "conf_high"}
 
 
 def numeric(records: list[Record], field: str) -> bool:

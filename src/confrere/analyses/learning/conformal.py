@@ -284,14 +284,14 @@ class Covered:
                 continue
             known = may & may[0]
             limits = share(covered, n) if known[1] else None
-            two = len(self.limits.levels) == 2 and known[2] and known[4]
+            size = (2 * (n - none) - one) / n if known[2] and known[4] else None
             yield {
                 "subgroup": self.by if level >= 0 else "", "level": self.subgroups[level] if level >= 0 else "",
                 "class": self.limits.levels[y] if y >= 0 else "", "n": round(n) if known[0] else None,
                 "coverage": limits and limits.estimate,
                 "conf_low": limits and limits.conf_low, "conf_high": limits and limits.conf_high,
                 "abstained": 1 - one / n if known[2] else None, "empty": none / n if known[4] else None,
-                "mean_size": (2 * (n - none) - one) / n if two else None,
+                **({"mean_size": size} if len(self.limits.levels) == 2 else {}),
                 "answered_right": right / n if known[3] else None, "suppressed": not bool(known.all()),
             }  # fmt: skip
 

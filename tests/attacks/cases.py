@@ -22,7 +22,7 @@ from confrere.hospital.gate import Policy
 from confrere.rounds import find, installed
 from confrere.study.circe import definition
 from confrere.study.imputation import Impute
-from laws.cases import CLASSES, LEARNT
+from laws.cases import CLASSES, IMAGES, LEARNT
 
 WORLDS = ("ranges", "heavy tails")
 STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48)  # people, in units of 15 per term
@@ -224,6 +224,8 @@ CASES = (
          note="a learned model"),
     Case("evaluate", _of("evaluate", "stage", learnt=CLASSES), ("x1", "treated", "stage"), ("x1",), p=2,
          note="a learned model of classes"),
+    Case("evaluate", _of("evaluate", "ill", learnt=IMAGES, thresholds=(0.5,), ground=KNOWN), ("x1", "ill"), ("x1",),
+         p=2, note="a network of images"),
     Case("evaluate", _of("evaluate", "ill", model="x1 + x2", over="stage", inputs={"x1": (0.0,)},
                          coefficients={"Intercept": 0.1, "x1": 0.3, "x2": -0.05}),
          ("x1", "x2", "ill", "stage", "arm"), ("x1", "x2"), p=2, note="periods"),

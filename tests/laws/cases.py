@@ -5,6 +5,7 @@ An analysis inherits the laws by standing here; `test_complete` fails where a re
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import replace
 from typing import Any
@@ -15,10 +16,13 @@ import pandas as pd
 from confrere.analyses.effects.controls import Control, Diagnostics
 from confrere.analyses.effects.effect import Growth
 from confrere.analyses.learning.forest import Forest, Tree
+from confrere.analyses.networks.catalogue import Sizes
+from confrere.analyses.networks.model import Net
 from confrere.data.bags import Bags
 from confrere.rounds import find, installed
 from confrere.study.circe import definition
 from confrere.study.imputation import Impute
+from confrere.study.learnt import TENSORS
 from confrere.study.recruitment import Look
 from confrere.study.schema import Column, Schema
 from confrere.testing import SCHEMA, Case, Ground
@@ -63,6 +67,17 @@ def classes(first: str, second: str, cuts: tuple[float, float], levels: int = 3)
 
 
 CLASSES = classes("x1", "treated", (0.0, 0.5))
+
+
+def images(outcome: str) -> str:
+    """A network of x1 and of bags of two numbers as it stands in a study: of the rows' mean one unit, and a sum."""
+    about = ("binary", outcome, (), f"{outcome} ~ x1", "mean_pool", {"hidden": 1, "dropout": 0.0}, Sizes(1, 2, 1))
+    weights = np.array([0.6, -0.3, 0.2, 0.5, 0.4, -0.1])
+    net = Net(*about, (0.0, 0.0), (1.0, 1.0), (), (), "pictures", weights)
+    return json.dumps(net.plain() | {TENSORS: base64.b64encode(net.tensors()).decode()}, sort_keys=True)
+
+
+IMAGES = images("ill")
 LOGISTIC = {"Intercept": -0.2, "x1": 0.4, "C(stage)[T.II]": 0.1, "C(stage)[T.III]": -0.1}
 
 
@@ -464,6 +479,8 @@ CASES = (
     _case("evaluate", "a learned model", "ill", learnt=LEARNT, thresholds=(0.5,)),
     _case("evaluate", "a learned model, followed", "Surv(time, event)", learnt=LEARNT, times=1095.0),
     _case("evaluate", "a learned model of classes", "stage", learnt=CLASSES),
+    Case(find("evaluate")("ill", learnt=IMAGES, thresholds=(0.5,), ground=KNOWN), "a network of images",
+         people=pictured),
     _case("evaluate", "periods", "ill", "risk", over="stage", inputs={"x1": (-0.5, 0.5), "arm": ()}, terms=("risk",),
           people=scored),
     _case("evaluate", "followed", "Surv(time, event)", "by1", times=1095.0, thresholds=(0.5,),

@@ -116,6 +116,16 @@ def test_a_share_of_few_people_is_a_count() -> None:
     assert verdict(finding(table1=rows), "cells").verdict == "pass"
 
 
+@pytest.mark.parametrize(
+    ("share", "result"), [(1.0, "pass"), (0.0, "pass"), (0.5, "pass"), (0.06, "fail"), (0.94, "fail")]
+)
+def test_what_is_observed_of_a_calibration_is_a_share(share: float, result: str) -> None:
+    """All of 50 people, not one; 3 of 50 are few, and so are 3 without. By a time it is no count of people."""
+    row = {"group": 1, "n": 50, "predicted": 0.9, "observed": share}
+    assert verdict(finding(calibration=[row]), "cells").verdict == result
+    assert verdict(finding(calibration=[row | {"time": 365.0}]), "cells").verdict == "pass"
+
+
 def test_those_without_the_event_are_people_too() -> None:
     assert verdict(replace(finding(), events=495), "cells").verdict == "fail"
     groups = [{"group": "a", "n": 100, "observed": 95.0, "expected": 90.0}]

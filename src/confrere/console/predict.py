@@ -157,25 +157,21 @@ def _by_network(net: Net, source: str, person: str, most: int, level: int) -> Li
     frame = sources.read(source, list(net.columns), net.ground.schema, person).frame
     ids: Any = frame[person].to_numpy()
     x = net.features(frame)
-    known = np.asarray(np.isfinite(x).all(axis=1))
-    if net.bags:
-        (found,) = bags.opened([net.bags], bags.beside(source, [net.bags])).values()
-        known &= found.known(ids)
+    found = next(iter(bags.opened([net.bags], bags.beside(source, [net.bags])).values())) if net.bags else None
+    score = net.scored(frame, found, ids)
+    known = np.asarray(np.isfinite(score).all(axis=1))
 
     def bag(at: Ints) -> Callable[[int], Any] | None:
-        return (lambda i: found.of(ids[at[i]])) if net.bags else None
+        return None if found is None else (lambda i: found.of(ids[at[i]]))
 
     def why(at: Ints) -> list[str]:
         inside, apart = at[known[at]], np.zeros((len(ids), x.shape[1]))
         apart[inside] = net.contributions(x[inside], bag(inside))[:, :, place]
         return _worded(net.names, apart[at], most)
 
-    shown, places = np.full(len(ids), np.nan), np.flatnonzero(known)
-    score = net.score(x[places], bag(places))
-    shown[places] = net.prediction(score).reshape(len(places), -1)[:, place]
-    whole = np.full((len(ids), score.shape[1]), np.nan)
-    whole[places] = score
-    return ids, shown, why, whole
+    shown = np.full(len(ids), np.nan)
+    shown[known] = net.prediction(score[known]).reshape(int(known.sum()), -1)[:, place]
+    return ids, shown, why, score
 
 
 def explained(forest: Forest, columns: list[Array], most: int, level: int = 0) -> list[str]:

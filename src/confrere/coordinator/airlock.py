@@ -221,9 +221,12 @@ def _whole(finding: Finding) -> dict[str, float]:
 def _counted(record: Record) -> dict[str, float]:
     """Every number of people that a row says or implies. Weighted sums that are no whole number count nobody."""
     found = {f: v for f, v in record.items() if (f in COUNTS or f.startswith("n_")) and _is_number(v)}
+    n = found.get("n")
+    if "observed" in found and "predicted" in record:  # of a calibration, a share
+        share = found.pop("observed")
+        found |= {"observed": n * share} if n is not None and "time" not in record else {}
     if "observed" in found and abs(found["observed"] - round(found["observed"])) > 1e-6:
         del found["observed"]  # weighted by time: not people
-    n = found.get("n")
     if n is not None and "observed" in found:
         found["without event"] = n - found["observed"]
     if n is not None and _is_number(record.get("percent")) and record.get("level") is None:

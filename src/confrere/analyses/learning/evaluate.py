@@ -27,6 +27,7 @@ from confrere.errors import FormulaError, StudyError
 from confrere.rounds import Bools, Flow, Ints, People, keep, local, register
 from confrere.study.formulas import Model
 from confrere.study.ground import Ground, model_of
+from confrere.study.omop import PERSON
 from confrere.study.own_measures import OwnMeasures
 from confrere.study.rows import nearest
 
@@ -255,6 +256,8 @@ class Evaluate:
         from confrere.analyses.learning import released
 
         released.check(self.opened, self.classes)
+        if self.bags and not self.person:
+            raise StudyError('learnt reads images, which know people by name: name their column, [data] person = "..."')
         if self.coefficients or self.link != "logit":
             raise StudyError("coefficients and link are of a published model; learnt has its own. Leave them out")
         if self.inputs:  # cells of an input and of risks that a model was made for may differ by one person
@@ -293,6 +296,21 @@ class Evaluate:
         from confrere.analyses.learning.released import columns_of
 
         return columns_of(self.opened) if self.learnt else ()
+
+    @property
+    def bags(self) -> str:
+        """The bags of images that a learned network reads; "" of another model."""
+        return getattr(self.opened, "bags", "") if self.learnt else ""
+
+    @property
+    def bag_size(self) -> int:
+        """How many numbers a row of these bags has."""
+        return int(self.opened.sizes.bag) if self.bags else 0
+
+    @property
+    def person(self) -> str:
+        """The column of the person's name, or "" where the study names none."""
+        return self.ground.person or (PERSON if self.ground.cohorts else "")
 
     @property
     def sole(self) -> str:
@@ -352,9 +370,10 @@ class Evaluate:
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """The columns of subgroups or periods, of inputs, of a learned model, and of an outcome of classes."""
-        classes = (self.outcome,) if self.classes else ()
-        return tuple(dict.fromkeys((*self.columns, *self.inputs, *self.features, *classes)))
+        """The columns of subgroups or periods, of inputs, of a learned model, of an outcome of classes, and of whose
+        images a network reads."""
+        beside = ((self.outcome,) if self.classes else ()) + ((self.person,) if self.bags else ())
+        return tuple(dict.fromkeys((*self.columns, *self.inputs, *self.features, *beside)))
 
     @property
     def requires(self) -> tuple[str, ...]:
@@ -416,13 +435,13 @@ class Evaluate:
         made = [self.model, sorted((n, float(c)) for n, c in self.coefficients.items()), self.link, self.baseline]
         return f"risk of {self.model} [{hashlib.sha256(json.dumps(made).encode()).hexdigest()[:16]}]"
 
-    def selected(self, frame: Any) -> Iterator[tuple[str, tuple[str, ...], Bools]]:
+    def selected(self, seen: Any) -> Iterator[tuple[str, tuple[str, ...], Bools]]:
         """Whom `selecting` selects (N,), and the columns by which; the last again, by none."""
         from confrere.analyses.learning.evaluate_risk import learnt_risk, risk_of
 
         # without a risk nobody is at or above a threshold; columns that are no risks are refused by the evaluation
         with np.errstate(invalid="ignore", divide="ignore"):
-            risk = learnt_risk(self, frame) if self.learnt else risk_of(self, self.terms.evaluate(frame).x)
+            risk = learnt_risk(self, seen) if self.learnt else risk_of(self, self.terms.evaluate(seen).x)
             logit = special.logit(risk)
             above = [np.asarray(logit >= special.logit(t)) for t in self.thresholds]
         columns = [self.features or self.terms.columns] * len(above) + [()]

@@ -27,7 +27,7 @@ from confrere.analyses.finding import Caution, Citation, Finding, Record, attrit
 from confrere.analyses.learning.coarse import SOME, shares
 from confrere.analyses.learning.evaluate import TRIPOD, Evaluate
 from confrere.analyses.learning.evaluate_binary import few, of_model, told
-from confrere.analyses.learning.evaluate_risk import LEAST, STEPS, even, stacked, starts_of
+from confrere.analyses.learning.evaluate_risk import LEAST, STEPS, chances, even, imaged, stacked, starts_of
 from confrere.analyses.rates import WILSON, share
 from confrere.errors import DataError, ModelError
 from confrere.rounds import Array, Cells, Design, Flow, Ints, People, Sum, ask, local, register, support
@@ -110,8 +110,8 @@ class Classes:
         evaluate = self.of
         complete = tuple(dict.fromkeys((*evaluate.ground.complete, *evaluate.requires)))
         ground, frame = replace(evaluate.ground, complete=complete), people.table.frame
-        made = design_of(people, evaluate.formula, ground)
-        chance = _chances(evaluate, frame)[made.rows]
+        made = imaged(evaluate, people, design_of(people, evaluate.formula, ground))
+        chance = chances(evaluate, people)[made.rows]
         if bad := int(np.isnan(chance).any(axis=1).sum()):
             raise DataError(f"the model predicts nothing for {bad} of {made.n} people; correct their values")
         own = TableRows(frame, ground.schema, {}).codes(evaluate.outcome)[made.rows]
@@ -206,13 +206,6 @@ def _coarse(cells: list[Cell], line: Line | None) -> tuple[Caution, ...]:
         f"intercepts and the slope may be off by more than their limits say. Ask more people."
     )
     return (Caution("coarse-score", text),)
-
-
-def _chances(evaluate: Evaluate, frame: Any) -> Array:
-    """The predicted probabilities (N, K); NaN where a value is missing."""
-    from confrere.analyses.learning.released import risks
-
-    return risks(evaluate.opened, frame, None)
 
 
 def ladder(budget: int, rows: int) -> Edges:

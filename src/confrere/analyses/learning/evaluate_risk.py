@@ -18,7 +18,7 @@ from confrere.analyses.causes import cause_number
 from confrere.analyses.learning.coarse import wide
 from confrere.errors import DataError
 from confrere.rounds import Array, Bools, Cells, Design, Ints, People, Sum
-from confrere.study.ground import design_of
+from confrere.study.ground import design_of, narrowed
 from confrere.study.rows import TableRows
 
 if TYPE_CHECKING:
@@ -54,9 +54,9 @@ class Predicted(NamedTuple):
 def predicted(evaluate: Evaluate, people: People) -> Design:
     """The people with an outcome, a risk and levels; the design's data are `Predicted`."""
     ground = replace(evaluate.ground, complete=tuple(dict.fromkeys((*evaluate.ground.complete, *evaluate.requires))))
-    made = design_of(people, evaluate.formula, ground)
+    made = imaged(evaluate, people, design_of(people, evaluate.formula, ground))
     rows = made.data
-    risk = learnt_risk(evaluate, people.table.frame)[made.rows] if evaluate.learnt else _risk(evaluate, made)
+    risk = _within(chances(evaluate, people))[made.rows] if evaluate.learnt else _risk(evaluate, made)
     if bad := int(np.isnan(risk).sum()):
         raise DataError(f"the model predicts nothing for {bad} of {made.n} people; correct their values")
     zero = np.zeros(made.n, dtype=np.int64)
@@ -92,11 +92,46 @@ def risk_of(evaluate: Evaluate, x: Array) -> Array:
     return np.asarray(np.clip(-np.expm1(-np.exp(np.clip(eta, -50, 50)) * hazard), LEAST, 1 - LEAST))
 
 
-def learnt_risk(evaluate: Evaluate, frame: Any) -> Array:
-    """The risk (N,) that a learned model predicts, within [LEAST, 1 - LEAST]; NaN where a value is missing."""
+def learnt_risk(evaluate: Evaluate, seen: Any) -> Array:
+    """The risk (N,) that a learned model predicts, within [LEAST, 1 - LEAST]; NaN where a value is missing. `seen` are
+    the rows of a table; of a network of images the table, with its bags."""
+    return _within(_predicted(evaluate, seen))
+
+
+def chances(evaluate: Evaluate, people: People) -> Array:
+    """What a learned model predicts of everybody (N,), or of classes (N, K); NaN where a value is missing."""
+    seen = people.table if evaluate.bags else people.table.frame
+    return people.once(("predicted", evaluate.learnt, evaluate.baseline), lambda: _predicted(evaluate, seen))
+
+
+def imaged(evaluate: Evaluate, people: People, made: Design) -> Design:
+    """A design of who has images in the bags that a network reads; as it is where it reads none."""
+    if not evaluate.bags:
+        return made
+    bags, ids = _bags(evaluate, people.table)
+    return narrowed(made, np.asarray(bags.known(ids))[made.rows], f"no bag of {evaluate.bags}")
+
+
+def _predicted(evaluate: Evaluate, seen: Any) -> Array:
     from confrere.analyses.learning.released import risks
 
-    return np.asarray(np.clip(risks(evaluate.opened, frame, evaluate.baseline), LEAST, 1 - LEAST))
+    if not evaluate.bags:
+        return risks(evaluate.opened, seen, evaluate.baseline)
+    return risks(evaluate.opened, seen.frame, evaluate.baseline, *_bags(evaluate, seen))
+
+
+def _bags(evaluate: Evaluate, table: Any) -> tuple[Any, Any]:
+    """The bags that a network reads, and the ids (N,) of the people of the table."""
+    name, size = evaluate.bags, evaluate.bag_size
+    if name not in table.bags:
+        raise DataError(f"the table has no bags {name!r}; name them in the study, [data] bags = [...]")
+    if table.bags[name].size != size:
+        raise DataError(f"rows of the bags {name!r} have {table.bags[name].size} numbers, and the network reads {size}")
+    return table.bags[name], table.frame[evaluate.person].to_numpy()
+
+
+def _within(risk: Array) -> Array:
+    return np.asarray(np.clip(risk, LEAST, 1 - LEAST))
 
 
 def rough(data: Predicted, edges: Sequence[float]) -> Predicted:

@@ -149,23 +149,23 @@ def check(model: Model, levels: tuple[str, ...] = ()) -> None:
             f"{SETTING}: the model predicts no risk ({kind}); evaluate one of an outcome of two levels, or of a "
             f"time to an event; or declare the three levels or more of the outcome of a model of classes"
         )
-    if isinstance(model, Net) and (model.bags or model.personal):
+    if isinstance(model, Net) and model.personal:
         raise StudyError(
-            f"{SETTING}: the network reads images, or has layers that stayed in the hospitals; have each hospital "
-            f"predict with it, and evaluate the column: risk = ..."
+            f"{SETTING}: the network has layers that stayed in the hospitals; have each hospital predict with it, and "
+            f"evaluate the column: risk = ..."
         )
 
 
-def risks(model: Model, frame: pd.DataFrame, baseline: float | None) -> Array:
+def risks(model: Model, frame: pd.DataFrame, baseline: float | None = None, bags: Any = None, ids: Any = ()) -> Array:
     """The predicted risk (N,) of the people of a table, of classes (N, K), NaN where a regression or a network misses
-    a value.
+    a value, or a network of images the person's among `bags` (`confrere.data.bags.Bags`), by `ids` (N,).
 
     `baseline` is the survival of somebody whose hazard ratio is 1, where a model `ranks`. DataError: a missing column.
     """
     if isinstance(model, Forest):
         found = model.prediction(model.score(reader(model).values(frame)))
     else:
-        score = model.score(frame) if isinstance(model, Terms) else model.score(model.features(frame))
+        score = model.score(frame) if isinstance(model, Terms) else model.scored(frame, bags, ids)
         found = model.prediction(score)
     if not ranks(model) or baseline is None:
         return np.asarray(found)

@@ -101,6 +101,16 @@ class Net:
         out[places] = scores(self.built, self.weights, rows)
         return out
 
+    def scored(self, frame: pd.DataFrame, bags: Any = None, ids: Any = ()) -> Array:
+        """Scores (N, outputs) of the people of a table, NaN where a feature is missing, or the bag of a network of
+        images: `bags` (`confrere.data.bags.Bags`) knows people by their `ids` (N,)."""
+        x = self.features(frame)
+        if not self.bags or bags is None:
+            return self.score(x)
+        out, places = np.full((len(x), self.sizes.outputs), np.nan), np.flatnonzero(bags.known(ids))
+        out[places] = self.score(x[places], lambda i: bags.of(ids[places[i]]))
+        return out
+
     def index(self, score: Array) -> Array:
         """Scores (n, outputs) as they add up: of discrete time (n, 1), the complementary log-log of the risk."""
         if self.objective != "discrete":

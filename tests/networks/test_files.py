@@ -83,9 +83,21 @@ def test_a_model_of_few_people_whose_losses_are_not_told() -> None:
 
 
 def test_the_hash_is_the_same_after_reading(binary: Results, tmp_path: Path) -> None:
-    assert read(written(binary, tmp_path)).sha256 == binary["network"].finding.facts.get(
-        "model_sha256", as_dict(binary)["analyses"][0]["facts"]["model_sha256"]
-    )
+    sha256 = binary["network"].facts["model_sha256"]  # in Python as in the result
+    assert read(written(binary, tmp_path)).sha256 == sha256
+    assert as_dict(binary)["analyses"][0]["facts"]["model_sha256"] == sha256
+    text = models(binary)["network.card.md"].decode()
+    assert sha256 in text
+
+
+def test_who_is_held_out_is_of_the_people_and_not_left_out() -> None:
+    """As of boosted trees: people are those of training and those measured on."""
+    for outcome in ("ill", "Surv(time, event)"):
+        found = ran(outcome, holdout=0.3)["network"].finding
+        assert found.n == 600 > found.facts["people_trained"] > 300
+        assert [(r["step"], r["n"]) for r in found.tables["attrition"]] == [("records read", 600), ("analysed", 600)]
+    whole = ran("ill", holdout=0.0)["network"].finding
+    assert whole.n == whole.facts["people_trained"] == 600
 
 
 def test_changed_parameters_are_found_out_by_signature_and_by_hash(binary: Results, tmp_path: Path) -> None:

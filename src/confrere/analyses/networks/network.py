@@ -30,6 +30,7 @@ from confrere.analyses.learning.left_out import LeavesOut, listed
 from confrere.analyses.learning.state import mixed
 from confrere.analyses.networks import catalogue, privacy
 from confrere.analyses.networks.measured import Adapted, adaptable, measured, sampled
+from confrere.analyses.networks.model import Net
 from confrere.analyses.networks.settings import limited, wrong
 from confrere.analyses.networks.strategies import CITE, REDDI, Server
 from confrere.errors import DataError, ModelError, StudyError
@@ -93,7 +94,7 @@ class Network(LeavesOut):
     shares its noise with the coordinator it is `epsilon_if_one_colludes`.
 
     Finding: tables `metrics` (`metric`, `estimate`, `conf_low`, `conf_high`, `sample`), `training` (`round`, `loss`),
-    `attrition`; facts `parameters`, `people_trained`; arrays `weights`, `mean`, `sd`. Needs the disclosure class
+    `attrition`; facts `model_sha256`, `parameters`, `people_trained`; arrays `weights`, `mean`, `sd`. Needs the class
     `model_weights`. ModelError where a feature or the outcome does not vary, or training diverges.
     """
 
@@ -426,10 +427,9 @@ class Network(LeavesOut):
             from confrere.analyses.networks.elsewhere import elsewhere
 
             return (yield from elsewhere(self))
-        if self.share:
-            yield from support(self.parted)
-            if self.goal in ("cox", "discrete") or self.personal or self.fine_tune:
-                yield from support(self.held)  # refused before a round of training, not after the last
+        whole = (yield from support(self.parted)) if self.share else None  # who is held out is of the people too
+        if self.share and (self.goal in ("cox", "discrete") or self.personal or self.fine_tune):
+            yield from support(self.held)  # refused before a round of training, not after the last
         verdict = yield from support(self.design)
         about = yield from self._about(verdict)
         server, losses = yield from self._trained(about)
@@ -445,12 +445,13 @@ class Network(LeavesOut):
             "module": self.module, "objective": self.goal, "strategy": self.strategy, "parameters": int(weights.size),
             "people_trained": about.people, **self._promised(about.hospitals),
         }  # fmt: skip
-        tables = {"metrics": told.metrics, "training": losses, "attrition": attrition(verdict)} | told.more
+        tables = {"metrics": told.metrics, "training": losses, "attrition": attrition(whole or verdict)} | told.more
         cite = (CITE["fedavg"], *((CITE[self.strategy],) if self.strategy in CITE else (REDDI,)), *told.cite)
-        return Finding(
-            "network", verdict.n, verdict.hospitals, tables, told.events, facts, arrays, warnings=told.cautions,
-            cite=tuple(dict.fromkeys(cite)),
+        found = Finding(
+            "network", (whole or verdict).n, verdict.hospitals, tables, told.events, facts, arrays,
+            warnings=told.cautions, cite=tuple(dict.fromkeys(cite)), analysis=self,
         )  # fmt: skip
+        return replace(found, facts=facts | {"model_sha256": Net.of(found).sha256})
 
     told = measured  # how good it is, of itself
 

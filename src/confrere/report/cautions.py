@@ -171,6 +171,15 @@ CAUTIONS: dict[str, tuple[str, ...]] = {
             "about everybody without subgroups."
         ),
         (
+            "{names}: the cells of the learned model's risks are too coarse to say how large these are. Mean "
+            "predicted risk, observed over expected, Brier score and calibration are not told. Ask more people, or "
+            "about everybody without subgroups or periods; or have hospitals predict, and evaluate the column."
+        ),
+        (
+            "Whether {names} moved cannot be seen: the cells were merged into one, since a period has few people of "
+            "some kind in each. Ask more people, or fewer and longer periods, or an outcome without follow-up."
+        ),
+        (
             "{names}: the cells of gaps are coarse. {share} of the pairs of people are in one cell, so that the "
             "intercepts and the slope may be off by more than their limits say. Ask more people."
         ),

@@ -149,6 +149,8 @@ def drifted(
         rows += list(_changed(first, period, metrics))
     found = [_named(r) for r in rows if _beyond(r)]
     cautions = [Caution("model-drift", _text(first, found))] if found else []
+    if blind := list(dict.fromkeys(r["what"] for r in rows if r["measure"] == INDEX and r["estimate"] is None)):
+        cautions.append(Caution("coarse-score", _blind(blind)))
     if silent := [name for name in evaluate.inputs if name not in inputs]:
         cautions.append(Caution("inputs-not-told", _silent(silent)))
     return Drifted(rows, tuple(cautions))
@@ -158,6 +160,13 @@ def _text(first: str, found: Sequence[str]) -> str:
     return (
         f"Since {first} there is {'; '.join(found)}. Evaluate the model among the people of today, and "
         f"recalibrate or replace it."
+    )
+
+
+def _blind(names: Sequence[str]) -> str:
+    return (
+        f"Whether {', '.join(names)} moved cannot be seen: the cells were merged into one, since a period has few "
+        f"people of some kind in each. Ask more people, or fewer and longer periods, or an outcome without follow-up."
     )
 
 
@@ -175,6 +184,8 @@ def _named(row: Record) -> str:
 
 def _beyond(row: Record) -> bool:
     """Whether an index tells of a shift, and not of chance; or a calibration changed by more than chance."""
+    if row["estimate"] is None:
+        return False
     if row["measure"] == INDEX:
         return bool(row["estimate"] > max(SHIFT, row["if_same"]))
     return bool(row["what"].startswith("calibration") and abs(row["estimate"]) > SURE * row["std_error"])
@@ -187,9 +198,9 @@ def _moved(what: str, period: str, counts: Array) -> Record:
             "conf_high": None, "n": round(float(counts[1].sum()))}  # fmt: skip
 
 
-def stability(counts: Array) -> dict[str, float]:
+def stability(counts: Array) -> dict[str, float | None]:
     """`estimate`, the population stability index of people (2, cells), and `if_same`, its 95 % limit where nothing
-    moved. A cell that is empty in either period goes with its neighbour."""
+    moved; None where all are in one cell. A cell that is empty in either period goes with its neighbour."""
     starts = [0]
     for end in range(1, counts.shape[1] + 1):
         if (counts[:, starts[-1] : end].sum(axis=1) > 0).all() and (counts[:, end:].sum(axis=1) > 0).all():
@@ -197,9 +208,10 @@ def stability(counts: Array) -> dict[str, float]:
     merged = np.add.reduceat(counts, [s for s in starts if s < counts.shape[1]], axis=1)
     n, m = merged.sum(axis=1)
     p, q = merged[0] / n, merged[1] / m
+    if merged.shape[1] == 1:  # nobody could be seen to move
+        return {"estimate": None, "if_same": None}
     index = float(((q - p) * np.log(q / p)).sum())
-    return {"estimate": index, "if_same": float(chi2_ppf(0.95, merged.shape[1] - 1) * (1 / n + 1 / m))
-            if merged.shape[1] > 1 else 0.0}  # fmt: skip
+    return {"estimate": index, "if_same": float(chi2_ppf(0.95, merged.shape[1] - 1) * (1 / n + 1 / m))}
 
 
 def _changed(first: str, period: str, metrics: Sequence[Record]) -> Iterator[Record]:
@@ -207,7 +219,7 @@ def _changed(first: str, period: str, metrics: Sequence[Record]) -> Iterator[Rec
     for name in WATCHED:
         both = [next((r for r in metrics if r["metric"] == name and r["level"] == p), None) for p in (first, period)]
         before, now = both
-        if before is None or now is None or before["std_error"] is None or now["std_error"] is None:
+        if before is None or now is None or None in (before["std_error"], now["std_error"]):
             continue
         change, se = now["estimate"] - before["estimate"], float(np.hypot(now["std_error"], before["std_error"]))
         yield {"what": name, "level": period, "measure": "change", "estimate": change, "if_same": None, "std_error": se,

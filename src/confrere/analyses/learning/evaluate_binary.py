@@ -42,6 +42,7 @@ from confrere.analyses.learning.evaluate_risk import (
     starts_of,
 )
 from confrere.analyses.learning.scored import DELONG, Z, auc
+from confrere.analyses.learning.vague import Crowd, sure
 from confrere.analyses.rates import WILSON, share
 from confrere.errors import ModelError
 from confrere.rounds import (
@@ -266,10 +267,8 @@ def evaluated(evaluate: Evaluate) -> Flow[Finding]:
         codes = tuple(evaluate.subgroups.index(part.level) for part in both[1:])
         lines += yield from straight(evaluate, codes, within)
     rows = [r for part, line in zip(both, lines, strict=True) for r in metrics(part, line)]
-    moved = drifted(evaluate, {p.level: p.people.sum(axis=0) for p in both[1:]} if evaluate.over else {}, inputs, rows)
-    tables = {
+    told = {
         "metrics": rows,
-        "drift": moved.rows,
         "subgroups": [_said(p) | {"n": round(p.people.sum()), "events": round(p.people[1].sum())} for p in both],
         "calibration": [r for part in both for r in calibration(part, evaluate.bins)],
         "roc": [r for part in both for r in roc(part)],
@@ -277,8 +276,12 @@ def evaluated(evaluate: Evaluate) -> Flow[Finding]:
         "confusion": [r for part in both for t in evaluate.thresholds for r in confusion(part, t)],
         "attrition": attrition(verdict),
     }
+    known = sure(told, map(_crowd, both) if evaluate.learnt else ())
+    counted = {p.level: p.people.sum(axis=0) for p in both[1:]} if evaluate.over else {}
+    moved = drifted(evaluate, counted, inputs, known.tables["metrics"])
+    tables = {"metrics": known.tables["metrics"], "drift": moved.rows, **known.tables}
     n, events = round(whole.people.sum()), round(whole.people[1].sum())
-    first = lines[0]
+    first = Straight(None, None, None) if known.vague else lines[0]
     facts = {
         "prevalence": events / n, "cells_of_risk": whole.people.shape[1],
         "recalibration_intercept": first.intercept and first.intercept["estimate"],
@@ -287,10 +290,17 @@ def evaluated(evaluate: Evaluate) -> Flow[Finding]:
     return Finding(
         "evaluate", n, verdict.hospitals, {name: t for name, t in tables.items() if t}, events, facts,
         warnings=(
-            *few(min(events, n - events)), *cautions_of({named(p): p.shares for p in both}), *moved.cautions,
+            *few(min(events, n - events)), *cautions_of({named(p): p.shares for p in both}), *known.cautions,
+            *moved.cautions,
         ),
         cite=(TRIPOD, DELONG, MILLER, VICKERS, WILSON, *((YURDAKUL,) if moved.rows else ())),
     )  # fmt: skip
+
+
+def _crowd(part: Part) -> Crowd:
+    """The people of a part by cell of risk."""
+    counts = part.people.sum(axis=0)
+    return Crowd(part.subgroup, part.level, counts, part.edges, float(part.risks.sum() / counts.sum()))
 
 
 def of_model(evaluate: Evaluate) -> dict[str, str]:

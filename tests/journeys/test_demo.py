@@ -87,9 +87,10 @@ def test_a_demo_prints_its_findings_and_writes_its_report(name: str, tmp_path: P
     assert result["study"]["title"] in page
 
 
-def test_the_report_in_french(shell: Shell) -> None:
+def test_the_report_in_french_in_a_folder_of_the_demos_own(shell: Shell) -> None:
     assert shell("demo", "myeloma", "--lang", "fr").code == 0
-    assert '<html lang="fr"' in (shell.folder / "confrere-demo" / "report.html").read_text(encoding="utf-8")
+    assert [path.name for path in shell.folder.iterdir()] == ["confrere-demo-myeloma"]
+    assert '<html lang="fr"' in (shell.folder / "confrere-demo-myeloma" / "report.html").read_text(encoding="utf-8")
 
 
 def test_help_says_what_there_is_and_how_it_ends(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:

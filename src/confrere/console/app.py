@@ -111,7 +111,10 @@ def demo(
     name: Annotated[
         str, typer.Argument(help="breast, lung, myeloma, omop, prognosis, pathology or skin.", metavar="[NAME]")
     ] = "breast",
-    out: Out = Path("confrere-demo"),
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Folder for results and report; confrere-demo-NAME if none is given."),
+    ] = None,
     lang: Lang = "en",
     deadline: Deadline = None,
     federated: Annotated[
@@ -130,13 +133,15 @@ def demo(
     slides. skin: image banks, a classifier of lesions and similar cases, on made pictures;
     skin=FOLDER on those of HAM10000.
     """
-    from confrere.console.demo import ALONE, OMOP, STAGED, homeless, load
+    from confrere.console.demo import ALONE, OMOP, STAGED, homeless, load, needed
     from confrere.console.local import Local
 
     name, _, folder = name.partition("=")
     if folder and name != "skin":
         raise StudyError(f"the demo '{name}' takes no folder; skin=FOLDER does")
+    out = out or Path("-".join(["confrere-demo", name, *([Path(folder).resolve().name] if folder else [])]))
     if name in ALONE:
+        needed(name)
         if federated or home:
             raise StudyError(f"the demo '{name}' runs in this process alone; leave out --federated and --home")
         shown = _synthetic if name == OMOP else import_module(STAGED[name]).demonstrated

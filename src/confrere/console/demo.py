@@ -35,6 +35,11 @@ STAGED = {
     "pathology": "confrere.console.pathology",
 }  # fmt: skip
 # of several parts: a module with `demonstrated` and `written`
+NEEDS = {  # the modules of a demo beyond the core, and the extras that bring them
+    OMOP: (("circe",), "omop"),
+    "skin": (("PIL", "torch", "safetensors"), "images,networks"),
+    "pathology": (("openslide", "tifffile", "imagecodecs", "torch", "safetensors"), "slides,networks"),
+}
 ALONE = (OMOP, *STAGED)  # not one study of one table
 
 
@@ -54,6 +59,15 @@ def load(name: str) -> tuple[Study, dict[str, pd.DataFrame]]:
     if labels.dtype.kind in "fiu":
         labels = "site " + labels.astype(int).astype(str).str.zfill(2)
     return study, {str(label): part.reset_index(drop=True) for label, part in frame.groupby(labels)}
+
+
+def needed(name: str) -> None:
+    """StudyError where what a demo needs is not installed, before it makes anything."""
+    from confrere.console.output import installed
+
+    if name in NEEDS:
+        modules, extra = NEEDS[name]
+        installed(modules, f"the demo '{name}' needs", extra)
 
 
 def text_of(name: str) -> str:

@@ -243,6 +243,9 @@ def written(folder: Path) -> list[Path]:
     """Write the studies, and of each hospital its files and the list of them that `images add` reads."""
     import csv
 
+    from confrere.console.output import installed
+
+    installed(("PIL",), "making pictures needs", "images")
     photos = synthetic()
     folder.mkdir(parents=True, exist_ok=True)
     made = []

@@ -59,6 +59,10 @@ Encoding = Annotated[
 Out = Annotated[
     Path, typer.Option("--out", metavar="DIR", help="Folder for result.json, report.html, tables and figures.")
 ]
+OwnOut = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="Folder for results and report; confrere-demo-NAME if none is given."),
+]
 Lang = Annotated[str, typer.Option("--lang", metavar="LANG", help="Language of the report: en or fr.")]
 Deadline = Annotated[
     float | None,
@@ -111,10 +115,7 @@ def demo(
     name: Annotated[
         str, typer.Argument(help="breast, lung, myeloma, omop, prognosis, pathology or skin.", metavar="[NAME]")
     ] = "breast",
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="DIR", help="Folder for results and report; confrere-demo-NAME if none is given."),
-    ] = None,
+    out: OwnOut = None,
     lang: Lang = "en",
     deadline: Deadline = None,
     federated: Annotated[
@@ -133,7 +134,7 @@ def demo(
     slides. skin: image banks, a classifier of lesions and similar cases, on made pictures;
     skin=FOLDER on those of HAM10000.
     """
-    from confrere.console.demo import ALONE, OMOP, STAGED, homeless, load, needed
+    from confrere.console.demo import ALONE, OMOP, STAGED, equipped, homeless, load
     from confrere.console.local import Local
 
     name, _, folder = name.partition("=")
@@ -141,7 +142,7 @@ def demo(
         raise StudyError(f"the demo '{name}' takes no folder; skin=FOLDER does")
     out = out or Path("-".join(["confrere-demo", name, *([Path(folder).resolve().name] if folder else [])]))
     if name in ALONE:
-        needed(name)
+        equipped(name)
         if federated or home:
             raise StudyError(f"the demo '{name}' runs in this process alone; leave out --federated and --home")
         shown = _synthetic if name == OMOP else import_module(STAGED[name]).demonstrated

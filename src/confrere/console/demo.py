@@ -61,7 +61,7 @@ def load(name: str) -> tuple[Study, dict[str, pd.DataFrame]]:
     return study, {str(label): part.reset_index(drop=True) for label, part in frame.groupby(labels)}
 
 
-def needed(name: str) -> None:
+def equipped(name: str) -> None:
     """StudyError where what a demo needs is not installed, before it makes anything."""
     from confrere.console.output import installed
 

@@ -482,3 +482,17 @@ def test_a_failed_write_leaves_no_half_file(
 def test_a_result_without_analyses_is_a_page_too(result: dict[str, Any], tmp_path: Path) -> None:
     result["analyses"], result["left"] = [], []
     assert "Hormones and recurrence" in words_of(write(result, tmp_path).report.read_text(encoding="utf-8"))
+
+
+def test_how_sure_one_may_be_depends_on_the_method(result: dict[str, Any]) -> None:
+    """A network is made by training and not by the equations of pooled records; what predicts asks no causes."""
+    both = words_of(render(result))
+    assert "by the same equations as on pooled records" in both
+    assert "Records of care are observed" in both
+    for analysis in result["analyses"]:
+        analysis["method"] = "network"
+    trained = words_of(render(result))
+    assert "by the same equations as on pooled records" not in trained
+    assert "every hospital trains on its own people" in trained
+    assert "Records of care are observed" not in trained
+    assert "A model predicts from what goes with the outcome" in trained

@@ -4,7 +4,7 @@ SETTINGS = {
     # settings of analyses
     "adaptive": ("adaptive penalty", "pénalité adaptative"),
     "bins": ("bins", "classes de valeurs"),
-    "bag_size": ("rows of a bag at most", "lignes d’un sac au plus"),
+    "bag_size": ("numbers in a row of a bag", "nombres par ligne d’un sac"),
     "batch": ("people of a step", "personnes par pas"),
     "importance": ("importance of features", "importance des variables"),
     "permutation": ("permutation importance", "importance par permutation"),

@@ -26,27 +26,13 @@ from confrere.report.words import Words
 
 DOUBT = 0.05  # a check of proportional hazards under this is spoken of
 EVENTS_PER_TERM = 10
+TRAINED = {"network"}  # methods whose model is no function of sums over all people
+FORETELL = {"boosting", "evaluate", "network", "penalised", "similar_cases"}  # methods that predict, and ask no causes
 SAME = "the effect is the same for all"  # a test of responders
-ASKED = (
-    "treatment",
-    "first",
-    "second",
-    "exposure",
-    "started",
-    "stopped",
-    "treated_from",
-    "grace",
-    "outcome",
-    "outcomes",
-    "costs",
-    "qalys",
-    "confounders",
-    "modifiers",
-    "covariates",
-    "features",
-    "variables",
-    "score",
-)  # settings that a question is made of
+ASKED = (  # settings that a question is made of
+    "treatment", "first", "second", "exposure", "started", "stopped", "treated_from", "grace", "outcome", "outcomes",
+    "costs", "qalys", "confounders", "modifiers", "covariates", "features", "variables", "score",
+)  # fmt: skip
 
 CLASSES = {
     "fine_times": (
@@ -370,10 +356,29 @@ def how_sure(result: Result, words: Words) -> list[Said]:
         "Records of care are observed, not assigned: a difference between groups is the effect of a "
         "treatment only if the model holds every common cause."
     )
-    said = [Said(words("Exactness"), words(exact)), *_approximation(result, words), *_chance(result, words)]
-    said.append(Said(words("Causes"), words(causes)))
+    foretold = (
+        "A model predicts from what goes with the outcome, which need not bring it about: changing a feature of a "
+        "person need not change what becomes of them."
+    )
+    methods = {analysis["method"] for analysis in result["analyses"]}
+    said = [Said(words("Exactness"), words(exact))] if methods - TRAINED else []
+    said += [*_trained(result, words), *_approximation(result, words), *_chance(result, words)]
+    said.append(Said(words("Causes"), words(causes if methods - FORETELL else foretold)))
     said += _between(result, words)
     return [*said, *_people_left_out(result, words), *_doubts(result, words), *_withheld(result, words)]
+
+
+def _trained(result: Result, words: Words) -> list[Said]:
+    """How the networks came about, which no sums of all people make."""
+    named = [a["name"] for a in result["analyses"] if a["method"] in TRAINED]
+    if not named:
+        return []
+    text = (
+        "{names}: every hospital trains on its own people for some steps, and the changes of the weights are added up, "
+        "round by round. The network is the one that this way of training finds; other rounds or steps, or pooled "
+        "records, give another. What is measured of it is exact for the people measured, on the cells of its scores."
+    )
+    return [Said(words("Training"), words(text, names=", ".join(named)))]
 
 
 def _records(result: Result) -> list[Record]:

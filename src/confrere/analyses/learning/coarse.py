@@ -3,8 +3,9 @@
 Of all pairs of somebody with the outcome and somebody without, an area over cells counts those in one cell as one half.
 In one cell for everybody it is 0.5 with a standard error of 0, whatever the score. So an area of which more than `MOST`
 of the pairs are in one cell, as in two even cells, is not told. Of more than `SOME`, as in ten, it is told with a
-caution. A cell of the ladder that was not merged counts as fine: the people in it have one score, nearly. Where
-subgroups have cells of their own, these are ordered by their means, and pairs in cells that overlap count as in one.
+caution, and without limits. A cell of the ladder that was not merged counts as fine: the people in it have one score,
+nearly. Where subgroups have cells of their own, these are ordered by their means, and pairs in cells that overlap count
+as in one.
 """
 
 from __future__ import annotations
@@ -30,6 +31,14 @@ class Shares(NamedTuple):
     def fine(self) -> bool:
         """Whether an area over the cells is told."""
         return self.tied <= MOST
+
+    @property
+    def sure(self) -> bool:
+        """Whether limits of it are told: of coarse cells they hold far less often than they say."""
+        return self.tied <= SOME
+
+
+ALL = Shares(0.0)  # nobody in one cell with another
 
 
 def shares(without: Array, having: Array, wide: Bools | bool = True, spans: Array | None = None) -> Shares:
@@ -65,8 +74,8 @@ def cautions_of(found: Mapping[str, Shares]) -> tuple[Caution, ...]:
     if rough:
         text = (
             f"{'; '.join(rough)}: the cells of scores are coarse. Up to {max(rough.values()):.0%} of the pairs of "
-            f"people are in one cell, or in two that overlap, so that the area or concordance may be off, and is "
-            f"mostly too low. Ask more people, or about everybody without subgroups."
+            f"people are in one cell, or in two that overlap, so that the area or concordance may be off, is "
+            f"mostly too low, and has no limits. Ask more people, or about everybody without subgroups."
         )
         made.append(Caution("coarse-score", text))
     return tuple(made)

@@ -23,7 +23,7 @@ from scipy import special
 
 from confrere.analyses.finding import Caution, Citation, Finding, Record, attrition
 from confrere.analyses.glm import Glm
-from confrere.analyses.learning.coarse import Shares, cautions_of, shares
+from confrere.analyses.learning.coarse import ALL, Shares, cautions_of, shares
 from confrere.analyses.learning.drift import YURDAKUL, Inputs, drifted
 from confrere.analyses.learning.evaluate import TRIPOD, Evaluate
 from confrere.analyses.learning.evaluate_risk import (
@@ -337,9 +337,11 @@ def told(metric: str, estimate: float | None, se: float | None = None, low: floa
     return {"metric": metric, "estimate": estimate, "std_error": se, "conf_low": low, "conf_high": high}
 
 
-def told_of(metric: str, found: tuple[float, ...] | None, fine: bool = True) -> list[Record]:
-    """The record of an estimate, if there is one; without a number where cells are not `fine` enough for it."""
-    return [] if found is None else [told(metric, *found) if fine else told(metric, None)]
+def told_of(metric: str, found: tuple[float, ...] | None, of: Shares = ALL) -> list[Record]:
+    """The record of an estimate, if there is one; without limits, or a number, where cells are too coarse for it."""
+    if found is None:
+        return []
+    return [told(metric, *(found if of.sure else found[:1])) if of.fine else told(metric, None)]
 
 
 def metrics(part: Part, line: Straight) -> list[Record]:
@@ -350,7 +352,7 @@ def metrics(part: Part, line: Straight) -> list[Record]:
     observed = events / n
     ratio_se = float(np.sqrt((1 - observed) / events))
     rows = [
-        *told_of("AUC", (area, se, max(0.0, area - Z * se), min(1.0, area + Z * se)), part.shares.fine),
+        *told_of("AUC", (area, se, max(0.0, area - Z * se), min(1.0, area + Z * se)), part.shares),
         told("Brier score", brier, brier_se), told("scaled Brier score", 1 - brier / (observed * (1 - observed))),
         told("log loss", log, log_se),
         told("observed share", *_plain(share(events, n))), told("mean predicted risk", expected / n),

@@ -360,7 +360,7 @@ def metrics(evaluate: Evaluate, part: Bins) -> list[Record]:
     """How good the risks of a part are."""
     t, people = evaluate.horizon, part.leaving
     seen, score, expected = observed(part, t), brier(people, _powers(part), t), _mean_risk(part)
-    fine = part.shares.fine
+    fine = part.shares
     rows = [*told_of("AUC", auc_at(people, t), fine), *told_of("Brier score", score)]
     if 0 < seen.estimate < 1:
         rows.append(told("scaled Brier score", 1 - score.estimate / (seen.estimate * (1 - seen.estimate))))
@@ -395,7 +395,7 @@ def horizons(evaluate: Evaluate, part: Bins) -> list[Record]:
         at = people.until(t)
         edge = float(people.right[at - 1]) if at else 0.0
         score, added = brier_cells(people, risks, t)
-        area = told_of("AUC", auc_at(people, t), part.shares.fine)
+        area = told_of("AUC", auc_at(people, t), part.shares)
         found = [*area, told("Brier score", score, spread_of(people, added))]
         rows += [_said(part) | {"time": t, "edge": edge} | r for r in found]
     return rows

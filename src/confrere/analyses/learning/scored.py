@@ -197,7 +197,7 @@ def trained(scored: Scored) -> Flow[Told]:
         if binary and counts.any(axis=1).all():
             grid = verdict.grids["scores"][2 * s]
             of = fine[SAMPLES[s]] = shares(counts[0], counts[1], wide(grid, counts.shape[1]))
-            metrics.append((_auc(counts) if of.fine else NO_AREA) | sample)
+            metrics.append((_auc(counts, limits=of.sure) if of.fine else NO_AREA) | sample)
             curve += [r | sample for r in roc(counts, grid)] if of.fine else []
         for name, (total, square) in zip(NAMES[scored.forest.objective], found.losses.value[s], strict=True):
             metrics.append(mean_record(name, total, square, n) | sample)
@@ -241,9 +241,9 @@ def mean_record(name: str, total: float, square: float, n: float) -> Record:
     return {"metric": name, "estimate": mean, "conf_low": mean - Z * se, "conf_high": mean + Z * se}
 
 
-def _auc(counts: Array) -> Record:
+def _auc(counts: Array, *, limits: bool) -> Record:
     estimate, se = auc(counts[0], counts[1])
-    low, high = max(0.0, estimate - Z * se), min(1.0, estimate + Z * se)
+    low, high = (max(0.0, estimate - Z * se), min(1.0, estimate + Z * se)) if limits else (None, None)
     return {"metric": "AUC", "estimate": estimate, "conf_low": low, "conf_high": high}
 
 

@@ -26,7 +26,8 @@ from confrere.coordinator.airlock import Rule, checks
 from confrere.errors import KeysError, StudyError
 from confrere.hospital.home import Home
 from confrere.hospital.signing import sign_model, signers
-from confrere.report.model_card import card, markdown, sheet
+from confrere.report.model_card import card, markdown, sections, sheet
+from confrere.report.predicted import about, lines
 from confrere.report.words import Words
 from confrere.sums.files import write_roster
 from confrere.sums.keys import Roster
@@ -165,6 +166,85 @@ def test_a_card_says_what_the_result_says(ran: Results) -> None:
     assert shrunk["metrics"][0]["estimate"] == chosen[0]["mean"]
     assert shrunk["attacks"]["membership"] == ran["shrunk"].tables["attack"] != []
     assert hazard["metrics"][0]["estimate"] == ran["hazard"].facts["concordance"]
+
+
+def test_a_card_says_what_is_predicted_from_what_by_when_and_by_which_settings(ran: Results) -> None:
+    """Of every column that is read, declared or not; leading settings are told where they are the default."""
+    found = {a["name"]: dict(lines_of(as_dict(ran), a, "Prediction")) for a in as_dict(ran)["analyses"]}
+    assert found["trees"]["Predicts"] == "Probability of ill = 1"
+    assert found["trees"]["From"] == "x1, arm"  # x1 is not declared
+    assert found["trees"]["Settings"] == "trees = 4, depth = 2, learning_rate = 0.1, penalty = 1, bins = 64"
+    assert "column ill" in found["trees"]["By when"]
+    assert found["shrunk"]["From"] == "x1 + arm"
+    assert "alpha = 1" in found["shrunk"]["Settings"]
+    assert "folds = 2" in found["shrunk"]["Settings"]
+    assert found["shrunk"]["Fitted"].startswith("penalty λ 0.")
+    assert found["hazard"]["Predicts"].startswith("Hazard of event, relative to that of somebody with the mean")
+    assert found["hazard"]["By when"].startswith("No time")
+
+
+def lines_of(result: dict[str, Any], analysis: dict[str, Any], head: str) -> list[tuple[str, str]]:
+    (section,) = [s for s in sections(card(result, analysis), Words()) if s.head == head]
+    return section.lines
+
+
+@pytest.mark.parametrize(
+    ("facts", "given", "says", "by"),
+    [
+        ({"objective": "multiclass"}, {"outcome": "fate"}, "Probability of each level of fate: alive, dead", "fate"),
+        ({"objective": "poisson"}, {"outcome": "visits"}, "Expected number of visits", "visits"),
+        ({"objective": "squared"}, {"outcome": "bmi"}, "Mean of bmi", "bmi"),
+        ({"objective": "discrete"}, {"outcome": "Surv(t, ill)", "intervals": [365]}, "Probability of ill", "365 days"),
+        ({"objective": "cox"}, {"outcome": "Surv(t, ill)"}, "Hazard of ill, relative to that of somebody whose", "No"),
+        ({"objective": "binary"}, {"outcome": "fate"}, "Probability of fate = dead", "fate"),
+    ],
+)  # fmt: skip
+def test_what_is_predicted_by_objective(facts: dict[str, Any], given: dict[str, Any], says: str, by: str) -> None:
+    study = {"columns": {"fate": {"levels": ["alive", "dead"]}}, "time_unit": "days"}
+    analysis = {"method": "network", "settings": given | {"features": "1", "bags": "slides"}, "facts": facts}
+    for lang in ("en", "fr"):
+        found = dict(lines(about({"study": study}, analysis), Words("fr" if lang == "fr" else "en")))
+        assert len(found) == 4
+    found = dict(lines(about({"study": study}, analysis), Words()))
+    assert found["Predicts"].startswith(says)
+    assert by in found["By when"]
+    assert found["From"] == "images (slides)"
+    assert found["Settings"].startswith("module = linear, strategy = fedavg, rounds = 20")
+    assert list(lines({}, Words())) == []  # of a card before
+
+
+def test_the_deviances_of_a_shrunk_cox_model_are_on_one_scale() -> None:
+    """That of its training is on another than the cross-validated one, which is set beside that of no terms."""
+    frames = people(3000)
+    study = cf.Penalised("Surv(time, event) ~ x1 + x2", "cox", folds=3)
+    fit = cf.local(frames, levels=LEVELS, person="pid").run(study)
+    result = as_dict(fit.results)
+    made = card(result, result["analyses"][0])
+    assert [(r["metric"], r["sample"]) for r in made["metrics"]] == [
+        ("deviance", "cross-validation"), ("deviance explained", "cross-validation")
+    ]  # fmt: skip
+    curve = fit.tables["cv"]
+    chosen = next(r["mean"] for r in curve if "min" in r["chosen"])
+    assert made["metrics"][1]["estimate"] == pytest.approx(1 - chosen / curve[0]["mean"])
+    text = markdown(result, result["analyses"][0], Words())
+    assert "how well people are told apart" in text
+    assert "% above that of people of training" not in text
+    assert "nobody was held out" not in text
+
+
+def test_an_evaluation_has_its_time_and_its_warnings_on_the_card(ran: Results) -> None:
+    made = card(as_dict(ran), as_dict(ran)["analyses"][0])
+    found = {
+        "study": "later", "hash": "0" * 64, "title": "Later?", "made": "2026-01-01", "people": 900, "events": 90,
+        "hospitals": 3, "metrics": [], "horizon": 1826.0, "time_unit": "days",
+        "warnings": [{"code": "odd", "text": "Few people were followed."}],
+    }  # fmt: skip
+    for lang, when, warning in (("en", "By when", "Warning"), ("fr", "À quelle échéance", "Avertissement")):
+        words = Words("fr" if lang == "fr" else "en")
+        said = sections(made | {"evaluations": [found]}, words)
+        (part,) = [s for s in said if s.head == words("Evaluation: {title}", title="Later?")]
+        assert dict(part.lines)[when] == words.length(words.numbers.short(1826, 6), "days")
+        assert dict(part.lines)[warning] == "Few people were followed."
 
 
 @pytest.mark.parametrize("lang", ["en", "fr"])

@@ -46,7 +46,8 @@ def card(
     signed = plain.pop("signatures", {})
     rewritten(model, plain)
     model.with_suffix(".card.md").write_text(page(made, Words("fr" if lang == "fr" else "en")), encoding="utf-8")
-    typer.echo(f"{model}: the card has {len(made['evaluations'])} evaluations of model {sha256[:16]}")
+    many = len(made["evaluations"])
+    typer.echo(f"{model}: the card has {many} evaluation{'s' * (many != 1)} of model {sha256[:16]}")
     if signed:
         typer.echo(f"The signatures of {', '.join(sorted(signed))} were of the card before; ask for new ones.")
 
@@ -76,5 +77,7 @@ def entry(result: dict[str, Any], analysis: dict[str, Any], raw: bytes) -> dict[
         "result": hashlib.sha256(raw).hexdigest(), "analysis": analysis["name"], "study": result["study"]["id"],
         "hash": result["study"]["hash"], "title": result["study"]["title"], "made": result["created"],
         "people": analysis["n"], "events": analysis["events"], "hospitals": analysis["hospitals"],
+        "horizon": analysis["facts"].get("horizon"), "time_unit": result["study"].get("time_unit") or "",
+        "warnings": analysis["warnings"],
         "metrics": [{k: r[k] for k in keys if k in r} for r in analysis["tables"]["metrics"]],
     }  # fmt: skip

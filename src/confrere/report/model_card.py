@@ -8,10 +8,11 @@ table of the report and of the airlock's page; `markdown` as a page beside the f
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from math import prod
 from typing import Any, NamedTuple
 
+from confrere.report import predicted
 from confrere.report.cautions import said
 from confrere.report.notes import told
 from confrere.report.schema import Record, Result
@@ -22,6 +23,7 @@ FORMAT = "confrere-card/1"
 METRICS = ("metric", "sample", "subgroup", "level", "estimate", "conf_low", "conf_high")
 NOISE = ("epsilon", "epsilon_if_one_colludes", "delta", "privacy_unit")
 GAP = ("cross-validation", "training")
+ORDER = ("AUC", "concordance")  # metrics of how well people are told apart
 EXEMPT = {"boosting": "histograms", "network": "model_weights"}  # whose sums are outside the limit of numbers
 PARTS = {"evaluate": ("risks", "followed_risks", "recalibrated", "inputs")}  # in whose names its numbers left
 BESIDE = ("scored", "scored_times", "losses_of_times", "conformal", "permuted")  # the same of a model that was learned
@@ -51,6 +53,7 @@ def card(result: Result, analysis: Record) -> dict[str, Any]:
             "sha256": analysis["facts"]["model_sha256"], "made": result["created"], "confrere": result["confrere"],
             "licence": study.get("licence", ""),
         },
+        **predicted.about(result, analysis),
         "purpose": {"study": study["id"], "hash": study["hash"], "title": study["title"], "purpose": study["purpose"]},
         "population": {
             "people": analysis["n"], "events": analysis["events"], "hospitals": analysis["hospitals"],
@@ -93,15 +96,34 @@ def _metrics(analysis: Record) -> list[Record]:
             reach = 1.959963984540054 * row["std_error"]
             limits = {"conf_low": row["mean"] - reach, "conf_high": row["mean"] + reach}
             found.append({"metric": "deviance", "sample": "cross-validation", "estimate": row["mean"], **limits})
-    if analysis["method"] == "penalised" and found and not analysis["settings"].get("weights"):
-        people = analysis["events"] if facts["family"] == "cox" else analysis["n"]
-        found.append({"metric": "deviance", "sample": "training", "estimate": facts["deviance"] / people})
+    found += _explained(analysis) if found and facts.get("family") == "cox" else []
+    if facts.get("family") != "cox" and found and analysis["method"] == "penalised" and not _weighted(analysis):
+        found.append({"metric": "deviance", "sample": "training", "estimate": facts["deviance"] / analysis["n"]})
     if "concordance" in facts:
         c, reach = facts["concordance"], 1.959963984540054 * facts["concordance_se"]
         limits = {"conf_low": max(0.0, c - reach), "conf_high": min(1.0, c + reach)}
         found.append({"metric": "concordance", "sample": "training", "estimate": c, **limits})
     given = [row | {"sample": row["left_out"]} for row in tables.get("left_out", [])]  # of the models of the others
     return found + [{k: row[k] for k in METRICS if k in row} for row in given]
+
+
+def _weighted(analysis: Record) -> bool:
+    return bool(analysis["settings"].get("weights"))
+
+
+def _explained(analysis: Record) -> list[Record]:
+    """The share of the cross-validated deviance without terms that a penalised Cox model explains.
+
+    Of Cox's model that of training has no place beside it: what a fold adds to the partial likelihood is of all risk
+    sets, and the likelihood of everybody per event is not on its scale.
+    """
+    tables, facts = analysis["tables"], analysis["facts"]
+    without = [row["lambda"] for row in tables["path"] if not row["df"]]
+    loss = {row["lambda"]: row["mean"] for row in tables["cv"]}
+    if not without:
+        return []
+    share = 1 - loss[facts["lambda"]] / loss[without[0]]
+    return [{"metric": "deviance explained", "sample": "cross-validation", "estimate": share}]
 
 
 def _numbers(result: Result, analysis: Record) -> dict[str, Any]:
@@ -144,7 +166,9 @@ def sections(made: Mapping[str, Any], words: Words) -> list[Section]:
         (words("Study"), f"{purpose['study']}, {purpose['hash']}"),
     ]  # fmt: skip
     return [
-        Section(words("Model"), about), Section(words("Purpose"), use),
+        Section(words("Model"), about),
+        *([Section(words("Prediction"), found)] if (found := list(predicted.lines(made, words))) else []),
+        Section(words("Purpose"), use),
         Section(words("Population"), _population(made["population"], words)),
         Section(words("Performance"), list(_performance(made, words))),
         *([_recalibration(made["recalibration"], words)] if "recalibration" in made else []),
@@ -186,6 +210,14 @@ def _performance(made: Mapping[str, Any], words: Words) -> Iterator[tuple[str, s
         yield f"{words.title(row['metric'])}{sample}", _interval(row, words)
     if not made["metrics"]:
         yield words("Metrics"), words("None was measured. Evaluate the model on other people before you use it.")
+    elif _unranked(made):
+        yield (
+            words("Discrimination"),
+            words(
+                "Not measured here: no number above says how well people are told apart. Evaluate the model on other "
+                "people (method evaluate, with its file as learnt), or learn it with leave_out."
+            ),
+        )
     for row in made["subgroups"]:
         yield f"{words.title(row['metric'])}, {row['subgroup']} {row['level']}", _interval(row, words)
     if not made["subgroups"]:
@@ -196,6 +228,12 @@ def _performance(made: Mapping[str, Any], words: Words) -> Iterator[tuple[str, s
     yield from _sets(made.get("sets", {}), words)
 
 
+def _unranked(made: Mapping[str, Any]) -> bool:
+    """Whether a model of a risk or of hazards was measured, and not by an area or a concordance."""
+    told_apart = made.get("predicts", {}).get("objective") in ("binary", "cox", "discrete", "multiclass")
+    return told_apart and not any(row["metric"].endswith(ORDER) for row in made["metrics"])
+
+
 def _evaluation(found: Mapping[str, Any], words: Words) -> Section:
     """What an evaluation of the model by other hospitals, or of other people, found."""
     forms = words.numbers
@@ -204,9 +242,12 @@ def _evaluation(found: Mapping[str, Any], words: Words) -> Section:
         (words("People"), forms.count(found["people"])), *_events(found, words),
         (words("Hospitals"), forms.count(found["hospitals"])),
     ]  # fmt: skip
+    if found.get("horizon") is not None:
+        lines.append((words("By when"), words.length(forms.short(found["horizon"], 6), found.get("time_unit"))))
     for row in found["metrics"]:
         whom = f", {row['subgroup']} {row['level']}" if row["subgroup"] else ""
         lines.append((f"{words.title(row['metric'])}{whom}", _interval(row, words)))
+    lines += _warnings(found.get("warnings", ()), words)
     return Section(words("Evaluation: {title}", title=found["title"]), lines)
 
 
@@ -286,7 +327,7 @@ def _attacks(made: Mapping[str, Any], words: Words) -> Iterator[tuple[str, str]]
             "closer they are, the less a guess by the model's error can be right.",
             apart=words.numbers.fixed(100 * (gap.get("held out", gap.get(GAP[0])) / gap["training"] - 1), 1),
         )  # fmt: skip
-    elif not attacks["membership"] and any("held out" in row.get("sample", "") for row in made["metrics"]):
+    elif not attacks["membership"] and any(_left_out(row) for row in made["metrics"]):
         yield (
             words("Membership"),
             words("Not measured: too few losses may be told, or the model is not the same in every hospital."),
@@ -324,6 +365,11 @@ def _attacks(made: Mapping[str, Any], words: Words) -> Iterator[tuple[str, str]]
     yield from _noise(made.get("noise", {}), words)
 
 
+def _left_out(row: Mapping[str, Any]) -> bool:
+    """Whether a metric is of people whom the model, or one without their fold, was not learned from."""
+    return "held out" in row.get("sample", "") or row.get("sample") == GAP[0]
+
+
 def _noise(noise: Mapping[str, Any], words: Words) -> Iterator[tuple[str, str]]:
     """What the noise on a network's weights promises."""
     if not noise:
@@ -344,9 +390,7 @@ def _noise(noise: Mapping[str, Any], words: Words) -> Iterator[tuple[str, str]]:
 
 
 def _limits(made: Mapping[str, Any], words: Words) -> Iterator[tuple[str, str]]:
-    for warning in made["limits"]["warnings"]:
-        given = {"text": warning, "code": ""} if isinstance(warning, str) else warning
-        yield words("Warning"), said(given["code"], given["text"], words).text
+    yield from _warnings(made["limits"]["warnings"], words)
     for note in made["limits"]["notes"]:
         yield words("Note"), told(note, words, made["population"]["k"]).text
     yield (
@@ -356,6 +400,12 @@ def _limits(made: Mapping[str, Any], words: Words) -> Iterator[tuple[str, str]]:
             "treatment and coding change."
         ),
     )
+
+
+def _warnings(given: Iterable[Any], words: Words) -> Iterator[tuple[str, str]]:
+    for warning in given:
+        one = {"text": warning, "code": ""} if isinstance(warning, str) else warning
+        yield words("Warning"), said(one["code"], one["text"], words).text
 
 
 def sheet(result: Result, analysis: Record, words: Words) -> Table:

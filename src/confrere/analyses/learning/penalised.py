@@ -42,7 +42,7 @@ from confrere.analyses.learning.penalised_solver import RIDGE_LEAST, Penalty, Qu
 from confrere.analyses.learning.penalised_sums import Beta, Kind, Linked, Points, Survived
 from confrere.analyses.newton import Curve, Slope, check_collinear
 from confrere.analyses.outcomes import Frame, Start, enough, spread, started
-from confrere.analyses.scaling import RAW, Scales, scales, standard
+from confrere.analyses.scaling import RAW, Scales, indicators, scales, standard
 from confrere.analyses.separation import NOWHERE
 from confrere.errors import FormulaError, ModelError, StudyError
 from confrere.rounds import Array, Design, Flow, People, Sum, Verdict, ask, local, register, support, together, within
@@ -341,7 +341,9 @@ class Penalised(LeavesOut):
         at = next((i for i in range(at, len(left)) if left[i]), at) if some else at
         best = yield from climbed(self, stage.frame, path.fits[at], stage.penalty(values[at]), path.near[at].whole)
         last = yield from ask(self.curve, tuple(best.at.tolist()), stage.frame)
-        return Fit(stage, null, path, crossed, at, quadratic(best.at, last), verdict)
+        # whom hazards are compared with, as of `cox`: its numbers at their mean, indicators at 0
+        centre = np.where(indicators(begun.raw), 0.0, np.array(stage.frame.mean))
+        return Fit(stage, null, path, crossed, at, quadratic(best.at, last), verdict, centre)
 
     def _null(self, stage: Stage, first: Quadratic) -> Flow[tuple[float, Quadratic]]:
         """The log-likelihood of the model of an intercept alone, and the fit of what is not penalised."""

@@ -49,7 +49,7 @@ DEBIASED = Citation("van de Geer S, Buhlmann P, Ritov Y, Dezeure R. On asymptoti
 
 class Fit(NamedTuple):
     """What a flow found: the null log-likelihood, the path, cross-validation if any, the place of the chosen lambda,
-    the exact fit there, and Pearson's chi-squared where it was asked."""
+    the exact fit there, with whom (p,) hazards are compared, and Pearson's chi-squared where it was asked."""
 
     stage: Stage
     null: float
@@ -58,6 +58,7 @@ class Fit(NamedTuple):
     at: int
     best: Quadratic
     verdict: Verdict
+    centre: Array
     pearson: float = 0.0
 
     @property
@@ -82,7 +83,8 @@ def told(of: Penalised, fit: Fit, attack: Attacked) -> Finding:
     return Finding(
         method="penalised", n=verdict.n, events=stage.events, hospitals=verdict.hospitals,
         tables=tables | memory.tables | {"attrition": attrition(verdict)}, facts=_facts(of, fit),
-        arrays={"estimate": raw}, notes=_notes(of, fit), warnings=(*attack.cautions, *memory.cautions),
+        arrays={"estimate": raw} | ({"centre": fit.centre} if of.family == "cox" else {}), notes=_notes(of, fit),
+        warnings=(*attack.cautions, *memory.cautions),
         cite=(*CITE, *((SIMON, VERWEIJ) if of.family == "cox" else ()), *((ADAPTIVE,) if of.adaptive else ()),
               *((DEBIASED,) if of.debias else ()), *((YEOM,) if attack.rows else ()), *memory.cite),
     )  # fmt: skip

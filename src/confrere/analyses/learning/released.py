@@ -10,19 +10,24 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
+from dataclasses import MISSING, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from confrere.analyses.cox import Cox
 from confrere.analyses.finding import Finding
 from confrere.analyses.learning import terms
 from confrere.analyses.learning.boosting import Boosting
 from confrere.analyses.learning.forest import Forest
+from confrere.analyses.learning.penalised import Penalised
 from confrere.analyses.learning.terms import Terms
+from confrere.analyses.logistic import Logistic
 from confrere.analyses.networks import model as networks
 from confrere.analyses.networks.model import Net
+from confrere.analyses.networks.network import Network
 from confrere.errors import StudyError, UserError
 from confrere.rounds import Array
 from confrere.study.ground import Ground
@@ -44,6 +49,15 @@ def of(finding: Finding) -> Model:
         raise StudyError(f"{finding.method} has no model; {', '.join(LEARN)} have one")
     kinds: dict[str, type[Model]] = {"boosting": Forest, "network": Net}
     return kinds.get(finding.method, Terms).of(finding)
+
+
+def defaults(method: str) -> dict[str, Any]:
+    """The settings of a method that fits a model, with what they are by default; none of those that have to be set."""
+    kinds: dict[str, type[Any]] = {
+        "boosting": Boosting, "network": Network, "penalised": Penalised, "cox": Cox, "logistic": Logistic
+    }  # fmt: skip
+    given = {f.name: f.default if f.default_factory is MISSING else f.default_factory() for f in fields(kinds[method])}
+    return {name: value for name, value in given.items() if value is not MISSING and name != "ground"}
 
 
 def of_plain(plain: Mapping[str, Any], tensors: bytes = b"") -> Model:

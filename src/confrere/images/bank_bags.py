@@ -32,7 +32,7 @@ from confrere.images.encoders import Encoder
 LISTED = "images.csv"
 _MAY = (
     "SELECT images.* FROM images WHERE state = 'in' AND EXISTS (SELECT 1 FROM consents WHERE image = images.id AND"
-    " use = 'training' AND revoked = '') ORDER BY person, added, id"
+    " use = 'training' AND revoked = '') ORDER BY person, sha256"
 )
 Rows = Mapping[str, Sequence[str]]  # {person: pictures, in the order of the rows}
 

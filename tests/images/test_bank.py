@@ -25,7 +25,7 @@ from confrere.hospital.home import Home
 from confrere.images import bank_bags
 from confrere.images.bank import TEXT, TWIN, Bank
 from confrere.images.bank_cases import Cases
-from confrere.images.bank_pixels import NEAR, apart, cleaned, dhash, lab, read, tone_name, tone_of
+from confrere.images.bank_pixels import NEAR, apart, cleaned, dhash, lab, painted, read, tone_name, tone_of
 from confrere.images.bank_text import burned_in
 from confrere.images.similar import similar
 from confrere.images.skin import SKIN
@@ -209,6 +209,114 @@ def test_a_picture_with_text_is_held_until_somebody_looked(bank: Bank) -> None:
     assert bank.pixels(got.image, "training").shape == (300, 300, 3)
     with pytest.raises(StudyError, match="not held"):
         bank.release(got.image, "Dr Durand")
+
+
+# paint ---------------------------------------------------------------------------------------------------------
+
+NAME = (0, 0, 200, 28)  # where `named` has its text
+
+
+def named(seed: int = 1) -> Any:
+    """A picture with a name burned in."""
+    return written_on(picture(seed, side=300), "DUPONT J 1961", (6, 4), 14)
+
+
+def test_text_is_painted_over_and_the_pixels_under_it_are_gone(bank: Bank, told: Told) -> None:
+    got = bank.add(png(named()), "p1", BY)
+    bank.consent(got.image, "training", BY)
+    before = bank.file(got.image)
+    masked = bank.mask(got.image, [NAME], "Dr Durand")
+    assert (masked.image, masked.state) == (got.image, "in")
+    after, pixels = bank.file(got.image), bank.pixels(got.image, "training")
+    assert not before.exists()
+    assert [file.name for file in after.parent.iterdir()] == [after.name]
+    left, top, right, bottom = NAME
+    assert len(np.unique(pixels[top:bottom, left:right].reshape(-1, 3), axis=0)) == 1
+    kept = np.ones(pixels.shape[:2], dtype=bool)
+    kept[top:bottom, left:right] = False
+    assert (pixels[kept] == named()[kept]).all()
+    event, facts = told.entries[-1]
+    assert event == "image masked"
+    assert facts["boxes"] == [list(NAME)]
+    assert [f"{facts[key]}.png" for key in ("before", "after")] == [before.name, after.name]
+    assert not bank.check().damaged
+    assert not bank.check().strays
+
+
+def test_what_is_left_of_a_text_is_found_again(bank: Bank) -> None:
+    got = bank.add(png(named()), "p1", BY)
+    half = bank.mask(got.image, [(0, 0, 40, 28)], BY)
+    assert (half.state, half.why) == ("held", TEXT)
+    assert bank.mask(got.image, [(40, 0, 200, 28)], BY).state == "in"
+
+
+def test_the_colour_is_not_that_of_the_text_nor_of_another_box() -> None:
+    pixels = np.full((60, 60, 3), 150, dtype=np.uint8)
+    pixels[:20] = 0
+    made = painted(pixels, [(0, 0, 60, 10), (0, 10, 60, 20)])
+    assert (made == 150).all()
+
+
+def test_paint_does_not_hide_a_picture_of_another(bank: Bank) -> None:
+    bank.add(png(picture(1, side=300)), "p1", BY)
+    got = bank.add(png(picture(1, side=300)), "p2", BY)
+    assert got.why == TWIN
+    masked = bank.mask(got.image, [(0, 0, 300, 140)], BY)
+    assert (masked.state, masked.why) == ("held", TWIN)
+    text = bank.add(png(named()), "p3", BY)  # held for its text; looks like the others beneath it
+    assert bank.mask(text.image, [NAME], BY).why == TWIN
+
+
+def test_a_file_of_two_people_stays_for_the_other(bank: Bank) -> None:
+    one, other = (bank.add(png(named()), person, BY).image for person in ("p1", "p2"))
+    bank.mask(one, [NAME], BY)
+    assert bank.file(other).exists()
+    assert not bank.check().damaged
+
+
+def test_a_picture_in_bags_that_is_painted_over_leaves_them_until_they_are_extracted(
+    bank: Bank, tmp_path: Path
+) -> None:
+    images = filled(bank, 3)
+    made = bank.bagged.extract(tmp_path / "images.bags", SKIN)
+    assert bank.mask(images[1], [(0, 0, 30, 30)], BY).state == "in"
+    assert Bags.open(made.folder).people == ("p0", "p2")
+    assert "p1" not in made.table.read_text(encoding="utf-8")
+    assert bank.bagged.extract(made.folder, SKIN).people == 3
+
+
+@pytest.mark.parametrize(
+    ("boxes", "said"),
+    [
+        ([], "what to paint over"),
+        ([(0, 0, 129, 10)], "not within the picture"),
+        ([(10, 0, 10, 10)], "not within the picture"),
+        ([(-1, 0, 10, 10)], "not within the picture"),
+        ([(0, 0, 128, 128)], "one colour alone"),
+    ],
+)
+def test_a_box_that_cannot_be_changes_nothing(boxes: Any, said: str, bank: Bank) -> None:
+    (image,) = filled(bank, 1)
+    with pytest.raises(StudyError, match=said):
+        bank.mask(image, boxes, BY)
+    assert (bank.pixels(image, "training") == picture(0)).all()
+
+
+def test_stopped_while_it_is_painted_over_a_picture_is_held_and_whole(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (image,) = filled(bank, 1)
+
+    def stopped(*_: Any) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bank, "_why", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        bank.mask(image, [(0, 0, 30, 30)], BY)
+    assert not bank.pictures("training")
+    assert not bank.check().damaged
+    monkeypatch.undo()
+    assert bank.mask(image, [(0, 0, 30, 30)], BY).state == "in"
 
 
 # duplicates ---------------------------------------------------------------------------------------------------

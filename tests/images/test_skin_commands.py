@@ -94,8 +94,24 @@ def test_held_pictures_wait_for_a_person(home: Path) -> None:
     assert "held: text seems to be burned into it" in text
     (image,) = re.findall(r"im-[0-9a-f]{12}", text)
     assert f"held: {image} (p1)" in said(home, "check")
+    for command in ("check", "list"):
+        (place,) = re.findall(r"\S+\.png", said(home, command))
+        assert Path(place).read_bytes().startswith(b"\x89PNG")
     assert "is released" in said(home, "release", image, "--by", "ada")
     assert "held" not in said(home, "check")
+
+
+def test_text_is_painted_over_by_command(home: Path) -> None:
+    file = home.parent / "named.png"
+    file.write_bytes(png(written_on(picture(1, side=300), "DUPONT J 1961", (6, 4), 14)))
+    (image,) = re.findall(r"im-[0-9a-f]{12}", said(home, "add", file, "--person", "p1", "--by", "ada"))
+    half = said(home, "mask", image, "--box", "0,0,20,28", "--by", "ada")
+    assert "1 box painted over; still held: text seems to be burned into it" in half
+    rest = said(home, "mask", image, "--box", "20, 0, 100, 28", "--box", "100,0,200,28", "--by", "ada")
+    assert "2 boxes painted over; not held any more" in rest
+    assert "held" not in said(home, "check")
+    with pytest.raises(StudyError, match="not left,top,right,bottom"):
+        said(home, "mask", image, "--box", "0,0,20", "--by", "ada")
 
 
 def test_a_damaged_bank_is_an_error_of_its_check(home: Path) -> None:

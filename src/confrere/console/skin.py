@@ -17,6 +17,7 @@ from confrere.errors import DataError, StudyError
 if TYPE_CHECKING:
     from confrere.hospital.home import Home
     from confrere.images.bank import Added, Bank
+    from confrere.images.bank_pixels import Box
 
 app = typer.Typer(no_args_is_help=True, help="A hospital's bank of clinical pictures. They stay here.")
 
@@ -73,20 +74,25 @@ def show_list(
     home: At = HERE,
 ) -> None:
     """Name the pictures, what each may be used for, and which are held."""
-    for picture in _bank(home).pictures(use, person=person):
+    bank = _bank(home)
+    for picture in bank.pictures(use, person=person):
         uses = ", ".join(picture.uses) or "no consent"
-        held = f"; held: {picture.why}" if picture.state == "held" else ""
+        held = f"; held: {picture.why}; {bank.file(picture.image)}" if picture.state == "held" else ""
         typer.echo(f"{picture.image}  {picture.person}  {picture.label or '-'}  {uses}{held}")
 
 
 @app.command()
 def check(home: At = HERE) -> None:
     """Look through the bank: what is held and why, what looks alike, what is damaged, what may be used for what."""
-    found = _bank(home).check()
+    bank = _bank(home)
+    found = bank.check()
     uses = ", ".join(f"{n} for {use}" for use, n in found.by_use.items())
     typer.echo(f"{_many(found.pictures, 'picture')} of {found.people} people; {uses}")
     for picture in found.held:
-        typer.echo(f"held: {picture.image} ({picture.person}): {picture.why}. Look at it, then `images release`")
+        typer.echo(
+            f"held: {picture.image} ({picture.person}): {picture.why}. Look at {bank.file(picture.image)}, then "
+            f"`images mask`, `images release` or `images erase`"
+        )
     for name, why in found.quarantine:
         typer.echo(f"quarantine: {name}: {why}")
     for group in found.twins:
@@ -96,7 +102,9 @@ def check(home: At = HERE) -> None:
     for image in found.damaged:
         typer.echo(f"damaged: {image}; add the picture again")
     if found.strays:
-        typer.echo(f"{_many(found.strays, 'file')} of no picture: add what was interrupted again")
+        typer.echo(
+            f"{_many(found.strays, 'file')} of no picture: add what was interrupted again; what remains may be removed"
+        )
     if found.damaged:
         raise DataError(f"{_many(len(found.damaged), 'picture')} of the bank cannot be used")
 
@@ -126,6 +134,23 @@ def release(image: Image, by: By, home: At = HERE) -> None:
     for one in image:
         bank.release(one, by)
         typer.echo(f"{one} is released")
+
+
+@app.command()
+def mask(
+    image: Annotated[str, typer.Argument(help="The picture, as `images list` names it.")],
+    box: Annotated[
+        list[str],
+        typer.Option("--box", metavar="LEFT,TOP,RIGHT,BOTTOM", help="Pixels from the upper left; may be given again."),
+    ],
+    by: By,
+    home: At = HERE,
+) -> None:
+    """Paint over text in a picture, for good, and look for text again before it is no longer held."""
+    bank = _bank(home)
+    got = bank.mask(image, [_box(one) for one in box], by)
+    state = f"still held: {got.why}" if got.why else "not held any more"
+    typer.echo(f"{image}: {_many(len(box), 'box', 'boxes')} painted over; {state}. Look at {bank.file(image)}")
 
 
 @app.command()
@@ -242,8 +267,16 @@ def _say(name: str, got: Added, many: int) -> None:
         typer.echo(f"{name}: {got.image or got.state}{f' ({got.state}: {got.why})' if got.why else ''}")
 
 
-def _many(n: int, what: str) -> str:
-    return f"{n} {what}{'' if n == 1 else 's'}"
+def _box(text: str) -> Box:
+    try:
+        left, top, right, bottom = (int(part) for part in text.split(","))
+    except ValueError:
+        raise StudyError(f"--box {text!r} is not left,top,right,bottom in pixels, such as 0,0,200,24") from None
+    return left, top, right, bottom
+
+
+def _many(n: int, what: str, more: str = "") -> str:
+    return f"{n} {what if n == 1 else more or f'{what}s'}"
 
 
 def _home(home: Path) -> Home:

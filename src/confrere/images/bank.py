@@ -11,7 +11,8 @@ in the bank and nowhere else.
 
 A picture is *held* until a person has looked at it (`release`) where text seems to be burned into it, or where it looks
 like that of another patient: one of the two has a wrong name, or the two are one person, and a model would be tried on
-what it was trained on. What is no picture is in *quarantine*, by the hash of the file; the file stays where it was.
+what it was trained on. Text can be painted over (`mask`), and is looked for again. What is no picture is in
+*quarantine*, by the hash of the file; the file stays where it was.
 The ledger knows pictures by a random name, never a patient.
 """
 
@@ -27,13 +28,14 @@ from typing import Final, NamedTuple
 from confrere.errors import DataError, Refused, StudyError
 from confrere.images import bank_pixels
 from confrere.images.bank_bags import Bagged
-from confrere.images.bank_pixels import NEAR, Clean, Unusable, apart, cleaned, tone_of
+from confrere.images.bank_pixels import NEAR, Box, Clean, Unusable, apart, cleaned, painted, png_of, tone_of
 from confrere.images.bank_store import Store, stamp
 from confrere.images.bank_text import burned_in
 
 USES: Final = ("discussing", "training")
 TEXT = "text seems to be burned into it"
 TWIN = "it looks like a picture of another person"
+MASKING = "it is being painted over"
 Log = Callable[..., None]  # log(event, **facts)
 
 
@@ -141,6 +143,76 @@ class Bank:
             self._log("image released", image=image, by=by)
             db.execute("UPDATE images SET state = 'in', why = '' WHERE id = ?", (image,))
 
+    def mask(self, image: str, boxes: Sequence[Box], by: str) -> Added:
+        """Paint over boxes of a picture: the pixels under them are gone for good, and text is looked for again.
+
+        Held stays what still seems to have text, or looks like the picture of another person. A picture that was not
+        held is held meanwhile, and in no bags until they are extracted anew: they have what its old pixels were.
+        StudyError for a box that is not within the picture, or nothing left of it; DataError where its file is gone.
+        """
+        named(by)
+        before, clean = self._painted(image, boxes)
+        self._hold(image, by)
+        with self.store.open() as db:
+            row = _row(db, image)
+            if row["sha256"] != before:
+                raise StudyError(f"{image} was painted over by somebody else meanwhile; look at it, then try again")
+            why = self._why(db, row, clean)
+            self._repaint(db, row, clean, (by, why), boxes)
+        with self.store.open() as db:  # once no row can name it any more
+            if not db.execute("SELECT 1 FROM images WHERE sha256 = ?", (before,)).fetchone():
+                self.store.place(before).unlink(missing_ok=True)
+        return Added(image, "held" if why else "in", why)
+
+    def _painted(self, image: str, boxes: Sequence[Box]) -> tuple[str, Clean]:
+        """The hash of a picture, and what it would be with boxes painted over. Nothing is changed."""
+        with self.store.open() as db:
+            row = _row(db, image)
+            pixels = bank_pixels.whole(self.store.place(row["sha256"]), row["sha256"])
+            if pixels is None:
+                raise DataError(f"the file of {image} is gone or changed; add the picture again")
+            try:
+                clean = cleaned(png_of(painted(pixels, boxes)))
+            except Unusable as error:
+                raise StudyError(f"{image} would be {error} under these boxes; `confrere images erase` it") from None
+            same = "SELECT id FROM images WHERE person = ? AND sha256 = ? AND id <> ?"
+            if found := db.execute(same, (row["person"], clean.sha256, image)).fetchone():
+                raise StudyError(f"{image} would be {found['id']}, which the bank has already; erase one of them")
+            return row["sha256"], clean
+
+    def _hold(self, image: str, by: str) -> None:
+        """Hold a picture that is not: in no bags from now on, also where the machine stops before it is painted."""
+        with self.bagged.remade(), self.store.open() as db:
+            if _row(db, image)["state"] != "held":
+                self.bagged.aside(db)
+                self._log("image held", image=image, by=by, why=MASKING)
+                db.execute("UPDATE images SET state = 'held', why = ? WHERE id = ?", (MASKING, image))
+
+    def _why(self, db: sqlite3.Connection, row: sqlite3.Row, clean: Clean) -> str:
+        """Why a picture is held once it is painted over; "" for nothing. Paint hides no likeness to another person:
+        that of the pixels before counts too, but where somebody had looked already."""
+        if burned_in(clean.pixels):
+            return TEXT
+        before = clean._replace(sha256=row["sha256"], dhash=int(row["dhash"], 16))
+        alike = any(_twin(db, one, row["person"]) for one in (before, clean))
+        return TWIN if row["why"] != MASKING and alike else ""
+
+    def _repaint(
+        self, db: sqlite3.Connection, row: sqlite3.Row, clean: Clean, said: tuple[str, str], boxes: Sequence[Box]
+    ) -> None:
+        """The new file, then the ledger, then the row. `said`: by whom, why it is held."""
+        (by, why), image = said, row["id"]
+        self.store.put(clean.sha256, clean.png)
+        state = "held" if why else "in"
+        self._log(
+            "image masked", image=image, by=by, boxes=[list(box) for box in boxes], before=row["sha256"],
+            after=clean.sha256, state=state, why=why,
+        )  # fmt: skip
+        db.execute(
+            "UPDATE images SET sha256 = ?, dhash = ?, tone = ?, state = ?, why = ? WHERE id = ?",
+            (clean.sha256, f"{clean.dhash:032x}", tone_of(clean.pixels), state, why, image),
+        )
+
     def erase(self, image: str, by: str) -> None:
         """Remove a picture, its consents and its cases for good; gone from training first."""
         named(by)
@@ -215,6 +287,11 @@ class Bank:
         _use(use)
         with self.store.open() as db:
             return usable(self.store, db, image, use)
+
+    def file(self, image: str) -> Path:
+        """Where a picture is, so that somebody can look at one that is held. Whoever may is its owner alone."""
+        with self.store.open() as db:
+            return self.store.place(_row(db, image)["sha256"])
 
     def check(self) -> Check:
         """Look through the whole bank: files, what is held, what looks alike. Reads every picture."""

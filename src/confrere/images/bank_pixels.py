@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -24,8 +25,10 @@ from numpy.typing import NDArray
 from confrere.errors import DataError, StudyError
 
 Pixels = NDArray[np.uint8]
+Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom are the first outside
 
 SMALLEST, MOST = 32, 100_000_000  # pixels on a side; in all
+RIM: Final = 4  # pixels around a box, whose median colour it is painted in
 NEAR: Final = 10  # bits of 128 in which two hashes of one picture differ, at most
 TONES: Final = (  # from so many degrees on, the lightest first
     (55.0, "very light"), (41.0, "light"), (28.0, "intermediate"), (10.0, "tan"), (-30.0, "brown"), (-91.0, "dark"),
@@ -89,6 +92,31 @@ def png_of(pixels: Pixels) -> bytes:
     out = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(out, "PNG")
     return out.getvalue()
+
+
+def painted(pixels: Pixels, boxes: Sequence[Box]) -> Pixels:
+    """Pixels with boxes painted over, each in the median colour around it: black would be taken for a lesion.
+
+    Nothing of what is under any box goes into a colour. StudyError for a box that is not within the picture.
+    """
+    height, width = pixels.shape[:2]
+    under = np.zeros((height, width), dtype=bool)
+    if not boxes:
+        raise StudyError("say what to paint over, such as --box 0,0,200,24")
+    for left, top, right, bottom in boxes:
+        if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+            raise StudyError(
+                f"the box {left},{top},{right},{bottom} is not within the picture: left and right are from 0 to "
+                f"{width}, top and bottom from 0 to {height}, the smaller first"
+            )
+        under[top:bottom, left:right] = True
+    made = pixels.copy()
+    for left, top, right, bottom in boxes:
+        near = np.s_[max(0, top - RIM) : bottom + RIM, max(0, left - RIM) : right + RIM]
+        around = pixels[near][~under[near]]
+        around = around if len(around) else pixels[~under]
+        made[top:bottom, left:right] = np.median(around, axis=0) if len(around) else 0
+    return made
 
 
 def read(png: bytes) -> Pixels:

@@ -50,6 +50,10 @@ def binary() -> Results:
     return ran("ill", "x1 + x2")
 
 
+def test_a_result_names_the_software_that_trained(binary: Results) -> None:
+    assert {"torch", "safetensors", "numpy"} <= as_dict(binary)["versions"].keys()
+
+
 def test_the_card_of_a_network_says_what_left_and_what_it_reads(binary: Results) -> None:
     result = as_dict(binary)
     made = card(result, result["analyses"][0])

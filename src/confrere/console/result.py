@@ -8,6 +8,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from typing import Any
 
 from confrere.analyses.finding import Finding
@@ -28,6 +29,13 @@ from confrere.study.learnt import shown
 from confrere.study.omop import KEYS
 
 PACKAGES = ("numpy", "scipy", "pandas", "duckdb", "ibis-framework", "formulaic", "cryptography")
+MORE = {"boosting": ("numba",), "network": ("torch", "safetensors")}  # by method, where they are installed
+
+
+def _packages(results: Results) -> list[str]:
+    """What computed the results: always, and what their methods use beside it."""
+    beside = {p for found in results.findings.values() for p in MORE.get(found.method, ())}
+    return [*PACKAGES, *sorted(p for p in beside if find_spec(p))]
 
 
 def as_dict(results: Results) -> dict[str, Any]:
@@ -47,7 +55,7 @@ def as_dict(results: Results) -> dict[str, Any]:
         "hospitals": list(results.hospitals),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "self_approved": results.self_approved,
-        "versions": {"python": platform.python_version(), **{p: installed_version(p) for p in PACKAGES}},
+        "versions": {"python": platform.python_version(), **{p: installed_version(p) for p in _packages(results)}},
         "analyses": [
             {
                 "name": name, "method": found.method, "settings": plain(settings[name]), "n": found.n,

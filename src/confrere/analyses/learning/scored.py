@@ -18,7 +18,9 @@ import numpy as np
 from scipy import special
 
 from confrere.analyses.finding import Caution, Citation, Record
+from confrere.analyses.learning.calibrated import calibrated
 from confrere.analyses.learning.coarse import Shares, cautions_of, shares, wide
+from confrere.analyses.learning.evaluate_risk import starts_of
 from confrere.analyses.learning.forest import Forest
 from confrere.analyses.learning.ladders import NEEDS
 from confrere.analyses.learning.objectives import OBJECTIVES, expit, loss
@@ -199,6 +201,8 @@ def trained(scored: Scored) -> Flow[Told]:
             of = fine[SAMPLES[s]] = shares(counts[0], counts[1], wide(grid, counts.shape[1]))
             metrics.append((_auc(counts, limits=of.sure) if of.fine else NO_AREA) | sample)
             curve += [r | sample for r in roc(counts, grid)] if of.fine else []
+            edges = EDGES[starts_of(grid)[1:] - 1]
+            metrics += [r | sample for r in calibrated(counts[:, : len(edges) + 1], edges)]
         for name, (total, square) in zip(NAMES[scored.forest.objective], found.losses.value[s], strict=True):
             metrics.append(mean_record(name, total, square, n) | sample)
         if errors:

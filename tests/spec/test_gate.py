@@ -155,6 +155,28 @@ def test_the_difference_of_two_marks_is_a_cell():
     assert passes(np.column_stack([first(30), first(45)])).n == N
 
 
+def test_all_that_is_too_rare_is_named_at_once_and_the_rest_passes():
+    """What the refusal says to leave out is enough: no further refusal comes of the columns that remain."""
+    thin, wide = first(4), np.linspace(-1, 1, N)
+    meet = [first(30), (np.arange(N) >= 27).astype(float), ((np.arange(N) >= 28) & (np.arange(N) < 60)).astype(float)]
+    x = np.column_stack([wide, *meet, thin, 1 - thin])
+    flags = {"event": first(60), "seen": first(3)}
+    with pytest.raises(Violation) as told:
+        judge_clear(designs(x, flags=flags), GATE)
+    said = str(told.value)
+    assert "columns 'x4' and 'x5' rest on fewer than 11 people on one side. Leave them out" in said
+    assert "fewer than 11 people are on one side of 'seen'" in said
+    assert said.endswith("'x1' and 'x2', 'x1' and 'x3' meet in fewer than 5 people. Leave 'x1' out or merge levels")
+    assert passes(np.column_stack([wide, *meet[1:]]), flags={"event": first(60)}).n == N
+
+
+def test_a_column_is_to_go_and_not_the_event():
+    flags = {"event": np.arange(N) >= 27}
+    refused(
+        np.column_stack([first(30), first(31)]), flags=flags, says="'x1' and 'event' meet .* Leave 'x0' and 'x1' out"
+    )
+
+
 # The effective number -----------------------------------------------------------------------------------------
 
 

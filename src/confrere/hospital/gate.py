@@ -29,15 +29,13 @@ from confrere.hospital.classes import CLASSES, enough
 from confrere.hospital.margins import hide, near, on_sets, spread, suppress, there
 from confrere.hospital.merging import edges, numbered
 from confrere.hospital.moves import carried, joined, told
+from confrere.hospital.rare import CONSENT, reasons, sides
 from confrere.rounds import Array, Ask, Bools, Cells, Design, Ints, Sum, Sums, Verdict, leaves, name_of, step_of
 from confrere.study.counted import counted
 
 BLOCK = 4096  # people at a time, whose marks fit a processor's cache
 SILENT = ("combine", "moved", "near", "cut")  # rules of which the verdict tells no count
 SAMPLE, FEW_VALUES = 10_000, 12  # a column of more different values is a measurement, not a score
-CONSENT = """\
-Where they are a trial sponsor's own people: name that member in [disclosure] alone of the study (alone= in Python) \
-and, at the sponsor, the study's hash in [policy] alone"""
 
 
 class Violation(ConfrereError):
@@ -123,24 +121,19 @@ def support_of(design: Design, policy: Policy | None = None) -> Support:
 def _objects(design: Design, columns: Array, marks: Array, counts: Sequence[Ints], policy: Policy) -> bool:
     """Whether a cell of this hospital alone rests on 1 to k-1 people. Cells that merge are looked at whole."""
     n = design.n
-    sides = [_sides(n, *column[:4]) for column in columns.T] + [(mark, n - mark) for mark in marks]
+    halves = [sides(n, *column[:4]) for column in columns.T] + [(mark, n - mark) for mark in marks]
     cells = [
         joined(c, count) if c.rule in ("merge", "align", "fine", "moved", "known", "cut", "beside") else count
         for (_, c), count in zip(ordered(design), counts, strict=True)
         if c.rule not in ("require", "combine", "near")  # whom analyses differ by is a matter of the network
     ]
-    return bool(policy.few(n)) or any(policy.few(np.asarray(part)).any() for part in (*sides, *cells))
+    return bool(policy.few(n)) or any(policy.few(np.asarray(part)).any() for part in (*halves, *cells))
 
 
 def _behind(n: int, present: float, alone: bool) -> tuple[float, ...]:
     """Whether this hospital has people with, and without, a mark; and the same if its sums may not leave alone."""
-    sides = float(present > 0), float(present < n)
-    return (*sides, *(0.0 if alone else side for side in sides))
-
-
-def _sides(n: float, present: float, other: float, off: float, rarer: float) -> tuple[float, ...]:
-    """People on each side of a column: of three values, n, the sum and the sum of squares give how many have each."""
-    return (present, n - present) if other == 0 else (present, off, rarer)
+    some = float(present > 0), float(present < n)
+    return (*some, *(0.0 if alone else side for side in some))
 
 
 def _column(column: Array, weights: Array | None) -> tuple[tuple[float, ...], tuple[float, float]]:
@@ -229,10 +222,8 @@ def judge(design: Design, total: Support, policy: Policy) -> Verdict:
             f"{len(design.names)} columns for {n} people; a hospital allows {policy.parameters:.2g} per person. "
             f"Ask for fewer terms"
         )
-    _columns(design, total, policy)
-    _flags(design, total, policy)
-    _pairs(design, total, policy)
-    _effective(design, total, policy)
+    if found := list(reasons(design, total, policy)):
+        raise Violation(". ".join(found))
     tables = _tables(design, total.cells)
     grids = _grids(design, tables, policy, total.carried)
     grids |= spread({f: tables[f] for f, c in ordered(design) if c.rule == "spread"}, total.spread, policy)
@@ -247,62 +238,6 @@ def judge(design: Design, total: Support, policy: Policy) -> Verdict:
     if any(c.rule in ("require", "combine") for _, c in ordered(design)):
         n = 0  # not yet the people of any answer: some may be left out
     return Verdict(n, hospitals, grids, left, int(policy.share * n * max(1, len(design.columns))), policy.least)
-
-
-def _columns(design: Design, total: Support, policy: Policy) -> None:
-    n = total.here[0]
-    for name, (present, other, off, rarer, *behind) in zip(design.names, total.columns.T, strict=True):
-        if any(policy.few(side) for side in _sides(n, present, other, off, rarer)):
-            raise Violation(
-                f"column {name!r} rests on fewer than {policy.k} people on one side. Leave it out or merge its levels"
-            )
-        if other == 0:
-            _hospitals(f"column {name!r}", behind, policy)
-
-
-def _hospitals(what: str, behind: Sequence[float], policy: Policy) -> None:
-    """On either side of a mark stand enough hospitals, or none; not counted are those whose own sums may leave, and be
-    subtracted."""
-    if "per_hospital" in policy.allow:
-        return
-    for side, bound in (("", behind[2]), ("without it ", behind[3])):
-        if 0 < bound < policy.hospitals:
-            raise Violation(
-                f"{what} has people {side}in {counted(bound, 'hospital')} only; a sum needs {policy.hospitals}. Leave "
-                f"it out or merge its levels. {CONSENT}"
-            )
-
-
-def _flags(design: Design, total: Support, policy: Policy) -> None:
-    for name, (count, *behind) in zip(sorted(design.flags), total.flags.T, strict=True):
-        if policy.few(count) or policy.few(total.here[0] - count):
-            raise Violation(f"fewer than {policy.k} people are on one side of {name!r}. Ask about more people")
-        _hospitals(repr(name), behind, policy)
-
-
-def _pairs(design: Design, total: Support, policy: Policy) -> None:
-    names, pairs, n = [*design.names, *sorted(design.flags)], total.pairs, total.here[0]
-    alone = np.diag(pairs)
-    marks = np.append(total.columns[1] == 0, np.ones(len(design.flags), dtype=bool))
-    # both, one alone, neither: the difference of two marks is a cell too; a measurement has no other side
-    sides = (pairs, alone[:, None] - pairs, n - alone[:, None] - alone[None, :] + pairs)
-    both = marks[:, None] & marks[None, :]
-    few = [(s > 0.5) & (s < policy.pairs - 0.5) for s in sides]
-    for i, j in np.argwhere(few[0] | (both & (few[1] | few[1].T | few[2]))):
-        if i < j and "small_cells" not in policy.allow:
-            raise Violation(
-                f"{names[i]!r} and {names[j]!r} meet in fewer than {policy.pairs} people. Leave one out or merge levels"
-            )
-
-
-def _effective(design: Design, total: Support, policy: Policy) -> None:
-    numbers = np.square(total.sizes[0]) / np.where(total.sizes[1] > 0, total.sizes[1], np.inf)
-    for name, number in zip([*design.names, *sorted(design.flags), "the case weights"], numbers, strict=True):
-        if 0 < number < policy.effective * (1 - 1e-9) and "small_cells" not in policy.allow:
-            raise Violation(
-                f"{name!r} has an effective number under {policy.effective:g}: a few people carry it. "
-                f"Declare a plausible range, take its logarithm, or leave it out"
-            )
 
 
 def judge_clear(designs: Sequence[Design], policy: Policy) -> Verdict:

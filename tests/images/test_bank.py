@@ -493,6 +493,17 @@ def test_a_first_extraction_stopped_at_the_last_moment_leaves_nothing(
     assert not list(tmp_path.glob(".*"))
 
 
+def test_who_has_pictures_of_several_kinds_has_no_label_and_is_counted(bank: Bank, tmp_path: Path) -> None:
+    for i, (person, label) in enumerate(
+        (("p1", "nevus"), ("p1", "melanoma"), ("p2", "nevus"), ("p2", "nevus"), ("p3", "nevus"), ("p3", ""), ("p4", ""))
+    ):
+        bank.consent(bank.add(png(picture(i)), person, BY, label=label).image, "training", BY)
+    made = bank.bagged.extract(tmp_path / "images.bags", SKIN)
+    assert (made.people, made.several, made.none) == (4, 1, 1)
+    labels = dict(line.split(",")[:2] for line in made.table.read_text(encoding="utf-8").splitlines()[1:])
+    assert labels == {"p1": "", "p2": "nevus", "p3": "nevus", "p4": ""}
+
+
 def test_bags_of_others_are_not_written_over(bank: Bank, tmp_path: Path) -> None:
     filled(bank)
     for name in ("mine", "ours"):

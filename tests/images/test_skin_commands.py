@@ -114,6 +114,14 @@ def test_text_is_painted_over_by_command(home: Path) -> None:
         said(home, "mask", image, "--box", "0,0,20", "--by", "ada")
 
 
+def test_people_without_a_label_are_counted_aloud(home: Path) -> None:
+    for i, (person, label) in enumerate((("p1", "nevus"), ("p1", "melanoma"), ("p2", "nevus"), ("p3", ""))):
+        added(home, i, person, "--label", label, "--consent", "training")
+    text = said(home, "extract", "--out", home.parent / "images.bags")
+    assert "1 person has pictures of several kinds, and so no label: a study of labels leaves them out" in text
+    assert "1 person has no picture with a label" in text
+
+
 def test_a_damaged_bank_is_an_error_of_its_check(home: Path) -> None:
     added(home, 1, "p1")
     (file,) = (home / "images").iterdir()

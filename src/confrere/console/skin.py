@@ -180,6 +180,13 @@ def extract(
     typer.echo(
         f"{out}: {got.images} pictures of {got.people} people, {got.size} numbers each; labels in {got.table.name}"
     )
+    if got.several:
+        typer.echo(
+            f"{_many(got.several, 'person has', 'people have')} pictures of several kinds, and so no label: a study of "
+            f"labels leaves them out"
+        )
+    if got.none:
+        typer.echo(f"{_many(got.none, 'person has', 'people have')} no picture with a label")
 
 
 @app.command()

@@ -15,7 +15,7 @@ import csv
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,6 +45,8 @@ class Extracted(NamedTuple):
     images: int
     people: int
     size: int  # numbers of a picture
+    several: int  # people whose pictures are of several kinds: the table has no label for them
+    none: int  # people of whose pictures none has a label
 
 
 class Bagged:
@@ -86,7 +88,11 @@ class Bagged:
             shutil.rmtree(_aside(folder), ignore_errors=True)
             fresh.rename(_aside(folder))
         self.mend()
-        return Extracted(folder, folder.with_suffix(".csv"), len(may), len(rows), made.size)
+        kinds = [len(_kinds(theirs)) for theirs in rows.values()]
+        about_people = sum(n > 1 for n in kinds), kinds.count(0)
+        return Extracted(
+            folder, folder.with_suffix(".csv"), len(may), len(rows), made.size, *about_people
+        )  # fmt: skip
 
     def _encoded(self, rows: Sequence[sqlite3.Row], encoder: Encoder) -> Any:
         """(m, d) of the pictures of one person."""
@@ -196,11 +202,16 @@ def images_of(folder: Path) -> dict[str, list[str]]:
     return found
 
 
+def _kinds(rows: Iterable[sqlite3.Row]) -> set[str]:
+    """The labels that pictures have."""
+    return {str(row["label"]) for row in rows} - {""}
+
+
 def _table(file: Path, images: Rows, may: Mapping[str, sqlite3.Row]) -> None:
     """A line for each person: the label if all their pictures have one, the median tone where it is known."""
     lines = []
     for person, theirs in images.items():
-        labels = {may[i]["label"] for i in theirs} - {""}
+        labels = _kinds(may[i] for i in theirs)
         tones = [may[i]["tone"] for i in theirs if may[i]["tone"] is not None]
         tone = float(np.median(tones)) if tones else None
         label = labels.pop() if len(labels) == 1 else ""

@@ -59,8 +59,9 @@ def test_a_model_is_learned_released_used_and_evaluated(tmp_path: Path) -> None:
     assert model["card"]["model"]["sha256"] == learned["trees"]["facts"]["model_sha256"]
     assert model["card"]["attacks"]["membership"][0]["estimate"] < 0.6
     lines = (out / "worklist-rotterdam.csv").read_text(encoding="utf-8").splitlines()
-    assert lines[0] == "pid,prediction,reasons"
-    assert "nodes +" in lines[1]
+    assert lines[0] == "pid,prediction,reasons,unit"
+    assert "nodes = 7 (+" in lines[1]
+    assert lines[1].endswith("Probability of relapse5 = 1")
     assert "Model card" in (out / "report.html").read_text(encoding="utf-8")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,8 +17,10 @@ from confrere.analyses.learning.onnx import to_onnx
 from confrere.console.app import app
 from confrere.console.fit import Fit
 from confrere.console.output import delivered
-from confrere.console.predict import listed, read
+from confrere.console.predict import listed, read, worded
 from confrere.errors import DataError, StudyError
+from confrere.study.formulas import model
+from confrere.study.schema import Column, Schema
 from federate import dealt
 from laws.cases import gaps
 
@@ -158,10 +161,69 @@ def test_a_fit_predicts_as_its_file_does(name: str, tmp_path: Path) -> None:
     score, why = fit.predict(people, "score"), fit.predict(people, "reasons")
     assert why.isna().any(axis=1).tolist() == score.isna().any(axis=1).tolist() == found.isna().any(axis=1).tolist()
     first = why[[c for c in why if not level or str(c).startswith(LEVELS["fate"][1])]]
-    for row, said in zip(first.to_numpy(), listing["reasons"], strict=True):
-        assert np.isnan(row).any() or len(said.split("; ")) == max(1, (np.abs(row) >= 0.005).sum())
+    for row, said, (_, person) in zip(first.to_numpy(), listing["reasons"], people.iterrows(), strict=True):
+        lost = [c for c in ("stage", "x1") if pd.isna(person[c])]
+        by_column = {"x1": row[0], "stage": row[1:].sum()}  # the levels of a column are one reason
+        if "x1" not in str(first.columns[0]):
+            by_column = {"x1": row[-1], "stage": row[:-1].sum()}
+        told = [
+            f"{c} = {person[c] if c == 'stage' else f'{person[c]:g}'} ({value:+.2f})"
+            for c, value in sorted(by_column.items(), key=lambda one: -abs(one[1]))
+            if abs(value) >= 0.005
+        ]
+        assert sorted(said.split("; ")) == sorted(told or [""]) if not lost else said.startswith("no value of ")
+        assert all(name in said for name in lost)
     with pytest.raises(StudyError, match="must be one of response, score, reasons"):
         fit.predict(people, "link")
+
+
+def test_a_reason_has_the_columns_of_its_terms_and_the_persons_own_values() -> None:
+    """Not the levels that somebody does not have, nor what a formula makes of a column."""
+    frame = pd.DataFrame({"size": [">50", None], "age": [63.5, 40.0], "sex": ["F", "M"]})
+    sources = [("size",), ("size",), ("age",), ("age",), ("age", "sex")]
+    values = np.array([[-0.11, 0.4, 0.1, 0.2, -0.02], [np.nan] * 5])
+    assert worded(sources, frame, values, 3) == [
+        "age = 63.5 (+0.30); size = >50 (+0.29); age = 63.5, sex = F (-0.02)", "no value of size"
+    ]  # fmt: skip
+    assert worded(sources, frame, np.zeros((2, 5)), 3) == ["", ""]
+    trees = worded([("size",), ("age",)], frame, np.array([[0.1, 0.3], [0.5, 0.0]]), 1)
+    assert trees == ["age = 63.5 (+0.30)", "size = missing (+0.50)"]  # trees take who misses a value
+
+
+def test_the_columns_of_terms() -> None:
+    schema = Schema({"size": Column("size", ("a", "b", "c"))})
+    found = model("~ log(nodes + 1) + C(size) * age + ns(age, knots=[50], lower_bound=20, upper_bound=90)", schema)
+    assert set(found.sources) == {("nodes",), ("size",), ("age",), ("age", "size")}
+    assert [s for n, s in zip(found.names, found.sources, strict=True) if "[T." in n and "age" not in n] == [
+        ("size",), ("size",)
+    ]  # fmt: skip
+
+
+def test_a_list_says_what_its_prediction_is_and_takes_the_name_of_a_class(tmp_path: Path) -> None:
+    frames = dealt(gaps(900, 1), np.arange(900) % 3, 3)
+    hospitals = cf.local({f"h{i}": f for i, f in enumerate(frames)}, levels=LEVELS, person="pid")
+    gaps(60, 4).to_csv(tmp_path / "people.csv", index=False)
+
+    def predicted(analysis: Any, *more: str) -> tuple[str, pd.DataFrame | None]:
+        fit = hospitals.run(analysis, allow=["histograms"])
+        delivered(fit.results, tmp_path / "out", "en")
+        file, to = str(tmp_path / "out" / "models" / f"{fit.name}.json"), str(tmp_path / "list.csv")
+        given = ["--table", str(tmp_path / "people.csv"), "--person", "pid", "--out", to, *more]
+        done = CliRunner().invoke(app, ["predict", file, *given])
+        return done.output + str(done.exception or ""), pd.read_csv(to) if not done.exit_code else None
+
+    said, listing = predicted(FITS["penalised cox"]())
+    assert "prediction: Hazard of event, relative to that of somebody with the mean of every number" in said
+    assert listing is not None
+    assert listing["unit"].unique().tolist() == [said.partition("prediction: ")[2].splitlines()[0]]
+    assert np.log(listing["prediction"]).abs().mean() < 1
+    trees = cf.Boosting("fate", ("x1", "stage"), "multiclass", trees=2, depth=2)
+    by_name, by_place = predicted(trees, "--class", "death"), predicted(trees, "--class", "3")
+    assert "prediction: Probability of fate = death" in by_name[0]
+    pd.testing.assert_frame_equal(*(one[1] for one in (by_name, by_place)))
+    said, listing = predicted(trees, "--class", "dead")
+    assert "--class dead is no level of the outcome; it has alive, relapse, death" in " ".join(said.split())
+    assert listing is None
 
 
 def test_a_reason_of_a_term_is_what_the_score_has_more_than_the_mean(tmp_path: Path) -> None:

@@ -302,7 +302,7 @@ def test_who_misses_a_value_is_last_and_has_no_prediction(ran: Results, tmp_path
     found = listed(Terms.of(ran["hazard"].finding), str(tmp_path / "people.csv"), "pid")
     assert found["pid"].iloc[-1] == frame["pid"][3]
     assert found["prediction"].isna().sum() == 1
-    assert found["reasons"].iloc[-1] == ""
+    assert found["reasons"].iloc[-1] == "no value of x1"
 
 
 def test_what_is_no_model_of_terms() -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from confrere.analyses.networks.model import Net
 
 MOST = 100_000  # people at a time
+MISSING = "missing"
 SHOWN = 0.005  # a reason that is printed as +0.00 is none
 
 
@@ -36,8 +37,8 @@ def predict(
     person: Annotated[str, typer.Option("--person", metavar="COLUMN", help="The column of person ids.")] = "person_id",
     reasons: Annotated[int, typer.Option("--reasons", metavar="N", help="Reasons for each person.")] = 3,
     level: Annotated[
-        int, typer.Option("--class", metavar="N", help="Of a model of several classes, the one to order people by.")
-    ] = 0,
+        str, typer.Option("--class", metavar="LEVEL", help="Of several classes, the level to order people by.")
+    ] = "",
 ) -> None:
     """Order a hospital's own people by a model's prediction, with the features that raise or lower it most.
 
@@ -45,14 +46,59 @@ def predict(
     one; one of hazards that was recalibrated gives the risk by the time of the evaluation. Nothing leaves this machine.
     """
     found = read(model)
-    made = listed(found, table, person, reasons, level, sets_of(model))
+    what = predicted(found, model)
+    place = numbered(level, what["levels"])
+    made = listed(found, table, person, reasons, place, sets_of(model))
+    made.insert(2, "unit", unit := unit_of(what, place))
+    typer.echo(f"prediction: {unit}")
     if baseline := json.loads(model.read_text(encoding="utf-8")).get("baseline"):
-        made.insert(2, "risk", -np.expm1(made["prediction"] * np.log(float(baseline["survival"]))))
+        made.insert(3, "risk", -np.expm1(made["prediction"] * np.log(float(baseline["survival"]))))
+        typer.echo(f"risk: probability of it by the time {baseline['times']:g}")
     try:
         made.to_csv(out, index=False)
     except OSError as error:
         raise StudyError(f"--out {out}: {error.strerror}; choose another file") from None
     typer.echo(f"{len(made)} people, ordered by the prediction of model {found.sha256[:16]}: {out}")
+
+
+def predicted(model: Model, path: Path) -> dict[str, Any]:
+    """What a model predicts, as the card in its file has it; what the model knows itself is from it."""
+    from confrere.analyses.learning.released import by, kind
+    from confrere.analyses.learning.terms import Terms
+    from confrere.analyses.networks.model import Net
+
+    card = json.loads(path.read_text(encoding="utf-8")).get("card", {})
+    known: dict[str, Any] = card.get("predicts", {"outcome": "the outcome", "levels": [], "time_unit": ""})
+    own: dict[str, Any] = {"objective": kind(model), "by": by(model)}
+    if isinstance(model, Terms):
+        own["outcome"] = model.formula.partition("~")[0].strip()
+    if isinstance(model, Net):
+        own |= {"outcome": model.outcome, "levels": list(model.levels) or known["levels"]}
+    compared = isinstance(model, Terms) and model.centre
+    return known | own | {"reference": "mean" if compared else "zero"}
+
+
+def unit_of(what: dict[str, Any], place: int = 0) -> str:
+    """What one number of a list is; of a class, of the one that people are ordered by."""
+    from confrere.report.predicted import meaning
+    from confrere.report.words import Words
+
+    if place:
+        level = what["levels"][place - 1] if place <= len(what["levels"]) else f"level {place}"
+        return f"Probability of {what['outcome']} = {level}"
+    time = f" by {what['by']:g} {what['time_unit']}".rstrip() if what["by"] else ""
+    return meaning({"predicts": what}, Words()) + time
+
+
+def numbered(level: str, levels: Sequence[str]) -> int:
+    """The place, from 1, of the class called by its name or its place; 0 for none. StudyError: it is neither."""
+    if level in levels:
+        return levels.index(level) + 1
+    try:
+        return int(level or 0)
+    except ValueError:
+        known = f"; it has {', '.join(levels)}" if levels else ""
+        raise StudyError(f"--class {level} is no level of the outcome{known}. Name one, or its place from 1") from None
 
 
 def read(path: Path) -> Model:
@@ -115,6 +161,7 @@ Listed = tuple[Any, Array, Callable[[Ints], list[str]], Array]  # ids, predictio
 
 def _by_trees(forest: Forest, source: str, person: str, most: int, level: int) -> Listed:
     """Ids, predictions and reasons by boosted trees."""
+    from confrere.analyses.learning.reasons import contributions
     from confrere.analyses.learning.released import reader
     from confrere.data import sources
 
@@ -123,7 +170,13 @@ def _by_trees(forest: Forest, source: str, person: str, most: int, level: int) -
     x = boosting.values(read.frame)
     score = forest.score(x)
     shown = forest.prediction(score).reshape(len(read.frame), -1)[:, place]
-    return read.frame[person].to_numpy(), shown, lambda at: explained(forest, [v[at] for v in x], most, level), score
+
+    def why(at: Ints) -> list[str]:
+        values = contributions(forest, [v[at] for v in x])
+        sources = [(name.partition("[")[0],) for name in forest.features]
+        return worded(sources, read.frame.iloc[at], (values[:, place] if level else values)[:, :-1], most)
+
+    return read.frame[person].to_numpy(), shown, why, score
 
 
 def _place(level: int, classes: int) -> int:
@@ -141,17 +194,24 @@ def _place(level: int, classes: int) -> int:
 def _by_terms(terms: Terms, source: str, person: str, most: int, level: int) -> Listed:
     """Ids, predictions and reasons by a regression; a term's reason is against the mean of the people listed."""
     from confrere.data import sources
+    from confrere.study.ground import model_of
 
     _place(level, 1)
     frame = sources.read(source, list(terms.columns), terms.ground.schema, person).frame
     apart, score = terms.contributions(frame), terms.score(frame)
-    return frame[person].to_numpy(), terms.prediction(score), lambda at: _worded(terms.names, apart[at], most), score
+    read = model_of(terms.formula, terms.ground).sources
+
+    def why(at: Ints) -> list[str]:
+        return worded(read, frame.iloc[at], apart[at], most)
+
+    return frame[person].to_numpy(), terms.prediction(score), why, score
 
 
 def _by_network(net: Net, source: str, person: str, most: int, level: int) -> Listed:
     """Ids, predictions and reasons by a network; a feature's reason is what the score would lose, were it the mean of
     the people of training. Bags stand beside the table."""
     from confrere.data import bags, sources
+    from confrere.study.ground import model_of
 
     place = _place(level, max(1, len(net.levels)))
     frame = sources.read(source, list(net.columns), net.ground.schema, person).frame
@@ -165,27 +225,42 @@ def _by_network(net: Net, source: str, person: str, most: int, level: int) -> Li
         return None if found is None else (lambda i: found.of(ids[at[i]]))
 
     def why(at: Ints) -> list[str]:
-        inside, apart = at[known[at]], np.zeros((len(ids), x.shape[1]))
+        inside, apart = at[known[at]], np.full((len(ids), x.shape[1]), np.nan)
         apart[inside] = net.contributions(x[inside], bag(inside))[:, :, place]
-        return _worded(net.names, apart[at], most)
+        said = worded(model_of(net.formula, net.ground).sources, frame.iloc[at], apart[at], most)
+        lost = set() if found is None else set(at[~np.asarray(found.known(ids[at]))].tolist())
+        return [f"no {net.bags}" if i in lost else text for i, text in zip(at.tolist(), said, strict=True)]
 
     shown = np.full(len(ids), np.nan)
     shown[known] = net.prediction(score[known]).reshape(int(known.sum()), -1)[:, place]
     return ids, shown, why, score
 
 
-def explained(forest: Forest, columns: list[Array], most: int, level: int = 0) -> list[str]:
-    """Of each person the features whose Shapley values are largest, such as `nodes +0.41; age -0.12`."""
-    from confrere.analyses.learning.reasons import contributions
-
-    values = contributions(forest, columns)
-    return _worded(forest.features, (values[:, level - 1] if level else values)[:, :-1], most)
-
-
-def _worded(names: Sequence[str], values: Array, most: int) -> list[str]:
-    """The largest of the values (n, names) of each person, with their names."""
-    first = np.argsort(-np.abs(values), axis=1, kind="stable")[:, :most]
+def worded(sources: Sequence[tuple[str, ...]], frame: pd.DataFrame, values: Array, most: int) -> list[str]:
+    """Why each person of a table (n,) has the score: the columns that add most, with the person's own value of them,
+    such as `nodes = 12 (+0.41); size = >50 (+0.26)`. What terms add (n, p) is told by the columns that they read, of
+    which `sources` has those of each term. Who misses a value, and has no score, has that for a reason."""
+    groups = list(dict.fromkeys(sources))
+    apart = np.zeros((len(frame), len(groups)))
+    for source, column in zip(sources, values.T, strict=True):
+        apart[:, groups.index(source)] += column
+    places = np.argsort(-np.abs(apart), axis=1, kind="stable")[:, :most]
+    read = {name: _values(frame[name]) for name in dict.fromkeys(name for group in groups for name in group)}
     return [
-        "; ".join(f"{names[j]} {row[j]:+.2f}" for j in places if abs(row[j]) >= SHOWN)
-        for row, places in zip(values, first, strict=True)
+        "; ".join(
+            f"{', '.join(f'{name} = {read[name][i]}' for name in groups[j])} ({row[j]:+.2f})"
+            for j in places[i]
+            if abs(row[j]) >= SHOWN
+        )
+        if not np.isnan(row).any()
+        else f"no value of {', '.join(name for name in read if read[name][i] == MISSING)}"
+        for i, row in enumerate(apart)
+    ]
+
+
+def _values(column: Any) -> list[str]:
+    """Everybody's value of a column, as a list has it."""
+    return [
+        MISSING if lost else f"{value:g}" if isinstance(value, float) else str(value)
+        for value, lost in zip(column.to_list(), column.isna(), strict=True)
     ]

@@ -77,7 +77,7 @@ def demonstrated(out: Path, lang: str, deadline: float | None) -> None:
     """Learn and release; predict in every hospital; evaluate; write one hospital's list."""
     from confrere.console.app import go
     from confrere.console.local import Local
-    from confrere.console.predict import listed
+    from confrere.console.predict import listed, predicted, unit_of
     from confrere.console.predict import read as model_in
 
     made = cohorts()
@@ -87,7 +87,8 @@ def demonstrated(out: Path, lang: str, deadline: float | None) -> None:
     model = model_in(out / "models" / "trees.json")
     hospital = max(made.later, key=lambda name: len(made.later[name]))
     listing, place = listed(model, made.later[hospital], "pid"), out / f"worklist-{hospital}.csv"
-    listing.to_csv(place, index=False)
-    typer.echo(f"\nThe list of {hospital}, which stays there, with reasons: {place}")
+    unit = unit_of(predicted(model, out / "models" / "trees.json"))
+    listing.assign(unit=unit).to_csv(place, index=False)
+    typer.echo(f"\nThe list of {hospital}, which stays there, with reasons: {place}\nPrediction: {unit}")
     typer.echo(listing.head(5).round({"prediction": 2}).to_string(index=False))
     typer.echo(f"\nThe model's card: {out / 'models' / 'trees.card.md'} (SHA-256 {model.sha256[:16]})")

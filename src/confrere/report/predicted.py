@@ -13,10 +13,6 @@ from typing import Any
 from confrere.report.schema import Record, Result
 from confrere.report.words import Words
 
-OBJECTIVES = {  # by method or family, where the result has no objective
-    "cox": "cox", "logistic": "binary", "binomial": "binary", "gaussian": "squared", "gamma": "squared",
-    "poisson": "poisson",
-}  # fmt: skip
 LED = {  # the settings that make a model what it is, told also where they are the default
     "boosting": ("trees", "depth", "learning_rate", "penalty", "bins"),
     "network": ("module", "strategy", "rounds", "epochs", "optimizer", "learning_rate", "clip"),
@@ -57,8 +53,10 @@ def _objective(analysis: Record) -> str:
     given, facts, method = analysis["settings"], analysis["facts"], analysis["method"]
     if method == "evaluate":  # of a published model
         return "cox" if given.get("link") == "cox" else "binary"
-    family = facts.get("family", given.get("family", ""))
-    return str(facts.get("objective") or OBJECTIVES.get(method) or OBJECTIVES.get(family, family))
+    from confrere.analyses.learning.released import FAMILIES
+
+    family = str(facts.get("family") or {"cox": "cox", "logistic": "binomial"}.get(method, ""))
+    return str(facts.get("objective") or FAMILIES.get(family, family))
 
 
 def _reference(analysis: Record) -> str:

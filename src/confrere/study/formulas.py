@@ -98,6 +98,11 @@ class Model:
     plan: tuple[tuple[tuple[int, int], ...], ...] = field(repr=False)  # per column: (factor, field), ...
     inners: tuple[Expression, ...] = field(repr=False)
 
+    @property
+    def sources(self) -> tuple[tuple[str, ...], ...]:
+        """The source columns, sorted, that each of `names` reads."""
+        return tuple(tuple(sorted({s for i, _ in parts for s in _sources(self.factors[i])})) for parts in self.plan)
+
     def evaluate(self, table: pd.DataFrame, pooled: Mapping[str, tuple[float, float]] | None = None) -> Evaluated:
         """The design of `table`. `pooled` maps each of `self.pooled` to (mean, SD) over the network.
 
@@ -198,6 +203,12 @@ def _expressions(part: Factor) -> list[Expression]:
     if isinstance(part, Number):
         return [part.expression]
     return [part.inner] if isinstance(part, Basis) else []
+
+
+def _sources(part: Factor) -> list[str]:
+    if isinstance(part, Category):
+        return [part.source]
+    return [name for expression in _expressions(part) for name in expression.sources()]
 
 
 # --- the left side ---------------------------------------------------------------------------------------

@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 Model = Forest | Net | Terms
 LEARN = ("boosting", "network", *terms.METHODS)  # methods that fit a model
 CLASSES = "multiclass"  # the objective whose prediction is a probability of each class
-RISKS = ("binomial", "binary", "discrete")  # families and objectives whose prediction is a probability
+FAMILIES = {"binomial": "binary", "gaussian": "squared", "gamma": "squared"}  # of regressions, by their objective
+RISKS = ("binary", "discrete")  # objectives whose prediction is a probability
 
 
 def of(finding: Finding) -> Model:
@@ -131,9 +132,14 @@ def valued(model: Model) -> dict[str, tuple[float, ...]]:
     return found
 
 
+def kind(model: Model) -> str:
+    """What a model predicts, by the objectives of boosted trees and networks."""
+    return FAMILIES.get(model.family, model.family) if isinstance(model, Terms) else model.objective
+
+
 def ranks(model: Model) -> bool:
     """Whether a prediction is a hazard ratio, which orders people, and is a risk with a baseline alone."""
-    return (model.family if isinstance(model, Terms) else model.objective) == "cox"
+    return kind(model) == "cox"
 
 
 def by(model: Model) -> float:
@@ -151,16 +157,16 @@ def classes_of(model: Model) -> int:
 def check(model: Model, levels: tuple[str, ...] = ()) -> None:
     """StudyError where a model predicts no risk of one outcome, or not of its three `levels` or more, or cannot be
     carried to a hospital."""
-    kind = model.family if isinstance(model, Terms) else model.objective
+    what = kind(model)
     named = tuple(model.levels) if isinstance(model, Net) else ()
     if levels and (classes_of(model) != len(levels) or (named and named != levels)):
         raise StudyError(
             f"{SETTING}: the outcome has the levels {', '.join(levels)}, and the model predicts "
             f"{', '.join(named) or classes_of(model) or 'one number'}. Declare those that it was learned with"
         )
-    if not levels and kind not in RISKS and not ranks(model):
+    if not levels and what not in RISKS and not ranks(model):
         raise StudyError(
-            f"{SETTING}: the model predicts no risk ({kind}); evaluate one of an outcome of two levels, or of a "
+            f"{SETTING}: the model predicts no risk ({what}); evaluate one of an outcome of two levels, or of a "
             f"time to an event; or declare the three levels or more of the outcome of a model of classes"
         )
     if isinstance(model, Net) and model.personal:

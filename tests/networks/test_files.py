@@ -82,7 +82,7 @@ def test_the_card_says_what_noise_promises_and_to_whom(binary: Results) -> None:
 
 def test_a_model_of_few_people_whose_losses_are_not_told() -> None:
     text = models(ran("Surv(time, event)", n=600))["network.card.md"].decode()
-    assert "too few losses may be told" in text
+    assert "losses are counted in cells of enough people, of which there are too few" in text
     assert "nobody was held out" not in text
 
 

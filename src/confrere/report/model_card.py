@@ -330,7 +330,10 @@ def _attacks(made: Mapping[str, Any], words: Words) -> Iterator[tuple[str, str]]
     elif not attacks["membership"] and any(_left_out(row) for row in made["metrics"]):
         yield (
             words("Membership"),
-            words("Not measured: too few losses may be told, or the model is not the same in every hospital."),
+            words(
+                "Not measured: losses are counted in cells of enough people, of which there are too few: few people "
+                "are held out, or many have the same loss. Or the model is not the same in every hospital."
+            ),
         )
     elif not attacks["membership"]:
         yield words("Membership"), words("Not measured: nobody was held out whom a guess could be tried on.")

@@ -138,18 +138,26 @@ def test_one_risk_for_a_million_people_has_no_slope(risk: float) -> None:
     assert line.large["estimate"] == pytest.approx(np.log(y.mean() / (1 - y.mean())) - np.log(risk / (1 - risk)))
 
 
-def test_the_slope_on_bins_is_another_where_few_risks_are_far_above() -> None:
-    """The figures of the page of the method: of everybody in the finding, and as one hospital of them would keep it."""
+def test_the_slope_of_all_hospitals_is_that_of_their_people() -> None:
+    """Where a few risks are far above the others: as one hospital of everybody would keep it."""
     frame = breast().assign(early=lambda d: 1 - 0.75 ** np.exp(0.1 * d["nodes"]))
     of = Evaluate("Surv(rtime, recur)", model="nodes", coefficients={"nodes": 0.1}, link="cox", baseline=0.75,
                   times=1826.0, ground=Ground(BREAST))  # fmt: skip
     found = fit(of, by(frame, "hospital"), GATE)
     exact = by_metric(measures(of, frame, "early").parts[0])
     told = {r["metric"]: r["estimate"] for r in found.tables["metrics"]}
-    slope = exact["calibration slope"].estimate
-    assert (found.facts["bins_of_risk"], round(told["calibration slope"], 2)) == (8, 1.21)
-    assert slope == pytest.approx(0.94, abs=0.005)
+    slope, rows = exact["calibration slope"], oracle("evaluate")["nodes"]
+    assert (slope.estimate, spread(slope)) == pytest.approx((rows["slope"], rows["slope_se"]), rel=1e-4)
+    assert told["calibration slope"] == pytest.approx(slope.estimate, abs=0.005)
     assert told["AUC"] == pytest.approx(exact["AUC"].estimate, abs=0.002)
+
+
+@pytest.mark.parametrize("risk", [1e-6, 0.043, 0.5])
+def test_one_risk_for_many_people_has_no_slope_by_a_horizon(risk: float) -> None:
+    frame = pd.DataFrame({"early": risk, "recur": np.tile([0, 1], 500), "rtime": np.linspace(10.0, 4000.0, 1000)})
+    got = by_metric(measures(Evaluate("Surv(rtime, recur)", "early", times=HORIZON), frame, "early").parts[0])
+    assert "observed risk" in got
+    assert "calibration slope" not in got
 
 
 def test_how_far_the_risks_of_a_later_period_moved() -> None:

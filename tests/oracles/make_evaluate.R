@@ -3,9 +3,10 @@
 #   Rscript tests/oracles/make_evaluate.R      from the top of the repository; half a minute
 #
 # Debian packages: r-base-core r-cran-survival r-cran-proc r-cran-jsonlite. Areas and their variance are pROC's (DeLong),
-# concordance is survival's, slopes are those of glm() and coxph(). What no Debian package has is written out by its
-# definition over people: AUC(t) with cumulative cases and dynamic controls, the Brier score with censoring weights,
-# concordance with competing causes over all pairs; their standard errors are the jackknife over people.
+# concordance is survival's, slopes are those of glm(): with follow-up of the complementary log-log, weighted against
+# censoring. What no Debian package has is written out by its definition over people: the sandwich of these, AUC(t) with
+# cumulative cases and dynamic controls, the Brier score with censoring weights, concordance with competing causes over
+# all pairs; standard errors of the last three are the jackknife over people.
 # Risks have few values, each in a cell of its own, so that nothing is lost by counting in cells.
 
 suppressPackageStartupMessages({ library(jsonlite); library(pROC); library(survival) })
@@ -63,6 +64,21 @@ brier_t <- function(time, event, p, t, g = G(time, event)) {
   w <- ifelse(time > t, 1 / by(g, t), ifelse(event > 0, 1 / before(g, time), 0))
   mean(w * ((time <= t & event == 1) - p)^2)
 }
+# by which line the risks would have been right: van Geloven et al., BMJ 2022;377:e069249; the errors are sandwich::sandwich's
+line_t <- function(time, event, p, t, g = G(time, event)) {
+  w <- ifelse(time > t, 1 / by(g, t), ifelse(event > 0, 1 / before(g, time), 0))
+  D <- as.numeric(time <= t & event == 1); s <- log(-log1p(-p)); some <- w > 0
+  D <- D[some]; s <- s[some]; w <- w[some]
+  start <- NULL
+  for (i in 1:30) {  # glm() stops by the deviance, which is flat where coefficients still move in the eighth digit
+    fit <- suppressWarnings(glm(D ~ s, binomial(cloglog), weights = w, start = start, control = list(epsilon = 1e-15)))
+    start <- coef(fit)
+  }
+  mu <- fitted(fit); score <- w * (D - mu) * binomial(cloglog)$mu.eta(predict(fit)) / mu / (1 - mu) * cbind(1, s)
+  bread <- summary(fit)$cov.unscaled
+  list(slope = unname(coef(fit)[2]), intercept = unname(coef(fit)[1]),
+       slope_se = sqrt((bread %*% crossprod(score) %*% bread)[2, 2]))
+}
 wolbers <- function(time, event, p, tau, g = G(time, event)) {
   good <- total <- 0; b <- before(g, time)
   for (i in which(event == 1 & time <= tau)) {
@@ -81,12 +97,11 @@ followed <- function(d, keep) {
   plain <- concordance(Surv(last, happened) ~ s, reverse = TRUE)
   uno <- concordance(Surv(time, event) ~ s, reverse = TRUE, timewt = "n/G2", ymax = tau)
   km <- summary(survfit(Surv(time, event) ~ 1, conf.type = "log-log"), times = at)
-  cox <- coxph(Surv(last, happened) ~ s, ties = "breslow", control = coxph.control(eps = 1e-13, toler.chol = 1e-14, iter.max = 50))
   briers <- sapply(1:2, function(i) brier_t(time, event, p[, i], at[i]))
-  list(n = n, events = sum(happened), auc = sapply(1:2, function(i) auc_t(time, event, p[, i], at[i])), brier = briers,
+  c(line_t(time, event, p[, 2], tau), list(
+       n = n, events = sum(happened), auc = sapply(1:2, function(i) auc_t(time, event, p[, i], at[i])), brier = briers,
        ibs = mean(briers), harrell = unname(plain$concordance), harrell_se = sqrt(plain$var),
-       uno = unname(uno$concordance), observed = 1 - km$surv, observed_se = km$std.err, expected = colMeans(p),
-       slope = unname(coef(cox)), slope_se = sqrt(vcov(cox)[1, 1]))
+       uno = unname(uno$concordance), observed = 1 - km$surv, observed_se = km$std.err, expected = colMeans(p)))
 }
 out$followed <- list(all = followed(breast, all), `0` = followed(breast, breast$meno == 0),
                      `1` = followed(breast, breast$meno == 1))
@@ -101,16 +116,16 @@ kind <- match(m$event, c("censored", "progression", "death")) - 1
 s <- round(4 * (m$mspike - 1.2) - (m$hgb - 13) / 2 - (m$age - 70) / 20) / 4
 s <- pmin(pmax(s, -2), 2)
 p <- 1 - exp(-0.1 * exp(s)); tau <- 120
-fg <- finegray(Surv(pmin(etime, tau), factor(ifelse(etime <= tau, kind, 0), 0:2)) ~ s, m, etype = "1")
-cox <- coxph(Surv(fgstart, fgstop, fgstatus) ~ s, fg, weights = fgwt, ties = "breslow",
-             control = coxph.control(eps = 1e-13, toler.chol = 1e-14, iter.max = 50))
 aj <- summary(survfit(Surv(m$etime, factor(kind, 0:2)) ~ 1), times = tau)
-out$competing <- list(
+out$competing <- c(line_t(m$etime, kind, p, tau), list(
   n = nrow(m), events = sum(kind == 1 & m$etime <= tau), auc = auc_t(m$etime, kind, p, tau),
   brier = brier_t(m$etime, kind, p, tau), wolbers = wolbers(m$etime, kind, p, tau), observed = aj$pstate[1, 2],
-  observed_se = aj$std.err[1, 2], slope = unname(coef(cox)), slope_se = sqrt((if (is.null(cox$naive.var)) cox$var else cox$naive.var)[1, 1]),
+  observed_se = aj$std.err[1, 2],
   auc_se = jack(function(i) auc_t(m$etime[-i], kind[-i], p[-i], tau), nrow(m)),
-  brier_se = jack(function(i) brier_t(m$etime[-i], kind[-i], p[-i], tau), nrow(m)))
+  brier_se = jack(function(i) brier_t(m$etime[-i], kind[-i], p[-i], tau), nrow(m))))
+
+# Women by their nodes alone, a few with many: as a published model of hazards, in five years ---------------------------
+out$nodes <- line_t(breast$rtime, breast$recur, 1 - 0.75^exp(0.1 * breast$nodes), 1826)
 
 # One hospital alone, whose people have nearly all another risk: what it keeps of its own ----------------------------
 d <- breast[breast$hospital == "gouda", ]; stage <- score

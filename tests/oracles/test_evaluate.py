@@ -136,6 +136,9 @@ def test_risks_of_people_who_are_followed_are_r_s(level: str) -> None:
         assert row(found, metric, level)["estimate"] == pytest.approx(expected[name], rel=1e-9)
     assert row(found, "Harrell's concordance", level)["std_error"] == pytest.approx(expected["harrell_se"], rel=1e-9)
     assert row(found, "calibration slope", level)["std_error"] == pytest.approx(expected["slope_se"], rel=1e-7)
+    if not level:
+        assert found.facts["recalibration_intercept"] == pytest.approx(expected["intercept"], rel=1e-9)
+        assert found.facts["recalibration_slope"] == row(found, "calibration slope")["estimate"]
 
 
 @pytest.mark.parametrize(("metric", "name"), [("AUC", "auc_se"), ("Brier score", "brier_se")])
@@ -149,6 +152,7 @@ def test_cells_of_time_lose_little() -> None:
     assert row(found, "Harrell's concordance")["estimate"] == pytest.approx(expected["harrell"], abs=0.01)
     assert row(found, "Brier score")["estimate"] == pytest.approx(expected["brier"][1], rel=0.005)
     assert row(found, "observed risk")["estimate"] == pytest.approx(expected["observed"][1], rel=0.01)
+    assert row(found, "calibration slope")["estimate"] == pytest.approx(expected["slope"], rel=0.01)
 
 
 def test_risks_of_a_cause_are_r_s() -> None:
@@ -161,8 +165,22 @@ def test_risks_of_a_cause_are_r_s() -> None:
                          ("observed risk", "observed"), ("calibration slope", "slope")):  # fmt: skip
         assert row(found, metric)["estimate"] == pytest.approx(expected[name], rel=1e-9), metric
     assert row(found, "observed risk")["std_error"] == pytest.approx(expected["observed_se"], rel=1e-9)
+    assert row(found, "calibration slope")["std_error"] == pytest.approx(expected["slope_se"], rel=1e-7)
+    assert found.facts["recalibration_intercept"] == pytest.approx(expected["intercept"], rel=1e-9)
     for metric, name in (("AUC", "auc_se"), ("Brier score", "brier_se")):
         assert row(found, metric)["std_error"] == pytest.approx(expected[name], rel=2e-2)
+
+
+@pytest.mark.parametrize("by_level", ["", "meno_level"])
+def test_the_slope_needs_no_bins(by_level: str) -> None:
+    """Of a model of the nodes alone, of which a few women have many: on the rows, with their own weights, it is R's."""
+    found = fit(Evaluate("Surv(rtime, recur)", model="nodes", coefficients={"nodes": 0.1}, link="cox", baseline=0.75,
+                         times=1826.0, by=by_level, ground=Ground(BREAST)), by(breast(), "hospital"), GATE)  # fmt: skip
+    slope, expected = row(found, "calibration slope"), R["nodes"]
+    assert found.facts["bins_of_risk"] <= 8
+    assert slope["estimate"] == pytest.approx(expected["slope"], abs=0.005)
+    assert slope["std_error"] == pytest.approx(expected["slope_se"], rel=0.01)
+    assert found.facts["recalibration_intercept"] == pytest.approx(expected["intercept"], abs=0.01)
 
 
 def test_several_times_of_hazards_are_scikit_survival_s() -> None:
@@ -182,6 +200,8 @@ def test_several_times_of_hazards_are_scikit_survival_s() -> None:
         assert told[-1]["std_error"] == pytest.approx(row(found, metric)["std_error"], rel=1e-9)
     assert row(found, "integrated Brier score")["estimate"] == pytest.approx(expected["integrated"], rel=1e-9)
     coarse = fit(replace(asked, ground=Ground()), [frame[i::3] for i in range(3)], GATE)
+    brier = [r["estimate"] for r in coarse.tables["horizons"] if r["metric"] == "Brier score"]
+    assert brier[-1] == row(coarse, "Brier score")["estimate"]
     assert row(coarse, "integrated Brier score")["estimate"] == pytest.approx(expected["integrated"], rel=0.02)
 
 

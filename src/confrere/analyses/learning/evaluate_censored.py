@@ -24,7 +24,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import brentq
 
 from confrere.analyses.finding import Citation
 from confrere.rounds import Array, Ints
@@ -303,6 +302,12 @@ def brier_cells(people: Leaving, risks: Array, time: float) -> tuple[float, Adde
     return estimate, Added(*(o / n + t for o, t in zip(own, through, strict=True)))
 
 
+def brier_at(people: Leaving, risks: Array, time: float) -> Estimated:
+    """The Brier score at a horizon of one risk (B,) for everybody in a cell of risk."""
+    estimate, added = brier_cells(people, risks, time)
+    return Estimated(estimate, spread_of(people, added))
+
+
 def integrated(people: Leaving, risks: Array, times: Array) -> Estimated:
     """The mean of the Brier score over times (T,) by the trapezoidal rule, from risks (T, B).
 
@@ -319,48 +324,3 @@ def integrated(people: Leaving, risks: Array, times: Array) -> Estimated:
 def _misses(n: Array, p: Array) -> tuple[Array, Array]:
     """Sums of (1 - p)^2 and of (1 - p)^4."""
     return n - 2 * p[:, 0] + p[:, 1], n - 4 * p[:, 0] + 6 * p[:, 1] - 4 * p[:, 2] + p[:, 3]
-
-
-def slope(people: Leaving, scores: Array) -> Estimated | None:
-    """The log hazard ratio (Breslow) of the mean scores (B,) of the cells of risk; None where it has no maximum.
-
-    With other causes it is that of the subdistribution (Fine & Gray, JASA 1999;94:496): who had one stays at risk with
-    the weight G(t)/G(own time). The standard error takes the weights as known.
-    """
-    g = people.censoring()
-    d, o, c = (x[:, :-1] for x in (people.event, people.other, people.censored))
-    half = 0.0 if people.exact else 0.5
-    risk = people.at_risk[:, :-1] - half * (d + o + c)
-    risk = risk + (np.cumsum(o * g.inside, axis=1) - (1 - half) * o * g.inside) / g.inside
-    centred, events, beta, information = scores - scores.mean(), d.sum(axis=0), 0.0, 0.0
-    for _ in range(60):
-        weights = risk * np.exp(beta * centred)[:, None]
-        s0 = weights.sum(axis=0)
-        some = (events > 0) & (s0 > 0)
-        s1, s2 = centred @ weights, centred**2 @ weights
-        mean = np.divide(s1, s0, out=np.zeros_like(s0), where=some)
-        score = float((centred @ d)[some].sum() - (events * mean)[some].sum())
-        information = float((events * (np.divide(s2, s0, out=np.zeros_like(s0), where=some) - mean**2))[some].sum())
-        if information <= 1e-9:
-            return None
-        step = float(np.clip(score / information, -1.0, 1.0))
-        beta += step
-        if abs(step) < 1e-12:
-            break
-    return Estimated(beta, information**-0.5) if abs(beta) < 20 else None
-
-
-def recalibration(people: Leaving, scores: Array, risk: float) -> dict[str, float]:
-    """Facts of the line by which scores (B,) of cells become complementary log-logs of risks that are right: their
-    `slope`, and the intercept with which they are the observed `risk` on average. Nothing where there is none."""
-    found = slope(people, scores)
-    if found is None or not 0 < risk < 1:
-        return {}
-    line, n = found.estimate * scores, (people.event + people.other + people.censored).sum(axis=1)
-
-    def apart(intercept: float) -> float:
-        return float(n @ -np.expm1(-np.exp(np.minimum(intercept + line, 30.0))) / n.sum() - risk)
-
-    wide = 40.0 + float(np.abs(line).max())
-    intercept = float(brentq(apart, -wide, wide, xtol=1e-13))
-    return {"recalibration_intercept": intercept, "recalibration_slope": found.estimate}

@@ -7,9 +7,8 @@ events and censorings are counted by time, as for curves. All numbers are functi
 risk by bin and kind give the Brier score, for which risk and time are taken to be unrelated within a bin and kind.
 
 Observed risks are 1 - Kaplan-Meier, or Aalen-Johansen's where causes compete, with log-log limits. Observed over
-expected is told on the log scale, the expected risk being taken as known. The calibration slope is that of Cox's model
-(of Fine and Gray's) of the complementary log-log of the risk, on the bins: Royston & Altman, BMC Med Res Methodol
-2013;13:33. Net benefit at a horizon: Vickers et al., BMC Med Inform Decis Mak 2008;8:53.
+expected is told on the log scale, the expected risk being taken as known. The calibration slope is of the risks
+themselves (`evaluate_line`). Net benefit at a horizon: Vickers et al., BMC Med Inform Decis Mak 2008;8:53.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from confrere.analyses.learning import evaluate_risk
 from confrere.analyses.learning.coarse import Shares, cautions_of, shares
 from confrere.analyses.learning.drift import YURDAKUL, Inputs, drifted
 from confrere.analyses.learning.evaluate import TRIPOD, Evaluate
-from confrere.analyses.learning.evaluate_binary import VICKERS, few, named, of_model, ratio, told, told_of
+from confrere.analyses.learning.evaluate_binary import VICKERS, Edges, Shown, few, named, of_model, ratio, told, told_of
 from confrere.analyses.learning.evaluate_censored import (
     BLANCHE,
     GRAF,
@@ -42,14 +41,12 @@ from confrere.analyses.learning.evaluate_censored import (
     auc_at,
     beyond,
     brier,
-    brier_cells,
+    brier_at,
     cases_and_controls,
     concordance,
     integrated,
-    recalibration,
-    slope,
-    spread_of,
 )  # fmt: skip
+from confrere.analyses.learning.evaluate_line import GELOVEN, HOLT, Line, Lines, facts_of, lines_of
 from confrere.analyses.learning.evaluate_risk import (
     ONE_CELL,
     Cut,
@@ -70,9 +67,6 @@ from confrere.study.ground import Ground
 
 BINS, FINE_BINS = 20, 40  # of risk, at most; with exact times
 CELLS = 12  # of time, that a bin is worth
-
-Edges = tuple[float, ...]
-Shown = tuple[int, ...]
 
 
 class Sizes(NamedTuple):
@@ -113,7 +107,7 @@ class Bins(NamedTuple):
 
 @register("_followed_risks")
 @dataclass(frozen=True)
-class FollowedRisks:
+class FollowedRisks(Lines):
     """Counts of predicted risks of people who are followed."""
 
     of: Evaluate
@@ -193,9 +187,9 @@ class FollowedRisks:
 
     # sums only
 
-    def flow(self) -> Flow[tuple[Verdict, list[Bins], Array, Shown]]:
-        """Subgroups, cells and bins of risk, then the table. Gives everybody, the subgroups, the edges between cells of
-        the first in logits, and which levels are told."""
+    def flow(self) -> Flow[tuple[Verdict, list[Bins], list[Line | None], Array, Shown]]:
+        """Subgroups, cells and bins of risk, the table, then lines. Gives everybody, the subgroups, the edges between
+        cells of the first in logits, and which levels are told."""
         first = yield from support(self.people)
         sizes = yield from ask(self.sizes)
         shown = self._shown(sizes.people.value, first.grids["subgroups"])
@@ -213,7 +207,11 @@ class FollowedRisks:
         times = tuple(e for e in ladder(self.ground, horizon, most) if e <= horizon * (1 + 1e-12))
         final = yield from support(self.table, cuts, times, shown, within)
         got = yield from ask(self.exits)
-        return first, list(self._bins(got, final, np.array(times), shown, cut)), own, shown
+        parts = list(self._bins(got, final, np.array(times), shown, cut))
+        level = np.repeat(np.arange(self.of.rows), [len(c.cuts) + 1 for c in cut])
+        whom = [level >= 0, *(level == j for j in shown if self.of.columns)]
+        lines = yield from lines_of(self, [(p.leaving, p.scores) for p in parts], whom, np.array(times))
+        return first, parts, lines, own, shown
 
     def _shown(self, people: Array, told: Ints) -> Shown:
         """Levels that are told: with enough people of every kind that anybody is of."""
@@ -306,12 +304,12 @@ def _of(named: tuple[str, str], cells: list[Cellwise], place: Ints, got: Exits, 
 
 def evaluated(evaluate: Evaluate) -> Flow[Finding]:
     """One table; everything else is a function of it."""
-    verdict, parts, own, shown = yield from FollowedRisks(evaluate).flow()
+    verdict, parts, lines, own, shown = yield from FollowedRisks(evaluate).flow()
     inputs = yield from Inputs(evaluate).flow(shown, own)
     whole, t = parts[0], evaluate.horizon
     if not whole.leaving.censored[:, -1].any():
         raise ModelError(f"nobody is followed beyond {t:g}: choose an earlier time")
-    measured = [r for part in parts for r in metrics(evaluate, part)]
+    measured = [r for part, line in zip(parts, lines, strict=True) for r in metrics(evaluate, part, line)]
     moved = drifted(evaluate, {p.level: p.counts for p in parts[1:]} if evaluate.over else {}, inputs, measured)
     tables = {
         "metrics": measured, "drift": moved.rows,
@@ -324,15 +322,14 @@ def evaluated(evaluate: Evaluate) -> Flow[Finding]:
         "attrition": attrition(verdict),
     }  # fmt: skip
     n, events = round(float(whole.counts.sum())), _sizes(whole)["events"]
-    line = recalibration(whole.leaving, whole.scores, observed(whole, t).estimate)
     gray = (BLANCHE, WOLBERS) if evaluate.competes else (UNO, BLANCHE)
     return Finding(
         "evaluate", n, verdict.hospitals, {name: rows for name, rows in tables.items() if rows}, events,
-        {"horizon": t, "bins_of_risk": len(whole.counts)} | line | of_model(evaluate),
+        {"horizon": t, "bins_of_risk": len(whole.counts)} | facts_of(lines[0]) | of_model(evaluate),
         notes=(grid_note(evaluate.ground),), warnings=(
             *few(events, followed=True), *cautions_of({named(p): p.shares for p in parts}), *moved.cautions,
         ),
-        cite=(TRIPOD, *gray, GRAF, VICKERS, *((YURDAKUL,) if moved.rows else ())),
+        cite=(TRIPOD, *gray, GRAF, GELOVEN, HOLT, VICKERS, *((YURDAKUL,) if moved.rows else ())),
     )  # fmt: skip
 
 
@@ -356,7 +353,7 @@ def observed(part: Bins, time: float, bins: Any = slice(None)) -> Estimate:
         return estimate(incidence(cells).at(time), 0, "log-log")
 
 
-def metrics(evaluate: Evaluate, part: Bins) -> list[Record]:
+def metrics(evaluate: Evaluate, part: Bins, line: Line | None) -> list[Record]:
     """How good the risks of a part are."""
     t, people = evaluate.horizon, part.leaving
     seen, score, expected = observed(part, t), brier(people, _powers(part), t), _mean_risk(part)
@@ -374,7 +371,7 @@ def metrics(evaluate: Evaluate, part: Bins) -> list[Record]:
         rows += told_of("Harrell's concordance", concordance(people, weighted=False), fine)
     name = "Wolbers's concordance" if evaluate.competes else "Uno's concordance"
     rows += told_of(name, concordance(people, weighted=True), fine)
-    rows += told_of("calibration slope", slope(people, part.scores))
+    rows += told_of("calibration slope", line and line.slope)
     if evaluate.grid:
         when = np.array([*evaluate.grid, t])
         rows += told_of("integrated Brier score", integrated(people, risks_at(evaluate, part, when), when))
@@ -394,9 +391,8 @@ def horizons(evaluate: Evaluate, part: Bins) -> list[Record]:
     for t, risks in zip(when.tolist(), risks_at(evaluate, part, when), strict=True):
         at = people.until(t)
         edge = float(people.right[at - 1]) if at else 0.0
-        score, added = brier_cells(people, risks, t)
-        area = told_of("AUC", auc_at(people, t), part.shares)
-        found = [*area, told("Brier score", score, spread_of(people, added))]
+        score = brier_at(people, risks, t) if t < evaluate.horizon else brier(people, _powers(part), t)
+        found = [*told_of("AUC", auc_at(people, t), part.shares), *told_of("Brier score", score)]
         rows += [_said(part) | {"time": t, "edge": edge} | r for r in found]
     return rows
 

@@ -2,7 +2,7 @@
 
 The measures of `evaluate`, of each person's own risk. Of an outcome of 0 or 1 they are exact. With follow-up they are
 exact while no more than `MOST` risks and times differ, else on as many groups of about as many people each. The
-calibration in the large and the slope are logistic regressions of these people alone, by Newton's method. Of a later
+calibration in the large and the slope are regressions of these people alone, by Newton's method. Of a later
 period there is also how far its risks are from those of the first that all hospitals tell, as in the table `drift`.
 
 A level of the subgroups, or the hospital, with fewer than `LEAST` people with the outcome or without it has no measures
@@ -12,7 +12,7 @@ many people alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,9 @@ from confrere.analyses.learning.evaluate import Evaluate
 from confrere.analyses.learning.evaluate_binary import Part, Straight, told
 from confrere.analyses.learning.evaluate_censored import Leaving
 from confrere.analyses.learning.evaluate_followed import Bins
+from confrere.analyses.learning.evaluate_line import Line, derivatives, frame_of, scored, told_line
 from confrere.analyses.learning.evaluate_risk import Predicted, even
+from confrere.analyses.outcomes import Cases
 from confrere.rounds import Array, Bools, Ints
 from confrere.study.own_measures import LEAST, OwnMeasure, OwnMeasures, OwnPart
 
@@ -125,21 +127,36 @@ def straight(logit: Array, y: Ints) -> Straight:
 
 def _line(x: Array, offset: Array, y: Ints) -> list[Record | None]:
     """The coefficients of the logistic regression of y (n,) on x (n, p), with an offset (n,)."""
-    beta, nothing = np.zeros(x.shape[1]), [None] * x.shape[1]
-    for _ in range(STEPS):
+
+    def at(beta: Array) -> tuple[Array, Array]:
         p = special.expit(x @ beta + offset)
-        information = (x * (p * (1 - p))[:, None]).T @ x
+        return x.T @ (y - p), (x * (p * (1 - p))[:, None]).T @ x
+
+    found = _climbed(at, x.shape[1])
+    if found is None:
+        return [None] * x.shape[1]
+    se = np.sqrt(np.diag(np.linalg.inv(at(found)[1])))
+    return [told("", float(b), float(s)) for b, s in zip(found, se, strict=True)]
+
+
+def _climbed(at: Callable[[Array], tuple[Array, Array] | None], size: int) -> Array | None:
+    """The maximum (size,) by Newton's method, from the score (size,) and information (size, size) `at` coefficients."""
+    beta = np.zeros(size)
+    for _ in range(STEPS):
+        got = at(beta)
+        if got is None:
+            return None
+        score, information = got
         sizes = np.linalg.eigvalsh(information)
         if sizes[0] <= SINGULAR * sizes[-1] or sizes[-1] <= FLAT:
-            return list(nothing)
-        step = np.linalg.solve(information, x.T @ (y - p))
+            return None
+        step = np.linalg.solve(information, score)
         beta = beta + step / max(1.0, float(np.abs(step).max()))
         if np.abs(beta).max() > WIDE:
-            return list(nothing)
+            return None
         if np.abs(step).max() < FLAT:
-            se = np.sqrt(np.diag(np.linalg.inv(information)))
-            return [told("", float(b), float(s)) for b, s in zip(beta, se, strict=True)]
-    return list(nothing)
+            return np.asarray(beta)
+    return None
 
 
 # A time to an event -------------------------------------------------------------------------------------------
@@ -172,7 +189,24 @@ def _followed(of: Evaluate, data: Predicted, late: Bools) -> list[Record]:
         means(late, powers), means(kind >= 0, np.log(-np.log1p(-risk))[:, None])[:, 0],
         np.bincount(group, minlength=many).astype(float), np.zeros(many - 1), EXACT,
     )  # fmt: skip
-    return evaluate_followed.metrics(of, part)
+    g = leaving.censoring()
+    early = np.append(g.inside, 0.0)[cell]  # by the horizon, at the own time
+    return evaluate_followed.metrics(of, part, _scaled(data, kind == 0, np.where(kind < 2, early, late * g.edge[-1])))
+
+
+def _scaled(data: Predicted, having: Bools, w: Array) -> Line | None:
+    """The line by which these people's risks would be right, with the weights w (n,) of `evaluate_line`."""
+    cases = scored(data, having, w)
+    cases = Cases(*(values[w > 0] for values in cases))
+    frame = frame_of(cases.x[:, 0], cases.w * cases.y, cases.w * (1 - cases.y))
+
+    def at(beta: Array) -> tuple[Array, Array] | None:
+        got = derivatives(cases, tuple(beta.tolist()), frame, "expected")
+        return None if got is None else (got.score, got.information)
+
+    found = _climbed(at, 2)
+    got = None if found is None else derivatives(cases, tuple(found.tolist()), frame, "expected")
+    return None if found is None or got is None else told_line(frame, found, got.information, got.squares)
 
 
 def _groups(risk: Array) -> tuple[Ints, int]:

@@ -262,4 +262,7 @@ STEPS: Final = (
     N_("People by kind of leaving and subgroup."),
     N_("People by kind of leaving, subgroup and cell of risk."),
     N_("People by kind of leaving, subgroup, bin of risk and time; sums of powers of their risks."),
+    N_("Log-likelihood and score of the line by which the risks would be right."),
+    N_("Log-likelihood, score and information of the line by which the risks would be right."),
+    N_("Expected information and squares of scores of that line, for its standard error."),
 )

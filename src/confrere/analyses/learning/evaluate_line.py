@@ -1,0 +1,246 @@
+"""The line by which risks by a horizon would have been right: an intercept, and the calibration slope.
+
+The binomial regression, complementary log-log link, of having the event (of the cause) by the horizon on the
+complementary log-log of the risk (van Geloven et al., BMJ 2022;377:e069249, who have pseudo-values). Who has an event
+of any cause by the horizon weighs 1/G there, who is followed beyond it 1/G(horizon), who is censored before 0, with G
+as in `evaluate_censored` (Blanche, Holt & Scheike, Lifetime Data Anal 2023;29:441). R: `glm(D ~ s, binomial(cloglog),
+weights = w)`. The standard error is the sandwich's with the expected information, the weights taken as known.
+
+It needs no bins: everybody has the own risk. All who leave in one merged cell of time, of one kind and bin, have the
+same weight, the mean of 1/G over the cell, so that weighted sums know no more of their times than counts of cells do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from confrere.analyses.curvature import gaussian
+from confrere.analyses.families import family_of
+from confrere.analyses.finding import Citation
+from confrere.analyses.learning.evaluate import Evaluate
+from confrere.analyses.learning.evaluate_censored import Estimated, Leaving, cases_and_controls
+from confrere.analyses.learning.evaluate_risk import Predicted
+from confrere.analyses.likelihood import least_weight, likelihood
+from confrere.analyses.newton import FAR, Curve, Objective, Slope, maximise
+from confrere.analyses.outcomes import INTERCEPT, Cases, Frame, covariance, estimates
+from confrere.analyses.separation import NOWHERE, Watch
+from confrere.errors import ModelError
+from confrere.rounds import Array, Bools, Flow, Ints, People, Sum, ask, local, together
+
+GELOVEN = Citation("van Geloven N, Giardiello D, Bonneville EF, et al. Validation of prediction models in the presence "
+                   "of competing risks: a guide through modern methods. BMJ 2022;377:e069249",
+                   "10.1136/bmj-2021-069249")  # fmt: skip
+HOLT = Citation("Blanche PF, Holt A, Scheike T. On logistic regression with right censored data, with or without "
+                "competing risks, and its use for estimating treatment effects. Lifetime Data Anal 2023;29:441-482",
+                "10.1007/s10985-022-09564-6")  # fmt: skip
+MODEL = family_of("binomial", "cloglog")
+TERMS = (INTERCEPT, "the risk")
+REPEATS = 110  # slopes of a line at most: 80 rounds, and the halvings of the last
+NARROW = 0.1  # of scores: less than that is no scale for them
+
+Beta = tuple[float, ...]
+
+
+class Weights(NamedTuple):
+    """1/G in each cell of the ladder of times (T,) and at the horizon; which groups of people enter (groups,)."""
+
+    inside: tuple[float, ...]
+    beyond: float
+    groups: tuple[bool, ...]
+
+
+class Spread(NamedTuple):
+    """The expected information, and sums of squares of scores, at the maximum."""
+
+    information: Sum  # (2, 2), symmetric
+    squares: Sum  # (2, 2), symmetric
+
+
+class Line(NamedTuple):
+    """The complementary log-log of a risk that is right: `intercept` + `slope` times that of the risk."""
+
+    intercept: float
+    slope: Estimated
+
+
+class Derivatives(NamedTuple):
+    """The log-likelihood at coefficients of a frame, its score (2,), an information (2, 2), squares of scores (2, 2),
+    and the expected information of each person (n,)."""
+
+    loglik: float
+    score: Array
+    information: Array
+    squares: Array
+    each: Array
+
+
+class Lines:
+    """The steps that find a line, on the design `table` of `FollowedRisks`."""
+
+    of: Evaluate
+
+    @property
+    def lines(self) -> int:
+        """How many lines there are at most: of everybody, and of each level of the subgroups."""
+        return self.of.rows
+
+    @property
+    def slopes(self) -> int:
+        """How often `line_slope` may be asked."""
+        return REPEATS * self.lines
+
+    @property
+    def curves(self) -> int:
+        """How often `line_curve` may be asked."""
+        return 3 * self.lines
+
+    @local(on="table", repeats="slopes")
+    def line_slope(self, people: People, beta: Beta, frame: Frame, weights: Weights) -> Slope:
+        """Log-likelihood and score of the line by which the risks would be right."""
+        got, each = _local(people, beta, frame, weights)
+        return Slope(people.derived(np.asarray(got.loglik), each), people.derived(got.score, each))
+
+    @local(on="table", repeats="curves")
+    def line_curve(self, people: People, beta: Beta, frame: Frame, weights: Weights, observed: bool) -> Curve:
+        """Log-likelihood, score and information of the line by which the risks would be right."""
+        got, each = _local(people, beta, frame, weights, "observed" if observed else "expected")
+        return Curve(
+            people.derived(np.asarray(got.loglik), each), people.derived(got.score, each),
+            people.derived(got.information, each, symmetric=True),
+        )  # fmt: skip
+
+    @local(on="table", repeats="lines")
+    def line_spread(self, people: People, beta: Beta, frame: Frame, weights: Weights) -> Spread:
+        """Expected information and squares of scores of that line, for its standard error."""
+        got, each = _local(people, beta, frame, weights, "expected")
+        return Spread(people.derived(got.information, each, symmetric=True),
+                      people.derived(got.squares, each, symmetric=True))  # fmt: skip
+
+
+# Inside a hospital --------------------------------------------------------------------------------------------
+
+
+def _local(
+    people: People, beta: Beta, frame: Frame, weights: Weights, wanted: str = ""
+) -> tuple[Derivatives, Array | None]:
+    """The derivatives of a hospital, and with what weights its people carry them.
+
+    Who has no weight, being censored or of another group, counts there as one whose risk is the mean one: how many
+    people of each group and kind there are the counts of cells judge, and this how few of them the risks let carry all.
+    """
+    w, data = weighted(people, weights), people.design.data
+    some = w > 0
+    cases = scored(data, people.design.cells["kinds"].index < people.design.cells["kinds"].shape[1], w)
+    got = derivatives(Cases(*(values[some] for values in cases)), beta, frame, wanted)
+    if got is None:
+        return Derivatives(NOWHERE, np.zeros(2), np.zeros((2, 2)), np.zeros((2, 2)), np.zeros(0)), None
+    each = np.full(len(w), least_weight(frame, MODEL) or 0.0) * np.maximum(w, 1.0)
+    each[some] += got.each
+    return got, each
+
+
+def weighted(people: People, weights: Weights) -> Array:
+    """The weight of each person (n,) of a design of kinds and of times."""
+    cells = people.design.cells
+    kinds = cells["kinds"]
+    kind, group = np.divmod(kinds.index, kinds.shape[1])
+    w = np.where(kind == kinds.shape[0] - 1, weights.beyond, 0.0)
+    for name in ("event", "other"):
+        if name in cells:
+            merge = people.grid(name)
+            width = int(merge.max(initial=-1)) + 1
+            place = cells[name].placed(merge, width)
+            w = np.where(place >= 0, means(merge, width, weights.inside)[place], w)
+    return np.asarray(w * np.array(weights.groups, dtype=float)[group])
+
+
+def means(merge: Ints, width: int, inside: Beta) -> Array:
+    """The mean of 1/G over each merged cell (groups * width,); the last of the ladder, beyond the horizon, is none.
+
+    Cells of the ladder are of one width nearly, and G falls slowly: they count alike.
+    """
+    at = merge[:, : len(inside)]
+    place = (at + width * np.arange(len(at))[:, None])[at >= 0]
+    total = np.bincount(place, np.broadcast_to(inside, at.shape)[at >= 0], minlength=width * len(at))
+    many = np.bincount(place, minlength=width * len(at))
+    return np.asarray(total / np.maximum(many, 1))
+
+
+def scored(data: Predicted, having: Bools, w: Array) -> Cases:
+    """The cases of the regression: who is `having` the event by the horizon (n,), with weights (n,)."""
+    score = np.log(-np.log1p(-data.risk))
+    return Cases(score[:, None], np.asarray(having, dtype=float), w, np.zeros(len(w)))
+
+
+def derivatives(cases: Cases, beta: Beta, frame: Frame, wanted: str = "") -> Derivatives | None:
+    """The likelihood of people at coefficients of a frame, with an information if it is `wanted` ("expected" or
+    "observed"); None where somebody's risk would be 1."""
+    z = np.column_stack([np.ones(len(cases.y)), (cases.x[:, 0] - frame.mean[0]) / frame.sd[0]])
+    with np.errstate(all="ignore"):  # numbers may overflow on a trial step; that is what is looked for
+        at = likelihood(cases, frame.base + z @ np.array(beta), frame, MODEL, wanted)
+    if at is None or not (np.isfinite(at.loglik) and np.isfinite(at.expected.sum()) and at.loglik > NOWHERE):
+        return None
+    information, squares = ((z * v[:, None]).T @ z for v in (at.information, at.score**2))
+    return Derivatives(at.loglik, z.T @ at.score, information, squares, at.expected)
+
+
+# Sums only ----------------------------------------------------------------------------------------------------
+
+
+def frame_of(scores: Array, cases: Array, controls: Array) -> Frame:
+    """The frame of a line, from scores and the weights of who has the event and who has not (m,).
+
+    Any frame has the same line: rough scores will do, and none that differ by less than `NARROW`.
+    """
+    w = cases + controls
+    mean = float(w @ scores / w.sum())
+    sd = max(float(np.sqrt(w @ (scores - mean) ** 2 / w.sum())), NARROW)
+    return Frame((mean,), (sd,), MODEL[1].of(float(cases.sum() / w.sum())), 1.0, 1.0, True)
+
+
+def lines_of(
+    steps: Lines, parts: Sequence[tuple[Leaving, Array]], whom: Sequence[Bools], times: Array
+) -> Flow[list[Line | None]]:
+    """The line of each part, from its leaving and mean scores (B,) by bin: of `whom` among the groups (groups,) of the
+    table. `times` (T,) is the ladder up to the horizon. None where the people do not determine it."""
+    flows = [_line(steps, *part, tuple(who.tolist()), times) for part, who in zip(parts, whom, strict=True)]
+    return list((yield from together(*flows)))
+
+
+def _line(steps: Lines, people: Leaving, scores: Array, groups: tuple[bool, ...], times: Array) -> Flow[Line | None]:
+    found = cases_and_controls(people, float(times[-1]))
+    if found is None:
+        return None
+    frame, g = frame_of(scores, *found), people.censoring()
+    place = np.minimum(np.searchsorted(people.right, times * (1 - 1e-12)), g.inside.size - 1)
+    weights = Weights(tuple(g.inside[place].tolist()), float(g.edge[-1]), groups)
+    watch = Watch(TERMS, True, -float(np.log(2)), [])
+    objective = Objective(
+        lambda b: watch.slope(ask(steps.line_slope, b, frame, weights)),
+        lambda b: watch.curve(lambda last: ask(steps.line_curve, b, frame, weights, last)),
+        TERMS, far=FAR, model=gaussian(*MODEL, frame),
+    )  # fmt: skip
+    try:
+        peak = yield from maximise(np.zeros(2), objective)
+    except ModelError:
+        return None
+    ends = yield from ask(steps.line_spread, tuple(peak.beta.tolist()), frame, weights)
+    return told_line(frame, peak.beta, ends.information.value, ends.squares.value)
+
+
+def told_line(frame: Frame, beta: Array, information: Array, squares: Array) -> Line:
+    """The line in units of the scores, from coefficients (2,) of a frame and matrices (2, 2) there."""
+    bread = np.linalg.inv(information)
+    intercept, slope = estimates(frame, beta).tolist()
+    se = float(np.sqrt(covariance(frame, bread @ squares @ bread)[1, 1]))
+    return Line(intercept, Estimated(slope, se))
+
+
+def facts_of(found: Line | None) -> dict[str, float]:
+    """The facts by which `confrere recalibrate` moves a model; none where there is no line."""
+    if found is None:
+        return {}
+    return {"recalibration_intercept": found.intercept, "recalibration_slope": found.slope.estimate}

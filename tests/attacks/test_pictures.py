@@ -184,6 +184,7 @@ name = "near"
 method = "similar_cases"
 outcome = "size"
 bags = "images"
+bag_recipe = "x"
 question = [0.0, 0.0]
 neighbours = 150
 """

@@ -140,6 +140,8 @@ def classifier(folder: Path, limits: tuple[float, ...], levels: tuple[str, ...] 
     from confrere.analyses.networks.catalogue import Sizes, built
     from confrere.analyses.networks.model import Net
     from confrere.console.result import files
+    from confrere.data.bags import recipe_of
+    from confrere.images.skin import SKIN
 
     many, given = len(levels) if len(levels) > 2 else 1, {"hidden": 2, "dropout": 0.0}
     sizes = Sizes(0, 63, many)
@@ -147,7 +149,7 @@ def classifier(folder: Path, limits: tuple[float, ...], levels: tuple[str, ...] 
     weights[-many:] = np.arange(many) if many > 1 else 1.0
     about: Any = ("mean_pool", given, sizes, (0.0,), (1.0,), (), (), "images", weights)
     one = ("multiclass", "label", levels, "~ 1") if many > 1 else ("binary", "label", (), "label ~ 1")
-    net = Net(*one, *about)
+    net = Net(*one, *about, bag_recipe=recipe_of(SKIN.about()))
     sets = Conformal(alpha, levels, limits, (100,) * len(levels)).plain()
     for name, content in files("classifier", net, {"sets": sets}).items():
         (folder / name).write_bytes(content)

@@ -104,8 +104,11 @@ def test_what_a_network_cannot_read_is_named(tmp_path: Path) -> None:
         cf.local(frames).run(Evaluate("ill", learnt=text))
     with pytest.raises(DataError, match="not bound"):
         cf.local(frames, person="pid").run(Evaluate("ill", learnt=text))
-    with pytest.raises(DataError, match="have 2 numbers, and the network reads 3"):
+    with pytest.raises(DataError, match="have 2 numbers, and bag_size is 3"):
         federation(bb=Bags.made({"bb7": np.zeros((1, 2))}, 2)).run(Evaluate("ill", learnt=text))
+    other = Bags.made({"bb7": np.zeros((1, 3))}, 3, {"encoder": "another"})
+    with pytest.raises(DataError, match="is 'another' in bags in memory, and not stated in the study or the model"):
+        federation(bb=other).run(Evaluate("ill", learnt=text))
     stayed = json.dumps(json.loads(text) | {"personal": ["out"]})
     with pytest.raises(StudyError, match="stayed in the hospitals"):
         Evaluate("ill", learnt=stayed, ground=Ground(person="pid")).check()

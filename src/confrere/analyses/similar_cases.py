@@ -27,7 +27,7 @@ import numpy as np
 from confrere.analyses.at_risk import check_level, followed
 from confrere.analyses.distributions import norm_ppf
 from confrere.analyses.finding import Citation, Finding, FlowFinding, Record, attrition
-from confrere.errors import DataError, ModelError, StudyError
+from confrere.errors import ModelError, StudyError
 from confrere.rounds import Array, Bools, Cells, Design, Flow, People, Sum, ask, local, register, support
 from confrere.study.ground import Ground, complete
 from confrere.study.rows import TableRows
@@ -56,17 +56,19 @@ class SimilarCases:
     `question`.
 
     `question` are the numbers of the case: of an encoder, where `bags` names bags of images; or of the columns
-    `features`. `scales` are units by which numbers are divided before distances are taken (1 unless given). `within`
-    names a column in each of whose groups the nearest are sought by themselves, such as a tone of skin.
+    `features`. `bag_recipe` says how the bags are made, as the question was. `scales` are units by which numbers are
+    divided before distances are taken (1 unless given). `within` names a column in each of whose groups the nearest are
+    sought by themselves, such as a tone of skin.
 
     Finding: tables `votes` (a record per label: `label`, `n`, `share`, `conf_low`, `conf_high`; hidden ones null with
-    `suppressed`) and `attrition`. Errors: StudyError for settings; DataError where features have another size.
+    `suppressed`) and `attrition`. Errors: StudyError for settings; DataError where bags have another size or recipe.
     """
 
     outcome: str
     question: tuple[float, ...]
     features: tuple[str, ...] = ()
     bags: str = ""
+    bag_recipe: str = ""
     neighbours: int = 30
     scales: tuple[float, ...] = ()
     within: str = ""
@@ -110,6 +112,8 @@ class SimilarCases:
             raise StudyError(f"outcome is '{self.outcome}'; declare its levels, [data.columns.{self.outcome}] levels")
         if bool(self.bags) == bool(self.features):
             raise StudyError("name either bags, whose pictures are compared, or features, columns that are")
+        if self.bag_recipe and not self.bags:
+            raise StudyError("bag_recipe says how rows of bags were made; name the bags, or leave it out")
         if self.bags and not self.ground.person:
             raise StudyError('bags are joined to people by their id: name its column, [data] person = "..."')
         if not 1 <= len(self.question) <= LONGEST or not np.isfinite(self.question).all():
@@ -135,12 +139,7 @@ class SimilarCases:
 
     def _bags(self, table: Any) -> Any:
         found = table.bags[self.bags]
-        if len(table.frame) and found.size != len(self.question):
-            raise DataError(
-                f"the question has {len(self.question)} numbers, and the bags '{self.bags}' have {found.size}; take "
-                f"the same encoder, {found.about.get('encoder', '')!r} here"
-            )
-        return found
+        return found.fit(self.bags, self.bag_size, self.bag_recipe) if len(table.frame) else found
 
     def _distances(self, table: Any, rows: Bools) -> Array:
         """(n,) how far each of the rows is from the question; of several pictures the nearest."""

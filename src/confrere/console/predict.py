@@ -218,6 +218,8 @@ def _by_network(net: Net, source: str, person: str, most: int, level: int) -> Li
     ids: Any = frame[person].to_numpy()
     x = net.features(frame)
     found = next(iter(bags.opened([net.bags], bags.beside(source, [net.bags])).values())) if net.bags else None
+    if found is not None:
+        found.fit(net.bags, net.sizes.bag, net.bag_recipe)
     score = net.scored(frame, found, ids)
     known = np.asarray(np.isfinite(score).all(axis=1))
 

@@ -47,12 +47,14 @@ def reading(model: Path, png: bytes) -> Reading:
     """What the model in a file says of a picture. StudyError where it reads no pictures, or has no sets of classes."""
     from confrere.analyses.networks.model import Net
     from confrere.console.predict import read, sets_of
+    from confrere.data.bags import recipe_of
     from confrere.images.bank_pixels import read as pixels
     from confrere.images.skin import SKIN
 
     net = read(model)
     sets = sets_of(model)
-    if not isinstance(net, Net) or not net.bags or net.names or net.sizes.bag != SKIN.size:
+    by_skin = isinstance(net, Net) and net.bags and net.bag_recipe == recipe_of(SKIN.about())
+    if not isinstance(net, Net) or not by_skin or net.names or net.sizes.bag != SKIN.size:
         raise StudyError(f"{model.name} reads no pictures by the encoder skin alone; take another model")
     if sets is None:
         raise StudyError(f"{model.name} has no sets of classes; learn it with conformal, such as conformal = 0.1")

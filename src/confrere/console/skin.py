@@ -180,6 +180,7 @@ def extract(
     typer.echo(
         f"{out}: {got.images} pictures of {got.people} people, {got.size} numbers each; labels in {got.table.name}"
     )
+    typer.echo(f'In a study: bag_size = {got.size}, bag_recipe = "{got.recipe}".')
     if got.several:
         typer.echo(
             f"{_many(got.several, 'person has', 'people have')} pictures of several kinds, and so no label: a study of "

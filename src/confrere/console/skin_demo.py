@@ -55,6 +55,7 @@ method = "network"
 outcome = "label"
 bags = "images"
 bag_size = {size}
+bag_recipe = "{recipe}"
 module = "mean_pool"
 settings = {{ hidden = 32 }}
 rounds = 25
@@ -72,6 +73,7 @@ name = "{name}"
 method = "similar_cases"
 outcome = "label"
 bags = "images"
+bag_recipe = "{recipe}"
 question = {numbers}
 neighbours = 30
 """
@@ -112,16 +114,17 @@ def texts_of(photos: Photos) -> dict[str, str]:
 
     They are two: where the weights of a network leave, the thirty nearest of a hospital are too few to be counted.
     """
+    from confrere.data.bags import recipe_of
     from confrere.images.skin import SKIN
 
-    levels, questions = list(photos.levels), ""
+    levels, questions, recipe = list(photos.levels), "", recipe_of(SKIN.about())
     for name, pixels in photos.asked.items():
         numbers = [round(float(n), 4) for n in SKIN.rows(pixels[None])[0]]
-        questions += QUESTION.format(name=name, numbers=numbers)
+        questions += QUESTION.format(name=name, numbers=numbers, recipe=recipe)
     similar = f"Similar cases: {photos.title[0].lower()}{photos.title[1:]}"
     return {
         "study.toml": STUDY.format(id="demo-skin", title=photos.title, levels=levels)
-        + CLASSIFIER.format(size=SKIN.size),
+        + CLASSIFIER.format(size=SKIN.size, recipe=recipe),
         "similar.toml": STUDY.format(id="demo-skin-similar", title=similar, levels=levels) + questions,
     }
 

@@ -56,7 +56,8 @@ def extract(
         found = made(folder, out, recipe, lambda entry: progress.say(f"{entry.slide}: {entry.reason}"))
     _summary(found.ledger)
     people, size = len(found.bags.people), found.bags.size
-    typer.echo(f"{out}: {found.tiles:,} tiles of {people} people, {size} numbers each (bag_size = {size}).")
+    typer.echo(f"{out}: {found.tiles:,} tiles of {people} people, {size} numbers each.")
+    typer.echo(f'In a study: bag_size = {size}, bag_recipe = "{found.bags.recipe}".')
     typer.echo(f'{found.fresh} slides were looked at now. Bind the bags in hospital.toml: [data.bags] slides = "..."')
 
 

@@ -33,13 +33,13 @@ class Tiles(NamedTuple):
 def drawn(net: Net, slide: Path, bags: Path, out: Path | None, lang: str) -> Path:
     """Draw the heat map of a slide as PNG, at `out` or where the hospital's pages look for it; its path.
 
-    StudyError: a model without attention, or of other bags. DataError: a slide that is not in the bags.
+    StudyError: a model without attention. DataError: a slide that is not in the bags, bags made by another recipe.
     """
     from confrere.images.slides import Slide, digest
     from confrere.images.slides_heat import Looked, heat
 
     entry = _entry(bags, digest(slide))
-    opened, tiles = Bags.open(bags), tiles_of(bags, entry)
+    opened, tiles = Bags.open(bags).fit(net.bags, net.sizes.bag, net.bag_recipe), tiles_of(bags, entry)
     weights, score = attention(net, opened.of(entry.person).astype(np.float64))
     said = "" if score is None else Numerals("fr" if lang == "fr" else "en").short(score, 2)
     name = f"{net.module} {net.sha256[:12]}"
@@ -61,8 +61,6 @@ def attention(net: Net, rows: Array) -> tuple[Array, float | None]:
 
     from confrere.analyses.networks.training import load, repeatable
 
-    if net.sizes.bag != rows.shape[1]:
-        raise StudyError(f"the model reads rows of {net.sizes.bag} numbers, and the bags have {rows.shape[1]}")
     module: Any = net.built.eval()
     if not hasattr(module, "attention"):
         raise StudyError(f"the module '{net.module}' does not weigh its tiles; train abmil, clam or chowder")

@@ -5,14 +5,15 @@ A folder `NAME.bags/`:
 | file | what it holds |
 | `features.npy` | (rows, d) float16 or float32, read through the memory map: the bags need not fit into memory |
 | `index.csv` | `person,start,rows`: a line per person; rows `start` to `start + rows` of the features are theirs |
-| `about.json` | `size` (d), `encoder`, `encoder_sha256`, `made` and whatever the maker adds |
+| `about.json` | `size` (d), `encoder`, `encoder_sha256`, `made` and whatever the maker adds: `recipe_of` reads it |
 
     write("slides.bags", ((person, features) for ...), {"encoder": "efficientnet-lite0", "encoder_sha256": "..."})
     Bags.open("slides.bags").of("curie-17")    # (m, d) float32; m differs between people, 0 where there is nothing
 
 A study names its bags, `[data] bags = ["slides"]`; a hospital binds the name to a folder, `[data.bags]` of its
 hospital.toml. What is not bound, or not as it was written, is an error: nothing is looked for elsewhere. Bags stay in
-the hospital. Attention over bags of instances: Ilse et al., ICML 2018.
+the hospital. Rows can be compared between hospitals where their recipe is the same; who reads bags says which (`fit`).
+Attention over bags of instances: Ilse et al., ICML 2018.
 """
 
 from __future__ import annotations
@@ -116,6 +117,27 @@ class Bags:
         known = {named(p) for p in people}
         return replace(self, places={p: at for p, at in self.places.items() if p in known})
 
+    @property
+    def recipe(self) -> str:
+        """How the rows were made, as `recipe_of` says it; "" where about.json does not."""
+        return recipe_of(self.about)
+
+    def fit(self, name: str, size: int, recipe: str) -> Bags:
+        """These bags, for who reads rows of `size` numbers that were made by `recipe` (""; it is not stated).
+
+        DataError where they are others: rows that were made otherwise cannot be compared.
+        """
+        if self.size != size:
+            raise DataError(f"rows of the bags {name!r} have {self.size} numbers, and bag_size is {size}")
+        if self.recipe != recipe:
+            here, asked = (f"'{said}'" if said else "not stated" for said in (self.recipe, recipe))
+            raise DataError(
+                f"how rows of the bags {name!r} were made is {here} in {self.where}, and {asked} in the study or the "
+                f"model that reads them (bag_recipe). Rows made otherwise cannot be compared: make the bags again by "
+                f"the same encoder, resolution and tile in every hospital, and state these as bag_recipe"
+            )
+        return self
+
     def check(self) -> None:
         """DataError unless the features are those that about.json has the hash of; without one another program wrote
         them, and they are taken as they are."""
@@ -177,6 +199,24 @@ def write(folder: str | Path, bags: Iterable[tuple[str, Any]], about: Mapping[st
 def named(person: object) -> str:
     """A person's id as bags have it: a column with a missing id has whole numbers as 17.0."""
     return str(int(person)) if isinstance(person, float) and person.is_integer() else str(person)
+
+
+def recipe_of(about: Mapping[str, Any]) -> str:
+    """How rows were made, of what about.json says: the encoder, the start of its SHA-256, and of tiles the resolution
+    and the pixels on a side (`tiling`), as in "stain 1f00aa05c1f0e9b2, mpp 0.5, tile 256"; of an encoder with a card
+    also what it says of pictures (`normalised`: side, mean, std). A maker may say it in words of its own, `recipe`. The
+    same text where rows can be compared; "" where nothing is said.
+    """
+    if said := about.get("recipe"):
+        return str(said)
+    parts = [" ".join(filter(None, (str(about.get("encoder", "")), str(about.get("encoder_sha256", ""))[:16])))]
+    tiling, card = about.get("tiling") or {}, about.get("normalised") or {}
+    if tiling:
+        parts.append(f"mpp {tiling['mpp']:g}, tile {tiling['side']}")
+    if card:
+        parts.append(f"input {card['side']}")
+        parts += [f"{key} {' '.join(f'{n:g}' for n in card[key])}" for key in ("mean", "std")]
+    return ", ".join(filter(None, parts))
 
 
 def _state(file: Path) -> tuple[Path, int, int]:

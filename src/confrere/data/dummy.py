@@ -97,11 +97,19 @@ def dummy(
     return Table(pd.DataFrame(made), n, {}, {}, "dummy people", reasons=ground.reasons)
 
 
+class _Dummies(Bags):
+    """Bags of dummy people: made as whoever reads them wishes."""
+
+    def fit(self, name: str, size: int, recipe: str) -> Bags:
+        """These bags."""
+        return self
+
+
 def bagged(table: Table, sizes: Mapping[str, int], person: str, seed: int) -> Table:
     """The dummy people of a table with dummy bags of images: one to three rows each, of so many numbers."""
     rng, ids = np.random.default_rng(seed), [str(one) for one in table.frame[person]] if sizes else []
     bags = {name: {one: rng.normal(size=(int(rng.integers(1, 4)), d)) for one in ids} for name, d in sizes.items()}
-    return replace(table, bags={name: Bags.made(rows, sizes[name]) for name, rows in bags.items()})
+    return replace(table, bags={name: _Dummies.made(rows, sizes[name]) for name, rows in bags.items()})
 
 
 def _numbers(wish: Wish, declared: tuple[float, float] | None, ground: Ground, recipe: Recipe) -> Numbers:

@@ -45,6 +45,7 @@ class Extracted(NamedTuple):
     images: int
     people: int
     size: int  # numbers of a picture
+    recipe: str  # how they were made, as studies state it
     several: int  # people whose pictures are of several kinds: the table has no label for them
     none: int  # people of whose pictures none has a label
 
@@ -79,7 +80,7 @@ class Bagged:
         for row in may:
             rows.setdefault(row["person"], []).append(row)
         fresh = _fresh(folder)
-        about = {"encoder": encoder.name, "encoder_sha256": encoder.sha256, "made_of": "image bank"}
+        about = {**encoder.about(), "made_of": "image bank"}
         made = write(fresh, ((p, self._encoded(theirs, encoder)) for p, theirs in rows.items()), about)
         _listed(fresh, {p: [r["id"] for r in theirs] for p, theirs in rows.items()})
         with self._store.open() as db:  # a consent may have been taken back in the meantime
@@ -91,7 +92,7 @@ class Bagged:
         kinds = [len(_kinds(theirs)) for theirs in rows.values()]
         about_people = sum(n > 1 for n in kinds), kinds.count(0)
         return Extracted(
-            folder, folder.with_suffix(".csv"), len(may), len(rows), made.size, *about_people
+            folder, folder.with_suffix(".csv"), len(may), len(rows), made.size, made.recipe, *about_people
         )  # fmt: skip
 
     def _encoded(self, rows: Sequence[sqlite3.Row], encoder: Encoder) -> Any:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -44,6 +44,7 @@ class Encoder:
     name     as it stands in about.json
     sha256   of the weights, or of what the numbers are (`stain`)
     size     d, numbers of a picture
+    card     how pictures are scaled before: `side`, `mean`, `std` of a model from a file; empty where the name says it
     encode   (n, side, side, 3) uint8 and the strength of the stain to (n, d) float32
     """
 
@@ -51,6 +52,12 @@ class Encoder:
     sha256: str
     size: int
     encode: Callable[[Picture, Strength], Values] = field(repr=False)
+    card: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def about(self) -> dict[str, Any]:
+        """What about.json says of it."""
+        said: dict[str, Any] = {"encoder": self.name, "encoder_sha256": self.sha256}
+        return said | ({"normalised": dict(self.card)} if self.card else {})
 
     def rows(self, pictures: Picture, strength: Strength = TYPICAL) -> Values:
         """(n, d) float32 of pictures (n, h, w, 3) uint8. DataError where a number is not finite."""
@@ -118,7 +125,8 @@ def _file(path: Path) -> Encoder:
         return given
 
     blank = np.full((1, side, side, 3), 255, np.uint8)
-    return Encoder(str(card.get("name", path.stem)), found, encode(blank, TYPICAL).shape[1], encode)
+    scaling = {"side": side} | {key: [float(n) for n in card[key]] for key in ("mean", "std")}
+    return Encoder(str(card.get("name", path.stem)), found, encode(blank, TYPICAL).shape[1], encode, scaling)
 
 
 def _card(path: Path) -> dict[str, Any]:

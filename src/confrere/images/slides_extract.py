@@ -65,8 +65,8 @@ class Recipe:
 
     def about(self) -> dict[str, Any]:
         """What about.json says of it, and the cache goes by."""
-        made = {"encoder": self.encoder.name, "encoder_sha256": self.encoder.sha256, "size": self.encoder.size}
-        return made | {"tiling": asdict(self.tiling), "quality": asdict(self.quality), "maker": MAKER}
+        tiling, quality = asdict(self.tiling), asdict(self.quality)
+        return self.encoder.about() | {"tiling": tiling, "quality": quality, "maker": MAKER, "size": self.encoder.size}
 
 
 class Done(NamedTuple):

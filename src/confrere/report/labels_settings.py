@@ -5,6 +5,7 @@ SETTINGS = {
     "adaptive": ("adaptive penalty", "pénalité adaptative"),
     "bins": ("bins", "classes de valeurs"),
     "bag_size": ("numbers in a row of a bag", "nombres par ligne d’un sac"),
+    "bag_recipe": ("how rows of bags are made", "fabrication des lignes des sacs"),
     "batch": ("people of a step", "personnes par pas"),
     "importance": ("importance of features", "importance des variables"),
     "permutation": ("permutation importance", "importance par permutation"),

@@ -122,12 +122,10 @@ def _predicted(evaluate: Evaluate, seen: Any) -> Array:
 
 def _bags(evaluate: Evaluate, table: Any) -> tuple[Any, Any]:
     """The bags that a network reads, and the ids (N,) of the people of the table."""
-    name, size = evaluate.bags, evaluate.bag_size
+    name, net = evaluate.bags, evaluate.opened
     if name not in table.bags:
         raise DataError(f"the table has no bags {name!r}; name them in the study, [data] bags = [...]")
-    if table.bags[name].size != size:
-        raise DataError(f"rows of the bags {name!r} have {table.bags[name].size} numbers, and the network reads {size}")
-    return table.bags[name], table.frame[evaluate.person].to_numpy()
+    return table.bags[name].fit(name, net.sizes.bag, net.bag_recipe), table.frame[evaluate.person].to_numpy()
 
 
 def _within(risk: Array) -> Array:

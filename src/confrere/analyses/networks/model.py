@@ -41,6 +41,7 @@ class Net:
     intervals  right ends, of `discrete`
     personal   layers that stayed in the hospitals: here they are as they began, and nobody is predicted
     weights    (parameters,) all, in the module's order
+    bag_recipe how the rows of the bags were made; other bags are refused
     line       intercept and slope of a recalibration of `discrete`: of the complementary log-log of the risk
     """
 
@@ -59,6 +60,7 @@ class Net:
     weights: Array = field(repr=False)
     ground: Ground = Ground()
     line: tuple[float, float] = STRAIGHT
+    bag_recipe: str = ""
 
     @property
     def built(self) -> nn.Module:
@@ -158,6 +160,7 @@ class Net:
             "format": FORMAT, **about, "settings": {k: _listed(v) for k, v in self.settings.items()},
             "sizes": dict(self.sizes._asdict()), "columns": columns, "parameters": int(self.weights.size),
             **({"line": list(self.line)} if self.line != STRAIGHT else {}),
+            **({"bag_recipe": self.bag_recipe} if self.bag_recipe else {}),
             "pooled": [list(one) for one in self.ground.pooled], "weights_sha256": digest,
         }  # fmt: skip
 
@@ -180,7 +183,7 @@ class Net:
         mean, sd = (tuple(np.asarray(finding.arrays[key]).tolist()) for key in ("mean", "sd"))
         return cls(
             a.goal, a.outcome, a.levels, a.formula, a.module, a.made, a.sizes, mean, sd, a.intervals, a.personal,
-            a.bags, np.asarray(finding.arrays["weights"]), a.ground,
+            a.bags, np.asarray(finding.arrays["weights"]), a.ground, bag_recipe=a.bag_recipe,
         )  # fmt: skip
 
     @classmethod
@@ -212,6 +215,7 @@ class Net:
         a, b = (float(one) for one in plain.get("line", STRAIGHT))
         if not (np.isfinite(a) and 0 < b < np.inf) or ("line" in plain and names["objective"] != "discrete"):
             raise StudyError("its line must be an intercept and a slope above 0, of a network of discrete time")
+        names["bag_recipe"] = str(plain.get("bag_recipe", ""))
         made = cls(**names, **lists, settings=settings, sizes=sizes, weights=weights, ground=ground, line=(a, b))
         if made.plain()["weights_sha256"] != plain["weights_sha256"]:
             raise StudyError("the parameters are not those of this model: their SHA-256 differs")

@@ -29,6 +29,7 @@ from confrere.analyses.finding import Finding, FlowFinding, Record, attrition
 from confrere.analyses.learning.left_out import LeavesOut, listed
 from confrere.analyses.learning.state import mixed
 from confrere.analyses.networks import catalogue, privacy
+from confrere.analyses.networks.catalogue_bags import cited
 from confrere.analyses.networks.measured import Adapted, adaptable, measured, sampled
 from confrere.analyses.networks.model import Net
 from confrere.analyses.networks.settings import limited, wrong
@@ -78,8 +79,9 @@ class Network(LeavesOut):
     `outcome` is a column of 0 and 1 (`objective` binary) or of numbers (`squared`, `poisson`), of declared levels
     (multiclass), or `Surv(time, event)`: Cox's loss, or with `intervals` (right ends) that of discrete time. `module`
     is of the catalogue, with hyper-parameters `settings`; `bags` a name under `[data] bags`, with `bag_size` numbers in
-    a row; with `one_row` people are measured by one of theirs each, drawn by hash. `strategy` is fedavg, fedprox
-    (`proximal`), scaffold, fedadam or fedyogi, with `server_rate` (0: its own). In each of `rounds` a hospital makes
+    a row, all made by `bag_recipe`; with `one_row` people are measured by one of theirs each, drawn by hash. `strategy`
+    is fedavg, fedprox (`proximal`), scaffold, fedadam or fedyogi, with `server_rate` (0: its own). In each of `rounds`
+    a hospital makes
     `epochs` passes, or `steps`, in batches of `batch` people (0: all) by `optimizer` (sgd or adam) with `learning_rate`
     and weight `decay`, and cuts its change to the norm `clip`. Layers named in `personal` stay in each hospital;
     `fine_tune` passes at the end adapt the network to each hospital, which is measured and stays there. `holdout` is
@@ -103,6 +105,7 @@ class Network(LeavesOut):
     objective: str = ""
     bags: str = ""
     bag_size: int = 0
+    bag_recipe: str = ""
     one_row: bool = False
     module: str = "linear"
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -290,7 +293,7 @@ class Network(LeavesOut):
             )
             made = narrowed(made, codes >= 0, f"missing {self.outcome}")
         if self.goal == "binary" and not np.isin(made.data.value, (0, 1)).all():
-            raise DataError(f"column {self.outcome!r} must hold 0 and 1, or two declared levels; or set an objective")
+            raise DataError(f"{self.outcome!r} must hold 0 and 1, or two declared levels; or set objective 'squared'")
         if self.goal == "poisson" and ((made.data.value < 0) | (made.data.value % 1 != 0)).any():
             raise DataError(f"column {self.outcome!r} must hold counts, 0 or more, for objective 'poisson'")
         if self.bags:
@@ -307,12 +310,7 @@ class Network(LeavesOut):
     def _bags(self, people: People) -> Any:
         if self.bags not in people.table.bags:
             raise DataError(f"the table has no bags {self.bags!r}; name them in the study, [data] bags = [...]")
-        found = people.table.bags[self.bags]
-        if found.size != self.bag_size:
-            raise DataError(
-                f"rows of the bags {self.bags!r} have {found.size} numbers, and bag_size is {self.bag_size}"
-            )
-        return found
+        return people.table.bags[self.bags].fit(self.bags, self.bag_size, self.bag_recipe)
 
     def design(self, people: People) -> Design:
         """The people of training: their features and outcome."""
@@ -446,7 +444,7 @@ class Network(LeavesOut):
             "people_trained": about.people, **self._promised(about.hospitals),
         }  # fmt: skip
         tables = {"metrics": told.metrics, "training": losses, "attrition": attrition(whole or verdict)} | told.more
-        cite = (CITE["fedavg"], *((CITE[self.strategy],) if self.strategy in CITE else (REDDI,)), *told.cite)
+        cite = (CITE["fedavg"], CITE.get(self.strategy, REDDI), *cited(self.module, self.bag_recipe), *told.cite)
         found = Finding(
             "network", (whole or verdict).n, verdict.hospitals, tables, told.events, facts, arrays,
             warnings=told.cautions, cite=tuple(dict.fromkeys(cite)), analysis=self,

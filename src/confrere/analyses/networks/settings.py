@@ -70,6 +70,8 @@ def wrong(of: Network) -> Iterator[str]:
         yield "holdout and bags know people by name: name their column, [data] person = ..."
     if bool(of.bags) != bool(of.bag_size):
         yield "bags and bag_size go together: bag_size is how many numbers a row has, `size` in its about.json"
+    if of.bag_recipe and not of.bags:
+        yield "bag_recipe says how rows of bags were made; name the bags, or leave it out"
     if of.one_row and (not of.bags or of.leave_out or of.personal or of.fine_tune):
         yield "one_row measures on a row of each bag: name bags, and leave out leave_out, personal and fine_tune"
     if bool(of.bags) != catalogue.kind_of(of.module).bags:

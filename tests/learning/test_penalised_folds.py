@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 
 from confrere.analyses.finding import Finding
 from confrere.analyses.learning.penalised import Penalised
-from confrere.errors import ModelError
+from confrere.errors import ModelError, StudyError
 from confrere.study.ground import Ground
+from confrere.study.schema import Column, Schema
 from confrere.testing import fit
 
 PEOPLE, GROUND = 1500, Ground(person="pid")
@@ -45,3 +47,56 @@ def test_a_value_that_is_less_rare_has_fewer_folds(term: str) -> None:
     many = [int(found(f"y ~ x + {term}", rare).facts["folds"]) for rare in (60, 500)]
     assert 2 <= many[0] <= many[1]
     assert many[0] < 5
+
+
+def refused(formula: str, rare: int = 600, **settings: Any) -> str:
+    with pytest.raises(ModelError) as error:
+        found(formula, rare, "binomial", **settings)
+    return str(error.value)
+
+
+def test_a_refusal_says_which_limit_fell_and_how_many_people_would_do() -> None:
+    """Of a rare mark, of the budget, of the budget by `exact`: each with its own remedy."""
+    rare, exact = refused("ill ~ x + z", 18), refused("ill ~ x", exact=True)
+    assert "one of 2 would hold hardly 11 people on the rarer side of a term" in rare
+    assert "Merge levels" in rare
+    assert "ask some" in exact
+    assert "leave exact or terms out" in exact
+    assert "Merge levels" not in exact
+    many = refused(f"ill ~ {' + '.join(f'abs(x - {j})' for j in range(1, 31))}")
+    assert "with 30 terms 2 folds ask some" in many
+    assert "the budget for them is" in many
+
+
+@pytest.mark.parametrize("family", ["gaussian", "binomial"])
+def test_as_many_people_as_a_refusal_says_do(family: str) -> None:
+    """Of 400 people the number is told; of so many there are folds, and of a fifth less there are none."""
+    rng = np.random.default_rng(4)
+
+    def of(n: int) -> Finding:
+        x, z = rng.normal(size=n), rng.integers(0, 2, n).astype(float)
+        frame = pd.DataFrame({"pid": np.arange(n), "x": x, "z": z, "y": x + rng.normal(size=n), "ill": x > 0})
+        frame = frame.astype(float)
+        formula = f"{'y' if family == 'gaussian' else 'ill'} ~ x + z"
+        return fit(Penalised(formula, family, debias="", ground=GROUND), [frame[j::4] for j in range(4)])
+
+    with pytest.raises(ModelError) as error:
+        of(400)
+    told = int(re.search(r"About ([\d,]+) people would do", str(error.value))[1].replace(",", ""))  # type: ignore[index]
+    assert of(told + 50).facts["folds"] >= 2
+    with pytest.raises(ModelError, match="cannot be dealt"):
+        of(4 * told // 5)
+
+
+def test_factors_are_read_whatever_the_blanks() -> None:
+    levels = "C(grade, levels=[0, 1, 2])"
+    schema = Schema({"size": Column("size", ("a b", "ab"))})
+    for name in (levels, "C(grade,levels=[0,1,2])", "C( grade , levels = [0, 1,2] )"):
+        of = Penalised(f"y ~ x + {levels} + log(z+1)", factors={name: 2.0, "log( z+1 )": 0.0}, penalty=(0.1,))
+        of.check()
+        assert of._factors().tolist() == [1.0, 2.0, 2.0, 0.0]
+    of = Penalised("y ~ x + size", factors={"size[T.ab]": 0.0}, penalty=(0.1,), ground=Ground(schema))
+    assert of._factors().tolist() == [1.0, 0.0]
+    of = Penalised("y ~ x + size", factors={"size[T.a b]": 0.0}, penalty=(0.1,), ground=Ground(schema))
+    with pytest.raises(StudyError, match="no term"):  # blanks within a level's name count
+        of.check()

@@ -28,6 +28,8 @@ from confrere.console.predict import listed, read, sets_of
 from confrere.errors import StudyError
 from confrere.hospital.home import Home
 from confrere.hospital.signing import sign_model
+from confrere.report.page import _facts
+from confrere.report.words import Words
 from confrere.testing import SCHEMA, Ground
 from confrere.testing.people import patients
 from federate import GATE, fit
@@ -295,6 +297,8 @@ def test_of_hazards_the_baseline_is_in_the_file(learned: Path, tmp_path: Path) -
     given = [new, "--table", tmp_path / "people.csv", "--person", "pid", "--out", tmp_path / "list.csv"]
     done = CliRunner().invoke(app, ["predict", *map(str, given)])
     assert done.exit_code == 0, done.output
+    assert "risk: probability of it by the time 1095" in done.output
+    assert "- **By when**: 1,095" in new.with_suffix(".card.md").read_text()
     table = pd.read_csv(tmp_path / "list.csv").set_index("pid").loc[frame["pid"]]
     assert table["risk"].to_numpy() == pytest.approx(expected, rel=1e-10)
     now = as_column(read(new), people(4, 0.8), "Surv(time, event)", plain["baseline"])
@@ -409,6 +413,21 @@ def test_a_risk_without_a_time_is_not_put_right_by_people_followed(learned: Path
     risk = learned / "learned/models/risk.json"
     done = command(risk, "--with", folder / "result.json", "--out", tmp_path / "new.json")
     assert "has no time" in str(done.exception)
+    report = (folder / "report.html").read_text()  # which says so where the line stands
+    assert "Of any other model without a baseline confrere recalibrate refuses it" in report
+    for taken in ("later", "sooner"):
+        report = (learned / taken / "report.html").read_text()
+        assert "For confrere recalibrate, with this result." in report
+        assert "refuses it" not in report
+
+
+def test_a_line_of_risks_of_a_column_is_for_whoever_computes_them() -> None:
+    facts: dict[str, Any] = {"recalibration_intercept": 0.1, "recalibration_slope": 0.9}
+    for lang, says in (("en", "there is none for confrere"), ("fr", "confrere recalibrate n’en a aucun")):
+        told = _facts({"facts": facts, "settings": {"risk": "score"}}, Words("fr" if lang == "fr" else "en"))
+        assert says in told[-1][1]
+    without = _facts({"facts": {**facts, "recalibration_slope": None}, "settings": {"risk": "score"}}, Words())
+    assert [name for name, _ in without] == ["Intercept of the recalibration"]
 
 
 def test_limits_of_sets_move_with_the_scores() -> None:

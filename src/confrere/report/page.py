@@ -31,6 +31,7 @@ from confrere.report.tables import BETWEEN, DRAWN, WITHHELD, Table, tables, thre
 from confrere.report.vega import json_bytes
 from confrere.report.words import Words
 
+RECALIBRATION = ("recalibration_intercept", "recalibration_slope")
 NAMED = ("cause", "cohort")  # facts that are a researcher's words, which may be spelt as one of ours
 SHOWN = 150  # rows of numbers under a figure or table; its CSV has them all
 
@@ -116,13 +117,35 @@ def _part(
         headline=prose.headline(analysis, study, words),
         cards=cards(analysis, words),
         settings=[(words.label(key), _value(value, words)) for key, value in analysis["settings"].items()],
-        facts=[(words.title(key), _fact(key, value, words)) for key, value in analysis["facts"].items()],
+        facts=_facts(analysis, words),
         figures=drawn,
         tables=sheets,
         notes=[told(note, words, threshold(study)) for note in analysis["notes"]],
         warnings=[_caution(warning, words) for warning in analysis["warnings"]],
         analysis=analysis,
     )
+
+
+def _facts(analysis: dict[str, Any], words: Words) -> list[tuple[str, str]]:
+    """The facts as printed; beside a recalibration, for what it is: `confrere recalibrate` takes it or not."""
+    facts = analysis["facts"]
+    told = {key: value for key, value in facts.items() if value is not None or key not in RECALIBRATION}
+    rows = [(words.title(key), _fact(key, value, words)) for key, value in told.items()]
+    if not all(key in told for key in RECALIBRATION):
+        return rows
+    given = analysis["settings"]
+    if not given.get("model") and not given.get("learnt"):
+        text = words(
+            "For whoever computes the risk. The model is not in the study: there is none for confrere recalibrate."
+        )
+    elif "horizon" in facts and not given.get("baseline"):
+        text = words(
+            "For a network of discrete time whose last interval ends at the horizon. Of any other model without a "
+            "baseline confrere recalibrate refuses it: evaluate that of two levels by an outcome of two levels."
+        )
+    else:
+        text = words("For confrere recalibrate, with this result.")
+    return [*rows, (words("Recalibration"), text)]
 
 
 def _fact(key: str, value: Any, words: Words) -> str:

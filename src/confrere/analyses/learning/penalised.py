@@ -18,6 +18,7 @@ Zou, JASA 2006;101:1418 (adaptive); Friedman, Hastie & Tibshirani, J Stat Softw 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -404,5 +405,11 @@ class Penalised(LeavesOut):
 
 
 def _named(name: str, term: str) -> bool:
-    """Whether a name is that of a term, or of the expression of which it is a level."""
+    """Whether a name is that of a term, or of the expression of which it is a level, whatever the blanks."""
+    name, term = _without_blanks(name), _without_blanks(term)
     return term == name or term.startswith(f"{name}[")
+
+
+def _without_blanks(text: str) -> str:
+    """A term without the blanks between its parts: those in quotes and in the name of a level stay."""
+    return re.sub(r"""("[^"]*"|'[^']*'|\[T\.[^\]]*\])|\s+""", lambda part: part[1] or "", text)

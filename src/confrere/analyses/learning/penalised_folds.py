@@ -100,15 +100,6 @@ class Begun(NamedTuple):
         left = Scales(*(replace(a, value=a.value - b.value) for a, b in zip(self.raw, other.raw, strict=True)))
         return {int(j) for j in np.flatnonzero(indicators(left))} if left.total.value > 0 else set()
 
-    def too_few(self) -> ModelError:
-        """Why not even two folds can be."""
-        n, k = self.verdict.n, self.verdict.k
-        return ModelError(
-            f"{n} people cannot be dealt to folds: one would hold fewer than {k} people on one side of a term, with "
-            f"its rarer values, or on one side of the outcome, or too few numbers may be asked. Merge levels, leave "
-            f"terms out, or give one penalty"
-        )
-
 
 def folds_of(of: Penalised, begun: Begun) -> Flow[Folds | None]:
     """As many folds as were asked, or fewer: so many that each holds nobody or enough people of every mark, and of
@@ -125,7 +116,7 @@ def folds_of(of: Penalised, begun: Begun) -> Flow[Folds | None]:
         found = yield from support(of.dealt, marks, many)
         if sums.may(found.grids) and (made := (yield from _measured(of, stage, many, anchors))) is not None:
             return made
-    raise begun.too_few()
+    raise _refused(of, begun, marks, verdict.budget)
 
 
 def common(
@@ -142,7 +133,7 @@ def common(
     fewest, k = min(_fewest(b, marks) for b in begun), begun[0].verdict.k
     for many in _tried(fits[0]):
         anchors = [
-            _anchors(of, b.stage, len(marks), many, int(ALONE / SHARE * b.verdict.budget) // (len(sets) + 1))
+            _anchors(of, b.stage, len(marks), many, _part(b.verdict.budget, sets))
             for of, b in zip(fits, begun, strict=True)
         ]
         if min(anchors) < 1 or fewest < SPARE * k * many:
@@ -155,7 +146,46 @@ def common(
         made = yield from together(*(within(g, flow) for g, flow in zip(sets, flows, strict=True)))
         if None not in made:
             return made
-    raise begun[0].too_few()
+    least = min(begun, key=lambda b: _fewest(b, marks))
+    raise _refused(fits[0], least, marks, _part(least.verdict.budget, sets))
+
+
+def _part(budget: int, sets: Sequence[str]) -> int:
+    """The budget of each of several fits, such that a quarter of it is its part."""
+    return int(ALONE / SHARE * budget) // (len(sets) + 1)
+
+
+def _refused(of: Penalised, begun: Begun, marks: tuple[int, ...], budget: int) -> ModelError:
+    """Why not even the fewest folds can be: which limit fell, and about how many people would do."""
+    n, k, least = begun.verdict.n, begun.verdict.k, min(_tried(of))
+    fixed, each = _numbers(of, begun.stage, len(marks), least)
+    numbers, may = fixed + each, int(SHARE * budget)
+    # both grow as people do: numbers that may be asked, and people on the smallest side of a mark
+    short = {"numbers": numbers / max(1, may), "people": SPARE * k * least / max(1.0, _fewest(begun, marks))}
+    limit = max(short, key=lambda name: short[name])
+    start = f"{n} people cannot be dealt to folds: "
+    if short[limit] <= 1:
+        return ModelError(
+            f"{start}one would hold fewer than {k} people on one side of a term, with its rarer values, or on one "
+            f"side of the outcome. Merge levels, leave terms out, or give one penalty"
+        )
+    would = f"About {_rounded(n * short[limit]):,} people would do"
+    if limit == "people":
+        return ModelError(
+            f"{start}one of {least} would hold hardly {k} people on the rarer side of a term or of the outcome. "
+            f"{would}. Merge levels, leave rare terms out, or give one penalty"
+        )
+    less = "exact or terms" if of.exact else "terms"
+    return ModelError(
+        f"{start}with {len(begun.stage.factors)} terms {least} folds ask some {_rounded(numbers):,} numbers, and the "
+        f"budget for them is {may:,}. {would}. Ask about more people, leave {less} out, or give one penalty"
+    )
+
+
+def _rounded(value: float) -> int:
+    """Two leading digits, upwards."""
+    unit = 10 ** max(0, int(np.log10(max(1.0, value))) - 1)
+    return int(np.ceil(value / unit) * unit)
 
 
 def _tried(of: Penalised) -> list[int]:
@@ -180,6 +210,12 @@ def _fewest(begun: Begun, marks: tuple[int, ...]) -> float:
 
 def _anchors(of: Penalised, stage: Stage, marks: int, folds: int, budget: int) -> int:
     """How many anchors a quarter of the budget allows, beside all else that a study with so many folds asks."""
+    fixed, each = _numbers(of, stage, marks, folds)
+    return int(min(of.anchors, (SHARE * budget - fixed) // each))
+
+
+def _numbers(of: Penalised, stage: Stage, marks: int, folds: int) -> tuple[int, int]:
+    """How many numbers a study with so many folds asks, beside anchors, and for each of these."""
     p, q = len(stage.factors), len(stage.factors) + stage.one
     flags = int(stage.events is not None)
     square = q * (q + 1) // 2
@@ -191,7 +227,7 @@ def _anchors(of: Penalised, stage: Stage, marks: int, folds: int, budget: int) -
     fixed += (
         2 * square + 10 * (q + 1) + (folds * square if of.quadratic else 4 * of.points * folds // of.folds * (q + 2))
     )
-    return int(min(of.anchors, (SHARE * budget - fixed) // (square + (folds + 1) * (q + 1))))
+    return fixed, square + (folds + 1) * (q + 1)
 
 
 def _measured(of: Penalised, stage: Stage, many: int, anchors: int) -> Flow[Folds | None]:

@@ -82,3 +82,21 @@ def test_what_is_ordered_stays() -> None:
     assert sure({"metrics": metrics, "calibration": groups}, []).tables["metrics"] == metrics
     assert "AUC" in SURE
     assert MOST < 1
+
+
+def test_by_a_horizon_too_and_an_index_over_one_cell_is_none() -> None:
+    """Kinds of leaving by level leave the risks one cell, whose middle would pass for everybody's risk."""
+    frame = patients(1100, 3)
+    of = {"learnt": text(FOREST), "times": 1095.0, "ground": GROUND}
+    few = fit(Evaluate("Surv(time, event)", over="stage", **of), dealt(frame), GATE)
+    whole = fit(Evaluate("Surv(time, event)", **of), dealt(frame), GATE)
+    rows, known = ({(r["level"], r["metric"]): r for r in f.tables["metrics"]} for f in (few, whole))
+    assert known["", "mean predicted risk"]["estimate"] is not None
+    assert rows["", "mean predicted risk"]["estimate"] is None
+    assert rows["", "observed risk"]["estimate"] == pytest.approx(known["", "observed risk"]["estimate"], abs=0.02)
+    assert "recalibration_slope" in whole.facts
+    assert "recalibration_slope" not in few.facts
+    (index, *_) = [r for r in few.tables["drift"] if r["what"] == "risk"]
+    if few.facts["bins_of_risk"] == 1:
+        assert index["estimate"] is None
+        assert any("cannot be seen" in c.text for c in few.warnings)

@@ -61,6 +61,7 @@ from confrere.analyses.learning.evaluate_risk import (
     rough,
     stacked,
 )
+from confrere.analyses.learning.vague import Crowd, sure
 from confrere.errors import ModelError
 from confrere.rounds import Array, Cells, Design, Flow, Ints, People, Sum, Verdict, ask, local, register, support
 from confrere.study.ground import Ground
@@ -309,10 +310,8 @@ def evaluated(evaluate: Evaluate) -> Flow[Finding]:
     whole, t = parts[0], evaluate.horizon
     if not whole.leaving.censored[:, -1].any():
         raise ModelError(f"nobody is followed beyond {t:g}: choose an earlier time")
-    measured = [r for part, line in zip(parts, lines, strict=True) for r in metrics(evaluate, part, line)]
-    moved = drifted(evaluate, {p.level: p.counts for p in parts[1:]} if evaluate.over else {}, inputs, measured)
-    tables = {
-        "metrics": measured, "drift": moved.rows,
+    told = {
+        "metrics": [r for part, line in zip(parts, lines, strict=True) for r in metrics(evaluate, part, line)],
         "horizons": [r for part in parts for r in horizons(evaluate, part)] if evaluate.grid else [],
         "subgroups": [_said(p) | _sizes(p) for p in parts],
         "calibration": [r for part in parts for r in calibration(part, t, evaluate.bins)],
@@ -321,13 +320,19 @@ def evaluated(evaluate: Evaluate) -> Flow[Finding]:
         "confusion": [r for part in parts for at in evaluate.thresholds for r in confusion(part, t, at)],
         "attrition": attrition(verdict),
     }  # fmt: skip
+    known = sure(told, (Crowd(p.subgroup, p.level, p.counts, p.cuts, _mean_risk(p)) for p in parts if evaluate.learnt))
+    counted = {p.level: p.counts for p in parts[1:]} if evaluate.over else {}
+    moved = drifted(evaluate, counted, inputs, known.tables["metrics"])
+    tables = {"metrics": known.tables["metrics"], "drift": moved.rows, **known.tables}
     n, events = round(float(whole.counts.sum())), _sizes(whole)["events"]
     gray = (BLANCHE, WOLBERS) if evaluate.competes else (UNO, BLANCHE)
     return Finding(
         "evaluate", n, verdict.hospitals, {name: rows for name, rows in tables.items() if rows}, events,
-        {"horizon": t, "bins_of_risk": len(whole.counts)} | facts_of(lines[0]) | of_model(evaluate),
+        {"horizon": t, "bins_of_risk": len(whole.counts)} | facts_of(None if known.vague else lines[0])
+        | of_model(evaluate),
         notes=(grid_note(evaluate.ground),), warnings=(
-            *few(events, followed=True), *cautions_of({named(p): p.shares for p in parts}), *moved.cautions,
+            *few(events, followed=True), *cautions_of({named(p): p.shares for p in parts}), *known.cautions,
+            *moved.cautions,
         ),
         cite=(TRIPOD, *gray, GRAF, GELOVEN, HOLT, VICKERS, *((YURDAKUL,) if moved.rows else ())),
     )  # fmt: skip

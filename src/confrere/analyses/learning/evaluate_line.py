@@ -28,7 +28,7 @@ from confrere.analyses.newton import FAR, Curve, Objective, Slope, maximise
 from confrere.analyses.outcomes import INTERCEPT, Cases, Frame, covariance, estimates
 from confrere.analyses.separation import NOWHERE, Watch
 from confrere.errors import ModelError
-from confrere.rounds import Array, Bools, Flow, Ints, People, Sum, ask, local, together
+from confrere.rounds import Array, Bools, Design, Flow, Ints, People, Sum, ask, local, together
 
 GELOVEN = Citation("van Geloven N, Giardiello D, Bonneville EF, et al. Validation of prediction models in the presence "
                    "of competing risks: a guide through modern methods. BMJ 2022;377:e069249",
@@ -78,9 +78,15 @@ class Derivatives(NamedTuple):
 
 
 class Lines:
-    """The steps that find a line, on the design `table` of `FollowedRisks`."""
+    """The steps that find a line, on the design `table`, which `FollowedRisks` makes."""
 
     of: Evaluate
+
+    def table(
+        self, people: People, cuts: tuple[Beta, ...], edges: Beta, shown: tuple[int, ...], within: Beta
+    ) -> Design:
+        """Kinds of leaving on the ladder of times, by subgroup and bin of risk; learned risks `within` cells."""
+        raise NotImplementedError
 
     @property
     def lines(self) -> int:

@@ -72,6 +72,8 @@ def test_a_list_again_gives_no_consent_back(home: Path) -> None:
     said(home, "revoke", image, "--use", "training", "--by", "ada")
     assert f"{image}: the consent for training was taken back" in said(home, "add", told, "--by", "ada")
     assert image not in said(home, "list", "--use", "training")
+    told.write_text(told.read_text().replace(",", ";"), encoding="utf-8-sig")  # as Excel does in most of Europe
+    assert "1.jpg: im-" in said(home, "add", told, "--by", "ada")
     said(home, "consent", image, "--use", "training", "--by", "ada")
     assert "taken back" not in said(home, "add", told, "--by", "ada")
 

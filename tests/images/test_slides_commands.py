@@ -17,7 +17,8 @@ from confrere.console.slides_looked import map_of
 from confrere.data.bags import Bags
 from confrere.errors import ConfrereError
 from confrere.images.slides_list import LEDGER, read
-from images.made import folder_of
+from confrere.images.slides_made import write as write_slide
+from images.made import drawn, folder_of, listing
 
 PEOPLE = 96  # of each hospital: 44 train at the least
 TORCH = find_spec("torch") is not None and find_spec("safetensors") is not None
@@ -51,6 +52,15 @@ def test_bags_are_made_and_their_ledger_is_read(folder: Path, tmp_path: Path) ->
     assert "blurred.tif: too many of its tiles are out of focus" in ledger
     again = run("slides", "extract", folder, "--out", out, "--mpp", 1, "--tile", 64)
     assert "0 slides were looked at now" in again
+
+
+def test_a_folder_of_which_no_slide_can_be_used_is_an_error(tmp_path: Path) -> None:
+    write_slide(tmp_path / "slides" / "a.tif", drawn(0.2, 4, "empty"))
+    listing(tmp_path / "slides", [("a.tif", "ada", "")])
+    for words in (("check",), ("extract", "--out", tmp_path / "slides.bags")):
+        with pytest.raises(ConfrereError, match=r"no slide can be used \(1 no tissue\)"):
+            run("slides", words[0], tmp_path / "slides", *words[1:])
+    assert "a.tif: it has too little tissue" in run("slides", "ledger", tmp_path / "slides.cache")
 
 
 def test_wrong_words_are_refused(folder: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from confrere.data.bags import recipe_of
 from confrere.errors import DataError, StudyError
 from confrere.images import stain
 from confrere.images.encoders import Encoder, encoder, scaled
@@ -163,6 +164,11 @@ def test_a_torchscript_file_is_run_as_its_card_says(tmp_path: Path) -> None:
 
     path = tmp_path / "mean.pt"
     torch.jit.trace(Mean(), torch.zeros(1, 3, 32, 32)).save(str(path))
+    card(path, name="means")
+    before = recipe_of(encoder(path).about())
+    assert before.endswith(", input 32, mean 0.5 0.5 0.5, std 0.25 0.25 0.25")
+    card(path, name="means", mean=[0.4, 0.5, 0.5])  # pictures that are scaled otherwise give other rows
+    assert recipe_of(encoder(path).about()) != before
     card(path, name="means")
     found = encoder(path)
     assert (found.name, found.size) == ("means", 3)

@@ -19,7 +19,7 @@ from confrere.images import slides_extract
 from confrere.images.encoders import encoder
 from confrere.images.slides import Slide
 from confrere.images.slides_extract import TILES, Quality, Recipe, examined, extract
-from confrere.images.slides_list import LEDGER, REASONS, Entry, listed, read, write
+from confrere.images.slides_list import LEDGER, MAPS, REASONS, Entry, listed, read, write
 from confrere.images.slides_made import write as write_slide
 from confrere.images.stain import strength
 from confrere.images.tiles import Tiling
@@ -185,6 +185,47 @@ def test_with_no_slide_to_use_nothing_is_written(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no slide can be used \(1 no tissue\)"):
         extract(folder, tmp_path / "slides.bags", RECIPE)
     assert not (tmp_path / "slides.bags").exists()
+    (entry,) = read(tmp_path / "slides.cache" / LEDGER)
+    assert (entry.slide, entry.reason) == ("a.tif", "no tissue")
+    write_slide(folder / "b.tif", drawn(0.3))
+    listing(folder, [("a.tif", "ada", ""), ("b.tif", "ben", "")])
+    assert extract(folder, tmp_path / "slides.bags", RECIPE).fresh == 1
+    assert not (tmp_path / "slides.cache" / LEDGER).exists()
+
+
+def test_pictures_of_slides_stay_while_the_rows_of_their_people_do(tmp_path: Path) -> None:
+    folder, out = tmp_path / "slides", tmp_path / "slides.bags"
+    for number, name in enumerate("abc"):
+        write_slide(folder / f"{name}.tif", drawn(0.3, number))
+    listing(folder, [("a.tif", "ada", ""), ("b.tif", "ben", "")])
+    made = extract(folder, out, RECIPE)
+    (out / MAPS).mkdir()
+    drawn_of = {e.slide: out / MAPS / f"{e.sha256}.png" for e in made.ledger if e.used}
+    for slide, picture in drawn_of.items():
+        picture.write_text(slide)
+    assert extract(folder, out, RECIPE).fresh == 0
+    assert {slide: picture.read_text() for slide, picture in drawn_of.items()} == {"a.tif": "a.tif", "b.tif": "b.tif"}
+    listing(folder, [("a.tif", "ada", ""), ("b.tif", "ben", ""), ("c.tif", "ben", "")])  # ben's attention is another
+    extract(folder, out, RECIPE)
+    assert [slide for slide, picture in drawn_of.items() if picture.exists()] == ["a.tif"]
+    extract(folder, out, replace(RECIPE, encoder=replace(RECIPE.encoder, sha256="other")))
+    assert not (out / MAPS).exists()
+
+
+def test_a_list_as_excel_writes_it_in_france_is_read(tmp_path: Path) -> None:
+    text = "slide;person;mpp\r\na, b.tif;p;0,25\r\nc.tif;q;\r\n"
+    (tmp_path / "slides.csv").write_text(text, encoding="utf-8-sig")
+    assert listed(tmp_path) == [("a, b.tif", "p", 0.25), ("c.tif", "q", None)]
+
+
+def test_a_resolution_that_is_stated_in_two_ways_is_rejected(tmp_path: Path) -> None:
+    folder = tmp_path / "slides"
+    for number, name in enumerate("abc"):
+        write_slide(folder / f"{name}.tif", drawn(0.3, number), 0.5)
+    listing(folder, [("a.tif", "ada", "0.499"), ("b.tif", "ben", "0.25"), ("c.tif", "cid", "0.53")])
+    found = extract(folder, tmp_path / "slides.bags", RECIPE)
+    assert [e.reason for e in found.ledger] == ["used", "resolution", "resolution"]
+    assert found.ledger[1].detail.startswith("b.tif says 0.5 microns per pixel, and slides.csv 0.25; empty the column")
 
 
 def test_what_is_in_the_way_is_left_alone(folder: Path, tmp_path: Path) -> None:
@@ -201,6 +242,7 @@ def test_what_is_in_the_way_is_left_alone(folder: Path, tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("slide,who\na,b\n", "no column person"),
+        ("slide;who\na;b\n", "no column person"),
         ("slide,person,mpp\na.tif,,\n", "line 2: slide and person must both be there"),
         ("slide,person,mpp\na.tif,p,fine\n", "line 2: mpp is no number"),
         ("slide,person,mpp\n../a.tif,p,\n", "a path inside the folder"),

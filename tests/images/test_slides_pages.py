@@ -87,6 +87,9 @@ def test_a_clinician_who_is_named_sees_slides_and_where_a_model_looked(home: Hom
     listed = client.get("/slides").text
     assert at in listed
     assert "nowhere.tif" in listed
+    rows = client.get("/slides?csv=slides-slides").text.splitlines()
+    assert {row.split(",")[0] for row in rows if "drawn" in row} == {"a1.tif"}
+    assert "Slides in the bags slides" in listed
     shown = client.get(at).text
     assert f'src="{at}/map.png"' in shown
     picture = client.get(f"{at}/map.png")
@@ -94,7 +97,7 @@ def test_a_clinician_who_is_named_sees_slides_and_where_a_model_looked(home: Hom
     assert picture.headers["content-type"] == "image/png"
     assert "no-store" in picture.headers["cache-control"]
     looks = [e.facts for e in home.ledger.entries() if e.event == "slide shown"]
-    assert [look.get("what", "page") for look in looks] == ["list", "page", "map"]
+    assert [look.get("what", "page") for look in looks] == ["list", "download", "page", "map"]
     assert {look["who"] for look in looks} == {"bones"}
     assert "ada" not in str(looks)
 

@@ -180,7 +180,6 @@ def extract(
     typer.echo(
         f"{out}: {got.images} pictures of {got.people} people, {got.size} numbers each; labels in {got.table.name}"
     )
-    typer.echo(f'In a study: bag_size = {got.size}, bag_recipe = "{got.recipe}".')
     if got.several:
         typer.echo(
             f"{_many(got.several, 'person has', 'people have')} pictures of several kinds, and so no label: a study of "
@@ -188,6 +187,7 @@ def extract(
         )
     if got.none:
         typer.echo(f"{_many(got.none, 'person has', 'people have')} no picture with a label")
+    typer.echo(f'In a study: bag_size = {got.size}, bag_recipe = "{got.recipe}".')
 
 
 @app.command()
@@ -236,9 +236,14 @@ def cases(
 
 
 def _list(file: Path) -> list[tuple[Path, str, str, tuple[str, ...]]]:
-    """Files with their person, label and uses, from a list. DataError before any is added where a line is not whole."""
+    """Files with their person, label and uses, from a list, also one with semicolons.
+
+    DataError before any is added where a line is not whole.
+    """
+    from confrere.data import sources
+
     with file.open(newline="", encoding="utf-8-sig") as handle:
-        reader = csv.DictReader(handle)
+        reader = csv.DictReader(handle, delimiter=sources.separator(file, COLUMNS))
         lines = [{name: (line.get(name) or "").strip() for name in COLUMNS} for line in reader]
     if not lines or not {"file", "person"} <= set(reader.fieldnames or ()):
         raise DataError(f"{file} needs the columns file and person; {', '.join(COLUMNS)} are read")

@@ -30,11 +30,13 @@ Most = Annotated[int, typer.Option("--most", metavar="N", help="Most tiles of a 
 def check(folder: Folder, mpp: Mpp = 0.5, tile: Side = 256) -> None:
     """Look at every slide: whose it is, its resolution, tissue and marks of pens. Nothing is written."""
     from confrere.console.output import Progress
-    from confrere.images.slides_extract import examined
+    from confrere.images.slides_extract import examined, unusable
 
     with Progress("looking at slides") as progress:
         ledger = examined(folder, _recipe("stain", mpp, tile, 0), lambda entry: progress.say(entry.slide))
     _summary(ledger)
+    if not any(entry.used for entry in ledger):
+        raise unusable(ledger, "the lines above say why of each")
     typer.echo("Focus is looked at when features are extracted.")
 
 

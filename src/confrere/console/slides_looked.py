@@ -5,22 +5,19 @@ from __future__ import annotations
 import csv
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from confrere.data.bags import Bags
 from confrere.errors import DataError, StudyError
-from confrere.images.slides_list import LEDGER, Entry, read
+from confrere.images.slides_list import LEDGER, MAPS, Entry, read
 from confrere.report.numerals import Numerals
 
 if TYPE_CHECKING:
     from confrere.analyses.networks.model import Net
     from confrere.images.tiles import Places
     from confrere.rounds import Array
-
-MAPS: Final = "heatmaps"  # the folder in the bags that the hospital's pages show
-
 
 class Tiles(NamedTuple):
     """The rows of a slide among those of its person."""

@@ -16,7 +16,7 @@ import csv
 import glob
 import gzip
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -323,6 +323,11 @@ def _open_csv(source: Source, path: Path, wanted: list[str], where: str) -> _Ope
     rows = Rows(_memory(), f"SELECT {picked} FROM {read}")
     comma = source.decimal == "," or (source.decimal is None and separator == ";")
     return _Opened(rows, where, comma)
+
+
+def separator(path: Path, wanted: Iterable[str]) -> str:
+    """What separates the columns of a CSV: what finds most of those wanted in its first line."""
+    return header(Source(str(path)), path, list(wanted), str(path))[0]
 
 
 def header(source: Source, path: Path, wanted: list[str], where: str) -> tuple[str, list[str]]:

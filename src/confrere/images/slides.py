@@ -28,6 +28,7 @@ ENDINGS: Final = (
     ".svs", ".tif", ".tiff", ".ndpi", ".vms", ".vmu", ".scn", ".mrxs", ".svslide", ".bif", ".czi", ".dcm",
 )  # fmt: skip
 FINEST, COARSEST = 0.05, 20.0  # microns per pixel that a scanner may have
+AGREE = 0.05  # how far the resolution that a person states may be from the file's, as a share
 SQUARE = 0.02  # how far width and height of a pixel may differ, as a share
 AS_IS = 0.02  # a resolution this near to the one asked for is read without resampling
 BLOCK = 2048  # pixels read at a time for an overview
@@ -53,16 +54,18 @@ def reader() -> Any:
 
 
 class Resolution(DataError):
-    """A slide whose microns per pixel are missing, not square or not a scanner's."""
+    """A slide whose microns per pixel are missing, not square or not a scanner's, or stated in two ways."""
 
 
 class Slide:
     """A whole slide, open for reading; threads may read it at the same time."""
 
     def __init__(self, path: str | Path, mpp: float | None = None) -> None:
-        """Open a slide. `mpp`: microns per pixel as a person states it, for a file that does not say or says wrong.
+        """Open a slide. `mpp`: microns per pixel as a person states it, for a file that does not say, or says what no
+        scanner has.
 
-        DataError: no such file, no slide, a resolution that is missing, not square or not a scanner's.
+        DataError: no such file, no slide, a resolution that is missing, not square or not a scanner's, or stated
+        otherwise than the file says it.
         """
         openslide = reader()
         self.path = Path(path)
@@ -76,7 +79,8 @@ class Slide:
         self._failed = openslide.OpenSlideError
         self.size = Size(*self._slide.dimensions)
         try:
-            self.mpp = _stated(mpp, self.path) if mpp is not None else _written(self._slide.properties, self.path)
+            of = self._slide.properties, self.path
+            self.mpp = _stated(mpp, *of) if mpp is not None else _written(*of)
         except DataError:
             self.close()
             raise
@@ -159,9 +163,19 @@ class Slide:
         return np.asarray((found[..., :3] * cover + 255 * (255 - cover)) // 255, np.uint8)
 
 
-def _stated(mpp: float, path: Path) -> float:
+def _stated(mpp: float, properties: Any, path: Path) -> float:
+    """Microns per pixel as a person states it, where the file does not say something else that a scanner may have."""
     if not FINEST <= mpp <= COARSEST:
         raise Resolution(f"{path.name}: {mpp:g} microns per pixel are stated; a scanner has {FINEST:g} to {COARSEST:g}")
+    try:
+        said = _written(properties, path)
+    except Resolution:
+        return float(mpp)
+    if abs(mpp / said - 1) > AGREE:
+        raise Resolution(
+            f"{path.name} says {said:.4g} microns per pixel, and slides.csv {mpp:g}; empty the column mpp in its line. "
+            f"If the file is wrong, have the scanner's people export it anew: one of the two would be of another size"
+        )
     return float(mpp)
 
 

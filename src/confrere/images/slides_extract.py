@@ -28,12 +28,12 @@ from confrere.data import bags
 from confrere.errors import DataError
 from confrere.images.encoders import Encoder
 from confrere.images.slides import Resolution, Slide, digest
-from confrere.images.slides_list import LEDGER, Entry, Listed, listed, unlisted, write
+from confrere.images.slides_list import LEDGER, MAPS, Entry, Listed, listed, read, unlisted, write
 from confrere.images.stain import Strength, Values, strength
 from confrere.images.tiles import Places, Tiling, stream
 from confrere.images.tissue import Look, focus, look
 
-VERSION: Final = 1  # of what is in the cache
+VERSION: Final = 2  # of what is in the cache
 TILES: Final = "tiles.csv"
 TILE_COLUMNS: Final = ("slide", "x", "y", "step")  # corner and side, in pixels of the finest level
 MAKER: Final = "confrere slides"
@@ -116,7 +116,9 @@ def extract(folder: Path, out: Path, recipe: Recipe, said: Said | None = None, j
     with ThreadPoolExecutor(jobs or os.cpu_count() or 1) as pool:
         ledger += pool.map(one, [line for line in lines if line.slide in kept])
     ledger = sorted(ledger + unlisted(folder, lines))
-    made = _assembled(out, recipe, ledger, kept)
+    whole = _assembled if any(entry.used for entry in ledger) else _none_used
+    made = whole(out, recipe, ledger, kept)
+    (cache / LEDGER).unlink(missing_ok=True)  # of a time when none could be used
     return Extracted(made, ledger, len({path.name for path in cache.iterdir()} - before))
 
 
@@ -260,9 +262,6 @@ def _assembled(out: Path, recipe: Recipe, ledger: list[Entry], kept: Mapping[str
     for entry in ledger:
         if entry.used:
             used[entry.person].append(entry)
-    if not used:
-        why = ", ".join(f"{n} {reason}" for reason, n in sorted(Counter(e.reason for e in ledger).items()))
-        raise DataError(f"no slide can be used ({why}); `confrere slides check` says why of each")
     part = out.with_name(f".{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)
 
@@ -280,8 +279,38 @@ def _assembled(out: Path, recipe: Recipe, ledger: list[Entry], kept: Mapping[str
         bags.write(part, each(tiles), recipe.about())
     places.replace(part / TILES)
     write(part / LEDGER, ledger)
+    _maps(out, part)
     _swap(part, out)
     return bags.Bags.open(out)
+
+
+def unusable(ledger: list[Entry], where: str) -> DataError:
+    """That no slide can be used, for which reasons, and `where` it is said of each."""
+    why = ", ".join(f"{n} {reason}" for reason, n in sorted(Counter(e.reason for e in ledger).items()))
+    return DataError(f"no slide can be used ({why or 'there is none'}); {where}")
+
+
+def _none_used(out: Path, recipe: Recipe, ledger: list[Entry], kept: Mapping[str, Path]) -> bags.Bags:
+    """Write the ledger where the work is kept, since there are no bags to write it into. Always a DataError."""
+    cache = out.with_name(f"{out.stem}.cache")
+    write(cache / LEDGER, ledger)
+    raise unusable(ledger, f"`confrere slides ledger {cache}` says why of each")
+
+
+def _maps(out: Path, part: Path) -> None:
+    """Take the heat maps of before along, of slides of people whose rows are the same: the others show what was."""
+    if not (out / MAPS).is_dir():
+        return
+    before, after = bags.Bags.open(out), bags.Bags.open(part)
+    owners = [{e.sha256: e for e in read(folder / LEDGER) if e.used} for folder in (out, part)]
+    same = before.recipe == after.recipe
+    for picture in sorted((out / MAPS).glob("*.png")):
+        old, new = (of.get(picture.stem) for of in owners)
+        if old is None or new is None or (old.slide, old.person) != (new.slide, new.person):
+            continue
+        if same and np.array_equal(before.of(old.person), after.of(new.person)):
+            (part / MAPS).mkdir(mode=0o700, exist_ok=True)
+            shutil.copy2(picture, part / MAPS / picture.name)
 
 
 def _whole(at: Path) -> Done:

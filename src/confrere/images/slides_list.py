@@ -5,8 +5,8 @@
     old/0007.tif,curie-18,0.4990
 
 `slide` is a path in the folder, `person` the id that the hospital's tables have, `mpp` microns per pixel where the file
-does not say or says wrong. Nobody is read off a file's name. Every file that looks like a slide is in the ledger, used
-or rejected with the reason.
+does not say, or says what no scanner has. Semicolons and decimal commas are read too, as Excel writes them. Nobody is
+read off a file's name. Every file that looks like a slide is in the ledger, used or rejected with the reason.
 """
 
 from __future__ import annotations
@@ -17,18 +17,20 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from confrere.data import sources
 from confrere.errors import DataError
 from confrere.images.slides import ENDINGS
 
 LIST: Final = "slides.csv"
 LEDGER: Final = "ledger.csv"
+MAPS: Final = "heatmaps"  # the folder in the bags that the hospital's pages show: a picture by its slide's hash
 
 REASONS: Final = {  # code: what it means
     "used": "used",
     "not listed": "it is not in slides.csv, so that nobody knows whose it is",
     "missing": "slides.csv names it, and there is no such file",
     "unreadable": "it cannot be read as a slide",
-    "resolution": "its microns per pixel are not known, or not a scanner's",
+    "resolution": "its microns per pixel are not known, not a scanner's, or stated in two ways",
     "coarse": "it was scanned at a coarser resolution than the tiles need",
     "twice": "the same slide is listed again, or for two people",
     "no tissue": "it has too little tissue",
@@ -80,7 +82,7 @@ def listed(folder: Path) -> list[Listed]:
             f"slide,person,mpp\n{first},curie-17,"
         )
     with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
+        reader = csv.DictReader(file, delimiter=sources.separator(path, ("slide", "person", "mpp")))
         if lacking := {"slide", "person"} - set(reader.fieldnames or ()):
             raise DataError(f"{path}: there is no column {', '.join(sorted(lacking))}; it has slide, person and mpp")
         found = [_line(path, number, row) for number, row in enumerate(reader, 2)]
@@ -98,7 +100,7 @@ def _line(path: Path, number: int, row: dict[str, str]) -> Listed:
     if Path(slide).is_absolute() or ".." in parts:
         raise DataError(f"{path}, line {number}: a slide is a path inside the folder, without '..'")
     try:
-        mpp = float(stated) if stated else None
+        mpp = float(stated.replace(",", ".")) if stated else None
     except ValueError:
         raise DataError(f"{path}, line {number}: mpp is no number; write microns per pixel, such as 0.499") from None
     return Listed("/".join(parts), person, mpp)

@@ -37,7 +37,7 @@ SHORT: Final = 16  # digits of a slide's hash in addresses
 WHY: Final = {  # as `images.slides_list.REASONS`
     "used": N_("used"), "not listed": N_("not in slides.csv: nobody knows whose it is"),
     "missing": N_("in slides.csv, but there is no such file"), "unreadable": N_("cannot be read as a slide"),
-    "resolution": N_("microns per pixel not known, or not a scanner’s"),
+    "resolution": N_("microns per pixel not known, not a scanner’s, or stated in two ways"),
     "coarse": N_("scanned at a coarser resolution than the tiles need"),
     "twice": N_("listed again, or for two people"), "no tissue": N_("too little tissue"),
     "pen": N_("marked by a pen"), "blurred": N_("out of focus"),
@@ -50,7 +50,7 @@ def slides(request: Request, person: Either, here: Here) -> Response:
     _, mine = tongue_of(request), _may(here.home, person)
     found = _ledgers(here.home)
     wanted = request.query_params.get("csv", "")
-    sheets = [_sheet(name, entries, _) for name, (_folder, entries) in found.items()] if mine else []
+    sheets = [_sheet(name, entries, folder, _) for name, (folder, entries) in found.items()] if mine else []
     counts = (
         [_counts(name, entries, _) for name, (_folder, entries) in found.items()] if "steward" in person.roles else []
     )
@@ -117,12 +117,13 @@ def _slide(home: Home, person: Person, name: str, short: str) -> tuple[Path, Ent
     raise HTTPException(404, NOT_YOURS)
 
 
-def _sheet(name: str, entries: list[Entry], _: Tongue) -> Table:
-    """Every slide: whose it is, what became of it, and where its page is."""
+def _sheet(name: str, entries: list[Entry], folder: Path, _: Tongue) -> Table:
+    """Every slide: whose it is, what became of it, whether it has a heat map, and where its page is."""
     records: list[dict[str, Any]] = [
         {
             "slide": entry.slide, "person": entry.person, "why": _(WHY[entry.reason]), "mpp": entry.mpp,
             "tissue": None if entry.tissue is None else 100 * entry.tissue, "tiles": entry.tiles,
+            "map": _("drawn") if entry.used and map_of(folder, entry).is_file() else "",
             "page": f"/slides/{name}/{entry.sha256[:SHORT]}" if entry.used else "",
         }
         for entry in entries
@@ -131,9 +132,9 @@ def _sheet(name: str, entries: list[Entry], _: Tongue) -> Table:
         Column("slide", _("Slide"), "text", "page"), Column("person", _("Patient")),
         Column("why", _("What became of it")),
         Column("mpp", _("Microns per pixel"), "number"), Column("tissue", _("Tissue, %"), "number"),
-        Column("tiles", _("Tiles"), "count"),
+        Column("tiles", _("Tiles"), "count"), Column("map", _("Heat map")),
     )  # fmt: skip
-    return Table(f"slides-{name}", _("Slides of {name}", name=name), columns, records)
+    return Table(f"slides-{name}", _("Slides in the bags {name}", name=name), columns, records)
 
 
 def _counts(name: str, entries: list[Entry], _: Tongue) -> Table:
@@ -141,4 +142,4 @@ def _counts(name: str, entries: list[Entry], _: Tongue) -> Table:
     many = Counter(entry.reason for entry in entries)
     records = [{"why": _(text), "n": many[code]} for code, text in WHY.items() if many[code]]
     columns = (Column("why", _("What became of them")), Column("n", _("Slides"), "count"))
-    return Table(f"counts-{name}", _("Slides of {name}, in numbers", name=name), columns, records)
+    return Table(f"counts-{name}", _("Slides in the bags {name}, in numbers", name=name), columns, records)

@@ -314,29 +314,8 @@ def _interval(row: Mapping[str, Any], words: Words) -> str:
 
 
 def _attacks(made: Mapping[str, Any], words: Words) -> Iterator[tuple[str, str]]:
+    yield from _membership(made, words)
     attacks = made["attacks"]
-    for row in attacks["membership"]:
-        yield words("Membership"), words(
-            "Whoever has a whole record, and guesses by the model's error whether it was trained on, has an AUC of "
-            "{auc}. 0.5 is a coin.", auc=_interval(row, words),
-        )  # fmt: skip
-    gap = {row["sample"]: row["estimate"] for row in made["metrics"] if row["metric"] == "deviance"}
-    if not attacks["membership"] and len(gap) == len(GAP):
-        yield words("Membership"), words(
-            "No attack was tried. The deviance of people held out is {apart} % above that of people of training: the "
-            "closer they are, the less a guess by the model's error can be right.",
-            apart=words.numbers.fixed(100 * (gap.get("held out", gap.get(GAP[0])) / gap["training"] - 1), 1),
-        )  # fmt: skip
-    elif not attacks["membership"] and any(_left_out(row) for row in made["metrics"]):
-        yield (
-            words("Membership"),
-            words(
-                "Not measured: losses are counted in cells of enough people, of which there are too few: few people "
-                "are held out, or many have the same loss. Or the model is not the same in every hospital."
-            ),
-        )
-    elif not attacks["membership"]:
-        yield words("Membership"), words("Not measured: nobody was held out whom a guess could be tried on.")
     for row in attacks.get("outcomes", []):
         yield words("Reconstruction"), words(
             "Whoever has all of a record but its outcome, and takes the prediction for it: {metric} {trained} among "
@@ -366,6 +345,33 @@ def _attacks(made: Mapping[str, Any], words: Words) -> Iterator[tuple[str, str]]
               "too few to solve for them.")
     )  # fmt: skip
     yield from _noise(made.get("noise", {}), words)
+
+
+def _membership(made: Mapping[str, Any], words: Words) -> Iterator[tuple[str, str]]:
+    """The attack that guesses who was trained on; or why none was tried."""
+    attacks = made["attacks"]
+    for row in attacks["membership"]:
+        yield words("Membership"), words(
+            "Whoever has a whole record, and guesses by the model's error whether it was trained on, has an AUC of "
+            "{auc}. 0.5 is a coin.", auc=_interval(row, words),
+        )  # fmt: skip
+    gap = {row["sample"]: row["estimate"] for row in made["metrics"] if row["metric"] == "deviance"}
+    if not attacks["membership"] and len(gap) == len(GAP):
+        yield words("Membership"), words(
+            "No attack was tried. The deviance of people held out is {apart} % above that of people of training: the "
+            "closer they are, the less a guess by the model's error can be right.",
+            apart=words.numbers.fixed(100 * (gap.get("held out", gap.get(GAP[0])) / gap["training"] - 1), 1),
+        )  # fmt: skip
+    elif not attacks["membership"] and any(_left_out(row) for row in made["metrics"]):
+        yield (
+            words("Membership"),
+            words(
+                "Not measured: losses are counted in cells of enough people, of which there are too few: few people "
+                "are held out, or many have the same loss. Or the model is not the same in every hospital."
+            ),
+        )
+    elif not attacks["membership"]:
+        yield words("Membership"), words("Not measured: nobody was held out whom a guess could be tried on.")
 
 
 def _left_out(row: Mapping[str, Any]) -> bool:

@@ -343,3 +343,19 @@ def test_numbers_are_written_as_the_language_does(result: dict[str, Any]) -> Non
 
 def test_the_same_figure_is_the_same_bytes(result: dict[str, Any]) -> None:
     assert drawn(result, 0) == drawn(copy.deepcopy(result), 0)
+
+
+def test_the_loss_of_a_network_is_drawn_by_round() -> None:
+    """From the table `training`, which the figure has under it; of one round there is no curve."""
+    from confrere.report import learned_plot
+
+    records = [{"round": i, "loss": 1.0 / i} for i in (1, 2, 4)]
+    panel = learned_plot.losses(records)
+    assert panel is not None
+    words = Words("en")
+    assert learned_plot.said(panel, [], words) == "Curve. Mean loss from 1.000 in round 1 to 0.250 in round 4."
+    chart, rows = learned_plot.draw_learned(panel, words)
+    assert rows["losses"] == [{"round": 1, "loss": 1.0}, {"round": 2, "loss": 0.5}, {"round": 4, "loss": 0.25}]
+    axis = chart.to_dict()["hconcat"][0]["layer"][0]["encoding"]["x"]
+    assert axis["scale"]["domain"] == [1, 4]
+    assert learned_plot.losses(records[:1]) is None

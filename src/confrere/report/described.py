@@ -25,7 +25,7 @@ from confrere.report.control_plot import Funnel
 from confrere.report.evaluated_plot import Quality
 from confrere.report.event_plot import Events
 from confrere.report.flow_diagram import Diagram
-from confrere.report.learned_plot import Roc, Uses
+from confrere.report.learned_plot import Learned, Losses, Roc, Uses
 from confrere.report.love_plot import Love
 from confrere.report.propensity_plot import Mirror
 from confrere.report.ranking_plot import Toc
@@ -38,7 +38,7 @@ from confrere.report.words import Words
 if TYPE_CHECKING:
     from confrere.report.vega import Chart, Datasets
 
-Picture = Diagram | Upset | Sunburst | Rates | Love | Mirror | Roc | Uses | Quality | Acceptable | Toc | Funnel | Events
+Picture = Diagram | Upset | Sunburst | Rates | Love | Mirror | Learned | Quality | Acceptable | Toc | Funnel | Events
 FUNNELS = ("cohort", "worklist", "recruitment")  # methods whose funnel is a flow of people
 
 
@@ -115,13 +115,16 @@ def _checked(analysis: Mapping[str, Any], study: Mapping[str, Any], words: Words
 
 
 def _learned(tables: Mapping[str, list[Record]], words: Words) -> Iterator[Described]:
-    """How well a model tells people apart, and by what."""
+    """How well a model tells people apart, by what, and how it was trained."""
     if lines := learned_plot.roc(tables.get("roc", []), words):
         told = learned_plot.said(lines, tables.get("metrics", []), words)
         yield Described("roc", words("ROC curve"), told, lines, tables["roc"])
     if bars := learned_plot.uses(tables.get("importance", []), words):
         told = learned_plot.said(bars, [], words)
         yield Described("importance", words("Importance of features"), told, bars, tables["importance"])
+    if curve := learned_plot.losses(tables.get("training", [])):
+        told = learned_plot.said(curve, [], words)
+        yield Described("training", words("Training: loss by round"), told, curve, tables["training"])
 
 
 def _evaluated(tables: Mapping[str, list[Record]], words: Words) -> Iterator[Described]:
@@ -158,6 +161,7 @@ DRAW: Mapping[type[Picture], Callable[[Any, Words], tuple[Chart, Datasets]]] = {
     Mirror: propensity_plot.draw_mirror,
     Roc: learned_plot.draw_learned,
     Uses: learned_plot.draw_learned,
+    Losses: learned_plot.draw_learned,
     Quality: evaluated_plot.draw_quality,
     Acceptable: acceptability_plot.draw_acceptable,
     Toc: ranking_plot.draw_toc,

@@ -1,4 +1,4 @@
-"""Figures of a model that was learned: its ROC curve, and which features it uses most."""
+"""Figures of a model that was learned: its loss by round, its ROC curve, and which features it uses most."""
 
 from __future__ import annotations
 
@@ -24,6 +24,12 @@ class Roc(NamedTuple):
     lines: list[tuple[str, list[tuple[float, float]]]]
 
 
+class Losses(NamedTuple):
+    """(round, the mean loss of the people of training in it)."""
+
+    points: list[tuple[int, float]]
+
+
 class Uses(NamedTuple):
     """(feature, its share of the gain), the largest first."""
 
@@ -45,8 +51,22 @@ def uses(records: list[Record], words: Words) -> Uses | None:
     return Uses([(read(r["feature"]).said(words.colon), r["share"]) for r in records[:MOST]]) if records else None
 
 
-def said(panel: Roc | Uses, metrics: list[Record], words: Words) -> str:
+Learned = Roc | Uses | Losses
+
+
+def losses(records: list[Record]) -> Losses | None:
+    """The panel of the table `training`; None of fewer than two rounds."""
+    points = [(r["round"], r["loss"]) for r in records if r.get("loss") is not None]
+    return Losses(points) if len(points) > 1 else None
+
+
+def said(panel: Learned, metrics: list[Record], words: Words) -> str:
     """The figure in words."""
+    if isinstance(panel, Losses):
+        (first, before), (last, after) = panel.points[0], panel.points[-1]
+        fixed = words.numbers.fixed
+        return words("Curve. Mean loss from {before} in round {first} to {after} in round {last}.",
+                     before=fixed(before, 3), first=first, after=fixed(after, 3), last=last)  # fmt: skip
     if isinstance(panel, Uses):
         told = "; ".join(f"{name} {words.numbers.percent(share)}" for name, share in panel.shares)
         return words("Bars. {bars}.", bars=told)
@@ -58,9 +78,27 @@ def said(panel: Roc | Uses, metrics: list[Record], words: Words) -> str:
     return words("Curves. Area under them: {areas}.", areas=areas)
 
 
-def draw_learned(panel: Roc | Uses, words: Words) -> tuple[alt.HConcatChart, Datasets]:
+def draw_learned(panel: Learned, words: Words) -> tuple[alt.HConcatChart, Datasets]:
     """The chart of a panel, and its rows."""
+    if isinstance(panel, Losses):
+        return _draw_losses(panel, words)
     return _draw_roc(panel, words) if isinstance(panel, Roc) else _draw_uses(panel, words)
+
+
+def _draw_losses(panel: Losses, words: Words) -> tuple[alt.HConcatChart, Datasets]:
+    import altair as alt
+
+    rows = [{"round": number, "loss": loss} for number, loss in panel.points]
+    low, high = min(r["loss"] for r in rows), max(r["loss"] for r in rows)
+    whole = alt.Axis(tickMinStep=1, format="d")
+    x = alt.X(
+        "round:Q", title=words("Round"), axis=whole, scale=alt.Scale(domain=[rows[0]["round"], rows[-1]["round"]])
+    )
+    y = alt.Y("loss:Q", title=words("Mean loss, training"), scale=alt.Scale(domain=[min(0.0, low), high]))
+    line = rows_of("losses").mark_line(strokeWidth=2, color=PALETTE[0]).encode(x=x, y=y)
+    dots = rows_of("losses").mark_point(filled=True, size=24, color=PALETTE[0]).encode(x=x, y=y)
+    chart = alt.layer(line, dots).properties(width=WIDE, height=SIDE // 2)
+    return alt.hconcat(chart), {"losses": rows}
 
 
 def _draw_roc(panel: Roc, words: Words) -> tuple[alt.HConcatChart, Datasets]:

@@ -35,7 +35,7 @@ BETWEEN = "Numbers at risk between the edges of cells are estimated."
 K = 11  # the rule for published cells, where the study does not say its own
 DRAWN = (  # a figure has their numbers under it
     "curve", "strategy_curve", "trial_curve", "incidence", "risk", "roc", "overlap", "pathways", "acceptability",
-    "decision",
+    "decision", "training", "importance",
 )  # fmt: skip
 SAID = {  # of known words
     "measure", "by", "state", "diagnostic", "metric", "sample", "arm", "adjustment", "quadrant", "scale", "what",

@@ -318,12 +318,15 @@ def test_an_evaluation_is_put_on_the_card_of_its_model(carded: Path) -> None:
     for _ in range(2):  # twice is once
         ran = CliRunner().invoke(app, given)
         assert ran.exit_code == 0, ran.output
+        assert "the card has 1 evaluation of model" in ran.output
     after = json.loads(file.read_text())
     (one,) = after["card"]["evaluations"]
     result = json.loads((carded / "later" / "result.json").read_text())
     told = {r["metric"]: r["estimate"] for r in result["analyses"][0]["tables"]["metrics"]}
     assert {r["metric"]: r["estimate"] for r in one["metrics"]} == told
     assert one["hash"] == result["study"]["hash"]
+    assert one["warnings"] == result["analyses"][0]["warnings"]
+    assert one["horizon"] == result["analyses"][0]["facts"].get("horizon")
     assert "signatures" not in after
     assert {k: v for k, v in after.items() if k != "card"} == {k: v for k, v in plain.items() if k != "card"}
     page = (carded / "models" / "risk.card.md").read_text()

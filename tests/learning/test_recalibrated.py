@@ -415,6 +415,8 @@ def test_a_risk_without_a_time_is_not_put_right_by_people_followed(learned: Path
     assert "has no time" in str(done.exception)
     report = (folder / "report.html").read_text()  # which says so where the line stands
     assert "Of any other model without a baseline confrere recalibrate refuses it" in report
+    assert CliRunner().invoke(app, ["card", str(risk), "--with", str(folder / "result.json")]).exit_code == 0
+    assert "- **By when**: 1,095" in risk.with_suffix(".card.md").read_text()
     for taken in ("later", "sooner"):
         report = (learned / taken / "report.html").read_text()
         assert "For confrere recalibrate, with this result." in report

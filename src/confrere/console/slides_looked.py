@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from confrere.images.tiles import Places
     from confrere.rounds import Array
 
+
 class Tiles(NamedTuple):
     """The rows of a slide among those of its person."""
 

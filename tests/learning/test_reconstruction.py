@@ -45,14 +45,20 @@ def row(metric: str, a: tuple[float, float, float], b: tuple[float, float, float
 def test_trees_that_remember_outcomes_say_so_and_stay_in_the_airlock(trees: int, depth: int, leaks: bool) -> None:
     fit = fitted(cf.Boosting("ill", FEATURES, trees=trees, depth=depth, learning_rate=0.3))
     (found,) = fit.tables["reconstruction"]
-    by_sample = {r["sample"]: r for r in fit.tables["metrics"] if r["metric"] == "AUC"}
-    assert found["metric"] == "AUC"
+    by_sample = {r["sample"]: r for r in fit.tables["metrics"] if r["metric"] == found["metric"]}
+    (area,) = [r for r in fit.tables["metrics"] if (r["metric"], r["sample"]) == ("AUC", "held out")]
+    assert found["metric"] == ("Brier score" if area["conf_low"] is None else "AUC")  # no limits of coarse cells
     assert (found["of_training"], found["of_others"]) == tuple(
         by_sample[s]["estimate"] for s in ("training", "held out")
     )
-    assert found["estimate"] == pytest.approx(found["of_training"] - found["of_others"])
-    ends = [(by_sample[s]["conf_high"] - by_sample[s]["estimate"]) / Z for s in by_sample]
-    assert found["std_error"] == pytest.approx(np.hypot(*ends))
+    a, b = found["of_training"], found["of_others"]
+    one, other = ((by_sample[s]["conf_high"] - by_sample[s]["estimate"]) / Z for s in ("training", "held out"))
+    if found["metric"] == "AUC":
+        assert found["estimate"] == pytest.approx(a - b)
+        assert found["std_error"] == pytest.approx(np.hypot(one, other))
+    else:
+        assert found["estimate"] == pytest.approx(1 - a / b)
+        assert found["std_error"] == pytest.approx(np.hypot(one, other * a / b) / b)
     assert leaks == recovers(found) == ("reconstruction-attack" in [w.code for w in fit.warnings])
     (check,) = [c for c in checks({"trees": fit.finding}, Rule(11, ("histograms",))) if c.check == "reconstruction"]
     assert check.verdict == ("fail" if leaks else "pass")
@@ -67,11 +73,11 @@ def test_trees_that_remember_outcomes_say_so_and_stay_in_the_airlock(trees: int,
 
 def test_the_area_of_training_is_what_the_released_model_gives_of_its_people() -> None:
     fit = fitted(cf.Boosting("ill", FEATURES, trees=60, depth=4))
-    (found,) = fit.tables["reconstruction"]
+    told = {r["sample"]: r["estimate"] for r in fit.tables["metrics"] if r["metric"] == "AUC"}
     everybody = people(1600)
     ranks, ill = fit.predict(everybody)["estimate"].rank(), everybody["ill"] == 1
     area = (ranks[ill].mean() - (ill.sum() + 1) / 2) / (~ill).sum()
-    assert found["of_others"] < area < found["of_training"]  # of both samples together
+    assert told["held out"] < area < told["training"]  # of both samples together
 
 
 def test_a_penalised_regression_is_tried_by_the_deviance_explained() -> None:

@@ -23,6 +23,14 @@ FORMAT = "confrere-card/1"
 METRICS = ("metric", "sample", "subgroup", "level", "estimate", "conf_low", "conf_high")
 NOISE = ("epsilon", "epsilon_if_one_colludes", "delta", "privacy_unit")
 GAP = ("cross-validation", "training")
+OF_RISKS = (
+    "To order people by a prediction, beside a clinician's judgement. No decision follows from it alone, and no "
+    "feature is shown to be a cause."
+)
+OF_CLASSES = (
+    "To propose a class, or a set of classes, beside a clinician's judgement. No decision follows from it alone, and "
+    "no feature is shown to be a cause."
+)
 ORDER = ("AUC", "concordance")  # metrics of how well people are told apart
 EXEMPT = {"boosting": "histograms", "network": "model_weights"}  # whose sums are outside the limit of numbers
 PARTS = {"evaluate": ("risks", "followed_risks", "recalibrated", "inputs")}  # in whose names its numbers left
@@ -161,8 +169,7 @@ def sections(made: Mapping[str, Any], words: Words) -> list[Section]:
     ]  # fmt: skip
     use = [
         (words("Question"), purpose["title"]), (words("Purpose"), purpose["purpose"]),
-        (words("Use"), words("To order people by a prediction, beside a clinician's judgement. No decision follows "
-                             "from it alone, and no feature is shown to be a cause.")),
+        (words("Use"), words(OF_CLASSES if made.get("predicts", {}).get("objective") == "multiclass" else OF_RISKS)),
         (words("Study"), f"{purpose['study']}, {purpose['hash']}"),
     ]  # fmt: skip
     return [
@@ -220,7 +227,7 @@ def _performance(made: Mapping[str, Any], words: Words) -> Iterator[tuple[str, s
         )
     for row in made["subgroups"]:
         yield f"{words.title(row['metric'])}, {row['subgroup']} {row['level']}", _interval(row, words)
-    if not made["subgroups"]:
+    if not made["subgroups"] and not any(row["subgroup"] for row in made.get("sets", {}).get("covered", ())):
         yield (
             words("Subgroups"),
             words("Not measured here. An evaluation with by = COLUMN tells of each of its levels."),

@@ -46,12 +46,16 @@ def rebuilt(metrics: Iterable[Record]) -> Rebuilt:
         for row in metrics
         if row["estimate"] is not None and not row.get("subgroup")
     }
+    found = []
     for name in (*AREAS, *LOSSES):
         trained, others = told.get((name, TRAINED)), told.get((name, OTHERS))
         if trained and others and (name in AREAS or others["estimate"] > 0):
-            row = _row(name, trained, others)
-            return Rebuilt({"reconstruction": [row]}, (remembered(row),) if recovers(row) else (), (FREDRIKSON,))
-    return Rebuilt({})
+            found.append(_row(name, trained, others))
+    if not found:
+        return Rebuilt({})
+    # an area over coarse cells has no limits: of what has some it can be said whether chance explains it
+    row = next((one for one in found if one["std_error"] is not None), found[0])
+    return Rebuilt({"reconstruction": [row]}, (remembered(row),) if recovers(row) else (), (FREDRIKSON,))
 
 
 def recovers(row: Record) -> bool:

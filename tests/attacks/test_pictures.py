@@ -14,7 +14,7 @@ from attacks.test_rules_coordinator import at_first, conducted
 from confrere.data import bags
 from confrere.data.bags import Bags
 from confrere.data.table import Table
-from confrere.errors import Refused
+from confrere.errors import Refused, StudyError
 from confrere.hospital.differencing import Answered, Judgement
 from confrere.hospital.home import Home
 from confrere.hospital.populations import Here, cohorts_of
@@ -226,3 +226,17 @@ def test_a_consent_taken_back_stops_a_run(bagged: Path, when: str) -> None:
 
 def test_control_with_the_same_pictures_it_is_answered(bagged: Path) -> None:
     assert run(bagged, text=ASKED).findings
+
+
+def test_bags_made_otherwise_are_refused_before_a_sum_and_the_reason_stays(bagged: Path) -> None:
+    folder = bagged / "lyon" / "images.bags"
+    before = Bags.open(folder)
+    folder.rename(folder.with_name("aside"))
+    bags.write(folder, ((person, before.of(person)) for person in before.people), {"encoder": "another"})
+    with pytest.raises(Refused) as refused:
+        run(bagged, text=ASKED)
+    assert "another" not in str(refused.value)
+    assert '"error": "DataError"' in ledger(bagged / "lyon")
+    assert '"event": "answered"' not in ledger(bagged / "lyon")
+    with pytest.raises(StudyError, match="is 'another', and that of the study"):  # as its steward reads it
+        Home(bagged / "lyon").approve(ASKED)

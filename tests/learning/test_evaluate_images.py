@@ -12,7 +12,8 @@ import pytest
 
 import confrere as cf
 from confrere.analyses.learning.evaluate import Evaluate
-from confrere.data.bags import Bags
+from confrere.data.bags import Bags, fitted
+from confrere.data.table import Table
 from confrere.errors import DataError, Refused, StudyError
 from confrere.study.learnt import written as model_text
 from confrere.testing import Ground
@@ -107,8 +108,11 @@ def test_what_a_network_cannot_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="have 2 numbers, and bag_size is 3"):
         federation(bb=Bags.made({"bb7": np.zeros((1, 2))}, 2)).run(Evaluate("ill", learnt=text))
     other = Bags.made({"bb7": np.zeros((1, 3))}, 3, {"encoder": "another"})
-    with pytest.raises(DataError, match="is 'another' in bags in memory, and not stated in the study or the model"):
+    with pytest.raises(DataError, match="is 'another', and that of the study or the model which reads them is not"):
         federation(bb=other).run(Evaluate("ill", learnt=text))
+    table = Table(frames["bb"], 400, {}, {}, "test", bags={"pictures": other})
+    with pytest.raises(DataError, match="is 'another', and that"):
+        fitted(table, [Evaluate("ill", learnt=text)])
     stayed = json.dumps(json.loads(text) | {"personal": ["out"]})
     with pytest.raises(StudyError, match="stayed in the hospitals"):
         Evaluate("ill", learnt=stayed, ground=Ground(person="pid")).check()

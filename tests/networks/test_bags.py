@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import confrere as cf
-from confrere.data.bags import Bags, attached, beside, opened, write
+from confrere.data.bags import Bags, attached, beside, fitted, opened, write
 from confrere.data.table import Table
 from confrere.errors import DataError, Refused, StudyError
 from confrere.hospital.home import Home
@@ -207,7 +207,7 @@ def test_a_hospital_whose_rows_were_made_otherwise_is_refused_before_the_first_s
     for other in ({**said, "tiling": {"mpp": 2.0, "side": 32}}, {**said, "encoder_sha256": "b" * 64}, {}):
         with pytest.raises(DataError, match="Rows made otherwise cannot be compared"):
             ran(other, recipe)
-    with pytest.raises(DataError, match=r"is 'stain a.*, tile 64' in bags in memory, and not stated in the study"):
+    with pytest.raises(DataError, match=r"in memory is 'stain a.*, tile 64', and that of .* is not stated"):
         ran(said, "")
 
 
@@ -233,6 +233,19 @@ def test_a_recipe_says_all_that_rows_are_compared_by(about: dict[str, object], r
         bags.fit("slides", 3, recipe)
     with pytest.raises(DataError, match="cannot be compared"):
         bags.fit("slides", 2, recipe + " ")
+
+
+def test_a_steward_hears_before_a_run_that_bags_do_not_fit() -> None:
+    bags = Bags.made(ROWS, 2, {"encoder": "another"})
+    table = Table(pd.DataFrame({"pid": ["a"]}), 1, {}, {}, "test", bags={"slides": bags})
+    fits = cf.Network("y", bags="slides", bag_size=2, bag_recipe="another", module="mean_pool")
+    assert fitted(table, [fits, cf.Linear("y ~ 1")]) is table
+    for wrong in ({"bag_recipe": "one"}, {"bag_recipe": ""}, {"bag_size": 3}):
+        with pytest.raises(DataError, match="slides"):
+            fitted(table, [dataclasses.replace(fits, **wrong)])
+    similar = cf.SimilarCases("y", (0.0, 1.0), bags="slides", bag_recipe="one")
+    with pytest.raises(DataError, match="cannot be compared"):
+        fitted(table, [similar])
 
 
 def test_features_that_were_changed_after_they_were_written_are_refused(tmp_path: Path) -> None:

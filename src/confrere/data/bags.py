@@ -132,9 +132,9 @@ class Bags:
         if self.recipe != recipe:
             here, asked = (f"'{said}'" if said else "not stated" for said in (self.recipe, recipe))
             raise DataError(
-                f"how rows of the bags {name!r} were made is {here} in {self.where}, and {asked} in the study or the "
-                f"model that reads them (bag_recipe). Rows made otherwise cannot be compared: make the bags again by "
-                f"the same encoder, resolution and tile in every hospital, and state these as bag_recipe"
+                f"the recipe of the bags {name!r} in {self.where} is {here}, and that of the study or the model which "
+                f"reads them is {asked} (bag_recipe). Rows made otherwise cannot be compared: make the bags again by "
+                f"the same encoder, resolution and tile in every hospital, and state these in the study"
             )
         return self
 
@@ -272,6 +272,15 @@ def attached(table: Table, study: Study, bound: Mapping[str, Any], hospital: str
     for bags in found.values():
         bags.check()
     return replace(table, bags={name: bags.only(people) for name, bags in found.items()})
+
+
+def fitted(table: Table, analyses: Iterable[Any]) -> Table:
+    """The table, where each of these analyses could read its bags. DataError where their size or recipe is another."""
+    for analysis in analyses:
+        if (name := getattr(analysis, "bags", "")) in table.bags:
+            of = getattr(analysis, "opened", analysis)  # of a learned model, the model's
+            table.bags[name].fit(name, int(analysis.bag_size), of.bag_recipe)
+    return table
 
 
 def beside(table: Any, names: Iterable[str]) -> dict[str, Path]:

@@ -76,7 +76,7 @@ def records(home: Home, study: Study, without: Sequence[str] = ()) -> Records:
         table = people.table(given, build.sourced(built), study, home.name)
         who = sources.texts(given, [source.person], home.name)[source.person] if source.person else ()
     table = _noted(home, table, build.looks_of(built), study.person or PERSON)
-    table = bags.attached(table, study, home.bags, home.name)
+    table = bags.fitted(bags.attached(table, study, home.bags, home.name), built)
     members = tuple(n for n in home.members if n not in without)
     if members != (home.name,) and alone(build.asked_of(study, built, members)):
         raise StudyError(

@@ -347,8 +347,10 @@ def test_a_person_moves_a_private_step_by_no_more_than_the_clip() -> None:
     other.loc[0, "ill"] = 1 - other.loc[0, "ill"]
     apart = [weights(make(**kind), [f.iloc[:200], f.iloc[200:]]) for f in (frame, other)]
     assert 0 < np.linalg.norm(apart[0] - apart[1]) < 2 * clip / n * 1.5
-    got = fit(make(**{**kind, "privacy": 1.0, "sample": 0.2, "rounds": 3, "steps": 0}), hospitals(), LOOSE)
+    got = fit(make(**{**kind, "privacy": 1.0, "sample": 0.2, "rounds": 3, "steps": 0, "epochs": 1}), hospitals(), LOOSE)
     assert got.facts["epsilon"] == pytest.approx(privacy.epsilon(1.0, 15, 1e-5, 0.2))
+    got = fit(make(**{**kind, "privacy": 1.0, "sample": 0.2, "rounds": 3, "steps": 0}), hospitals(), LOOSE)
+    assert got.facts["epsilon"] == pytest.approx(privacy.epsilon(1.0, 30, 1e-5, 0.2))  # ten steps a round by default
     assert got.facts["epsilon_if_one_colludes"] == got.facts["epsilon"]  # another's noise is not theirs
 
 

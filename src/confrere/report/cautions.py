@@ -129,6 +129,22 @@ CAUTIONS: dict[str, tuple[str, ...]] = {
             "and a share of the people is held out."
         ),
     ),
+    "still-learning": (
+        (
+            "The training loss still fell in the last of {rounds} rounds, by {share} of all that it fell. Set more "
+            "rounds or steps, as long as people held out are predicted better by it."
+        ),
+        (
+            "The training loss rose from {first} in the first round to {last} in the last. Set a smaller "
+            "learning_rate, or fewer steps."
+        ),
+    ),
+    "near-chance": (
+        (
+            "{metric}, {whom}: {area} ({low} to {high}). That the network orders people better than a coin, 0.5, is "
+            "not shown."
+        ),
+    ),
     "membership-attack": (
         (
             "The model tells whom it was trained on: an attacker who has a whole record guesses with an AUC of {auc}, "

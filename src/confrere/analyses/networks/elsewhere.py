@@ -12,6 +12,7 @@ from confrere.analyses.finding import Finding
 from confrere.analyses.learning.elsewhere import Quality, left_out
 from confrere.analyses.networks.measured import Told, measured
 from confrere.analyses.networks.network import About, Network
+from confrere.analyses.networks.settled import near_chance
 from confrere.rounds import Array, Flow, register
 
 
@@ -40,4 +41,5 @@ def elsewhere(of: Network) -> Flow[Finding]:
         return Quality(told.events, told.metrics, told.cautions)
 
     found = yield from left_out(of, part, part, measure)
-    return replace(found, tables={name: rows for name, rows in found.tables.items() if rows})
+    tables = {name: rows for name, rows in found.tables.items() if rows}
+    return replace(found, tables=tables, warnings=(*found.warnings, *near_chance(tables.get("left_out", []))))

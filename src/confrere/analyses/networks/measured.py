@@ -22,6 +22,7 @@ from confrere.analyses.learning.conformal import judged
 from confrere.analyses.learning.reconstruction import rebuilt
 from confrere.analyses.learning.scored import APPARENT, DELONG, Scored
 from confrere.analyses.networks.model import predicted
+from confrere.analyses.networks.settled import near_chance
 from confrere.rounds import Array, Bools, Cells, Design, Flow, People, Sum, ask, local, register
 from confrere.study.ground import Ground, narrowed
 
@@ -274,7 +275,8 @@ def measured(of: Any, weights: Array, about: Any) -> Flow[Told]:
     if of.personal or of.fine_tune:
         metrics += yield from _adapted(of, weights, about)
     memory = rebuilt(metrics)
-    return Told(metrics, more | memory.tables, events, (*cautions, *memory.cautions), (*cite, *memory.cite))
+    cautions = (*cautions, *near_chance(metrics), *memory.cautions)
+    return Told(metrics, more | memory.tables, events, cautions, (*cite, *memory.cite))
 
 
 def _concordance(of: Measured) -> Flow[tuple[list[Record], int]]:

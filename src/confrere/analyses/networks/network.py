@@ -33,6 +33,7 @@ from confrere.analyses.networks.catalogue_bags import cited
 from confrere.analyses.networks.measured import Adapted, adaptable, measured, sampled
 from confrere.analyses.networks.model import Net
 from confrere.analyses.networks.settings import limited, wrong
+from confrere.analyses.networks.settled import still_learning
 from confrere.analyses.networks.strategies import CITE, REDDI, Server
 from confrere.errors import DataError, ModelError, StudyError
 from confrere.rounds import Array, Bools, Cells, Design, Flow, People, Sum, Verdict, ask, keep, local, register, support
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from confrere.analyses.networks.training import Client, Plan, Rows
 
 NEEDS = "model_weights"
+STEPS = 10  # of a round, where neither steps nor passes are named
 PIECE = 1 << 21  # numbers of a sum at most: a large model leaves in pieces
 
 
@@ -81,12 +83,12 @@ class Network(LeavesOut):
     is of the catalogue, with hyper-parameters `settings`; `bags` a name under `[data] bags`, with `bag_size` numbers in
     a row, all made by `bag_recipe`; with `one_row` people are measured by one of theirs each, drawn by hash. `strategy`
     is fedavg, fedprox (`proximal`), scaffold, fedadam or fedyogi, with `server_rate` (0: its own). In each of `rounds`
-    a hospital makes
-    `epochs` passes, or `steps`, in batches of `batch` people (0: all) by `optimizer` (sgd or adam) with `learning_rate`
-    and weight `decay`, and cuts its change to the norm `clip`. Layers named in `personal` stay in each hospital;
-    `fine_tune` passes at the end adapt the network to each hospital, which is measured and stays there. `holdout` is
-    the share of people who are measured on (a fifth by default where they have names). With `conformal` above 0 people
-    get sets of classes that miss the right one so often; how good they are is told by the levels of `by` too.
+    a hospital makes `epochs` passes, or `steps` (ten if neither is named), in batches of `batch` people (0: all) by
+    `optimizer` (sgd or adam) with `learning_rate` and weight `decay`, and cuts its change to the norm `clip`. Layers
+    named in `personal` stay in each hospital; `fine_tune` passes at the end adapt the network to each hospital, which
+    is measured and stays there. `holdout` is the share of people who are measured on (a fifth by default where they
+    have names). With `conformal` above 0 people get sets of classes that miss the right one so often; how good they are
+    is told by the levels of `by` too.
     `leave_out` are groups of hospitals, three at least: the table `left_out` says how good the network of all others is
     in each; nobody else is measured.
 
@@ -111,7 +113,7 @@ class Network(LeavesOut):
     settings: Mapping[str, Any] = field(default_factory=dict)
     strategy: str = "fedavg"
     rounds: int = 20
-    epochs: int = 1
+    epochs: int = 0
     steps: int = 0
     batch: int = 0
     optimizer: str = "sgd"
@@ -245,13 +247,18 @@ class Network(LeavesOut):
         return begun(self.built, self.seed)
 
     @property
+    def steps_a_round(self) -> int:
+        """Steps in a round; 0 where `epochs` says it."""
+        return self.steps or (0 if self.epochs else STEPS)
+
+    @property
     def plan(self) -> Plan:
         """How hospitals train."""
         from confrere.analyses.networks.training import Plan
 
         single = self.privacy if self.privacy_unit == "person" else 0.0
         near = self.proximal if self.strategy == "fedprox" else 0.0
-        steps = self.epochs, self.steps, self.batch, self.learning_rate, self.optimizer, self.decay
+        steps = self.epochs, self.steps_a_round, self.batch, self.learning_rate, self.optimizer, self.decay
         return Plan(self.goal, *steps, near, self.clip, self.seed, single, self.person_clip, self.sample)
 
     @property
@@ -441,13 +448,14 @@ class Network(LeavesOut):
         arrays = {"weights": weights, "mean": np.array(about.mean), "sd": np.array(about.sd)}
         facts = {
             "module": self.module, "objective": self.goal, "strategy": self.strategy, "parameters": int(weights.size),
-            "people_trained": about.people, **self._promised(about.hospitals),
+            "people_trained": about.people, **privacy.promised(self, about.hospitals),
         }  # fmt: skip
         tables = {"metrics": told.metrics, "training": losses, "attrition": attrition(whole or verdict)} | told.more
         cite = (CITE["fedavg"], CITE.get(self.strategy, REDDI), *cited(self.module, self.bag_recipe), *told.cite)
         found = Finding(
             "network", (whole or verdict).n, verdict.hospitals, tables, told.events, facts, arrays,
-            warnings=told.cautions, cite=tuple(dict.fromkeys(cite)), analysis=self,
+            warnings=(*told.cautions, *still_learning([row["loss"] for row in losses])),
+            cite=tuple(dict.fromkeys(cite)), analysis=self,
         )  # fmt: skip
         return replace(found, facts=facts | {"model_sha256": Net.of(found).sha256})
 
@@ -485,14 +493,3 @@ class Network(LeavesOut):
             change = np.concatenate(parts, axis=1)
             server = server.stepped(change[0], change[-1] / self.plan.unit)
         return server, losses
-
-    def _promised(self, hospitals: int) -> dict[str, Any]:
-        """What noise promises: against whoever has no part in it, and against the others with one of the hospitals."""
-        if not self.privacy:
-            return {}
-        sample, many, left = 1.0, self.rounds, privacy.against(self.privacy, hospitals)
-        if self.privacy_unit == "person":  # of whom their own hospital's noise is enough
-            sample, many, left = self.sample, many * (self.steps or self.epochs * round(1 / self.sample)), self.privacy
-        alone, joined = (privacy.epsilon(noise, many, self.delta, sample) for noise in (self.privacy, left))
-        facts = {"epsilon": alone, "delta": self.delta, "privacy_unit": self.privacy_unit}
-        return facts | ({"epsilon_if_one_colludes": joined} if hospitals > 1 else {})

@@ -12,10 +12,15 @@ again gets the same noise, not another sample of it. It is Gaussian to double pr
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 from scipy import special
 
 from confrere.rounds import Array, Ints
+
+if TYPE_CHECKING:
+    from confrere.analyses.networks.network import Network
 
 ORDERS: Ints = np.array([*range(2, 64), *range(64, 257, 4), 320, 384, 512, 768, 1024])
 
@@ -63,3 +68,15 @@ def gaussian(size: int, key: bytes, number: int) -> Array:
     uniform = ((np.frombuffer(stream, dtype="<u8") >> np.uint64(11)) + 0.5) * 2.0**-53
     radius, angle = np.sqrt(-2 * np.log(uniform[:pairs])), 2 * np.pi * uniform[pairs:]
     return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])[:size]
+
+
+def promised(of: Network, hospitals: int) -> dict[str, Any]:
+    """What noise promises: against whoever has no part in it, and against the others with one of the hospitals."""
+    if not of.privacy:
+        return {}
+    sample, many, left = 1.0, of.rounds, against(of.privacy, hospitals)
+    if of.privacy_unit == "person":  # of whom their own hospital's noise is enough
+        sample, many, left = of.sample, many * (of.steps_a_round or of.epochs * round(1 / of.sample)), of.privacy
+    alone, joined = (epsilon(noise, many, of.delta, sample) for noise in (of.privacy, left))
+    facts = {"epsilon": alone, "delta": of.delta, "privacy_unit": of.privacy_unit}
+    return facts | ({"epsilon_if_one_colludes": joined} if hospitals > 1 else {})

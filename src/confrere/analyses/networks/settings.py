@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 OBJECTIVES = ("binary", "multiclass", "squared", "poisson", "cox", "discrete")
 NUMBERS = {
-    "rounds": (1, 10_000), "epochs": (1, 1000), "steps": (0, 100_000), "batch": (0, 10**6),
+    "rounds": (1, 10_000), "epochs": (0, 1000), "steps": (0, 100_000), "batch": (0, 10**6),
     "learning_rate": (1e-9, 1e3),
     "server_rate": (0, 1e3), "clip": (1e-6, 1e6), "decay": (0, 1e3), "proximal": (0, 1e6), "fine_tune": (0, 1000),
     "seed": (0, 2**31), "privacy": (0, 1e6), "person_clip": (1e-9, 1e6), "sample": (1e-6, 1), "delta": (1e-15, 0.1),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import io
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,11 @@ def _again(pixels: Pixels, quality: int) -> Pixels:
     return np.asarray(Image.open(out).convert("RGB"))
 
 
+def _cropped(pixels: Pixels, share: float) -> Pixels:
+    y, x = (round(share * n) for n in pixels.shape[:2])
+    return pixels[y : len(pixels) - y, x : pixels.shape[1] - x]
+
+
 def _scaled(pixels: Pixels, times: float) -> Pixels:
     return np.asarray(Image.fromarray(pixels).resize((round(64 * times),) * 2, Image.Resampling.BICUBIC))
 
@@ -47,6 +53,8 @@ CHANGES: dict[str, Callable[[Pixels], Pixels]] = {
     "compressed (JPEG 30)": lambda p: _again(p, 30), "half the size": lambda p: _scaled(p, 0.5),
     "twice the size": lambda p: _scaled(p, 2.0),
     "20 % more light": lambda p: np.clip(p * 1.2, 0, 255).astype(np.uint8),
+    "turned by 90 degrees": lambda p: np.rot90(p), "turned by 180 degrees": lambda p: np.rot90(p, 2),
+    "mirrored": lambda p: p[:, ::-1], "cropped by 5 % on each side": lambda p: _cropped(p, 0.05),
 }  # fmt: skip
 
 
@@ -83,6 +91,13 @@ def learnt(pictures: list[Pixels], kinds: pd.Series) -> float:
     return float(roc_auc_score(kinds, scores, multi_class="ovr"))
 
 
+def area(pictures: list[Pixels], kinds: pd.Series) -> str:
+    """What `learnt` finds, or what it lacks."""
+    if find_spec("sklearn") is None:
+        return "needs scikit-learn: pip install 'confrere[benchmarks]'"
+    return f"{learnt(pictures, kinds):.4g}"
+
+
 def main() -> None:
     """Print every share."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -96,7 +111,7 @@ def main() -> None:
     for what, value in (*text(some), *alike(some)):
         print(f"{what:<40} {value:.4g}")
     print(f"{'tone unknown':<40} {np.mean([tone_of(p) is None for p in all_]):.4g}")
-    print(f"{'area under the curve, kinds':<40} {learnt(all_, table['dx']):.4g}")
+    print(f"{'area under the curve, kinds':<40} {area(all_, table['dx'])}")
 
 
 if __name__ == "__main__":

@@ -170,3 +170,21 @@ def test_the_command(tmp_path: Path) -> None:
     results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
     assert results["size"] == TINY
     assert (tmp_path / "table.md").read_text(encoding="utf-8").startswith("2,000 synthetic people x 2 terms")
+
+
+def test_what_the_bank_finds_is_printed_without_scikit_learn(
+    part: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pd = pytest.importorskip("pandas")
+    pytest.importorskip("PIL.Image")
+    from images.lesions import jpeg, picture
+
+    skin = part("skin")
+    table = pd.DataFrame({"image_jpeg": [jpeg(picture(i)) for i in range(4)], "dx": list("abab")})
+    table.to_parquet(tmp_path / "some.parquet")
+    monkeypatch.setattr(sys, "argv", ["skin", str(tmp_path / "some.parquet")])
+    monkeypatch.setattr(skin, "find_spec", lambda _: None)
+    skin.main()
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("area under the curve, kinds")
+    assert last.endswith("needs scikit-learn: pip install 'confrere[benchmarks]'")

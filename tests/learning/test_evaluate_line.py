@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import confrere as cf
 from confrere.analyses.glm import Glm
 from confrere.analyses.learning.evaluate import Evaluate
 from confrere.analyses.learning.evaluate_line import derivatives, frame_of, means
@@ -90,3 +91,13 @@ def test_of_people_all_followed_it_is_the_regression_without_weights() -> None:
     assert slopes(found)[""] == pytest.approx(line[1]["estimate"], abs=1e-9)
     (told,) = (r for r in found.tables["metrics"] if r["metric"] == "calibration slope")
     assert told["std_error"] == pytest.approx(line[1]["robust_se"], rel=1e-8)
+
+
+@pytest.mark.parametrize(("people", "level", "told"), [(400, "", True), (400, "size", False), (1200, "size", True)])
+def test_without_room_in_the_budget_there_is_no_slope_and_no_refusal(people: int, level: str, told: bool) -> None:
+    frame = breast().sample(people, random_state=1)
+    of = cf.Evaluate("Surv(rtime, recur)", model="nodes", coefficients={"nodes": 0.1}, link="cox", baseline=0.75,
+                     times=1826.0, by=level, ground=Ground(BREAST))  # fmt: skip
+    found = cf.local({str(i): frame[i::3] for i in range(3)}).run(of).finding
+    assert ("recalibration_slope" in found.facts) is told
+    assert ("" in slopes(found)) is told

@@ -12,23 +12,24 @@ same weight, the mean of 1/G over the cell, so that weighted sums know no more o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from confrere.analyses.curvature import gaussian
-from confrere.analyses.families import family_of
+from confrere.analyses.families import LEAST, family_of
 from confrere.analyses.finding import Citation
 from confrere.analyses.learning.evaluate import Evaluate
 from confrere.analyses.learning.evaluate_censored import Estimated, Leaving, cases_and_controls
+from confrere.analyses.learning.evaluate_risk import LEAST as FIRST
 from confrere.analyses.learning.evaluate_risk import Predicted
 from confrere.analyses.likelihood import least_weight, likelihood
 from confrere.analyses.newton import FAR, Curve, Objective, Slope, maximise
 from confrere.analyses.outcomes import INTERCEPT, Cases, Frame, covariance, estimates
 from confrere.analyses.separation import NOWHERE, Watch
 from confrere.errors import ModelError
-from confrere.rounds import Array, Bools, Design, Flow, Ints, People, Sum, ask, local, together
+from confrere.rounds import Array, Bools, Design, Flow, Ints, People, Sum, Verdict, ask, local, together
 
 GELOVEN = Citation("van Geloven N, Giardiello D, Bonneville EF, et al. Validation of prediction models in the presence "
                    "of competing risks: a guide through modern methods. BMJ 2022;377:e069249",
@@ -40,6 +41,10 @@ MODEL = family_of("binomial", "cloglog")
 TERMS = (INTERCEPT, "the risk")
 REPEATS = 110  # slopes of a line at most: 80 rounds, and the halvings of the last
 NARROW = 0.1  # of scores: less than that is no scale for them
+STEPS, FLAT, SINGULAR = 50, 1e-9, 1e-12  # of Newton's method; what rounding leaves of a singular matrix
+ENDS, HIGH = np.log(-np.log1p(-np.array([FIRST, 1 - FIRST]))), 6.0  # of scores; from where the climb may begin
+COST = 60  # numbers of a line, more than most take
+WIDE = 20.0  # an intercept or a slope beyond it is none: the outcomes are apart
 
 Beta = tuple[float, ...]
 
@@ -193,6 +198,42 @@ def derivatives(cases: Cases, beta: Beta, frame: Frame, wanted: str = "") -> Der
     return Derivatives(at.loglik, z.T @ at.score, information, squares, at.expected)
 
 
+# Of people, or of bins of them, who are all at hand -----------------------------------------------------------
+
+
+def peak_of(cases: Cases, frame: Frame) -> Array | None:
+    """The maximum (2,) of the likelihood of cases in a frame; None where it has none."""
+
+    def at(beta: Array) -> tuple[Array, Array] | None:
+        got = derivatives(cases, tuple(beta.tolist()), frame, "expected")
+        return None if got is None else (got.score, got.information)
+
+    return climbed(at, 2)
+
+
+def climbed(at: Callable[[Array], tuple[Array, Array] | None], size: int) -> Array | None:
+    """The maximum (size,) by Newton's method, from the score (size,) and information (size, size) `at` coefficients.
+
+    None where it has none, or is farther than `WIDE`.
+    """
+    beta = np.zeros(size)
+    for _ in range(STEPS):
+        got = at(beta)
+        if got is None:
+            return None
+        score, information = got
+        sizes = np.linalg.eigvalsh(information)
+        if sizes[0] <= SINGULAR * sizes[-1] or sizes[-1] <= FLAT:
+            return None
+        step = np.linalg.solve(information, score)
+        beta = beta + step / max(1.0, float(np.abs(step).max()))
+        if np.abs(beta).max() > WIDE:
+            return None
+        if np.abs(step).max() < FLAT:
+            return np.asarray(beta)
+    return None
+
+
 # Sums only ----------------------------------------------------------------------------------------------------
 
 
@@ -208,12 +249,22 @@ def frame_of(scores: Array, cases: Array, controls: Array) -> Frame:
 
 
 def lines_of(
-    steps: Lines, parts: Sequence[tuple[Leaving, Array]], whom: Sequence[Bools], times: Array
+    steps: Lines, parts: Sequence[tuple[Leaving, Array]], whom: Sequence[Bools], times: Array, room: int
 ) -> Flow[list[Line | None]]:
     """The line of each part, from its leaving and mean scores (B,) by bin: of `whom` among the groups (groups,) of the
-    table. `times` (T,) is the ladder up to the horizon. None where the people do not determine it."""
-    flows = [_line(steps, *part, tuple(who.tolist()), times) for part, who in zip(parts, whom, strict=True)]
-    return list((yield from together(*flows)))
+    table. `times` (T,) is the ladder up to the horizon. None where the people do not determine it, or there is no
+    `room` in the budget of numbers, which lines of levels leave first."""
+    many = len(parts) if room >= COST * len(parts) else int(room >= COST)
+    flows = [_line(steps, *part, tuple(who.tolist()), times) for part, who in zip(parts, whom, strict=True)][:many]
+    return [*(yield from together(*flows)), *[None] * (len(parts) - many)]
+
+
+def spent(of: Evaluate, verdicts: Sequence[Verdict], numbers: int) -> int:
+    """How many numbers were answered: those of supports as the gate counts them, and `numbers` besides."""
+    p = len(of.terms.names) * bool(of.model) + 2  # columns, the risk, the outcome
+    free = ("event", "other", "censored") if of.ground.fine else ()
+    cells = sum(grid.size for v in verdicts for name, grid in v.grids.items() if name not in free)
+    return cells + numbers + sum(p * (p + 1) // 2 + len(v.left_out) + 1 for v in verdicts)
 
 
 def _line(steps: Lines, people: Leaving, scores: Array, groups: tuple[bool, ...], times: Array) -> Flow[Line | None]:
@@ -227,14 +278,30 @@ def _line(steps: Lines, people: Leaving, scores: Array, groups: tuple[bool, ...]
     objective = Objective(
         lambda b: watch.slope(ask(steps.line_slope, b, frame, weights)),
         lambda b: watch.curve(lambda last: ask(steps.line_curve, b, frame, weights, last)),
-        TERMS, far=FAR, model=gaussian(*MODEL, frame),
+        TERMS, far=FAR,
     )  # fmt: skip
+    near = _nearby(frame, scores, *found)
+    if near is None:
+        near, objective = np.zeros(2), objective._replace(model=gaussian(*MODEL, frame))
     try:
-        peak = yield from maximise(np.zeros(2), objective)
+        peak = yield from maximise(near, objective)
     except ModelError:
         return None
     ends = yield from ask(steps.line_spread, tuple(peak.beta.tolist()), frame, weights)
     return told_line(frame, peak.beta, ends.information.value, ends.squares.value)
+
+
+def _nearby(frame: Frame, scores: Array, cases: Array, controls: Array) -> Array | None:
+    """Near where bins say that the line is (2,): the climb is shorter from there. None where somebody's risk may be 1.
+
+    Not there itself: where each bin has one risk that is the maximum, and what is asked must be the same as elsewhere.
+    """
+    w = cases + controls
+    near = peak_of(Cases(scores[:, None], cases / np.maximum(w, LEAST), w, np.zeros(len(w))), frame)
+    if near is None:
+        return None
+    ends = frame.base + near[0] + near[1] * (ENDS - frame.mean[0]) / frame.sd[0]
+    return np.round(near, 1) if ends.max() < HIGH else None
 
 
 def told_line(frame: Frame, beta: Array, information: Array, squares: Array) -> Line:

@@ -12,7 +12,7 @@ many people alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -26,15 +26,13 @@ from confrere.analyses.learning.evaluate import Evaluate
 from confrere.analyses.learning.evaluate_binary import Part, Straight, told
 from confrere.analyses.learning.evaluate_censored import Leaving
 from confrere.analyses.learning.evaluate_followed import Bins
-from confrere.analyses.learning.evaluate_line import Line, derivatives, frame_of, scored, told_line
+from confrere.analyses.learning.evaluate_line import Line, climbed, derivatives, frame_of, peak_of, scored, told_line
 from confrere.analyses.learning.evaluate_risk import Predicted, even
 from confrere.analyses.outcomes import Cases
 from confrere.rounds import Array, Bools, Ints
 from confrere.study.own_measures import LEAST, OwnMeasure, OwnMeasures, OwnPart
 
 MOST = 500  # groups of risk, and of time
-STEPS, FLAT, SINGULAR = 50, 1e-9, 1e-12  # of Newton's method; what rounding leaves of a singular matrix
-WIDE = 20.0  # an intercept or a slope beyond it is none: the outcomes are apart
 EXACT = Shares(0.0)  # nobody shares a cell with another risk, or with one that differs much
 
 IF_SAME = "if_same"  # the 95 % limit of the index where nothing moved
@@ -132,31 +130,11 @@ def _line(x: Array, offset: Array, y: Ints) -> list[Record | None]:
         p = special.expit(x @ beta + offset)
         return x.T @ (y - p), (x * (p * (1 - p))[:, None]).T @ x
 
-    found = _climbed(at, x.shape[1])
+    found = climbed(at, x.shape[1])
     if found is None:
         return [None] * x.shape[1]
     se = np.sqrt(np.diag(np.linalg.inv(at(found)[1])))
     return [told("", float(b), float(s)) for b, s in zip(found, se, strict=True)]
-
-
-def _climbed(at: Callable[[Array], tuple[Array, Array] | None], size: int) -> Array | None:
-    """The maximum (size,) by Newton's method, from the score (size,) and information (size, size) `at` coefficients."""
-    beta = np.zeros(size)
-    for _ in range(STEPS):
-        got = at(beta)
-        if got is None:
-            return None
-        score, information = got
-        sizes = np.linalg.eigvalsh(information)
-        if sizes[0] <= SINGULAR * sizes[-1] or sizes[-1] <= FLAT:
-            return None
-        step = np.linalg.solve(information, score)
-        beta = beta + step / max(1.0, float(np.abs(step).max()))
-        if np.abs(beta).max() > WIDE:
-            return None
-        if np.abs(step).max() < FLAT:
-            return np.asarray(beta)
-    return None
 
 
 # A time to an event -------------------------------------------------------------------------------------------
@@ -199,12 +177,7 @@ def _scaled(data: Predicted, having: Bools, w: Array) -> Line | None:
     cases = scored(data, having, w)
     cases = Cases(*(values[w > 0] for values in cases))
     frame = frame_of(cases.x[:, 0], cases.w * cases.y, cases.w * (1 - cases.y))
-
-    def at(beta: Array) -> tuple[Array, Array] | None:
-        got = derivatives(cases, tuple(beta.tolist()), frame, "expected")
-        return None if got is None else (got.score, got.information)
-
-    found = _climbed(at, 2)
+    found = peak_of(cases, frame)
     got = None if found is None else derivatives(cases, tuple(found.tolist()), frame, "expected")
     return None if found is None or got is None else told_line(frame, found, got.information, got.squares)
 

@@ -165,7 +165,7 @@ NETWORKS: Settings = [
     {"method": "network", "outcome": "fate", "features": "age + C(size)", "rounds": 2, "module": "mlp",
      "settings": {"hidden": [4]}, "personal": ["out"], "fine_tune": 1},
     {"method": "network", "outcome": "nodes", "features": "age + treated", "objective": "poisson", "rounds": 2,
-     "privacy": 1.0},
+     "steps": 1, "privacy": 1.0},
     {"method": "network", "outcome": "Surv(rtime, recur)", "features": "age", "rounds": 2},
     {"method": "network", "outcome": "Surv(rtime, recur)", "features": "age", "rounds": 2, "fine_tune": 1,
      "intervals": [365, 1095, 2190]},

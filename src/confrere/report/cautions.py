@@ -183,8 +183,13 @@ CAUTIONS: dict[str, tuple[str, ...]] = {
         ),
         (
             "{names}: the cells of scores are coarse. Up to {share} of the pairs of people are in one cell, or in two "
-            "that overlap, so that the area or concordance may be off, is mostly too low, and has no limits. Ask more "
-            "people, or about everybody without subgroups."
+            "that overlap, so that the area or concordance may be off, and is mostly too low. Ask more people, or "
+            "about everybody without subgroups."
+        ),
+        (
+            "{names}: the cells of scores are coarse. Up to {share} of the pairs of people are in one cell, or in two "
+            "that overlap, so that the area or concordance may be off, and is mostly too low. Over 15 %, it has no "
+            "limits. Ask more people, or about everybody without subgroups."
         ),
         (
             "{names}: the cells of the learned model's risks are too coarse to say how large these are. Mean "

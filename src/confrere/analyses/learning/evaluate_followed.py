@@ -46,7 +46,7 @@ from confrere.analyses.learning.evaluate_censored import (
     concordance,
     integrated,
 )  # fmt: skip
-from confrere.analyses.learning.evaluate_line import GELOVEN, HOLT, Line, Lines, facts_of, lines_of, spent
+from confrere.analyses.learning.evaluate_line import GELOVEN, HOLT, Left, Line, Lines, facts_of, lines_of, spent
 from confrere.analyses.learning.evaluate_risk import (
     ONE_CELL,
     Cut,
@@ -202,8 +202,7 @@ class FollowedRisks(Lines):
         cut = self._cuts(first, verdict, counts, np.array(edges))
         cuts, own = tuple(tuple(c.cuts.tolist()) for c in cut), cut[0].cells
         within = tuple(own.tolist()) if self.of.learnt else ()
-        groups = sum(len(c) + 1 for c in cuts)
-        most = max(6, first.budget // (4 * (len(self.kinds) - 1) * groups))
+        most = max(6, first.budget // (4 * (len(self.kinds) - 1) * sum(len(c) + 1 for c in cuts)))
         times = tuple(e for e in ladder(self.ground, self.of.horizon, most) if e <= self.of.horizon * (1 + 1e-12))
         final = yield from support(self.table, cuts, times, shown, within)
         got = yield from ask(self.exits)
@@ -211,7 +210,8 @@ class FollowedRisks(Lines):
         level = np.repeat(np.arange(self.of.rows), [len(c.cuts) + 1 for c in cut])
         whom = [level >= 0, *(level == j for j in shown if self.of.columns)]
         room = first.budget - spent(self.of, (first, verdict, final), got.powers.value.size)
-        lines = yield from lines_of(self, [(p.leaving, p.scores) for p in parts], whom, np.array(times), room)
+        left = Left(np.array(times), got.times.value, {name: final.grids[name] for name in self.kinds[:-1]})
+        lines = yield from lines_of(self, [(p.leaving, p.scores) for p in parts], whom, left, room)
         return first, parts, lines, own, shown
 
     def _shown(self, people: Array, told: Ints) -> Shown:

@@ -6,13 +6,15 @@ of any cause by the horizon weighs 1/G there, who is followed beyond it 1/G(hori
 as in `evaluate_censored` (Blanche, Holt & Scheike, Lifetime Data Anal 2023;29:441). R: `glm(D ~ s, binomial(cloglog),
 weights = w)`. The standard error is the sandwich's with the expected information, the weights taken as known.
 
-It needs no bins: everybody has the own risk. All who leave in one merged cell of time, of one kind and bin, have the
-same weight, the mean of 1/G over the cell, so that weighted sums know no more of their times than counts of cells do.
+Everybody has the own risk. All of one kind in one bin of risk have the same weight, the mean of 1/G over those of them
+who are counted by time: had they weights by time, sums at several coefficients would tell how many of each risk leave
+when (tests/attacks/test_line_weights.py). Within a bin and kind risk and time are taken to be unrelated, as for the
+Brier score.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -49,12 +51,16 @@ WIDE = 20.0  # an intercept or a slope beyond it is none: the outcomes are apart
 Beta = tuple[float, ...]
 
 
-class Weights(NamedTuple):
-    """1/G in each cell of the ladder of times (T,) and at the horizon; which groups of people enter (groups,)."""
+Weights = tuple[tuple[float, ...], ...]  # (kinds, groups): with what everybody of a kind enters, 0 for who does not
 
-    inside: tuple[float, ...]
-    beyond: float
-    groups: tuple[bool, ...]
+
+class Left(NamedTuple):
+    """How people leave by the horizon, as it is told: the ladder of times (T,), people (kinds that leave * groups,
+    cells), and the merged cell of each of the ladder (groups, T + 1) by kind."""
+
+    times: Array
+    people: Array
+    grids: Mapping[str, Ints]
 
 
 class Spread(NamedTuple):
@@ -154,30 +160,10 @@ def _local(
 
 
 def weighted(people: People, weights: Weights) -> Array:
-    """The weight of each person (n,) of a design of kinds and of times."""
-    cells = people.design.cells
-    kinds = cells["kinds"]
+    """The weight of each person (n,) of a design of kinds and groups: nothing of a person's own time."""
+    kinds = people.design.cells["kinds"]
     kind, group = np.divmod(kinds.index, kinds.shape[1])
-    w = np.where(kind == kinds.shape[0] - 1, weights.beyond, 0.0)
-    for name in ("event", "other"):
-        if name in cells:
-            merge = people.grid(name)
-            width = int(merge.max(initial=-1)) + 1
-            place = cells[name].placed(merge, width)
-            w = np.where(place >= 0, means(merge, width, weights.inside)[place], w)
-    return np.asarray(w * np.array(weights.groups, dtype=float)[group])
-
-
-def means(merge: Ints, width: int, inside: Beta) -> Array:
-    """The mean of 1/G over each merged cell (groups * width,); the last of the ladder, beyond the horizon, is none.
-
-    Cells of the ladder are of one width nearly, and G falls slowly: they count alike.
-    """
-    at = merge[:, : len(inside)]
-    place = (at + width * np.arange(len(at))[:, None])[at >= 0]
-    total = np.bincount(place, np.broadcast_to(inside, at.shape)[at >= 0], minlength=width * len(at))
-    many = np.bincount(place, minlength=width * len(at))
-    return np.asarray(total / np.maximum(many, 1))
+    return np.array(weights, dtype=float)[kind, group]
 
 
 def scored(data: Predicted, having: Bools, w: Array) -> Cases:
@@ -249,13 +235,13 @@ def frame_of(scores: Array, cases: Array, controls: Array) -> Frame:
 
 
 def lines_of(
-    steps: Lines, parts: Sequence[tuple[Leaving, Array]], whom: Sequence[Bools], times: Array, room: int
+    steps: Lines, parts: Sequence[tuple[Leaving, Array]], whom: Sequence[Bools], left: Left, room: int
 ) -> Flow[list[Line | None]]:
     """The line of each part, from its leaving and mean scores (B,) by bin: of `whom` among the groups (groups,) of the
-    table. `times` (T,) is the ladder up to the horizon. None where the people do not determine it, or there is no
+    table, whose people are `left`. None where the people do not determine it, or there is no
     `room` in the budget of numbers, which lines of levels leave first."""
     many = len(parts) if room >= COST * len(parts) else int(room >= COST)
-    flows = [_line(steps, *part, tuple(who.tolist()), times) for part, who in zip(parts, whom, strict=True)][:many]
+    flows = [_line(steps, *part, who, left) for part, who in zip(parts, whom, strict=True)][:many]
     return [*(yield from together(*flows)), *[None] * (len(parts) - many)]
 
 
@@ -267,13 +253,37 @@ def spent(of: Evaluate, verdicts: Sequence[Verdict], numbers: int) -> int:
     return cells + numbers + sum(p * (p + 1) // 2 + len(v.left_out) + 1 for v in verdicts)
 
 
-def _line(steps: Lines, people: Leaving, scores: Array, groups: tuple[bool, ...], times: Array) -> Flow[Line | None]:
-    found = cases_and_controls(people, float(times[-1]))
+def means(merge: Ints, width: int, inside: Array) -> Array:
+    """The mean of 1/G over each merged cell (groups * width,); the last of the ladder, beyond the horizon, is none.
+
+    Cells of the ladder are of one width nearly, and G falls slowly: they count alike.
+    """
+    at = merge[:, : len(inside)]
+    place = (at + width * np.arange(len(at))[:, None])[at >= 0]
+    total = np.bincount(place, np.broadcast_to(inside, at.shape)[at >= 0], minlength=width * len(at))
+    many = np.bincount(place, minlength=width * len(at))
+    return np.asarray(total / np.maximum(many, 1))
+
+
+def weights_of(people: Leaving, groups: Bools, left: Left) -> Weights:
+    """The weights of some groups (groups,): the means of 1/G over who leaves, and 1/G at the horizon of the others."""
+    g = people.censoring()
+    inside = g.inside[np.minimum(np.searchsorted(people.right, left.times * (1 - 1e-12)), g.inside.size - 1)]
+    rows = []
+    for name, counts in zip(left.grids, np.split(left.people, len(left.grids)), strict=True):
+        width = int(left.grids[name].max(initial=-1)) + 1
+        each, n = means(left.grids[name], width, inside).reshape(-1, width), counts.sum(axis=1)
+        mean = np.divide((counts[:, :width] * each).sum(axis=1), n, out=np.zeros_like(n), where=n > 0)
+        rows.append(np.where(groups, mean, 0.0) if name != "censored" else np.zeros_like(n))
+    rows.append(np.where(groups, float(g.edge[-1]), 0.0))
+    return tuple(tuple(row.tolist()) for row in rows)
+
+
+def _line(steps: Lines, people: Leaving, scores: Array, groups: Bools, left: Left) -> Flow[Line | None]:
+    found = cases_and_controls(people, float(left.times[-1]))
     if found is None:
         return None
-    frame, g = frame_of(scores, *found), people.censoring()
-    place = np.minimum(np.searchsorted(people.right, times * (1 - 1e-12)), g.inside.size - 1)
-    weights = Weights(tuple(g.inside[place].tolist()), float(g.edge[-1]), groups)
+    frame, weights = frame_of(scores, *found), weights_of(people, groups, left)
     watch = Watch(TERMS, True, -float(np.log(2)), [])
     objective = Objective(
         lambda b: watch.slope(ask(steps.line_slope, b, frame, weights)),

@@ -71,11 +71,9 @@ class Seen:
         ladder, at = EDGES, score
         if objective == "multiclass":
             ladder, at = LOSSES, np.logaddexp(0, -own[np.arange(len(self.y)), self.y])
-        self.lost = np.logaddexp(0, -own[np.arange(len(self.y)), self.y])
         self.cell = grids[0][np.searchsorted(ladder, np.ravel(at), side="right")]
         limits = [r["limit"] for r in self.found.tables["conformal_limits"]]
-        self.errs = np.argmax(own, axis=1) != self.y
-        self.wrong = self.errs if objective == "multiclass" else None
+        self.wrong = np.argmax(score, axis=1) != self.y if objective == "multiclass" else None
         self.inside = own >= np.array([-np.inf if v is None else v for v in limits])
 
     def runs(self) -> list[np.ndarray]:
@@ -101,25 +99,7 @@ class Seen:
             assert round(rates[0] * len(self.y)) == self.wrong.sum()
             made.append(self.wrong)
         classes = [self.y == c for c in range(3)] if self.wrong is not None else []  # told with the outcome's sums
-        return [*made, *classes, *self.levels("error rate")]
-
-    def levels(self, metric: str) -> list[np.ndarray]:
-        """Who is in each level of which a metric is told; of the error rate those who err, as many as it says."""
-        made = []
-        for row in self.found.tables["metrics_by"]:
-            if row["metric"] == metric and row["estimate"] is not None:
-                who = (self.held["tone"] == row["level"]).to_numpy()
-                assert row["n"] == who.sum()
-                if metric == "error rate":
-                    assert round(row["estimate"] * row["n"]) == (who & self.errs).sum()
-                made.append(who & self.errs if metric == "error rate" else who)
-        return made
-
-    def remainders(self) -> list[int]:
-        """On how many people sums of losses of levels, and of everybody less those of levels, rest."""
-        told = self.levels("log loss")
-        some = [np.any(part, axis=0) for r in range(1, len(told) + 1) for part in itertools.combinations(told, r)]
-        return [int(n) for part in some for n in (part.sum(), (~part).sum()) if n]
+        return [*made, *classes]
 
     def weighed(self) -> int:
         """The fewest people, but nobody, on whom a run of cells, and three sets told of everybody, added or subtracted
@@ -164,46 +144,6 @@ def test_who_could_be_had_by_subtraction_is_not_told_and_others_are(outcome: str
         assert (told[level, kind] is None) == (apart == FEW and outcome == "ill")
         assert told["", ""] is not None
         assert sum(n is not None for n in told.values()) >= len(told) / 2
-
-
-def few_of_two_tones(outcome: str, policy: Policy) -> Seen:
-    """Of the last tone some fifteen are held out; of those without a tone, five."""
-    frame = people(MANY)
-    tone = np.random.default_rng(3).choice(np.array(TONES[:2], dtype=object), len(frame))
-    tone[:38], tone[38:50] = "V-VI", None
-    return Seen(outcome, frame.assign(tone=pd.Categorical(tone, TONES)), policy)
-
-
-@pytest.mark.parametrize("outcome", ["ill", "kind"])
-def test_losses_of_levels_and_what_is_left_of_everybody_are_of_nobody_or_many(outcome: str) -> None:
-    assert min(few_of_two_tones(outcome, LOOSE).remainders()) < K  # control: without the rule a few are what is left
-    seen = few_of_two_tones(outcome, POLICY)
-    assert seen.levels("log loss")
-    assert min(seen.remainders()) >= K
-
-
-@pytest.mark.parametrize("outcome", ["ill", "kind"])
-def test_losses_are_those_of_the_people_of_the_level(outcome: str) -> None:
-    seen = Seen(outcome, people(MANY))
-    told = [r for r in seen.found.tables["metrics_by"] if r["metric"] == "log loss" and not r["suppressed"]]
-    assert told
-    for row in told:
-        mine = seen.lost[(seen.held["tone"] == row["level"]).to_numpy()]
-        half = 1.959964 * mine.std() / np.sqrt(len(mine))
-        assert np.allclose([row["estimate"], row["conf_high"] - row["estimate"]], [mine.mean(), half], atol=1e-6)
-
-
-@pytest.mark.parametrize("outcome", ["ill", "kind"])
-def test_losses_of_a_level_of_one_hospital_do_not_leave(outcome: str) -> None:
-    frame = people(MANY)
-    tone = frame["tone"].to_numpy(dtype=object)
-    tone[tone == "V-VI"] = "III-IV"
-    tone[::3] = np.where(np.arange(len(tone[::3])) % 2, "V-VI", tone[::3])  # the first hospital's alone
-    frame["tone"] = pd.Categorical(tone, TONES)
-    seen = Seen(outcome, frame, replace(POLICY, hospitals=3))
-    rows = {r["level"]: r for r in seen.found.tables["metrics_by"] if r["metric"] == "log loss"}
-    assert rows["V-VI"]["estimate"] is None
-    assert sum(r["estimate"] is None for r in rows.values()) >= 2  # else it is everybody less the others
 
 
 def overlapping(seed: int, n: int, wide: float) -> pd.DataFrame:

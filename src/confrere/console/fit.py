@@ -155,8 +155,9 @@ class Fit:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """Single numbers and words, such as `log_likelihood`."""
-        return self.finding.facts
+        """Single numbers and words, such as `log_likelihood`; of a network also the hash of its file."""
+        found = self.finding.facts
+        return {**found, "model_sha256": self.model.sha256} if self.finding.method == "network" else found
 
     @property
     def arrays(self) -> Mapping[str, Array]:

@@ -14,7 +14,6 @@ SETTINGS = {
     "leave_out": ("groups left out", "groupes écartés à tour de rôle"),
     "left_out": ("group left out", "groupe écarté"),
     "conformal": ("sets of classes", "ensembles de classes"),
-    "metrics_by": ("measures by subgroup", "mesures par sous-groupe"),
     "conformal_limits": ("limits of the sets of classes", "limites des ensembles de classes"),
     "class": ("class", "classe"),
     "limit": ("limit", "limite"),

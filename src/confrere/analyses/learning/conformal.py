@@ -16,11 +16,6 @@ in the same proportions: in a hospital whose people differ it may not hold, whic
 How large the sets are, and how often the class is in them, by class and by a column `by`, is asked afterwards: counts
 of people by set, of which the gate tells those that no combination of, also with the cells of scores of two classes
 that were told before, tells about a few (`rounds.Cells`, `known`).
-
-Of each level of `by` of which so many are told how many they are, the mean log loss is told too. Levels are disjoint,
-and everybody's sum was told before: what can be had by subtraction is the sum of all others together, who are nobody or
-at least k, since their number can be had alike and the gate told none by which it would be about a few. How many of a
-level have another likeliest class is one more set of people, the last that is looked at.
 """
 
 from __future__ import annotations
@@ -33,9 +28,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from confrere.analyses.finding import Caution, Citation, Record
-from confrere.analyses.learning.scored import EDGES, Scored, Told, erring, losses, margins, mean_record, trained
+from confrere.analyses.learning.scored import EDGES, Scored, Told, erring, margins, trained
 from confrere.analyses.learning.scored_classes import Beside, by_losses, limit, with_losses
-from confrere.analyses.rates import NOTHING, share
+from confrere.analyses.rates import share
 from confrere.errors import StudyError
 from confrere.rounds import Array, Bools, Cells, Design, Flow, Ints, People, Sum, ask, local, register, support
 from confrere.study.rows import TableRows
@@ -49,7 +44,6 @@ PARTS = (
     "right",
     "none",
 )  # of a group: all; their class is in the set; one class; that; none
-NO_LOSS: Record = {"metric": "log loss", **NOTHING._asdict()}
 VOVK = Citation(
     "Vovk V. Conditional validity of inductive conformal predictors. Mach Learn 2013;92:349-376",
     "10.1007/s10994-013-5355-6",
@@ -147,20 +141,6 @@ class Counted(NamedTuple):
     people: Sum  # (sets,)
 
 
-class Losses(NamedTuple):
-    """Of each level of which the size is told, sums of the log loss and of its square; 0 for the others."""
-
-    sums: Sum  # (levels, 2)
-
-
-class Shown(NamedTuple):
-    """The tables `conformal` and `metrics_by`, and of which sets, in order, the sizes are told."""
-
-    rows: list[Record]
-    levels: list[Record]
-    known: tuple[bool, ...]
-
-
 @register("_conformal")
 @dataclass(frozen=True, eq=False)
 class Covered:
@@ -205,16 +185,6 @@ class Covered:
         return range(2, len(self.limits.levels) + 1) if self.several and not self.known else range(0)
 
     @property
-    def wrong(self) -> range:
-        """Levels of whom is counted whose likeliest class is another: with the groups of levels, after all of them."""
-        return range(len(self.subgroups)) if self.known or not self.several else range(0)
-
-    @property
-    def asked(self) -> int:
-        """How many sets are counted here, if they may be."""
-        return len(self.groups) * len(PARTS) + len(self.larger) + len(self.wrong)
-
-    @property
     def before(self) -> int:
         """How many sets of several classes are looked at without being counted here: told before, but for the last."""
         return (sum(self.known) if self.known else len(self.limits.levels) + 2) if self.several else 0
@@ -229,32 +199,21 @@ class Covered:
         sets = Cells(index, (many, atoms), rule="known", needs=self.scored.needs, sets=among)
         columns = tuple(dict.fromkeys((*made.columns, *filter(None, [self.by]))))
         others = {name: cells for name, cells in made.cells.items() if name != "scores"}
-        y, score, held = made.data
-        level = np.where(held == 1, self._levels(people, made), -1)
-        if self.wrong:
-            size = (1, len(self.subgroups) + 1)
-            others["levels"] = Cells(level, size, rule="spread", needs=self.scored.needs)
-        lost = losses(self.scored.forest, score, y)[:, 0]
-        return replace(made, cells={**others, "sets": sets}, data=(level, lost), columns=columns)
-
-    def _levels(self, people: People, made: Design) -> Ints:
-        """Everybody's level (n,), as many as there are for none."""
-        if not self.by:
-            return np.zeros(made.n, dtype=np.int64)
-        codes = TableRows(people.table.frame[made.rows], self.scored.of.ground.schema, {}).codes(self.by)
-        return np.where(codes < 0, len(self.subgroups), codes)
+        return replace(made, cells={**others, "sets": sets}, data=None, columns=columns)
 
     def atoms(self, people: People, made: Design) -> tuple[Ints, tuple[Bools, ...]]:
         """Everybody's subgroup, class, size of set, and whether that is right and the likeliest class wrong, as one
         number (n,); and which numbers make each set of people."""
         y, score, _ = made.data
-        margin = margins(self.scored.forest.objective, score)
-        inside, level = self.limits.sets(margin), self._levels(people, made)
+        inside = self.limits.sets(margins(self.scored.forest.objective, score))
         classes, levels, kind = len(self.limits.levels), len(self.subgroups), y.astype(np.int64)
-        wrong = erring(score if classes > 2 else margin, y)
+        level = np.full(made.n, levels)
+        if self.by:
+            codes = TableRows(people.table.frame[made.rows], self.scored.of.ground.schema, {}).codes(self.by)
+            level = np.where(codes < 0, levels, codes)
         right = inside[np.arange(made.n), kind] if made.n else np.zeros(0, dtype=bool)
         index = ((level * classes + kind) * 2 + right) * (classes + 1) + inside.sum(axis=1)
-        index = index * 2 + wrong
+        index = index * 2 + (erring(score, y) if classes > 2 else 0)
         return index, self._sets((levels + 1) * classes * 2 * (classes + 1) * 2, classes)
 
     def _places(self, made: Design) -> tuple[Ints | int, int]:
@@ -268,7 +227,7 @@ class Covered:
 
     def _sets(self, size: int, classes: int) -> tuple[Bools, ...]:
         """Which atoms (size,) make each set: of several classes those `before`; of each group its `PARTS`; then who has
-        a set of a larger size, and of each level who has another likeliest class."""
+        a set of a larger size."""
         rest, wrong = np.divmod(np.arange(size), 2)
         rest, many = np.divmod(rest, classes + 1)
         rest, right = np.divmod(rest, 2)
@@ -278,7 +237,6 @@ class Covered:
         first = (*(kind == y for y in range(classes)), wrong == 1, one)  # how many abstain goes before coverage
         inside = [((v < 0) | (level == v)) & ((y < 0) | (kind == y)) for v, y in self.groups]
         sets = (*(group & part for group in inside for part in parts), *(many == m for m in self.larger))
-        sets += tuple((level == v) & (wrong == 1) for v in self.wrong)
         if not self.several:
             return sets
         whole = replace(self, known=())
@@ -294,41 +252,19 @@ class Covered:
         inside = np.array(cells.sets[self.before :]) & self._may(people.grid("sets"))[self.before :, None]
         counted = np.asarray(inside @ np.bincount(cells.index[held] % atoms, minlength=atoms), dtype=float)
         classes = len(self.limits.levels)
-        levels = len(self.subgroups)
-        most = len(PARTS) * (1 + levels) * (1 + classes) + levels + (classes - 1 if self.several else 0)
+        most = len(PARTS) * (1 + len(self.subgroups)) * (1 + classes) + (classes - 1 if self.several else 0)
         about: dict[str, Any] = {"dims": ("sets",), "bounds": (most,), "scale": 0, "known": True}
         return Counted(people.derived(counted, **about, needs=self.scored.needs))
 
     def _may(self, grid: Ints) -> Bools:
         """Of which sets, in order, the size may be told; none where one that was told before would not be now."""
-        may = np.asarray(grid[0, -(self.before + self.asked) :] >= 0)
+        may = np.asarray(grid[0, -(self.before + len(self.groups) * len(PARTS) + len(self.larger)) :] >= 0)
         return may & bool(not self.known or may[: self.before].all())
-
-    @property
-    def sizes(self) -> list[int]:
-        """Which sets are all people of a level (levels,)."""
-        return [self.groups.index((v, -1)) * len(PARTS) for v in self.wrong]
-
-    def _weighed(self, grids: Mapping[str, Ints]) -> Bools:
-        """Of which levels (levels,) losses are summed: their number is told, and they are of enough hospitals."""
-        sized = self._may(grids["sets"])[self.before :][self.sizes]
-        return np.asarray(sized & (grids["levels"][0, :-1] >= 0))
-
-    @local(on="design")
-    def lost(self, people: People) -> Losses:
-        """Sums of the log loss and of its square over people held out, by level of `by`."""
-        level, each = people.design.data
-        levels = len(self.subgroups)
-        weighed = self._weighed({name: people.grid(name) for name in ("sets", "levels")})
-        told = np.append(weighed, False)[level] & (level >= 0)
-        sums = [np.bincount(level[told], each[told] ** power, minlength=levels) for power in (1, 2)]
-        about: dict[str, Any] = {"dims": ("levels", "powers"), "needs": self.scored.needs}
-        return Losses(people.derived(np.stack(sums, axis=1), **about))
 
     # sums only
 
-    def flow(self) -> Flow[Shown]:
-        """What is told of the sets, and of levels."""
+    def flow(self) -> Flow[tuple[list[Record], tuple[bool, ...]]]:
+        """The table `conformal`, a record per group; and of which sets, in order, the sizes are told."""
         verdict = yield from support(self.design)
         got = yield from ask(self.counted)
         many = len(self.groups) * len(PARTS)
@@ -339,25 +275,7 @@ class Covered:
         if self.larger and rows and rows[0]["n"] and told[many:].all() and parts[0, 2]:
             larger = got.people.value[many:] @ np.array(self.larger)
             rows[0]["mean_size"] = float(larger + got.people.value[2]) / rows[0]["n"]
-        levels: list[Record] = []
-        if self.wrong:
-            lost = yield from ask(self.lost)
-            which = np.array([self.sizes, range(self.asked - len(self.wrong), self.asked)])
-            weighed = self._weighed(verdict.grids)
-            levels = list(self._by_level(got.people.value[which], told[which], lost.sums.value, weighed))
-        return Shown(rows, levels, tuple(bool(one) for one in may))
-
-    def _by_level(self, people: Array, told: Bools, lost: Array, weighed: Bools) -> Iterator[Record]:
-        """Mean loss and error rate of each level, of `people` and of those who err (2, levels), and of sums of losses
-        (levels, 2), where they are `told` and `weighed`. Nothing of a level of nobody."""
-        for v, (n, errs) in enumerate(people.T.tolist()):
-            if told[0, v] and not n:
-                continue
-            of: Record = {"subgroup": self.by, "level": self.subgroups[v], "n": round(n) if told[0, v] else None}
-            total, square = lost[v].tolist()
-            yield of | (mean_record("log loss", total, square, n) if weighed[v] else NO_LOSS) | suppressed(weighed[v])
-            rate = share(errs, n) if told[:, v].all() else NOTHING
-            yield of | {"metric": "error rate", **rate._asdict()} | suppressed(told[:, v].all())
+        return rows, tuple(bool(one) for one in may)
 
     def _records(self, counts: Array, told: Bools) -> Iterator[Record]:
         for (level, y), counted, may in zip(self.groups, counts, told, strict=True):
@@ -376,11 +294,6 @@ class Covered:
                 **({"mean_size": size} if len(self.limits.levels) == 2 else {}),
                 "answered_right": right / n if known[3] else None, "suppressed": not bool(known.all()),
             }  # fmt: skip
-
-
-def suppressed(told: Any) -> Record:
-    """Whether a record is not told."""
-    return {"suppressed": not bool(told)}
 
 
 class Promised(NamedTuple):
@@ -403,12 +316,11 @@ def judged(scored: Scored) -> Flow[tuple[Told, Promised]]:
         levels, alpha = classes_of(scored.of), float(scored.of.conformal)
         limits = (yield from _of_several(scored, told, levels)) if several else calibrated(told, alpha, levels)
         covered = Covered(scored, limits, told)
-        shown = yield from covered.flow()
+        rows, known = yield from covered.flow()
         if several:
-            told = yield from with_losses(replace(beside, covered=covered, told=shown.known), told)
-            more = yield from Covered(scored, limits, told, shown.known).flow()
-            shown = more._replace(rows=shown.rows + more.rows)
-        return told, _promised(limits, shown, bool(getattr(scored.of, "one_row", False)))
+            told = yield from with_losses(replace(beside, covered=covered, told=known), told)
+            rows += (yield from Covered(scored, limits, told, known).flow())[0]
+        return told, _promised(limits, rows, bool(getattr(scored.of, "one_row", False)))
     return ((yield from with_losses(beside, told)) if several else told), NO_SETS
 
 
@@ -419,7 +331,7 @@ def _of_several(scored: Scored, told: Told, levels: tuple[str, ...]) -> Flow[Con
     return Conformal(float(scored.of.conformal), levels, each, (held,) * len(levels))
 
 
-def _promised(limits: Conformal, shown: Shown, one_row: bool) -> Promised:
+def _promised(limits: Conformal, rows: list[Record], one_row: bool) -> Promised:
     more = {"one_row": True} if one_row else {}
     records: list[Record] = [
         {"class": name, "limit": None if limit == ALWAYS else limit, "people": n, "alpha": limits.alpha} | more
@@ -427,8 +339,7 @@ def _promised(limits: Conformal, shown: Shown, one_row: bool) -> Promised:
     ]
     lacking = [name for name, limit in zip(limits.levels, limits.limits, strict=True) if limit == ALWAYS]
     cautions = (few(lacking, limits.alpha),) if lacking else ()
-    by = {"metrics_by": shown.levels} if shown.levels else {}
-    return Promised({"conformal": shown.rows, "conformal_limits": records, **by}, cautions, (VOVK,))
+    return Promised({"conformal": rows, "conformal_limits": records}, cautions, (VOVK,))
 
 
 def few(classes: list[str], alpha: float) -> Caution:

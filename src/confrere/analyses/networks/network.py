@@ -31,7 +31,6 @@ from confrere.analyses.learning.state import mixed
 from confrere.analyses.networks import catalogue, privacy
 from confrere.analyses.networks.catalogue_bags import cited
 from confrere.analyses.networks.measured import Adapted, adaptable, measured, sampled
-from confrere.analyses.networks.model import Net
 from confrere.analyses.networks.settings import limited, wrong
 from confrere.analyses.networks.settled import still_learning
 from confrere.analyses.networks.strategies import CITE, REDDI, Server
@@ -452,12 +451,11 @@ class Network(LeavesOut):
         }  # fmt: skip
         tables = {"metrics": told.metrics, "training": losses, "attrition": attrition(whole or verdict)} | told.more
         cite = (CITE["fedavg"], CITE.get(self.strategy, REDDI), *cited(self.module, self.bag_recipe), *told.cite)
-        found = Finding(
+        return Finding(
             "network", (whole or verdict).n, verdict.hospitals, tables, told.events, facts, arrays,
             warnings=(*told.cautions, *still_learning([row["loss"] for row in losses])),
             cite=tuple(dict.fromkeys(cite)), analysis=self,
         )  # fmt: skip
-        return replace(found, facts=facts | {"model_sha256": Net.of(found).sha256})
 
     told = measured  # how good it is, of itself
 

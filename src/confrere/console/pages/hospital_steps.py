@@ -196,7 +196,6 @@ STEPS: Final = (
     N_("Sum over people of squared influence on the concordance."),
     N_("Who is held out, by cell of their score, subgroup, class, size of their set, and whether it is right."),
     N_("People of each set that may be told."),
-    N_("Sums of the log loss and of its square over people held out, by level of `by`."),
     N_("People whose likeliest class is not theirs, where that may be told."),
     N_("Whose likeliest class is not theirs, by class."),
     N_("By how much everybody's loss rises, of people of training 0; whose does, and whose of two features differ."),

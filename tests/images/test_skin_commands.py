@@ -110,7 +110,9 @@ def test_text_is_painted_over_by_command(home: Path) -> None:
     half = said(home, "mask", image, "--box", "0,0,20,28", "--by", "ada")
     assert "1 box painted over; still held: text seems to be burned into it" in half
     rest = said(home, "mask", image, "--box", "20, 0, 100, 28", "--box", "100,0,200,28", "--by", "ada")
-    assert "2 boxes painted over; not held any more" in rest
+    assert "2 boxes painted over; still held: text was painted over: look at all of it" in rest
+    assert "held" in said(home, "check")
+    said(home, "release", image, "--by", "ada")
     assert "held" not in said(home, "check")
     with pytest.raises(StudyError, match="not left,top,right,bottom"):
         said(home, "mask", image, "--box", "0,0,20", "--by", "ada")

@@ -149,7 +149,7 @@ def mask(
     """Paint over text in a picture, for good, and look for text again before it is no longer held."""
     bank = _bank(home)
     got = bank.mask(image, [_box(one) for one in box], by)
-    state = f"still held: {got.why}" if got.why else "not held any more"
+    state = f"still held: {got.why}" if got.why else "not held"
     typer.echo(f"{image}: {_many(len(box), 'box', 'boxes')} painted over; {state}. Look at {bank.file(image)}")
 
 

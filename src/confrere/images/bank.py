@@ -36,6 +36,7 @@ USES: Final = ("discussing", "training")
 TEXT = "text seems to be burned into it"
 TWIN = "it looks like a picture of another person"
 MASKING = "it is being painted over"
+PAINTED = "text was painted over: look at all of it"
 Log = Callable[..., None]  # log(event, **facts)
 
 
@@ -146,7 +147,8 @@ class Bank:
     def mask(self, image: str, boxes: Sequence[Box], by: str) -> Added:
         """Paint over boxes of a picture: the pixels under them are gone for good, and text is looked for again.
 
-        Held stays what still seems to have text, or looks like the picture of another person. A picture that was not
+        Held stays what had text, until somebody has looked at all of it and releases it: text in the middle, or what
+        is left of a word, is not found again; and what looks like the picture of another person. A picture that was not
         held is held meanwhile, and in no bags until they are extracted anew: they have what its old pixels were.
         StudyError for a box that is not within the picture, or nothing left of it; DataError where its file is gone.
         """
@@ -159,9 +161,7 @@ class Bank:
                 raise StudyError(f"{image} was painted over by somebody else meanwhile; look at it, then try again")
             why = self._why(db, row, clean)
             self._repaint(db, row, clean, (by, why), boxes)
-        with self.store.open() as db:  # once no row can name it any more
-            if not db.execute("SELECT 1 FROM images WHERE sha256 = ?", (before,)).fetchone():
-                self.store.place(before).unlink(missing_ok=True)
+        self._sweep()
         return Added(image, "held" if why else "in", why)
 
     def _painted(self, image: str, boxes: Sequence[Box]) -> tuple[str, Clean]:
@@ -195,7 +195,9 @@ class Bank:
             return TEXT
         before = clean._replace(sha256=row["sha256"], dhash=int(row["dhash"], 16))
         alike = any(_twin(db, one, row["person"]) for one in (before, clean))
-        return TWIN if row["why"] != MASKING and alike else ""
+        if row["why"] != MASKING and alike:
+            return TWIN
+        return PAINTED if row["why"] in (TEXT, PAINTED) else ""
 
     def _repaint(
         self, db: sqlite3.Connection, row: sqlite3.Row, clean: Clean, said: tuple[str, str], boxes: Sequence[Box]
@@ -203,9 +205,10 @@ class Bank:
         """The new file, then the ledger, then the row. `said`: by whom, why it is held."""
         (by, why), image = said, row["id"]
         self.store.put(clean.sha256, clean.png)
+        db.execute("INSERT OR IGNORE INTO painted VALUES (?)", (row["sha256"],))
         state = "held" if why else "in"
         self._log(
-            "image masked", image=image, by=by, boxes=[list(box) for box in boxes], before=row["sha256"],
+            "image masked", image=image, by=by, boxes=[list(box) for box in boxes], before=row["sha256"][:8],
             after=clean.sha256, state=state, why=why,
         )  # fmt: skip
         db.execute(
@@ -213,9 +216,18 @@ class Bank:
             (clean.sha256, f"{clean.dhash:032x}", tone_of(clean.pixels), state, why, image),
         )
 
+    def _sweep(self) -> None:
+        """Remove the files of what was painted over, once no row can name them any more: also after a stop."""
+        with self.store.open() as db:
+            for (sha256,) in db.execute("SELECT sha256 FROM painted").fetchall():
+                if not db.execute("SELECT 1 FROM images WHERE sha256 = ?", (sha256,)).fetchone():
+                    self.store.place(sha256).unlink(missing_ok=True)
+            db.execute("DELETE FROM painted")
+
     def erase(self, image: str, by: str) -> None:
         """Remove a picture, its consents and its cases for good; gone from training first."""
         named(by)
+        self._sweep()
         with self.bagged.remade(), self.store.open() as db:
             sha256 = _row(db, image)["sha256"]
             self.bagged.aside(db)
@@ -296,6 +308,7 @@ class Bank:
     def check(self) -> Check:
         """Look through the whole bank: files, what is held, what looks alike. Reads every picture."""
         self.bagged.mend()
+        self._sweep()
         pictures = self.pictures()
         with self.store.open() as db:
             rows = {row["id"]: row for row in db.execute("SELECT id, person, sha256, dhash FROM images").fetchall()}

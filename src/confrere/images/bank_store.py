@@ -16,7 +16,7 @@ from pathlib import Path
 from threading import Lock
 
 BUSY = 10.0  # seconds to wait for another process
-_FORM = 1
+_FORM = 2
 _TABLES = (
     """CREATE TABLE IF NOT EXISTS images (
         id TEXT PRIMARY KEY, person TEXT NOT NULL, label TEXT NOT NULL, sha256 TEXT NOT NULL, dhash TEXT NOT NULL,
@@ -29,6 +29,7 @@ _TABLES = (
         sha256 TEXT NOT NULL, name TEXT NOT NULL, why TEXT NOT NULL, at TEXT NOT NULL, by TEXT NOT NULL,
         PRIMARY KEY (sha256, name))""",
     "CREATE TABLE IF NOT EXISTS bags (folder TEXT PRIMARY KEY, made TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS painted (sha256 TEXT PRIMARY KEY)",
     """CREATE TABLE IF NOT EXISTS cases (
         name TEXT PRIMARY KEY, image TEXT NOT NULL REFERENCES images (id) ON DELETE CASCADE, title TEXT NOT NULL,
         opened TEXT NOT NULL, by TEXT NOT NULL, expires TEXT NOT NULL)""",

@@ -40,6 +40,7 @@ KINDS = {  # the files of tests/attacks, and what their attacks are
     "test_folds": "hospitals too small for the fits without a fold",
     "test_guessed": "losses of people in two models of a study",
     "test_left_out": "groups of hospitals left out in turn",
+    "test_line_weights": "times read from the weights of a calibration line",
     "test_patterns": "weighted curves of confounders with few patterns",
     "test_permutation": "features whose values are replaced",
     "test_habits": "hospitals that one analysis leaves out",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 
 import confrere as cf
 from confrere.analyses.learning.attack import TOO_GOOD
-from confrere.analyses.learning.attack_times import EDGES, Losses
+from confrere.analyses.learning.attack_times import Losses
 from confrere.analyses.networks.measured import exits
 from confrere.console.result import as_dict
 from confrere.coordinator.airlock import Rule, checks
@@ -75,6 +74,9 @@ def test_everybody_is_counted_once_and_a_plain_model_tells_nothing(name: str, mo
     noted.__name__ = "design"  # by which steps are known
     monkeypatch.setattr(Losses, "design", noted)
     fit = run(MODELS[name](), people(9000))
+    if name == "discrete":  # of three in five people the losses are in one cell, so that nothing is told
+        assert "attack" not in fit.tables
+        return
     (row,) = fit.tables["attack"]
     outside, place = (np.concatenate(parts) for parts in zip(*seen[-3:], strict=True))
     assert (row["n_members"], row["n_others"]) == ((~outside).sum(), outside.sum())
@@ -95,43 +97,6 @@ def test_a_model_that_tells_its_people_says_so_and_stays_in_the_airlock() -> Non
     assert "membership-attack" in [w.code for w in fit.warnings]
     (check,) = [c for c in checks({"trees": fit.finding}, Rule(11, ("histograms",))) if c.check == "membership"]
     assert check.verdict == "fail"
-
-
-def test_a_network_of_discrete_time_that_tells_its_people_says_so() -> None:
-    """A wide one, trained long on few people and much noise."""
-    features = " + ".join(("x1", "x2", *(f"n{j}" for j in range(6))))
-    wide: dict[str, Any] = {"module": "mlp", "settings": {"hidden": (64, 64)}, "optimizer": "adam"}
-    long: dict[str, Any] = {"learning_rate": 0.03, "rounds": 15, "epochs": 20}
-    fit = run(cf.Network(SURV, features, intervals=(365.0, 730.0), holdout=0.4, **wide, **long), people(1500, noise=6))
-    (row,) = fit.tables["attack"]
-    assert row["estimate"] > TOO_GOOD
-    assert "membership-attack" in [w.code for w in fit.warnings]
-
-
-@pytest.mark.parametrize("n", [1500, 6000])
-@pytest.mark.parametrize("name", ["cox", "discrete"])
-def test_cells_of_a_fine_ladder_rest_on_no_fewer_people(name: str, n: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is told, read as the coordinator does: no cell, nor any stretch of cells, is of 1 to k-1 people of a kind;
-    and cells that stand apart in the verdict are told five at a time."""
-    seen: list[tuple[Any, np.ndarray, np.ndarray]] = []
-    counted = Losses.counted
-
-    @wraps(counted)
-    def noted(losses: Losses, given: Any, starts: Any) -> Any:
-        seen.append((starts, *given.design.data))
-        return counted(losses, given, starts)
-
-    monkeypatch.setattr(Losses, "counted", noted)
-    (row,) = run(MODELS[name](), people(n)).tables["attack"]
-    starts = seen[-1][0]
-    outside, place = (np.concatenate([part[i] for part in seen[-3:]]) for i in (1, 2))
-    told = np.histogram2d(outside, place, [[-0.5, 0.5, 1.5], [*starts, len(EDGES) + 1]])[0]
-    assert told.sum() == row["n_members"] + row["n_others"] == n
-    assert len(starts) > 3
-    for low in range(len(starts)):
-        sums = np.cumsum(told[:, low:], axis=1)
-        assert ((sums == 0) | (sums >= 11)).all()
-    assert (told.sum(axis=0) >= 5 * 11).all()
 
 
 def test_the_card_has_its_area_in_both_languages() -> None:

@@ -2,9 +2,8 @@
 
 The loss of a person is that of the model: of hazards half the squared deviance residual, of discrete time minus the log
 likelihood. People of training and held out are counted by cell of their loss on a public ladder, merged until each
-holds nobody or at least k of either; five such cells or more are told as one, as of penalised models. The ladder is
-finer than that of other losses: in discrete time most people are censored, whose losses are near one another. The cells
-of two models may differ by a few people: a study has one of these (`study.build`), and another holds out others.
+holds nobody or at least k of either; five such cells or more are told as one, as of penalised models. The cells of two
+models may differ by a few people: a study has one of these (`study.build`), and another study holds out others.
 
 Source: Yeom et al., IEEE CSF 2018; Therneau, Grambsch & Fleming, Biometrika 1990;77:147 (residuals).
 """
@@ -18,9 +17,8 @@ import numpy as np
 
 from confrere.analyses.learning.attack import KINDS, Attacked, guessed
 from confrere.analyses.learning.penalised_attack import joined
+from confrere.analyses.learning.scored import LOSSES
 from confrere.rounds import Array, Bools, Cells, Design, Flow, Ints, People, Sum, ask, local, register, support
-
-EDGES = 2.0 ** np.arange(-10, 7 + 1 / 64, 1 / 64)  # of cells of losses, 1 % wide
 
 
 class Model(Protocol):
@@ -51,8 +49,8 @@ class Losses:
         """Everybody's loss on the ladder, by whether they were trained on."""
         of: Model = self.of
         made, lost, train = of.tried(people)
-        size = len(EDGES) + 1
-        place = np.searchsorted(EDGES, np.where(np.isfinite(lost), lost, np.inf), side="right")
+        size = len(LOSSES) + 1
+        place = np.searchsorted(LOSSES, np.where(np.isfinite(lost), lost, np.inf), side="right")
         index = (~train).astype(np.int64) * size + place
         cells = {"losses": Cells(index, (len(KINDS), size), rule="align", needs=of.needs)}
         return replace(made, x=np.empty((made.n, 0)), names=(), flags={}, cells=cells, data=(~train, place))
@@ -63,7 +61,7 @@ class Losses:
         outside, place = people.design.data
         at: Ints = outside * len(starts) + np.searchsorted(starts, place, side="right") - 1
         counts = np.bincount(at, minlength=len(KINDS) * len(starts)).reshape(len(KINDS), -1).astype(float)
-        bounds = (len(KINDS), len(EDGES) + 1)
+        bounds = (len(KINDS), len(LOSSES) + 1)
         return Guessed(people.derived(counts, dims=("groups", "cells"), bounds=bounds, scale=0, known=True))
 
 

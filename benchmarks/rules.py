@@ -43,6 +43,7 @@ KINDS = {  # the files of tests/attacks, and what their attacks are
     "test_line_weights": "times read from the weights of a calibration line",
     "test_patterns": "weighted curves of confounders with few patterns",
     "test_permutation": "features whose values are replaced",
+    "test_risk_patterns": "published risks with few patterns",
     "test_habits": "hospitals that one analysis leaves out",
     "test_held_out": "who is held out in two studies",
     "test_inputs": "inputs of a score that are all but its risk",

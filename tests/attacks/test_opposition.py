@@ -8,6 +8,7 @@ table, rests on nobody or on k people.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 from itertools import combinations
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -227,7 +228,8 @@ def test_any_history_of_the_register_keeps_answers_apart(n: int, history: list[t
             elif what == "vanish" and person:
                 world.remove(person)
             elif what == "oppose" and person and person not in out:
-                register.say(Said(person, "Research", "opposed", "2026-01-01", "letter"))
+                # of today, as a withdrawal is: who withdrew may oppose again
+                register.say(Said(person, "Research", "opposed", date.today().isoformat(), "letter"))
                 out.add(person)
             elif what == "withdraw" and out & set(world):
                 register.withdraw(sorted(out & set(world))[i % len(out & set(world))], "research", "desk")

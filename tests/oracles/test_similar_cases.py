@@ -75,7 +75,7 @@ def test_of_bags_the_nearest_picture_counts() -> None:
     by_bags = cf.local(tables, bags=bags, **given).run(SimilarCases("label", (0.5, 0.0), bags="images", neighbours=25))
     assert by_bags.n == by_columns.n == 75
     assert by_bags.summary("votes").equals(by_columns.summary("votes"))
-    with pytest.raises(DataError, match="same encoder"):
+    with pytest.raises(DataError, match="have 2 numbers, and bag_size is 1"):
         cf.local(tables, bags=bags, **given).run(SimilarCases("label", (0.5,), bags="images", neighbours=25))
 
 

@@ -11,8 +11,10 @@ import pytest
 
 import confrere as cf
 from confrere.analyses.learning.attack import TOO_GOOD, guessed
-from confrere.analyses.learning.coarse import MOST, shares, wide
+from confrere.analyses.learning.coarse import BOUNDED, MOST, shares, wide
+from confrere.analyses.learning.scored import EDGES, auc
 from confrere.coordinator.airlock import Rule, checks
+from confrere.hospital.merging import edges, numbered
 from confrere.report.cautions import said
 from confrere.report.words import Words
 
@@ -144,3 +146,33 @@ def test_the_caution_is_known_in_french() -> None:
     for found in (binary(1500, "stage"), followed(1500, "stage")):
         for caution in found.warnings:
             assert not said(caution.code, caution.text, Words("fr")).foreign
+
+
+def test_limits_are_told_as_far_as_they_hold() -> None:
+    """Of people held out, a fifth, in cells that hold nobody or 11 of each outcome in either sample: DeLong's limits
+    hold where no more than `BOUNDED` of the pairs are in one cell, and not where a quarter or more are."""
+    rng = np.random.default_rng(1)
+
+    def drawn(n: int) -> tuple[np.ndarray, np.ndarray]:
+        score = rng.normal(-0.4, 2.0, n)
+        return score, rng.random(n) < 1 / (1 + np.exp(-score))
+
+    score, y = drawn(200_000)
+    ranks, ill = np.argsort(np.argsort(score)), int(y.sum())
+    truth = (ranks[y].sum() - ill * (ill - 1) / 2) / (ill * (len(y) - ill))
+    tied, held = [], []
+    for n in (600, 1000, 1800, 3000):
+        for _ in range(150):
+            score, y = drawn(n)
+            kind = 2 * (rng.random(n) < 0.2) + y
+            at = np.searchsorted(EDGES, score, side="right")
+            rows = np.array([np.bincount(at[kind == k], minlength=len(EDGES) + 1) for k in range(4)], dtype=float)
+            left = edges(rows, [], 11)
+            grid = numbered(left, len(EDGES) + 1)
+            without, having = (np.bincount(grid, row, len(left)) for row in rows[2:])
+            area, se = auc(without, having)
+            tied.append(shares(without, having, wide(grid, len(left))).tied)
+            held.append(abs(area - truth) <= 1.96 * se)
+    share, hit = np.array(tied), np.array(held)
+    assert hit[share <= BOUNDED].mean() > 0.9
+    assert hit[share > 0.25].mean() < 0.8

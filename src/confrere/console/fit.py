@@ -153,7 +153,7 @@ class Fit:
         """All tables, as lists of records."""
         return self.finding.tables
 
-    @property
+    @cached_property
     def facts(self) -> Mapping[str, Any]:
         """Single numbers and words, such as `log_likelihood`; of a network also the hash of its file."""
         found = self.finding.facts

@@ -15,6 +15,7 @@ import numpy as np
 from scipy import special
 
 from confrere.analyses.finding import Record
+from confrere.analyses.learning.evaluate_line import climbed
 from confrere.analyses.learning.evaluate_risk import middles
 from confrere.analyses.learning.vague import Crowd
 from confrere.rounds import Array
@@ -37,27 +38,23 @@ def calibrated(counts: Array, edges: Array) -> list[Record]:
     ratio = events / expected
     rows = [_row("observed/expected", ratio, ratio / reach, ratio * reach)]
     found = slope(counts, at)
-    return (
-        rows
-        if found is None
-        else [*rows, _row("calibration slope", found[0], *(found[0] + Z * found[1] * d for d in (-1, 1)))]
-    )
+    if found is not None:
+        beta, se = found
+        rows.append(_row("calibration slope", beta, beta - Z * se, beta + Z * se))
+    return rows
 
 
 def slope(counts: Array, at: Array) -> tuple[float, float] | None:
     """The slope of a logistic regression on `at` (cells,) with an intercept, and its standard error; None without a
     maximum, as where all with the outcome are above all others."""
-    x, n, beta = np.column_stack([np.ones(len(at)), at]), counts.sum(axis=0), np.zeros(2)
-    for _ in range(50):
+    x, n = np.column_stack([np.ones(len(at)), at]), counts.sum(axis=0)
+
+    def likely(beta: Array) -> tuple[Array, Array]:
         p = special.expit(x @ beta)
-        information = x.T @ (x * (n * p * (1 - p))[:, None])
-        if np.linalg.cond(information) > 1e10:
-            return None
-        step = np.linalg.solve(information, x.T @ (counts[1] - n * p))
-        beta += np.clip(step, -2, 2)
-        if np.abs(step).max() < 1e-12:
-            return float(beta[1]), float(np.sqrt(np.linalg.inv(information)[1, 1]))
-    return None
+        return x.T @ (counts[1] - n * p), x.T @ (x * (n * p * (1 - p))[:, None])
+
+    found = climbed(likely, 2)
+    return None if found is None else (float(found[1]), float(np.sqrt(np.linalg.inv(likely(found)[1])[1, 1])))
 
 
 def _row(metric: str, estimate: float, low: float, high: float) -> Record:

@@ -4,9 +4,10 @@ Of all pairs of somebody with the outcome and somebody without, an area over cel
 In one cell for everybody it is 0.5 with a standard error of 0, whatever the score. So an area of which more than `MOST`
 of the pairs are in one cell, as in two even cells, is not told. Of more than `SOME`, as in ten, it is told with a
 caution; of more than `BOUNDED` without limits. These held the truth in 83 to 93 of 100 generated studies with 15 to
-20 % of the pairs in one cell, and in half with 30 % (in 92 to 96 below 15 %; areas of 0.74 and 0.86). A cell of the
-ladder that was not merged counts as fine: the people in it have one score, nearly. Where subgroups have cells of their
-own, these are ordered by their means, and pairs in cells that overlap count as in one.
+20 % of the pairs in one cell, and in half with 30 % (in 92 to 96 below 15 %; areas of 0.74 and 0.86; a part of them is
+in tests/learning/test_coarse.py). A cell of the ladder that was not merged counts as fine: the people in it have one
+score, nearly. Where subgroups have cells of their own, these are ordered by their means, and pairs in cells that
+overlap count as in one.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from scipy import special
 
 from confrere.analyses.finding import Finding, Record
 from confrere.analyses.learning import evaluate_binary, evaluate_followed
-from confrere.analyses.learning.coarse import Shares
+from confrere.analyses.learning.coarse import ALL
 from confrere.analyses.learning.drift import GROUPS, INDEX, stability
 from confrere.analyses.learning.evaluate import Evaluate
 from confrere.analyses.learning.evaluate_binary import Part, Straight, told
@@ -33,8 +33,6 @@ from confrere.rounds import Array, Bools, Ints
 from confrere.study.own_measures import LEAST, OwnMeasure, OwnMeasures, OwnPart
 
 MOST = 500  # groups of risk, and of time
-EXACT = Shares(0.0)  # nobody shares a cell with another risk, or with one that differs much
-
 IF_SAME = "if_same"  # the 95 % limit of the index where nothing moved
 Everywhere = Mapping[str, Mapping[str, float | None]]  # the estimates of all hospitals by level and metric
 
@@ -113,7 +111,7 @@ def _binary(data: Predicted) -> list[Record]:
     people = np.array([np.bincount(place[y == kind], minlength=len(risks)) for kind in (0, 1)], dtype=float)
     lost = np.array([-np.log(np.where(y == 1, data.risk, 1 - data.risk)), (y - data.risk) ** 2])
     losses = np.stack([lost.sum(axis=1), (lost**2).sum(axis=1)], axis=1)
-    part = Part("", "", people, people * risks, np.zeros(0), losses, EXACT)
+    part = Part("", "", people, people * risks, np.zeros(0), losses, ALL)
     return evaluate_binary.metrics(part, straight(data.logit, y))
 
 
@@ -165,7 +163,7 @@ def _followed(of: Evaluate, data: Predicted, late: Bools) -> list[Record]:
     part = Bins(
         "", "", leaving, np.append(0.0, right), np.array([means(kind == k, powers) for k in range(3)]),
         means(late, powers), means(kind >= 0, np.log(-np.log1p(-risk))[:, None])[:, 0],
-        np.bincount(group, minlength=many).astype(float), np.zeros(many - 1), EXACT,
+        np.bincount(group, minlength=many).astype(float), np.zeros(many - 1), ALL,
     )  # fmt: skip
     g = leaving.censoring()
     early = np.append(g.inside, 0.0)[cell]  # by the horizon, at the own time

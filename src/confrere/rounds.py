@@ -134,6 +134,20 @@ class Cells:
     sets: tuple[Bools, ...] = ()
     weights: Array | None = None  # (n, cells), of the rule `moved`: with which people enter the sums of each cell
 
+    @property
+    def people(self) -> Ints:
+        """People per ladder cell, group after group: (groups * cells,). Counted once."""
+        if "_people" not in self.__dict__:  # not `cached_property`, for which other hospitals of a process would wait
+            self.__dict__["_people"] = np.bincount(self.index + 1, minlength=self.shape[0] * self.shape[1] + 1)[1:]
+        return cast(Ints, self.__dict__["_people"])
+
+    def counted(self, merge: Ints, width: int) -> Array:
+        """People per cell of a merged grid, group after group of `width` cells."""
+        at = merge.ravel()
+        here = np.flatnonzero(at >= 0)
+        place = here // self.shape[1] * width + at[here]
+        return np.bincount(place, self.people[here], minlength=self.shape[0] * width).astype(float)
+
     def placed(self, merge: Ints, width: int) -> Ints:
         """The cell of each person on a merged grid, group after group of `width` cells; -1 for none: (n,)."""
         at = merge.ravel()[np.maximum(self.index, 0)]
@@ -176,6 +190,10 @@ class Design:
         if name not in self._made:
             self._made[name] = make()
         return cast(T, self._made[name])
+
+    def remembered(self, name: str) -> Any:
+        """What `once` has made; None if nothing yet."""
+        return self._made.get(name)
 
 
 LARGE = 10_000  # numbers of a sum that is not remembered if it is of a disclosure class
@@ -514,16 +532,16 @@ class People:
         cells, merge = self.design.cells[name], self.grid(name)
         groups, bound = cells.shape[0], cells.bound or cells.shape[1]
         width = int(merge.max(initial=-1)) + 1
+        if values is None:
+            counted = cells.counted(merge, width).reshape(groups, width)
+            return Sum(counted, ("groups", "cells"), (groups, bound), needs=cells.needs, known=True)
         who, place = self.design.once(f"place in {name}", lambda: _in_some(cells.placed(merge, width)))
 
-        def summed(column: Array | None) -> Array:
-            given = None if column is None else column[who]
-            return np.bincount(place, given, minlength=groups * width).astype(float, copy=False)
+        def summed(column: Array) -> Array:
+            return np.bincount(place, column[who], minlength=groups * width).astype(float, copy=False)
 
-        if values is None or (isinstance(values, np.ndarray) and values.ndim == 1):
-            dims, known = ("groups", "cells"), values is None
-            counted = summed(values).reshape(groups, width)
-            return Sum(counted, dims, (groups, bound), needs=cells.needs, known=known)
+        if isinstance(values, np.ndarray) and values.ndim == 1:
+            return Sum(summed(values).reshape(groups, width), ("groups", "cells"), (groups, bound), needs=cells.needs)
         columns = [summed(v) for v in (values.T if isinstance(values, np.ndarray) else values)]
         total = np.stack(columns, axis=1).reshape(groups, width, len(columns))
         return Sum(total, ("groups", "cells", "terms"), (groups, bound, len(columns)), needs=cells.needs)

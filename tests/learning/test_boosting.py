@@ -15,14 +15,16 @@ from hypothesis import strategies as st
 import confrere as cf
 from confrere.analyses.concordance import pairs
 from confrere.analyses.ladder import cell_of
+from confrere.analyses.learning import boosting as boosted
 from confrere.analyses.learning import followed, kernels, ladders, objectives, splits
 from confrere.analyses.learning.boosting import Boosting
 from confrere.analyses.learning.forest import Forest
 from confrere.analyses.learning.grown import agreed as agreed_on
 from confrere.analyses.learning.grown import rules_of, scale_for
 from confrere.analyses.learning.ladders import ABOVE
+from confrere.analyses.learning.objectives import OBJECTIVES
 from confrere.analyses.learning.splits import Cells, Rules
-from confrere.analyses.learning.state import mixed, scale_of
+from confrere.analyses.learning.state import State, known, mixed, scale_of
 from confrere.errors import ModelError, Refused, StudyError, UserError
 from confrere.hospital.gate import Policy
 from confrere.rounds import People, drive, supported
@@ -193,6 +195,56 @@ def test_a_seed_draws_other_people_and_a_model_is_its_bytes() -> None:
     forest = Forest.of(one)
     again = Forest.from_plain(json.loads(json.dumps(forest.plain())))
     assert again.sha256 == forest.sha256 == one.facts["model_sha256"]
+
+
+@pytest.mark.parametrize(
+    ("objective", "more", "kept"),
+    [("binary", {}, True), ("binary", {"holdout": 0.3, "rows": 0.7}, True), ("squared", {"trees": 1}, True),
+     ("poisson", {"holdout": 0.3, "patience": 50}, True), ("multiclass", {}, False),
+     ("squared", {"holdout": 0.3, "patience": 1, "trees": 60}, False)],
+)  # fmt: skip
+def test_scores_kept_since_trees_grew_are_those_of_the_model(
+    objective: str, more: dict[str, Any], kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the bit, also of the few whose missing values went with the others'; else all go down the trees again."""
+    frame = gaps(1500, 5)
+    frame.loc[[7, 500, 900], "x1"] = np.nan  # too few for a bin of their own
+    seen: list[tuple[int, int]] = []
+
+    def watched(forest: Forest, values: Any, states: Any) -> np.ndarray:
+        alone, again = Forest.score, 0
+
+        def counted(self: Forest, columns: Any) -> np.ndarray:
+            nonlocal again
+            again += len(columns[0]) * len(self.trees)
+            return alone(self, columns)
+
+        with pytest.MonkeyPatch.context() as within:
+            within.setattr(Forest, "score", counted)
+            scores = known(forest, values, list(states))
+        seen.append((again, len(values[0]) * len(forest.trees)))
+        assert (scores == forest.score(values)).all()
+        return scores
+
+    monkeypatch.setattr(boosted, "known", watched)
+    fit(study(objective, **({"trees": 6} | more)), dealt(frame, np.arange(1500) % 3, 3), HISTOGRAMS)
+    assert len(seen) >= 3
+    assert all((again < whole) == (kept and whole > 500) for again, whole in seen)
+
+
+def test_scores_kept_of_other_trees_are_not_taken() -> None:
+    """Another group of hospitals may have grown others of the same settings from people of the same hospital."""
+    frame, cases = gaps(900, 6), study("binary", features=("x1", "x2"))
+    own, other = (Forest.of(fit(cases, dealt(f, np.arange(len(f)) % 3, 3), LOOSE)) for f in (frame, frame[:850]))
+    values = [frame[name].to_numpy() for name in cases.features]
+    nobody = np.zeros(900, dtype=bool)
+    about = OBJECTIVES["binary"], scale_of(OBJECTIVES["binary"], 900, 1.0, own.base), 64
+    for leaves, taken in ((own, True), (other, False)):
+        state = State(
+            *about, np.zeros((900, 2), np.uint8), frame["ill"].to_numpy(), np.zeros(900, np.uint64), ~nobody, nobody
+        )
+        state.leaves, state.score[:] = [tree.leaves for tree in leaves.trees], 7.0
+        assert (known(own, values, [None, state]) == (7.0 if taken else own.score(values))).all()
 
 
 # What the gate says -----------------------------------------------------------------------------------------------
@@ -392,8 +444,10 @@ def test_slopes_of_the_log_loss_are_those_of_the_objective() -> None:
     score, y = np.append(4 * rng.standard_normal(2000), [800.0, -800.0, 0.0, -0.0]), rng.integers(0, 2, 2004) * 1.0
     g, h = objectives.slopes(objectives.OBJECTIVES["binary"], score, y, 1.0)
     whole, slow = kernels.packed(np.rint(g * 2.0**10), np.rint(h * 2.0**12)), np.empty(len(y), dtype=np.int64)
-    kernels._slow_logistic(kernels.exponential(-score), y, 2.0**10, 2.0**12, slow)
-    assert (kernels.logistic(score, y, (10, 12)) == whole).all()
+    kernels._slow_logistic(score, y, 2.0**10, 2.0**12, slow)
+    made = np.empty_like(slow)
+    kernels.logistic(score, y, (10, 12), made)
+    assert (made == whole).all()
     assert (slow == whole).all()
     node, values, moved = rng.integers(0, 7, 2004).astype(np.int16), rng.standard_normal(7), np.tile(score, (2, 1)).T
     kernels.step(moved[:, 1], node, values)

@@ -51,6 +51,26 @@ def test_people_go_down_a_tree_as_its_twin_sends_them(seed: int, n: int) -> None
     assert (one == two).all()
 
 
+@given(SEEDS, st.integers(0, 3000), st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_sums_after_moving_are_those_of_who_was_moved_before(seed: int, n: int, wide: bool) -> None:
+    rng = np.random.default_rng(seed)
+    bins = rng.integers(0, 5, (n, 3)).astype(np.uint8)
+    splits = np.stack([rng.integers(-1, 3, 7), rng.integers(0, 4, 7), rng.integers(0, 2, 7)], axis=1)
+    slot = np.append(rng.permutation(np.append(np.full(11, -1), np.arange(4))), -1)
+    node = rng.integers(0, 7, n).astype(np.int16)
+    packs = kernels.packed(rng.integers(-(2**20), 2**20, n), rng.integers(0, 2**20, n), wide=wide)
+    one, two = node.copy(), node.copy()
+    found = kernels.histograms(bins, one, packs, slot, 5, splits)
+    kernels.descend(bins, two, splits, 4)
+    assert (one == two).all()
+    assert (found == kernels.histograms(bins, two, packs, slot, 5)).all()
+    three, slow = node.copy(), np.zeros_like(found)
+    kernels.SLOW.moved(bins, three, packs, slot, splits, slow)
+    assert (three == two).all()
+    assert (slow == found).all()
+
+
 @given(SEEDS, st.integers(0, 40))
 @settings(max_examples=60, deadline=None)
 def test_places_on_a_ladder_are_counted_edges(seed: int, m: int) -> None:
@@ -221,7 +241,7 @@ def test_slopes_of_times_are_the_derivatives_of_the_partial_likelihood(exact: bo
     score, event, cell = rng.normal(size=n), (rng.random(n) < 0.6) * 1.0, rng.integers(0, cells, n)
     bins, words, train = np.zeros((n, 1), np.uint8), np.zeros(n, np.uint64), np.ones(n, dtype=bool)
     scale = scale_of(OBJECTIVES["cox"], n, 1.0, (0.0,))
-    state = Followed(OBJECTIVES["cox"], scale, 1, bins, event, words, train, cell=cell, late=cell)
+    state = Followed(OBJECTIVES["cox"], scale, 1, bins, event, words, train, ~train, cell=cell, late=cell)
     state.begin(0, np.zeros((1, 2)), 1.0, 1)
     state.score[:, 0] = score
     own, others = state.risks(cells)

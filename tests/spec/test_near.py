@@ -41,14 +41,16 @@ def test_what_is_told_is_as_if_read_and_nobody_can_write_to_it(monkeypatch: pyte
     seen: list[Any] = []
     take = Run.take
 
-    def watched(run: Run, asked: Any) -> bytes:
+    def watched(run: Run, asked: Any) -> tuple[int, Any]:
+        size, reply = take(run, asked)
+        assert size == len(wire.pack(reply))
         if asked["do"] == "round":
-            seen.append(asked)
-        return take(run, asked)
+            seen.extend((asked, reply))
+        return size, reply
 
     monkeypatch.setattr(Run, "take", watched)
     hospitals().run(ANALYSES[0], allow=["histograms"])
-    assert len(seen) > 4
+    assert len(seen) > 8
     arrays = 0
     for asked in seen:
         again = wire.unpack(wire.pack(asked))
@@ -80,5 +82,5 @@ def test_what_was_read_is_known_by_where_it_stands() -> None:
 
 
 def test_a_near_link_takes_bytes_too() -> None:
-    near = Near(lambda message: message[::-1], lambda asked: b"")
+    near = Near(lambda message: message[::-1], lambda asked: (0, asked))
     assert near(b"ab") == b"ba"

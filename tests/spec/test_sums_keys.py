@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from confrere.errors import KeysError
-from confrere.sums import agreement
+from confrere.sums import agreement, keys
 from confrere.sums.frames import frames, number, unframes
 from confrere.sums.keys import Identity, Roster, fingerprint, rotate, verify
 
@@ -90,6 +90,19 @@ def test_a_signature_holds_for_its_use_and_parts_only() -> None:
     ):
         with pytest.raises(KeysError, match="is not by the key"):
             verify(public, sig, use, *parts)
+
+
+def test_signatures_of_this_process_and_of_others_are_verified_alike() -> None:
+    """Those made here are remembered, some of them for a while: what is not is verified as one that came from afar."""
+    key = identity("curie")
+    signatures = [key.sign("hello", bytes([i % 256, i // 256])) for i in range(5000)]
+    for i in (0, 1, 4999):
+        verify(key.public, signatures[i], "hello", bytes([i % 256, i // 256]))
+        with pytest.raises(KeysError, match="is not by the key"):
+            verify(key.public, signatures[i], "hello", bytes([i % 256, i // 256, 0]))
+    assert len(keys._MADE) <= keys._MOST < 5000
+    assert signatures[0] not in keys._MADE
+    assert signatures[4999] in keys._MADE
 
 
 # Roster

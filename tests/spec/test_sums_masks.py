@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -47,6 +48,43 @@ def test_masked_equals_clear_to_the_last_bit(seed: int, count: int, sizes: list[
         totals = masks.add_masked(answers)
         expected = [fixed.total([clear[me][i] for me in members]) for i in range(len(sizes))]
         assert [t.tobytes() for t in totals] == [e.tobytes() for e in expected]
+
+
+@pytest.mark.parametrize("sizes", [(3, 0, 7), (40_000,)], ids=["short", "too long to wait"])
+@pytest.mark.parametrize("limbs", [1, 2])
+def test_streams_made_once_for_a_pair_mask_as_those_made_twice(sizes: tuple[int, ...], limbs: int) -> None:
+    """And nothing of them stays; also where one masks the same twice, as after a message that was lost."""
+    rng, members, pairs = np.random.default_rng(3), NAMES[:4], masks.Pairs()
+    clear = {name: rings_of(rng, sizes, limbs) for name in members}
+    for number in range(3):
+        at = context(members, round=number)
+        for me in members:
+            apart = masks.masked(clear[me], at, me, secrets_of(me))
+            together = masks.masked(clear[me], at, me, secrets_of(me), pairs)
+            assert [r.tobytes() for r in apart] == [r.tobytes() for r in together]
+    assert not pairs._waiting
+    assert pairs._held == 0
+    for _ in range(2):
+        assert (
+            masks.masked(clear["lyon"], at, "lyon", secrets_of("lyon"), pairs)[0].tobytes()
+            == masks.masked(clear["lyon"], at, "lyon", secrets_of("lyon"))[0].tobytes()
+        )
+
+
+def test_pairs_of_many_threads_leave_nothing_behind() -> None:
+    rng, pairs = np.random.default_rng(4), masks.Pairs()
+    clear = {name: rings_of(rng, (50,)) for name in NAMES}
+
+    def one(me: str) -> list[Ring]:
+        made = [masks.masked(clear[me], context(NAMES, round=i), me, secrets_of(me), pairs)[0] for i in range(200)]
+        return [fixed.total(made)]
+
+    with ThreadPoolExecutor(len(NAMES)) as pool:
+        sent = list(pool.map(one, NAMES))
+    expected = fixed.total([clear[me][0] for me in NAMES for _ in range(200)])
+    assert masks.add_masked(sent)[0].tobytes() == expected.tobytes()
+    assert not pairs._waiting
+    assert pairs._held == 0
 
 
 def test_masking_changes_no_array_of_the_caller() -> None:

@@ -318,7 +318,7 @@ def test_an_answer_changed_anywhere_is_refused_though_the_true_one_was_hashed_be
     data = [encode(np.arange(1000.0), 0, 4, bits=64)]
     answers = {}
     for name, s in sessions.items():
-        rings = s.mask(1, ASK, data)
+        rings = [ring.copy() for ring in s.mask(1, ASK, data)]  # which nobody can write to
         answers[name] = Answer(rings, s.sign(1))
     assert same(sessions["lyon"].add(1, answers), [encode(4 * np.arange(1000.0), 0, 1, bits=64)])
     changed = answers["curie"].rings[0].copy()

@@ -27,7 +27,7 @@ class Near:
     """A link to a hospital of this process. Where all are, what many are told is read once; else each reads bytes."""
 
     answer: Link
-    take: Callable[[Mapping[str, Any]], bytes]  # the same of a message that was read: nothing in it can be written to
+    take: Callable[[Mapping[str, Any]], tuple[int, Any]]  # the same of what was read, which nobody can write to; bytes
 
     def __call__(self, message: bytes) -> bytes:
         return self.answer(message)
@@ -157,7 +157,9 @@ class Federation:
     def _say(self, name: str, message: Mapping[str, Any]) -> tuple[int, Any]:
         """Send one hospital a message: how many bytes came back, and what they say."""
         link = self._links[name]
-        reply = cast(Near, link).take(message) if self._near else link(wire.pack(message))
+        if self._near:
+            return cast(Near, link).take(message)
+        reply = link(wire.pack(message))
         return len(reply), wire.unpack(reply)
 
     def _answers(self, a: Ask, part: Mapping[str, Any]) -> dict[str, Any]:

@@ -98,7 +98,7 @@ def support_of(design: Design, policy: Policy | None = None) -> Support:
     marked = [_sizes(mark.astype(float), design.weights) for mark in flags]
     alone = policy is not None and policy.alone
     some = n > 0 and (policy is None or design.crowd is None or not policy.few(n))
-    counts = [np.bincount(c.index + 1, minlength=int(np.prod(c.shape)) + 1)[1:] for _, c in ordered(design)]
+    counts = [c.people for _, c in ordered(design)]
     about = np.array([about for about, _ in columns]).reshape(-1, 4).T
     marks = np.array([float(np.count_nonzero(mark)) for mark in flags])
     behind = [

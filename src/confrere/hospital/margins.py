@@ -53,7 +53,7 @@ def spread(tables: Mapping[str, Array], hospitals: Array, policy: Policy) -> dic
 
 def there(cells: Iterable[Cells], alone: bool) -> Array:
     """Of every cell of the rule `spread` (all cells,), whether people are there, of who does not leave `alone`."""
-    own = [np.bincount(c.index + 1, minlength=int(np.prod(c.shape)) + 1)[1:] > 0 for c in cells if c.rule == "spread"]
+    own = [c.people > 0 for c in cells if c.rule == "spread"]
     return np.concatenate([*own, []]).astype(float) * (not alone)
 
 

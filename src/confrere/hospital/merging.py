@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
 from confrere.rounds import Array, Ints
 
 
-def edges(rows: Array, marks: Sequence[int], least: float) -> list[int]:
+def edges(rows: Array, marks: Sequence[int], least: float) -> tuple[int, ...]:
     """Left edges of the finest partition in which every row has 0 or at least `least` per cell.
 
     rows (r, cells) are counts; `marks` are kept as edges if they can be.
     """
+    return _edges(np.ascontiguousarray(rows, dtype=float).tobytes(), rows.shape, tuple(marks), least)
+
+
+@lru_cache(maxsize=64)  # hospitals of one process judge the same totals
+def _edges(counted: bytes, shape: tuple[int, ...], marks: tuple[int, ...], least: float) -> tuple[int, ...]:
+    rows = np.frombuffer(counted).reshape(shape)
     cut = np.concatenate([np.zeros((rows.shape[0], 1)), np.cumsum(rows, axis=1)], axis=1)
     # plain numbers: arrays of few rows would take most of the time
     counts = cut.tolist()
@@ -42,7 +49,7 @@ def edges(rows: Array, marks: Sequence[int], least: float) -> list[int]:
             lone = empty(found[-1], e + 1) or empty(found[-1], high)  # a stretch with nobody is one cell
             if good(found[-1], e) and good(e, high) and not lone:
                 found.append(e)
-    return found
+    return tuple(found)
 
 
 def _stretches(cut: Sequence[float], low: int, high: int, least: float) -> list[int]:

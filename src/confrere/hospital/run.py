@@ -13,14 +13,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple, cast
+
+import numpy as np
 
 from confrere import wire
 from confrere.errors import ProtocolError, RangeError
 from confrere.hospital.gate import Gate, Support, Violation, support_of
 from confrere.journal import Journal
-from confrere.rounds import Answers, Ask, Design, Flow, Round, Site, Sum, Sums, Verdict, leaves, name_of, same
+from confrere.rounds import Answers, Array, Ask, Design, Flow, Round, Site, Sum, Sums, Verdict, leaves, name_of, same
 from confrere.study.kept import Kept
 from confrere.sums import Answer, Session, fixed
 from confrere.sums.agreement import derive
@@ -112,23 +115,29 @@ class Run:
 
     def answer(self, message: bytes) -> bytes:
         """Answer one message of the coordinator; a refusal is uniform and says nothing of its reason."""
-        return self._said(lambda: cast(Mapping[str, Any], wire.unpack(message)))
+        return self._said(lambda: cast(Mapping[str, Any], wire.unpack(message)))[0]
 
-    def take(self, asked: Mapping[str, Any]) -> bytes:
-        """The same of a message that a coordinator of this process has at hand: plain data, as `wire.unpack` gives."""
-        return self._said(lambda: asked)
+    def take(self, asked: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
+        """The same of a message that a coordinator of this process has at hand: plain data, as `wire.unpack` gives.
 
-    def _said(self, read: Callable[[], Mapping[str, Any]]) -> bytes:
+        The answer too, and how many bytes it has. Masked arrays go as they lie: nobody can write to them.
+        """
+        packed, reply = self._said(lambda: asked)
+        return len(packed), reply if asked["do"] == "round" else wire.unpack(packed)
+
+    def _said(self, read: Callable[[], Mapping[str, Any]]) -> tuple[bytes, Mapping[str, Any]]:
         try:
             asked = read()
-            return wire.pack(_DO[asked["do"]](self, asked))
+            reply = _DO[asked["do"]](self, asked)
+            return wire.pack(reply), reply
         except OSError as reason:
             # a full disk or a file share that is away says nothing of a patient, and passes
             self.notes.append(Note(self._number, reason))
-            return wire.pack({"unable": True})
+            reply = {"unable": True}
         except Exception as reason:  # noqa: BLE001 - the boundary: no error of ours or others' may carry a value out
             self.notes.append(Note(self._number, reason))
-            return wire.pack({"refused": True})
+            reply = {"refused": True}
+        return wire.pack(reply), reply
 
     # keys
 
@@ -258,7 +267,7 @@ class Run:
         at = self._number * PLACES + i
         masked = self._session.mask(at, self._digest(i), rings, members=members, blinded=a.kind == "support")
         self._sent[i] = Answer(masked, self._session.sign(at))
-        return {"rings": tuple(masked), "signature": self._sent[i].signature, "forms": forms}
+        return {"rings": masked, "signature": self._sent[i].signature, "forms": forms}
 
     def _digest(self, i: int) -> bytes:
         """Binds a mask to all that was broadcast before and to the place of the ask in its round."""
@@ -350,8 +359,25 @@ def _ring(s: Sum, parties: int) -> fixed.Ring:
 
 def filled(sums: Sums, rings: Sequence[fixed.Ring]) -> Sums:
     """The same NamedTuple with the network's totals."""
-    fields = [s.filled(fixed.decode(r, s.scale, s.numbers().size, s.bits)) for s, r in zip(sums, rings, strict=True)]
+    fields = [
+        replace(
+            s,
+            value=(_value if r.flags.writeable else _shared)(wire.Read(r), s.value.shape, s.symmetric, s.scale, s.bits),
+        )
+        for s, r in zip(sums, rings, strict=True)
+    ]
     return tuple.__new__(type(sums), fields)
+
+
+def _value(ring: wire.Read, shape: tuple[int, ...], symmetric: bool, *kind: int) -> Array:
+    """The total in a ring; `kind` is scale and bits."""
+    empty = Sum(np.empty(shape), symmetric=symmetric)
+    value = empty.filled(fixed.decode(ring.value, kind[0], empty.numbers().size, kind[1])).value
+    value.flags.writeable = False
+    return value
+
+
+_shared = lru_cache(maxsize=8)(_value)  # in one process many hospitals have the very same totals
 
 
 def form(s: Any) -> dict[str, Any]:

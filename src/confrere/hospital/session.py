@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from confrere.sums import Identity, MemoryAttempts, Roster, Session
+from confrere.sums import Identity, MemoryAttempts, Pairs, Roster, Session
 
 
 def start_sessions(names: Sequence[str], study: bytes, epoch: int = 1) -> dict[str, Session]:
@@ -13,4 +13,8 @@ def start_sessions(names: Sequence[str], study: bytes, epoch: int = 1) -> dict[s
     roster = Roster({name: identity.public for name, identity in identities.items()})
     for name, identity in identities.items():
         roster = roster.signed(name, identity)
-    return {name: Session(i, name, roster, study, epoch, MemoryAttempts()) for name, i in identities.items()}
+    sessions = {name: Session(i, name, roster, study, epoch, MemoryAttempts()) for name, i in identities.items()}
+    pairs = Pairs()
+    for session in sessions.values():
+        session.pairs = pairs
+    return sessions

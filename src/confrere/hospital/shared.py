@@ -40,7 +40,7 @@ class Shared:
                     return self._end.value
                 if self._end is not None:
                     raise self._end
-                asks = self._asks
+                asks, self._given = self._asks, answers  # totals are often the very arrays of the hospital before
             answers = yield asks
             number += 1
 
@@ -55,9 +55,9 @@ class Shared:
 def alike(a: Any, b: Any) -> bool:
     """Whether two answers are the same to the bit, in what a flow sees of them."""
     if isinstance(a, Sum) and isinstance(b, Sum):
-        return (a.needs, a.scale, a.bits) == (b.needs, b.scale, b.bits) and np.array_equal(a.value, b.value)
+        return (a.needs, a.scale, a.bits) == (b.needs, b.scale, b.bits) and alike(a.value, b.value)
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
-        return np.array_equal(a, b)
+        return a is b or np.array_equal(a, b)
     if isinstance(a, tuple) and isinstance(b, tuple):
         return len(a) == len(b) and all(map(alike, a, b))
     if isinstance(a, Mapping) and isinstance(b, Mapping):

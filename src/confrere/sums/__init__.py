@@ -10,7 +10,7 @@ from confrere.sums.agreement import Hello, run_id
 from confrere.sums.attempts import Attempts, FileAttempts, MemoryAttempts
 from confrere.sums.fixed import Ring, add, decode, encode, negate, subtract, total
 from confrere.sums.keys import Identity, Roster, Rotation, fingerprint, rotate
-from confrere.sums.masks import Context, add_masked
+from confrere.sums.masks import Context, Pairs, add_masked
 from confrere.sums.session import Answer, Session, add_answers
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Hello",
     "Identity",
     "MemoryAttempts",
+    "Pairs",
     "Ring",
     "Roster",
     "Rotation",

@@ -18,6 +18,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import groupby
+from threading import Lock
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -35,6 +36,7 @@ BLINDED: Final = "blinded sum"
 _NONCE: Final = bytes(16)
 _ZEROS: Final = bytes(1 << 18)  # enciphered, they are the stream
 _PIECE: Final = 1 << 14  # elements of a ring at a time
+_HELD: Final = 1 << 26  # bytes of streams that wait for the second of a pair
 
 
 class Context(NamedTuple):
@@ -70,24 +72,32 @@ def _bound(of: Context) -> bytes:
     return frames(purpose("mask"), _encoded(of))
 
 
-def masked(rings: Sequence[Ring], context: Context, me: str, secrets: Mapping[str, bytes]) -> list[Ring]:
+def masked(
+    rings: Sequence[Ring], context: Context, me: str, secrets: Mapping[str, bytes], pairs: Pairs | None = None
+) -> list[Ring]:
     """My arrays with the streams of all my pairs, as new arrays of the same shapes.
 
-    `secrets` are pair secrets by the other member's name. KeysError when I am not a member or lack a secret.
+    `secrets` are pair secrets by the other member's name; `pairs` where both of a pair are of this process. KeysError
+    when I am not a member or lack a secret.
     """
     if me not in context.members:
         raise KeysError(f"{me!r} is not among the members {list(context.members)} of round {context.round}")
-    bound = context.bound()
-    streams = []
+    bound, words = context.bound(), sum(ring.size for ring in rings)
+    streams: list[tuple[Stream | Lying, bool]] = []
     for other in context.members:
         if other == me:
             continue
         if other not in secrets:
             raise KeysError(f"{me!r} shares no secret with {other!r} in this run")
-        first, second = sorted((me, other))
-        key = expand(secrets[other], bound + frames(first.encode(), second.encode()))
-        streams.append((Stream(key), me == first))
+        path = (me, other) if me < other else (other, me)
+        stream = pairs.stream(secrets[other], bound, path, words) if pairs else _stream(secrets[other], bound, path)
+        streams.append((stream, me == path[0]))
     return _with_streams(rings, streams)
+
+
+def _stream(secret: bytes, bound: bytes, path: tuple[str, str]) -> Stream:
+    """The stream of a pair, in the order of their names, for what it is `bound` to."""
+    return Stream(expand(secret, bound + frames(*(name.encode() for name in path))))
 
 
 def blind(rings: Sequence[Ring], context: Context, group_secret: bytes) -> list[Ring]:
@@ -140,7 +150,7 @@ class Stream:
 class Lying:
     """The words of a ring array, as they lie in memory, in the place of a stream."""
 
-    def __init__(self, ring: Ring) -> None:
+    def __init__(self, ring: NDArray[np.uint64]) -> None:
         self._flat, self._at = np.ascontiguousarray(ring).reshape(-1), 0
 
     def next(self, words: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -149,7 +159,40 @@ class Lying:
         return self._flat[low : self._at]
 
 
-def _with_streams(rings: Sequence[Ring], streams: Sequence[tuple[Stream, bool]]) -> list[Ring]:
+class Pairs:
+    """Streams of pairs of which both hospitals are of this process: the first to ask makes one, the second takes it.
+
+    Nothing stays of what both have had, and no more than `_HELD` bytes wait; a longer stream each makes for itself.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._held = Lock(), 0
+        self._waiting: dict[tuple[bytes, bytes, int], NDArray[np.uint64]] = {}
+
+    def stream(self, secret: bytes, bound: bytes, path: tuple[str, str], words: int) -> Stream | Lying:
+        """The stream of a pair that share `secret`, in the order of their names, for what it is `bound` to."""
+        of = secret, bound, words
+        if (made := self._taken(of)) is not None:
+            return Lying(made)
+        stream = _stream(secret, bound, path)
+        if 8 * words > _HELD // 256:  # many pairs may wait at a time
+            return stream
+        whole = stream.next(np.empty(words, dtype=np.uint64))
+        with self._lock:
+            if of in self._waiting:  # the other made it meanwhile, and needs none
+                self._held -= self._waiting.pop(of).nbytes
+            elif self._held + whole.nbytes <= _HELD:
+                self._waiting[of], self._held = whole, self._held + whole.nbytes
+        return Lying(whole)
+
+    def _taken(self, of: tuple[bytes, bytes, int]) -> NDArray[np.uint64] | None:
+        with self._lock:
+            if (made := self._waiting.pop(of, None)) is not None:
+                self._held -= made.nbytes
+            return made
+
+
+def _with_streams(rings: Sequence[Ring], streams: Sequence[tuple[Stream | Lying, bool]]) -> list[Ring]:
     """New arrays with streams added (True) or subtracted (False), each running on from array to array."""
     for ring in rings:
         check_ring(ring)

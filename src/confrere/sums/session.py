@@ -86,6 +86,7 @@ class Session:
         self._roster = roster
         self._run = Run(study, roster.hash, epoch)
         self._attempts = attempts
+        self.pairs: masks.Pairs | None = None  # where others of the run are of this process
         self._forget()
 
     def hello(self, *, seed: bytes | None = None) -> bytes:
@@ -159,8 +160,8 @@ class Session:
         members: tuple[str, ...] | None = None,
         blinded: bool = False,
         attempt: int = 0,
-    ) -> list[Ring]:
-        """My arrays of a round, masked: what may be sent, once it is written down (it is, on return).
+    ) -> tuple[Ring, ...]:
+        """My arrays of a round, masked: what may be sent, once it is written down (it is, on return); read-only.
 
         `digest` (32,) is the ask's. Every number, `members` and `blinded` must be the same at all
         members, or nothing cancels. The same call again gives the same bits. MaskReuse when the attempt
@@ -173,7 +174,9 @@ class Session:
         if asked != (context.members, context.label):
             raise KeysError(f"round {round} was asked of {asked[0]} ({asked[1]}); another attempt is the same")
         plain = masks.blind(rings, context, self._group) if blinded and context.members[0] == self.name else rings
-        masked = masks.masked(plain, context, self.name, self._secrets)
+        masked = tuple(masks.masked(plain, context, self.name, self._secrets, self.pairs))
+        for ring in masked:
+            ring.flags.writeable = False
         message = hashed(masked)
         if self._attempts.claim(attempt_name(self._id, self.name, round, attempt), message) != message:
             raise MaskReuse(

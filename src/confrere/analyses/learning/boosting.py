@@ -14,7 +14,7 @@ directions these are); Ke et al., NeurIPS 2017 (histogram subtraction); Shi et a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, NamedTuple, cast
@@ -28,15 +28,16 @@ from confrere.analyses.learning.attack import YEOM, attacked
 from confrere.analyses.learning.conformal import NO_SETS, judged
 from confrere.analyses.learning.conformal import wrong as unconformal
 from confrere.analyses.learning.followed import Followed
+from confrere.analyses.learning.forest import Forest
 from confrere.analyses.learning.grown import Before, learned
-from confrere.analyses.learning.kernels import histograms, unpacked
+from confrere.analyses.learning.kernels import unpacked
 from confrere.analyses.learning.objectives import OBJECTIVES, Objective
 from confrere.analyses.learning.permuted import BREIMAN, permuted
 from confrere.analyses.learning.permuted import wrong as unpermuted
 from confrere.analyses.learning.reconstruction import rebuilt
 from confrere.analyses.learning.scored import DELONG, Scored, importance
 from confrere.analyses.learning.scored_times import ScoredTimes, ranked
-from confrere.analyses.learning.state import Scale, State, mixed
+from confrere.analyses.learning.state import Scale, State, designs, known, mixed
 from confrere.errors import DataError, StudyError
 from confrere.rounds import Array, Bools, Cells, Design, Ints, People, Sum, local, register
 from confrere.study.ground import Ground, complete, left_out
@@ -281,7 +282,8 @@ class Boosting:
         made = self._laddered(people, second, ladders.width(self.bins))
         y, _, train, _, time = made.data
         cells = followed.cells_of(time, y > 0, train, times, self.ground) if self.timed else {}
-        return replace(made, cells={**made.cells, **cells})
+        designs(people).append(made := replace(made, cells={**made.cells, **cells}))
+        return made
 
     def _laddered(self, people: People, given: Ladders, size: int = 0) -> Design:
         frame = people.table.frame
@@ -344,6 +346,10 @@ class Boosting:
         made = self._laddered(people, ())
         return replace(made, cells={"outcome": made.cells["outcome"]})
 
+    def scores(self, people: People, forest: Forest, values: Sequence[Array]) -> Array:
+        """The scores (n,) of a forest: what is known of them since it grew here, the rest by its trees."""
+        return known(forest, values, [made.remembered("state") for made in designs(people)])
+
     @local(on="first")
     def placed(self, people: People) -> Counted:
         """People by merged cell of the first ladders."""
@@ -367,11 +373,12 @@ class Boosting:
         """Bin everybody; how many train, and moments of their outcome."""
         y, values, train, words, _ = people.design.data
         bins = ladders.binned(values, cuts, self.bins)
+        apart = np.zeros(len(y), dtype=bool)
         for j, usable in enumerate(self._missing(people)):
             if not usable:  # nobody, or too few: they go with the commonest
                 few = bins[:, j] == self.bins
-                bins[few, j] = len(cuts[j]) // 2
-        people.design.once("begun", lambda: (bins, y, words, train))
+                bins[few, j], apart = len(cuts[j]) // 2, apart | few
+        people.design.once("begun", lambda: (bins, y, words, train, apart))
         if self.timed:
             (trained, held), wide = self._exits(people), self._width(people)
             events = [followed.counted(np.where(who, c, -1), y, wide) for who, c in ((train, trained), (~train, held))]
@@ -410,10 +417,8 @@ class Boosting:
         state, nodes, wide = self._moved(people, at, before, scale), 2 ** (self.depth + 1) - 1, scale.bits > 32
         slot = np.full(nodes, -1, dtype=np.int64)
         slot[build] = np.arange(len(build))
-        kinds = [*unpacked(histograms(state.bins, state.node, state.packs, slot, self.bins + 1), wide=wide)]
-        if self.about.counted:
-            ones = state.inside.astype(np.int64)
-            kinds.append(histograms(state.bins, state.node, ones, slot, self.bins + 1))
+        slopes, *people_there = state.sums(slot, counted=self.about.counted)
+        kinds = [*unpacked(slopes, wide=wide), *people_there]
         bounds = (len(kinds), 2 ** (self.depth - 1), state.bins.shape[1], self.bins + 1)
         return Histogram(people.derived(
             np.stack(kinds, dtype=float), dims=("kinds", "nodes", "features", "bins"), bounds=bounds,
@@ -448,8 +453,7 @@ class Boosting:
         return state
 
     def _state(self, people: People, scale: Scale) -> State:
-        bins, y, words, train = people.design.once("begun", lambda: cast(Any, None))
-        about = (self.about, scale, self.bins, bins, y, words, train)
+        about = (self.about, scale, self.bins, *people.design.once("begun", lambda: cast(Any, None)))
         if not self.timed:
             return people.design.once("state", lambda: State(*about))
         cell, late = self._exits(people)

@@ -39,6 +39,12 @@ class Tree(NamedTuple):
     gain: Array
     cover: Array
 
+    @property
+    def leaves(self) -> Array:
+        """(l, 2) node and value of each leaf."""
+        at = np.flatnonzero((self.feature < 0) & (self.cover > 0))
+        return np.stack([at.astype(float), self.value[at]], axis=1)
+
 
 @dataclass(frozen=True, eq=False)
 class Forest:

@@ -106,8 +106,7 @@ class Growing:
     @property
     def leaves(self) -> Array:
         """(l, 2) node and value of each leaf."""
-        at = np.flatnonzero((self.tree.feature < 0) & (self.tree.cover > 0))
-        return np.stack([at.astype(float), self.tree.value[at]], axis=1)
+        return self.tree.leaves
 
     def finished(self, gain: float = 1.0, cover: float = 1.0) -> Tree:
         """The tree, inner nodes without values; `gain` and `cover` are the units in which it grew."""

@@ -47,13 +47,19 @@ def unpacked(total: Ints, *, wide: bool = False) -> tuple[Ints, Ints]:
     return total >> HALF, total & ((1 << HALF) - 1)  # h >= 0 borrows nothing from g
 
 
-def histograms(bins: Bins, node: Nodes, packs: Ints, slot: Ints, width: int) -> Ints:
+def histograms(bins: Bins, node: Nodes, packs: Ints, slot: Ints, width: int, splits: Ints | None = None) -> Ints:
     """Sums of `packs` (n,) or (n, 2) over bins of nodes: (m, p, width) or (m, p, width, 2), m the slots in use.
 
-    bins (n, p), node (n,) of each person; slot (nodes,) the place of a node, -1 if it is not asked about.
+    bins (n, p), node (n,) of each person; slot (nodes,) the place of a node, -1 if it is not asked about. With `splits`
+    everybody is moved down first, as `descend` does.
     """
     many = int(slot.max(initial=-1)) + 1
     out = np.zeros((many, bins.shape[1], width, *packs.shape[1:]), dtype=np.int64)
+    if many and splits is not None and packs.ndim == 1:  # at once: what is read of a person's bins is read again
+        _loops().moved(bins, node, packs, slot, splits, out)
+        return out
+    if splits is not None:
+        descend(bins, node, splits, width - 1)
     if many:
         _loops().histograms(bins, node, packs, slot, out)
     return out
@@ -87,12 +93,10 @@ def exponential(x: Array) -> Array:
     return out.reshape(x.shape)
 
 
-def logistic(score: Array, y: Array, scale: tuple[int, int]) -> Ints:
-    """`packed` slopes of the log loss at scores (n,) of outcomes y (n,), 0 or 1: g = p - y and h = p (1 - p), times two
-    to the powers of `scale`, to the nearest whole numbers."""
-    out = np.empty(len(score), dtype=np.int64)
-    _loops().logistic(exponential(-score), y, *np.ldexp(1.0, scale), out)
-    return out
+def logistic(score: Array, y: Array, scale: tuple[int, int], out: Ints) -> None:
+    """Write to `out` (n,) the `packed` slopes of the log loss at scores (n,) of outcomes y (n,), 0 or 1: g = p - y and
+    h = p (1 - p), times two to the powers of `scale`, to the nearest whole numbers."""
+    _loops().logistic(score, y, *np.ldexp(1.0, scale), out)
 
 
 def step(score: Array, node: Nodes, values: Array) -> None:
@@ -119,6 +123,11 @@ def _slow_histograms(bins: Bins, node: Nodes, packs: Ints, slot: Ints, out: Ints
         np.add.at(out[:, j], (at[rows], bins[rows, j].astype(np.int64)), packs[rows])
 
 
+def _slow_moved(bins: Bins, node: Nodes, packs: Ints, slot: Ints, splits: Ints, out: Ints) -> None:
+    _slow_descend(bins, node, splits, out.shape[2] - 1)
+    _slow_histograms(bins, node, packs, slot, out)
+
+
 def _slow_descend(bins: Bins, node: Nodes, splits: Ints, missing: int) -> None:
     feature, cut, default = splits[node].T
     rows = np.flatnonzero(feature >= 0)
@@ -137,7 +146,9 @@ def _slow_exponential(x: Array, out: Array) -> None:
     out[:] = made * np.ldexp(1.0, k.astype(np.int64))
 
 
-def _slow_logistic(odds: Array, y: Array, of_g: float, of_h: float, out: Ints) -> None:
+def _slow_logistic(score: Array, y: Array, of_g: float, of_h: float, out: Ints) -> None:
+    odds = np.empty_like(score)
+    _slow_exponential(-score, odds)
     p = 1.0 / (1.0 + odds)
     out[:] = packed(np.rint((p - y) * of_g), np.rint(p * (1 - p) * of_h))
 
@@ -160,6 +171,7 @@ class Loops(NamedTuple):
     """The loops, compiled or not."""
 
     histograms: Callable[..., None]
+    moved: Callable[..., None]
     descend: Callable[..., None]
     places: Callable[..., None]
     exponential: Callable[..., None]
@@ -169,7 +181,8 @@ class Loops(NamedTuple):
 
 
 SLOW = Loops(
-    _slow_histograms, _slow_descend, _slow_places, _slow_exponential, _slow_logistic, _slow_step, _slow_added
+    _slow_histograms, _slow_moved, _slow_descend, _slow_places, _slow_exponential, _slow_logistic, _slow_step,
+    _slow_added,
 )  # fmt: skip
 
 
@@ -179,11 +192,25 @@ def _loops() -> Loops:
     compiled = compiler()
     if compiled is None:
         return SLOW
-    narrow, wide = compiled(_narrow), compiled(_wide)
+    narrow, wide, down, led = (compiled(loop) for loop in (_narrow, _wide, _down, _led))
     looked_up = compiled(_looked_up)
 
+    def ways(splits: Ints, missing: int) -> tuple[Any, ...]:
+        feature, child = np.empty(len(splits), np.uint64), np.empty((len(splits), missing + 1), np.int16)
+        led(splits, feature, child)
+        return feature, child
+
     def histograms(bins: Bins, node: Nodes, packs: Ints, slot: Ints, out: Ints) -> None:
-        (narrow if packs.ndim == 1 else wide)(bins, node, packs, slot, out)
+        if packs.ndim == 1:
+            narrow(bins, node, packs, slot, ways(np.empty((0, 3), np.int64), 0), out)
+        else:
+            wide(bins, node, packs, slot, out)
+
+    def moved(bins: Bins, node: Nodes, packs: Ints, slot: Ints, splits: Ints, out: Ints) -> None:
+        narrow(bins, node, packs, slot, ways(splits, out.shape[2] - 1), out)
+
+    def descend(bins: Bins, node: Nodes, splits: Ints, missing: int) -> None:
+        down(bins, node, *ways(splits, missing))
 
     def places(values: Array, edges: NDArray[np.float32], missing: int, out: Any) -> None:
         """Numbers of a bucket share their leading bits: few edges of a ladder lie in one."""
@@ -193,9 +220,8 @@ def _loops() -> Loops:
         starts = np.searchsorted(ordered >> SHIFT, np.arange(BUCKETS + 1)).astype(np.int32)
         looked_up(short.view(np.uint32), ordered, starts, missing, out)
 
-    return Loops(
-        histograms, compiled(_down), places, compiled(_raised), compiled(_sloped), compiled(_stepped), compiled(_added)
-    )
+    rest = (compiled(loop) for loop in (_raised, _sloped, _stepped, _added))
+    return Loops(histograms, moved, descend, places, *rest)
 
 
 def compiler() -> Callable[..., Any] | None:
@@ -210,18 +236,22 @@ def compiler() -> Callable[..., Any] | None:
 # As numba compiles them -----------------------------------------------------------------------------------------
 
 
-def _narrow(bins: Any, node: Any, packs: Any, slot: Any, out: Any) -> None:
-    n, p = bins.shape
-    flat, cells, width = bins.reshape(-1), out.reshape(-1), np.uint64(out.shape[2])
-    rows = np.empty(BLOCK, dtype=np.uint64)
-    for low in range(0, n, BLOCK):
-        many, high = 0, min(n, low + BLOCK)
-        for i in range(low, high):  # who is asked about, without a branch, which no processor could foresee
-            rows[many] = i
-            many += slot[node[i]] >= 0
+def _narrow(bins: Any, node: Any, packs: Any, slot: Any, ways: Any, out: Any) -> None:
+    feature, child = ways
+    p, width = np.uint64(bins.shape[1]), np.uint64(out.shape[2])
+    flat, cells, leads, moves = bins.reshape(-1), out.reshape(-1), child.reshape(-1), feature.size > 0
+    rows, starts = np.empty(BLOCK, dtype=np.uint64), np.empty(BLOCK, dtype=np.uint64)
+    for low in range(0, node.size, BLOCK):
+        many, high = 0, min(node.size, low + BLOCK)
+        for i in range(np.uint64(low), np.uint64(high)):  # who is asked about, without a branch, which no processor
+            at = np.uint64(node[i])  # could foresee
+            if moves:  # as `_down`
+                node[i] = leads[at * width + np.uint64(flat[i * p + feature[at]])]
+            place = slot[node[i]]
+            rows[many], starts[many] = i, np.uint64(place) * p * width
+            many += place >= 0
         for r in range(many):
-            i = rows[r]
-            cell, at, v = np.uint64(slot[node[i]] * p) * width, i * np.uint64(p), packs[i]
+            cell, at, v = starts[r], rows[r] * p, packs[rows[r]]
             for _ in range(p):
                 cells[cell + np.uint64(flat[at])] += v
                 cell += width
@@ -240,17 +270,20 @@ def _wide(bins: Any, node: Any, packs: Any, slot: Any, out: Any) -> None:
                 out[s, j, b, 1] += h
 
 
-def _down(bins: Any, node: Any, splits: Any, missing: Any) -> None:
-    p, nodes, width = np.uint64(bins.shape[1]), splits.shape[0], missing + 1
-    flat, feature, child = bins.reshape(-1), np.zeros(nodes, np.uint64), np.empty(nodes * width, np.int16)
-    for j in range(nodes):  # where each bin of a node leads, so that people need no branch, as above
-        for value in range(width):
+def _led(splits: Any, feature: Any, child: Any) -> None:
+    missing = child.shape[1] - 1
+    for j in range(splits.shape[0]):  # where each bin of a node leads, so that people need no branch, as above
+        for value in range(missing + 1):
             left = splits[j, 2] > 0 if value == missing else value <= splits[j, 1]
-            child[j * width + value] = 2 * j + 2 - left if splits[j, 0] >= 0 else j
+            child[j, value] = 2 * j + 2 - left if splits[j, 0] >= 0 else j
         feature[j] = max(0, splits[j, 0])
+
+
+def _down(bins: Any, node: Any, feature: Any, child: Any) -> None:
+    p, flat, leads, width = np.uint64(bins.shape[1]), bins.reshape(-1), child.reshape(-1), np.uint64(child.shape[1])
     for i in range(np.uint64(node.size)):
         at = np.uint64(node[i])
-        node[i] = child[at * np.uint64(width) + np.uint64(flat[i * p + feature[at]])]
+        node[i] = leads[at * width + np.uint64(flat[i * p + feature[at]])]
 
 
 def _added(x: Any, feature: Any, cut: Any, default: Any, value: Any, out: Any) -> None:
@@ -299,9 +332,15 @@ def _raised(x: Any, out: Any) -> None:
         out[i] = made * np.int64((np.int64(k) + BIAS) << MANTISSA).view(np.float64)  # times 2^k
 
 
-def _sloped(odds: Any, y: Any, of_g: Any, of_h: Any, out: Any) -> None:
-    for i in range(odds.size):
-        p = 1.0 / (1.0 + odds[i])
+def _sloped(score: Any, y: Any, of_g: Any, of_h: Any, out: Any) -> None:
+    for i in range(score.size):  # as `_raised` and then `_slow_logistic`, without memory in between
+        one = min(max(-score[i], -FAR), FAR)
+        k = np.rint(one * INVERSE)
+        rest = (one - k * LN2[0]) - k * LN2[1]
+        made = TAYLOR[0]
+        for j in range(1, len(TAYLOR)):
+            made = made * rest + TAYLOR[j]
+        p = 1.0 / (1.0 + made * np.int64((np.int64(k) + BIAS) << MANTISSA).view(np.float64))
         out[i] = (np.int64(np.rint((p - y[i]) * of_g)) << HALF) + np.int64(np.rint(p * (1 - p) * of_h))
 
 

@@ -71,7 +71,7 @@ class Scored:
         """Everybody's score in its cell, by outcome and by whether they were trained on."""
         made: Design = self.of.people(people)
         y, values, train = made.data[:3]
-        score = self.forest.score(values)
+        score = self.of.scores(people, self.forest, values)
         sample = (~train).astype(np.int64)
         cells, needs = dict(made.cells), self.needs
         if self.forest.objective == "binary":

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from math import ceil, floor, log2
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from confrere.analyses.learning.kernels import Bins, Nodes, descend, logistic, packed, step
+from confrere.analyses.learning.forest import Forest
+from confrere.analyses.learning.kernels import Bins, Nodes, descend, histograms, logistic, packed, step
 from confrere.analyses.learning.objectives import Objective, loss, slopes
-from confrere.rounds import Array, Bools, Ints
+from confrere.rounds import Array, Bools, Design, Ints, People
 
 Words = NDArray[np.uint64]
 MOST = 26  # of a scale: finer is of no use
@@ -56,13 +58,16 @@ class State:
     y: Array
     words: Words
     train: Bools  # who is not held out
+    apart: Bools  # whose bins are not all of their own values
     score: Array = field(init=False)
     node: Nodes = field(init=False)
     inside: Bools = field(init=False)  # who is in the sample of this tree
     packs: Ints = field(init=False)
+    leaves: list[Array] = field(init=False, default_factory=list)  # of the trees that are in the scores
     tree: int = -1
     level: int = 0
     _slopes: tuple[Array, Array] | None = None
+    _waiting: Ints | None = None  # splits by which nobody has moved yet
 
     def __post_init__(self) -> None:
         self.score = np.tile(np.array(self.scale.base), (len(self.y), 1))
@@ -88,24 +93,35 @@ class State:
         return float(np.rint(np.ldexp(loss(self.objective, score, self.y[out]), 20)).sum())
 
     def descend(self, level: int, splits: Ints, size: int) -> None:
-        """Move everybody down by the splits (s, 4) of a level: node, feature, cut, default."""
+        """Have everybody move down by the splits (s, 4) of a level, when it is needed: node, feature, cut, default."""
         if level <= self.level:
             return
-        table = np.full((size, 3), -1, dtype=np.int64)
-        table[splits[:, 0]] = splits[:, 1:]
-        descend(self.bins, self.node, table, self.missing)
+        self._waiting = np.full((size, 3), -1, dtype=np.int64)
+        self._waiting[splits[:, 0]] = splits[:, 1:]
         self.level = level
+
+    def sums(self, slot: Ints, *, counted: bool = False) -> list[Ints]:
+        """Sums over bins of the nodes that have a `slot`, as `histograms`: of slopes, and of people if `counted`."""
+        splits, self._waiting = self._waiting, None
+        made = [histograms(self.bins, self.node, self.packs, slot, self.missing + 1, splits)]
+        if counted:
+            made.append(histograms(self.bins, self.node, self.inside.astype(np.int64), slot, self.missing + 1))
+        return made
 
     def begin(self, tree: int, leaves: Array, share: float, seed: int) -> None:
         """Add the leaves (l, 2) of the tree before to the scores, and take the slopes for the next."""
         if tree <= self.tree:
             return
+        if self._waiting is not None:
+            descend(self.bins, self.node, self._waiting, self.missing)
+            self._waiting = None
         if tree:
             values = np.zeros(int(leaves[:, 0].max(initial=0)) + 1)
             values[leaves[:, 0].astype(int)] = leaves[:, 1]
             step(self.score[:, (tree - 1) % self.classes], self.node, values)
+            self.leaves.append(leaves)
         self.tree, self.level = tree, 0
-        self.node = np.zeros(len(self.y), dtype=np.int16)
+        self.node.fill(0)
         if share < 1:
             self.inside = self.train & (mixed(self.words, seed, tree // self.classes) < share)
         self._take(tree % self.classes)
@@ -113,7 +129,8 @@ class State:
     def _take(self, k: int) -> None:
         """Quantised slopes of class k; those of all classes are taken together."""
         if self.objective.name == "binary" and self.scale.bits <= 32:  # in one loop
-            self._packed(logistic(self.shown, self.y, (self.scale.g, self.scale.h)))
+            logistic(self.shown, self.y, (self.scale.g, self.scale.h), self.packs)
+            self._packed(self.packs)
             return
         if self._slopes is None or k == 0:
             self._slopes = slopes(self.objective, self.shown, self.y, self.scale.unit)
@@ -129,6 +146,31 @@ class State:
         self.packs = packs
         if not self.inside.all():
             self.packs[~self.inside] = 0
+
+
+def designs(people: People) -> list[Design]:
+    """The designs on which trees grow in this run."""
+    return people.once("designs of trees", list[Design])
+
+
+def known(forest: Forest, values: Sequence[Array], states: Iterable[State | None]) -> Array:
+    """Scores (n,) or (n, classes) of people with these values (n,) of features: as they stand where all trees of the
+    forest but the last, or all, have been added to them; of who was put into others' bins, and else, by its trees.
+
+    Their leaves tell trees: no two have the same values to the bit of other people.
+    """
+    for state in states:
+        if state is None or state.classes > 1 or not 0 <= len(forest.trees) - len(state.leaves) <= 1:
+            continue
+        leaves = [tree.leaves for tree in forest.trees]
+        same = state.scale.base == forest.base and len(state.y) == len(values[0])
+        if same and all(map(np.array_equal, state.leaves, leaves)):
+            score, last = state.score[:, 0].copy(), forest.trees[len(state.leaves) :]
+            if last:
+                score += replace(forest, base=(0.0,), trees=last).score(values)
+            score[state.apart] = forest.score([v[state.apart] for v in values])
+            return score
+    return forest.score(values)
 
 
 def mixed(words: Words, seed: int, tree: int) -> Array:

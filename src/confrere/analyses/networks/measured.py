@@ -92,6 +92,10 @@ class Measured:
         same = isinstance(other, Measured) and (self.of, self.sample) == (other.of, other.sample)
         return same and np.array_equal(self.weights, other.weights)  # type: ignore[attr-defined]
 
+    def scores(self, people: People, forest: Plain, values: Array) -> Array:
+        """The scores of people, which their values are."""
+        return forest.score(values)
+
     @property
     def share(self) -> float:
         """The share of people who are held out."""

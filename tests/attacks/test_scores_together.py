@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from confrere.analyses.learning.attack_times import Losses
 from confrere.analyses.learning.boosting import Boosting
+from confrere.analyses.learning.evaluate_risk import starts_of
+from confrere.analyses.learning.scored import Scored
 from confrere.errors import StudyError
 from confrere.hospital.gate import Policy
 from confrere.study import build
@@ -51,22 +52,23 @@ def test_control_models_without_such_cells_stand_side_by_side() -> None:
     assert len(both(TREES + here, TREES + there)) == 2
 
 
-def losses(rate: float, frames: list[pd.DataFrame], monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any, Any]:
-    """Who is held out, everybody's place on the ladder of losses, and where the cells that are told begin."""
+def scores(rate: float, frames: list[pd.DataFrame], monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any, Any]:
+    """Who is held out and ill, everybody's place on the ladder of scores, and where the cells that are told begin."""
     seen: list[tuple[Any, Any, Any]] = []
-    counted = Losses.counted
+    measured = Scored.measured
 
-    def noted(self: Losses, people: Any, starts: Any) -> Any:
-        seen.append((*people.design.data, starts))
-        return counted(self, people, starts)
+    def noted(self: Scored, people: Any) -> Any:
+        cells = people.design.cells["scores"]
+        kind, place = np.divmod(cells.index, cells.shape[1])
+        seen.append((kind == 3, place, starts_of(people.grid("scores")[3])))
+        return measured(self, people)
 
-    noted.__dict__.update(counted.__dict__)
-    noted.__name__ = "counted"
-    monkeypatch.setattr(Losses, "counted", noted)
-    trees = Boosting("Surv(time, event)", ("x", "z"), "cox", trees=20, depth=2, learning_rate=rate, holdout=0.4,
-                     ground=Ground(person="pid"))  # fmt: skip
+    noted.__dict__.update(measured.__dict__)
+    noted.__name__ = "measured"
+    monkeypatch.setattr(Scored, "measured", noted)
+    trees = Boosting("ill", ("x", "z"), trees=30, depth=3, learning_rate=rate, holdout=0.4, ground=Ground(person="pid"))
     fit(trees, frames, Policy(allow=frozenset(["histograms"])))
-    monkeypatch.setattr(Losses, "counted", counted)
+    monkeypatch.setattr(Scored, "measured", measured)
     outside, place, starts = zip(*seen, strict=True)
     return np.concatenate(outside), np.concatenate(place), starts[0]
 
@@ -75,12 +77,9 @@ def test_control_two_models_alone_differ_by_a_few(monkeypatch: pytest.MonkeyPatc
     """Why: between two learning rates that are nearly the same, fewer than k people are at or above an edge."""
     rng, n = np.random.default_rng(3), 1800
     x, z = rng.normal(size=(2, n))
-    time, end = np.ceil(rng.exponential(900 * np.exp(-0.5 * x))), np.ceil(rng.uniform(100, 1500, n))
-    frame = pd.DataFrame({
-        "pid": [f"p{i}" for i in range(n)], "x": x, "z": z, "time": np.minimum(time, end),
-        "event": (time <= end).astype(float),
-    })  # fmt: skip
-    found = [losses(rate, [frame[i::3] for i in range(3)], monkeypatch) for rate in (0.1, 0.1005)]
+    ill = (rng.random(n) < 1 / (1 + np.exp(-x))).astype(float)
+    frame = pd.DataFrame({"pid": [f"p{i}" for i in range(n)], "x": x, "z": z, "ill": ill})
+    found = [scores(rate, [frame[i::3] for i in range(3)], monkeypatch) for rate in (0.1, 0.102)]
     apart = [
         abs(int((own[1][own[0]] >= s).sum()) - int((its[1][its[0]] >= t).sum()))
         for own, its in combinations(found, 2) for s, t in product(own[2][1:], its[2][1:])

@@ -81,9 +81,11 @@ def test_the_card_says_what_noise_promises_and_to_whom(binary: Results) -> None:
 
 
 def test_a_model_of_few_people_whose_losses_are_not_told() -> None:
-    text = models(ran("Surv(time, event)", n=600))["network.card.md"].decode()
+    text = models(ran("y", objective="squared", holdout=0.05))["network.card.md"].decode()
     assert "losses are counted in cells of enough people, of which there are too few" in text
     assert "nobody was held out" not in text
+    followed = card(as_dict(ran("Surv(time, event)", n=400)), as_dict(ran("Surv(time, event)", n=400))["analyses"][0])
+    assert len(followed["attacks"]["membership"]) == 1  # of times pairs are told, and no cells
 
 
 def test_the_hash_is_the_same_after_reading(binary: Results, tmp_path: Path) -> None:

@@ -53,15 +53,18 @@ def guessed(members: Array, others: Array, merged: Bools | bool = True) -> Attac
     n, m = float(members.sum()), float(others.sum())
     if min(n, m) < 2:
         return Attacked([], ())
-    estimate, se = auc(members, others)
+    found = told(*auc(members, others), n, m)
+    return found if found.cautions or shares(members, others, merged).tied <= GUESSED else Attacked([], ())
+
+
+def told(estimate: float, se: float, n: float, m: float) -> Attacked:
+    """An attack of this area under the curve, and its standard error, on n people of training beside m others."""
     low, high = max(0.0, estimate - Z * se), min(1.0, estimate + Z * se)
     row: Record = {
         "attack": "membership by loss", "estimate": estimate, "std_error": se, "conf_low": low, "conf_high": high,
         "n_members": round(n), "n_others": round(m),
     }  # fmt: skip
-    if tells(row):
-        return Attacked([row], (leak(estimate),))
-    return Attacked([row], ()) if shares(members, others, merged).tied <= GUESSED else Attacked([], ())
+    return Attacked([row], (leak(estimate),) if tells(row) else ())
 
 
 def tells(row: Record) -> bool:

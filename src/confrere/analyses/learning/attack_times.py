@@ -1,11 +1,13 @@
 """The attack on membership of models of times to events, trees and networks: whom they were trained on, by the loss.
 
 The loss of a person is that of the model: of hazards half the squared deviance residual, of discrete time minus the log
-likelihood. People of training and held out are counted by cell of their loss on a public ladder, merged until each
-holds nobody or at least k of either; five such cells or more are told as one, as of penalised models. The cells of two
-models may differ by a few people: a study has one of these (`study.build`), and another study holds out others.
+likelihood. Everybody of training is compared with everybody held out in the same hospital: the area under the curve is
+the share of pairs in which who trained has the smaller loss, ties counting one half, as Harrell's concordance is of
+pairs within hospitals. Of others' outcomes people are counted by cell of their loss (`attack`); in discrete time most
+people are censored, and their losses are so near one another that cells of enough people would not part them.
 
-Source: Yeom et al., IEEE CSF 2018; Therneau, Grambsch & Fleming, Biometrika 1990;77:147 (residuals).
+Source: Yeom et al., IEEE CSF 2018; Therneau, Grambsch & Fleming, Biometrika 1990;77:147 (residuals); DeLong et al.,
+Biometrics 1988;44:837 (the variance, hospitals being strata).
 """
 
 from __future__ import annotations
@@ -15,27 +17,29 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from confrere.analyses.learning.attack import KINDS, Attacked, guessed
-from confrere.analyses.learning.penalised_attack import joined
-from confrere.analyses.learning.scored import LOSSES
-from confrere.rounds import Array, Bools, Cells, Design, Flow, Ints, People, Sum, ask, local, register, support
+from confrere.analyses import concordance
+from confrere.analyses.learning.attack import KINDS, Attacked, told
+from confrere.rounds import Array, Bools, Cells, Design, Flow, People, Sum, ask, local, register, support
 
 
 class Model(Protocol):
     """A model of times, among its own people."""
 
-    @property
-    def needs(self) -> str:
-        """The disclosure class of counts by its losses."""
-
     def tried(self, people: People) -> tuple[Design, Array, Bools]:
         """The people, their losses (n,), and who of them trained (n,)."""
 
 
-class Guessed(NamedTuple):
-    """People by cell of their loss, from the smallest: of training, and held out."""
+class Compared(NamedTuple):
+    """People of training and held out; pairs of one of each, whose loss is smaller: of training, held out, neither."""
 
-    people: Sum  # (2, cells)
+    people: Sum  # (2,)
+    pairs: Sum  # (3,)
+
+
+class Spread(NamedTuple):
+    """The sum over people of squared influence on the area."""
+
+    square: Sum  # ()
 
 
 @register("_losses_of_times")
@@ -46,33 +50,47 @@ class Losses:
     of: Any
 
     def design(self, people: People) -> Design:
-        """Everybody's loss on the ladder, by whether they were trained on."""
+        """Everybody's loss, and whether they were trained on."""
         of: Model = self.of
         made, lost, train = of.tried(people)
-        size = len(LOSSES) + 1
-        place = np.searchsorted(LOSSES, np.where(np.isfinite(lost), lost, np.inf), side="right")
-        index = (~train).astype(np.int64) * size + place
-        cells = {"losses": Cells(index, (len(KINDS), size), rule="align", needs=of.needs)}
-        return replace(made, x=np.empty((made.n, 0)), names=(), flags={}, cells=cells, data=(~train, place))
+        cells = {"kinds": Cells((~train).astype(np.int64), (1, len(KINDS)), rule="show")}
+        return replace(made, x=np.empty((made.n, 0)), names=(), flags={}, cells=cells, data=(train, lost))
 
     @local(on="design")
-    def counted(self, people: People, starts: tuple[int, ...]) -> Guessed:
-        """People of training and held out, by cell of their loss."""
-        outside, place = people.design.data
-        at: Ints = outside * len(starts) + np.searchsorted(starts, place, side="right") - 1
-        counts = np.bincount(at, minlength=len(KINDS) * len(starts)).reshape(len(KINDS), -1).astype(float)
-        bounds = (len(KINDS), len(LOSSES) + 1)
-        return Guessed(people.derived(counts, dims=("groups", "cells"), bounds=bounds, scale=0, known=True))
+    def compared(self, people: People) -> Compared:
+        """Pairs of people of this hospital."""
+        train = people.design.data[0]
+        many, dims = np.array([train.sum(), (~train).sum()], dtype=float), ("kinds",)
+        return Compared(
+            people.derived(many, dims=dims, scale=0, known=True),
+            people.derived(_pairs(people).sums, dims=dims, scale=0),
+        )
+
+    @local(on="design")
+    def spread(self, people: People, area: float, total: float) -> Spread:
+        """Squared influence on the area under the curve of so many pairs."""
+        return Spread(people.derived(np.array((_pairs(people).influence(area, total) ** 2).sum())))
+
+
+def _pairs(people: People) -> concordance.Pairs:
+    """Pairs of each person: as if who trained had an event before all others were censored, at risk by a small loss."""
+    train, lost = people.design.data
+    of = (~train).astype(float), train, -np.where(np.isfinite(lost), lost, np.inf), np.ones(len(lost))
+    return people.design.once("pairs", lambda: concordance.pairs(*of))
 
 
 def attacked(of: Model, share: float) -> Flow[Attacked]:
-    """The attack; nothing where nobody was held out, or where the cells that may be told are too coarse."""
+    """The attack; nothing where nobody was held out, or too few of either kind were."""
     if not share:
         return Attacked([], ())
     losses = Losses(of)
-    grid = (yield from support(losses.design)).grids["losses"]
+    grid = (yield from support(losses.design)).grids["kinds"]
     if (grid < 0).any():
         return Attacked([], ())
-    starts = joined(grid[0])
-    got = yield from ask(losses.counted, starts)
-    return guessed(*got.people.value)
+    found = yield from ask(losses.compared)
+    total = float(found.pairs.value.sum())
+    if not total:  # no hospital has some of both
+        return Attacked([], ())
+    area = concordance.concordance(found.pairs.value)
+    spread = yield from ask(losses.spread, area, total)
+    return told(area, float(np.sqrt(spread.square.value)), *found.people.value)

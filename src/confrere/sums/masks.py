@@ -34,7 +34,7 @@ from confrere.sums.frames import frames, number, purpose
 SUM: Final = "sum"
 BLINDED: Final = "blinded sum"
 _NONCE: Final = bytes(16)
-_ZEROS: Final = bytes(1 << 18)  # enciphered, they are the stream
+_ZEROS: Final = memoryview(bytes(1 << 18))  # enciphered, they are the stream; a part of them is no copy
 _PIECE: Final = 1 << 14  # elements of a ring at a time
 _HELD: Final = 1 << 26  # bytes of streams that wait for the second of a pair
 

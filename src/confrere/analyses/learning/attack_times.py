@@ -58,7 +58,7 @@ class Losses:
 
     @local(on="design")
     def compared(self, people: People) -> Compared:
-        """Pairs of people of this hospital."""
+        """Pairs of people of this hospital, of training and held out, by whose loss is smaller."""
         train = people.design.data[0]
         many, dims = np.array([train.sum(), (~train).sum()], dtype=float), ("kinds",)
         return Compared(

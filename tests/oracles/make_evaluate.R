@@ -1,12 +1,13 @@
 # Reference results for the evaluation of risks, computed by R from the demo tables of the package.
 #
-#   Rscript tests/oracles/make_evaluate.R      from the top of the repository; half a minute
+#   Rscript tests/oracles/make_evaluate.R      from the top of the repository; two minutes
 #
 # Debian packages: r-base-core r-cran-survival r-cran-proc r-cran-jsonlite. Areas and their variance are pROC's (DeLong),
 # concordance is survival's, slopes are those of glm(): with follow-up of the complementary log-log, weighted against
 # censoring. What no Debian package has is written out by its definition over people: the sandwich of these, AUC(t) with
 # cumulative cases and dynamic controls, the Brier score with censoring weights, concordance with competing causes over
-# all pairs; standard errors of the last three are the jackknife over people.
+# all pairs; standard errors of the last three, and of what follows at a threshold,
+# are the jackknife over people.
 # Risks have few values, each in a cell of its own, so that nothing is lost by counting in cells.
 
 suppressPackageStartupMessages({ library(jsonlite); library(pROC); library(survival) })
@@ -64,6 +65,30 @@ brier_t <- function(time, event, p, t, g = G(time, event)) {
   w <- ifelse(time > t, 1 / by(g, t), ifelse(event > 0, 1 / before(g, time), 0))
   mean(w * ((time <= t & event == 1) - p)^2)
 }
+# what follows for who is at or above a risk of `cut`: shares weighted against censoring, observed risks of both sides
+treated_t <- function(time, event, p, t, cut, g = G(time, event)) {
+  case <- (time <= t & event == 1) / before(g, time)
+  control <- (time <= t & event == 2) / before(g, time) + (time > t) / by(g, t)
+  above <- p >= cut; odds <- cut / (1 - cut)
+  risk <- function(keep) {  # Aalen-Johansen
+    u <- sort(unique(time[keep & event > 0 & time <= t])); alive <- 1; total <- 0
+    for (x in u) {
+      n <- sum(keep & time >= x)
+      total <- total + alive * sum(keep & time == x & event == 1) / n
+      alive <- alive * (1 - sum(keep & time == x & event > 0) / n)
+    }
+    total
+  }
+  high <- risk(above)
+  c(sensitivity = sum(case[above]) / sum(case), specificity = sum(control[!above]) / sum(control), ppv = high,
+    npv = 1 - risk(!above), benefit = mean(above) * (high - odds * (1 - high)))
+}
+treated <- function(time, event, p, t, cut) {
+  found <- treated_t(time, event, p, t, cut); n <- length(time)
+  v <- sapply(seq_len(n), function(i) treated_t(time[-i], event[-i], p[-i], t, cut))
+  se <- sqrt((n - 1) / n * rowSums((v - rowMeans(v))^2))
+  c(list(cut = cut), as.list(found), setNames(as.list(se), paste0(names(se), "_se")))
+}
 # by which line the risks would have been right: van Geloven et al., BMJ 2022;377:e069249; the errors are sandwich::sandwich's
 line_t <- function(time, event, p, t, g = G(time, event)) {
   w <- ifelse(time > t, 1 / by(g, t), ifelse(event > 0, 1 / before(g, time), 0))
@@ -108,6 +133,9 @@ out$followed <- list(all = followed(breast, all), `0` = followed(breast, breast$
 d <- breast; s <- score(d) - 0.5; p <- 1 - exp(-0.6 * exp(s))
 out$followed$all$auc_se <- jack(function(i) auc_t(d$rtime[-i], d$recur[-i], p[-i], 2555), nrow(d))
 out$followed$all$brier_se <- jack(function(i) brier_t(d$rtime[-i], d$recur[-i], p[-i], 2555), nrow(d))
+out$followed$all$treated <- treated(d$rtime, d$recur, p, 2555, 0.5)
+keep <- d$meno == 0
+out$followed$`0`$treated <- treated(d$rtime[keep], d$recur[keep], p[keep], 2555, 0.5)
 
 # Competing ----------------------------------------------------------------------------------------------------------
 m <- read.csv("src/confrere/demos/myeloma.csv", na.strings = "")
@@ -123,6 +151,7 @@ out$competing <- c(line_t(m$etime, kind, p, tau), list(
   observed_se = aj$std.err[1, 2],
   auc_se = jack(function(i) auc_t(m$etime[-i], kind[-i], p[-i], tau), nrow(m)),
   brier_se = jack(function(i) brier_t(m$etime[-i], kind[-i], p[-i], tau), nrow(m))))
+out$competing$treated <- treated(m$etime, kind, p, tau, 0.1)
 
 # Women by their nodes alone, a few with many: as a published model of hazards, in five years ---------------------------
 out$nodes <- line_t(breast$rtime, breast$recur, 1 - 0.75^exp(0.1 * breast$nodes), 1826)

@@ -148,6 +148,45 @@ def test_standard_errors_are_those_of_the_jackknife(metric: str, name: str) -> N
     assert row(followed(), metric)["std_error"] == pytest.approx(R["followed"]["all"][name], rel=2e-3)
 
 
+MEASURES = {"sensitivity": "sensitivity", "specificity": "specificity", "positive predictive value": "ppv",
+            "negative predictive value": "npv"}  # fmt: skip
+
+
+def decides(found: Finding, level: str, expected: dict[str, float], near: float) -> None:
+    """That what follows at a threshold is R's: errors to `near`, and limits beside the estimates."""
+    told = {r["measure"]: r for r in found.tables["confusion"] if r["level"] == level}
+    for measure, name in MEASURES.items():
+        one = told[measure]
+        assert one["edge"] == expected["cut"]
+        assert one["estimate"] == pytest.approx(expected[name], rel=1e-9)
+        assert one["std_error"] == pytest.approx(expected[f"{name}_se"], rel=near)
+        assert 0 <= one["conf_low"] < one["estimate"] < one["conf_high"] <= 1
+        wide = one["conf_high"] - one["conf_low"]
+        assert wide == pytest.approx(2 * 1.96 * one["std_error"], rel=0.05)
+    (one,) = [
+        r for r in found.tables["decision"] if r["level"] == level and abs(r["threshold"] - expected["cut"]) < 1e-9
+    ]
+    assert one["net_benefit"] == pytest.approx(expected["benefit"], rel=1e-9)
+    assert one["std_error"] == pytest.approx(expected["benefit_se"], rel=near)
+    assert one["conf_high"] - one["net_benefit"] == pytest.approx(1.96 * one["std_error"], rel=1e-3)
+
+
+@pytest.mark.parametrize("level", ["", "0"])
+def test_decisions_at_a_horizon_are_r_s(level: str) -> None:
+    """Errors are the jackknife's, also of net benefit, for which a share and a risk are taken not to hang together."""
+    found = fit(Evaluate("Surv(rtime, recur)", "risk1", times=2555.0, by="meno_level", thresholds=(0.5,), ground=FINE),
+                by(scored(), "hospital"), LOOSE)  # fmt: skip
+    decides(found, level, R["followed"][level or "all"]["treated"], 1e-2)
+
+
+def test_decisions_of_a_cause_are_r_s() -> None:
+    schema = Schema({"event": Column("event", CAUSES)})
+    frame = typed(myeloma()[["etime", "event", "risk"]], schema)
+    asked = Evaluate("Surv(etime, event)", "risk", times=120.0, cause="progression", thresholds=(0.1,),
+                     ground=Ground(schema, "months", step=1.0, fine=True))  # fmt: skip
+    decides(fit(asked, [frame[i::3] for i in range(3)], LOOSE), "", R["competing"]["treated"], 2e-2)
+
+
 def test_cells_of_time_lose_little() -> None:
     found, expected = followed(GATE), R["followed"]["all"]
     assert row(found, "AUC")["estimate"] == pytest.approx(expected["auc"][1], abs=0.01)

@@ -187,12 +187,32 @@ def auc_added(people: Leaving, time: float) -> tuple[float, Added] | None:
         return None
     cases, controls = found
     one, none = float(cases.sum()), float(controls.sum())
-    g, j = people.censoring(), people.until(time)
-    inside, still = np.where(np.arange(g.inside.size) < j, g.inside, 0.0), people.at_risk[:, j] * g.edge[j]
     theta = float(cases @ (_less(controls) + controls / 2)) / one / none
     case = (_less(controls) + controls / 2) / none / one - theta / one
     above = one - np.cumsum(cases)
     control = (above + cases / 2) / one / none - theta / none
+    return theta, _of_both(people, time, case, control)
+
+
+def told_at(people: Leaving, time: float, at: int) -> tuple[Estimated, Estimated] | None:
+    """Sensitivity and specificity at a horizon of the risks from cell `at` up; None where there are no cases, or no
+    controls."""
+    found = cases_and_controls(people, time)
+    if found is None:
+        return None
+    estimates, above = [], (np.arange(len(found[0])) >= at).astype(float)
+    for i, (weights, right) in enumerate(zip(found, (above, 1 - above), strict=True)):
+        share = float(weights @ right / weights.sum())
+        own = [np.zeros_like(right), np.zeros_like(right)]
+        own[i] = (right - share) / weights.sum()
+        estimates.append(Estimated(share, spread_of(people, _of_both(people, time, *own))))
+    return estimates[0], estimates[1]
+
+
+def _of_both(people: Leaving, time: float, case: Array, control: Array) -> Added:
+    """What people add to an estimate to which a unit of the weights of cases and of controls adds so much (B,)."""
+    g, j = people.censoring(), people.until(time)
+    inside, still = np.where(np.arange(g.inside.size) < j, g.inside, 0.0), people.at_risk[:, j] * g.edge[j]
     q = inside * (case @ people.event[:, :-1] + control @ people.other[:, :-1])
     q_edge = np.zeros(g.edge.size)
     q_edge[j] = control @ still
@@ -202,7 +222,7 @@ def auc_added(people: Leaving, time: float) -> tuple[float, Added] | None:
     event = np.broadcast_to(np.concatenate([by_event, beyond]), shape) + control[:, None] * late
     censored = np.broadcast_to(np.concatenate([by_censoring, beyond]), shape) + control[:, None] * late
     weight = np.append(inside, 0.0)
-    return theta, Added(event + case[:, None] * weight, event + control[:, None] * weight, censored)
+    return Added(event + case[:, None] * weight, event + control[:, None] * weight, censored)
 
 
 def concordance(people: Leaving, *, weighted: bool) -> Estimated | None:

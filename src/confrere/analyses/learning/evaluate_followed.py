@@ -23,7 +23,6 @@ from scipy import special
 from confrere.analyses.curves import Cellwise, cellwise, own_edges, suppressed
 from confrere.analyses.finding import Finding, Record, attrition
 from confrere.analyses.follow_up import Table
-from confrere.analyses.incidence import Estimate, estimate, incidence
 from confrere.analyses.kaplan_meier import grid_note
 from confrere.analyses.ladder import cell_of, check_on_grid, ladder
 from confrere.analyses.learning import evaluate_risk
@@ -42,7 +41,6 @@ from confrere.analyses.learning.evaluate_censored import (
     beyond,
     brier,
     brier_at,
-    cases_and_controls,
     concordance,
     integrated,
 )  # fmt: skip
@@ -61,6 +59,7 @@ from confrere.analyses.learning.evaluate_risk import (
     rough,
     stacked,
 )
+from confrere.analyses.learning.evaluate_thresholds import Bins, confusion, decision, finite, observed, roc, said
 from confrere.analyses.learning.vague import Crowd, sure
 from confrere.errors import ModelError
 from confrere.rounds import Array, Cells, Design, Flow, Ints, People, Sum, Verdict, ask, local, register, support
@@ -88,22 +87,6 @@ class Exits(NamedTuple):
     times: Sum  # (kinds that leave * subgroups * bins, cells)
     people: Sum  # (kinds, subgroups * bins)
     powers: Sum  # (kinds, subgroups * bins, 5): powers of the risk; its complementary log-log
-
-
-class Bins(NamedTuple):
-    """What the flow knows of some people: their leaving by bin of risk; mean powers of their risks (3 kinds, B,
-    4) by kind as in `Leaving`, and of those beyond the horizon (B, 4); mean scores (B,)."""
-
-    subgroup: str
-    level: str
-    leaving: Leaving
-    left: Array
-    powers: Array
-    beyond: Array
-    scores: Array
-    counts: Array  # (B,)
-    cuts: Array  # (B - 1,) between the bins, in logits
-    shares: Shares
 
 
 @register("_followed_risks")
@@ -313,7 +296,7 @@ def evaluated(evaluate: Evaluate) -> Flow[Finding]:
     told = {
         "metrics": [r for part, line in zip(parts, lines, strict=True) for r in metrics(evaluate, part, line)],
         "horizons": [r for part in parts for r in horizons(evaluate, part)] if evaluate.grid else [],
-        "subgroups": [_said(p) | _sizes(p) for p in parts],
+        "subgroups": [said(p) | _sizes(p) for p in parts],
         "calibration": [r for part in parts for r in calibration(part, t, evaluate.bins)],
         "roc": [r for part in parts for r in roc(part, t)],
         "decision": [r for part in parts for r in decision(part, t)],
@@ -338,24 +321,8 @@ def evaluated(evaluate: Evaluate) -> Flow[Finding]:
     )  # fmt: skip
 
 
-def _said(part: Bins) -> Record:
-    return {"subgroup": part.subgroup, "level": part.level}
-
-
 def _sizes(part: Bins) -> Record:
     return {"n": round(float(part.counts.sum())), "events": round(float(part.leaving.event.sum()))}
-
-
-def observed(part: Bins, time: float, bins: Any = slice(None)) -> Estimate:
-    """The observed risk by a time of the people of some bins."""
-    people = part.leaving
-    events = np.array([people.event[bins].sum(axis=0), people.other[bins].sum(axis=0)])
-    cells = Cellwise(
-        part.left, people.right, people.at_risk[bins].sum(axis=0), events, people.censored[bins].sum(axis=0),
-        people.exact, np.arange(people.right.size), np.arange(people.right.size),
-    )  # fmt: skip
-    with np.errstate(over="ignore"):  # limits of a handful of people
-        return estimate(incidence(cells).at(time), 0, "log-log")
 
 
 def metrics(evaluate: Evaluate, part: Bins, line: Line | None) -> list[Record]:
@@ -367,7 +334,7 @@ def metrics(evaluate: Evaluate, part: Bins, line: Line | None) -> list[Record]:
     if 0 < seen.estimate < 1:
         rows.append(told("scaled Brier score", 1 - score.estimate / (seen.estimate * (1 - seen.estimate))))
     rows += [
-        told("observed risk", seen.estimate, *_finite(seen.std_error, seen.low, seen.high)),
+        told("observed risk", seen.estimate, *finite(seen.std_error, seen.low, seen.high)),
         told("mean predicted risk", expected),
     ]  # fmt: skip
     if seen.estimate > 0 and np.isfinite(seen.std_error):
@@ -380,7 +347,7 @@ def metrics(evaluate: Evaluate, part: Bins, line: Line | None) -> list[Record]:
     if evaluate.grid:
         when = np.array([*evaluate.grid, t])
         rows += told_of("integrated Brier score", integrated(people, risks_at(evaluate, part, when), when))
-    return [_said(part) | {"time": t} | r for r in rows]
+    return [said(part) | {"time": t} | r for r in rows]
 
 
 def risks_at(evaluate: Evaluate, part: Bins, times: Array) -> Array:
@@ -398,12 +365,8 @@ def horizons(evaluate: Evaluate, part: Bins) -> list[Record]:
         edge = float(people.right[at - 1]) if at else 0.0
         score = brier_at(people, risks, t) if t < evaluate.horizon else brier(people, _powers(part), t)
         found = [*told_of("AUC", auc_at(people, t), part.shares), *told_of("Brier score", score)]
-        rows += [_said(part) | {"time": t, "edge": edge} | r for r in found]
+        rows += [said(part) | {"time": t, "edge": edge} | r for r in found]
     return rows
-
-
-def _finite(*values: float) -> tuple[float | None, ...]:
-    return tuple(float(v) if np.isfinite(v) else None for v in values)
 
 
 def _powers(part: Bins) -> Powers:
@@ -437,8 +400,8 @@ def calibration(part: Bins, time: float, most: int) -> list[Record]:
         n = float(part.counts[low:high].sum())
         if n:
             seen = observed(part, time, slice(low, high))
-            near, far = _finite(seen.low, seen.high)
-            records.append(_said(part) | {
+            near, far = finite(seen.low, seen.high)
+            records.append(said(part) | {
                 "time": time, "group": g + 1, "n": round(n),
                 "risk_from": 0.0 if low == 0 else float(edges[low - 1]),
                 "risk_to": 1.0 if high == len(part.counts) else float(edges[high - 1]),
@@ -446,55 +409,3 @@ def calibration(part: Bins, time: float, most: int) -> list[Record]:
                 "conf_high": far,
             })  # fmt: skip
     return records
-
-
-def _shares(part: Bins, time: float) -> tuple[Array, Array] | None:
-    """Of cases and of controls at a horizon, the share with a risk at or above each cut: (cuts + 2,), 1 to 0."""
-    found = cases_and_controls(part.leaving, time)
-    if found is None:
-        return None
-    above = [np.append(np.cumsum(w[::-1])[::-1] / w.sum(), 0.0) for w in found]
-    return above[0], above[1]
-
-
-def roc(part: Bins, time: float) -> list[Record]:
-    """The ROC curve of cumulative cases and dynamic controls; the first is nobody, the last everybody.
-    None of bins that are too coarse for an area."""
-    shares = _shares(part, time)
-    if shares is None or not part.shares.fine:
-        return []
-    thresholds = [0.0, *special.expit(part.cuts).tolist(), 1.0]
-    said = _said(part) | {"time": time}
-    return [
-        said | {"threshold": t, "true_positive_rate": float(a), "false_positive_rate": float(b)}
-        for t, a, b in zip(thresholds[::-1], shares[0][::-1], shares[1][::-1], strict=True)
-    ]
-
-
-def decision(part: Bins, time: float) -> list[Record]:
-    """Net benefit at a horizon of treating whose risk is at or above the threshold, and of treating all."""
-    records, whole, n = [], observed(part, time).estimate, part.counts.sum()
-    for i, t in enumerate(special.expit(part.cuts).tolist(), 1):
-        share, odds = float(part.counts[i:].sum() / n), t / (1 - t)
-        risk = observed(part, time, slice(i, None)).estimate if share else 0.0
-        records.append(_said(part) | {
-            "time": time, "threshold": t, "net_benefit": share * (risk - odds * (1 - risk)),
-            "treat_all": whole - odds * (1 - whole),
-        })  # fmt: skip
-    return records
-
-
-def confusion(part: Bins, time: float, threshold: float) -> list[Record]:
-    """Sensitivity and specificity at a horizon, and predictive values, at the cut nearest to a threshold."""
-    shares = _shares(part, time)
-    if shares is None or not part.cuts.size:
-        return []
-    at = int(np.argmin(np.abs(part.cuts - special.logit(threshold)))) + 1
-    edge = float(special.expit(part.cuts[at - 1]))
-    kinds = {"sensitivity": float(shares[0][at]), "specificity": 1 - float(shares[1][at])}
-    if part.counts[at:].sum() and part.counts[:at].sum():
-        kinds["positive predictive value"] = observed(part, time, slice(at, None)).estimate
-        kinds["negative predictive value"] = 1 - observed(part, time, slice(None, at)).estimate
-    said = _said(part) | {"time": time, "threshold": threshold,
-                          "edge": threshold if abs(edge - threshold) < 1e-9 else edge}  # fmt: skip
-    return [said | {"measure": name, "estimate": value} for name, value in kinds.items()]

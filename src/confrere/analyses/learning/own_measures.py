@@ -25,9 +25,9 @@ from confrere.analyses.learning.drift import GROUPS, INDEX, stability
 from confrere.analyses.learning.evaluate import Evaluate
 from confrere.analyses.learning.evaluate_binary import Part, Straight, told
 from confrere.analyses.learning.evaluate_censored import Leaving
-from confrere.analyses.learning.evaluate_followed import Bins
 from confrere.analyses.learning.evaluate_line import Line, climbed, derivatives, frame_of, peak_of, scored, told_line
 from confrere.analyses.learning.evaluate_risk import Predicted, even
+from confrere.analyses.learning.evaluate_thresholds import Bins
 from confrere.analyses.outcomes import Cases
 from confrere.rounds import Array, Bools, Ints
 from confrere.study.own_measures import LEAST, OwnMeasure, OwnMeasures, OwnPart

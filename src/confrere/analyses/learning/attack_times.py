@@ -1,10 +1,11 @@
 """The attack on membership of models of times to events, trees and networks: whom they were trained on, by the loss.
 
 The loss of a person is that of the model: of hazards half the squared deviance residual, of discrete time minus the log
-likelihood. Everybody of training is compared with everybody held out in the same hospital: the area under the curve is
-the share of pairs in which who trained has the smaller loss, ties counting one half, as Harrell's concordance is of
-pairs within hospitals. Of others' outcomes people are counted by cell of their loss (`attack`); in discrete time most
-people are censored, and their losses are so near one another that cells of enough people would not part them.
+likelihood. Everybody of training is compared with everybody held out in the same hospital (and stratum, where a model
+has strata): the area under the curve is the share of pairs in which who trained has the smaller loss, ties counting one
+half, as Harrell's concordance is of pairs within hospitals. Of others' outcomes people are counted by cell of their
+loss (`attack`); in discrete time most people are censored, and their losses are so near one another that cells of
+enough people would not part them.
 
 Source: Yeom et al., IEEE CSF 2018; Therneau, Grambsch & Fleming, Biometrika 1990;77:147 (residuals); DeLong et al.,
 Biometrics 1988;44:837 (the variance, hospitals being strata).
@@ -19,14 +20,24 @@ import numpy as np
 
 from confrere.analyses import concordance
 from confrere.analyses.learning.attack import KINDS, Attacked, told
-from confrere.rounds import Array, Bools, Cells, Design, Flow, People, Sum, ask, local, register, support
+from confrere.rounds import Array, Bools, Cells, Design, Flow, Ints, People, Sum, ask, local, register, support
+
+
+class Tried(NamedTuple):
+    """The people of a model of times, their losses (n,), who of them trained (n,), and strata within which pairs are
+    compared (n,), where there are any besides hospitals."""
+
+    design: Design
+    lost: Array
+    train: Bools
+    within: Ints | None = None
 
 
 class Model(Protocol):
     """A model of times, among its own people."""
 
-    def tried(self, people: People) -> tuple[Design, Array, Bools]:
-        """The people, their losses (n,), and who of them trained (n,)."""
+    def tried(self, people: People) -> Tried:
+        """The people, as the attack sees them."""
 
 
 class Compared(NamedTuple):
@@ -52,9 +63,9 @@ class Losses:
     def design(self, people: People) -> Design:
         """Everybody's loss, and whether they were trained on."""
         of: Model = self.of
-        made, lost, train = of.tried(people)
+        made, lost, train, within = of.tried(people)
         cells = {"kinds": Cells((~train).astype(np.int64), (1, len(KINDS)), rule="show")}
-        return replace(made, x=np.empty((made.n, 0)), names=(), flags={}, cells=cells, data=(train, lost))
+        return replace(made, x=np.empty((made.n, 0)), names=(), flags={}, cells=cells, data=(train, lost, within))
 
     @local(on="design")
     def compared(self, people: People) -> Compared:
@@ -74,8 +85,8 @@ class Losses:
 
 def _pairs(people: People) -> concordance.Pairs:
     """Pairs of each person: as if who trained had an event before all others were censored, at risk by a small loss."""
-    train, lost = people.design.data
-    of = (~train).astype(float), train, -np.where(np.isfinite(lost), lost, np.inf), np.ones(len(lost))
+    train, lost, within = people.design.data
+    of = (~train).astype(float), train, -np.where(np.isfinite(lost), lost, np.inf), np.ones(len(lost)), within
     return people.design.once("pairs", lambda: concordance.pairs(*of))
 
 

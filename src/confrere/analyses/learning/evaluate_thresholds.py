@@ -42,10 +42,12 @@ class Bins(NamedTuple):
 
 
 def said(part: Bins) -> Record:
+    """Whose numbers they are."""
     return {"subgroup": part.subgroup, "level": part.level}
 
 
 def finite(*values: float) -> tuple[float | None, ...]:
+    """Values, None where there are none."""
     return tuple(float(v) if np.isfinite(v) else None for v in values)
 
 

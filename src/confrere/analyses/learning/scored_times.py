@@ -16,6 +16,7 @@ from confrere.analyses import concordance
 from confrere.analyses.finding import Record
 from confrere.analyses.ladder import cell_of
 from confrere.analyses.learning import followed
+from confrere.analyses.learning.attack_times import Tried
 from confrere.analyses.learning.forest import Forest
 from confrere.analyses.learning.ladders import NEEDS
 from confrere.analyses.learning.scored import APPARENT, SAMPLES, Told, Z, mean_record
@@ -77,11 +78,11 @@ class ScoredTimes:
         """The disclosure class of counts by loss."""
         return NEEDS
 
-    def tried(self, people: People) -> tuple[Design, Array, Bools]:
-        """Everybody, half their deviance, and who trained: for the attack on membership."""
+    def tried(self, people: People) -> Tried:
+        """Everybody, half their deviance, who trained, and strata: for the attack on membership."""
         made = self.design(people)
-        event, score, sample, time, _ = made.data
-        return made, self._deviance(score, event, time) / 2, sample == 0
+        event, score, sample, time, within = made.data
+        return Tried(made, self._deviance(score, event, time) / 2, sample == 0, within // 2)
 
     def lost(self, score: Array, data: Any, who: Bools) -> Array:
         """The deviance of some of the people (m,) at their scores; `data` is that of everybody."""

@@ -147,14 +147,14 @@ class Measured:
             flags={}, cells=cells, data=(y, score, train, None), crowd=int(train.sum()),
         )  # fmt: skip
 
-    def tried(self, people: People) -> tuple[Design, Array, Bools]:
+    def tried(self, people: People) -> attack_times.Tried:
         """Everybody who is followed, their losses, and who trained: for the attack on membership."""
         made: Design
         made, train = self.of.chosen(people)
         score = scored(self.of, people, made, self.weights, self.about)
         rows = made.data
         lost = exits(score[:, 0], rows.time, rows.event > 0) if self.of.goal == "cox" else self._lived(score, rows)
-        return replace(made, crowd=int(train.sum())), lost, train
+        return attack_times.Tried(replace(made, crowd=int(train.sum())), lost, train)
 
     def _lived(self, score: Array, rows: Any) -> Array:
         """Minus the log likelihood of each person (n,) in discrete time."""

@@ -80,7 +80,7 @@ def test_pairs_are_of_everybody_in_a_hospital_and_a_plain_model_tells_nothing(
     fit = run(MODELS[name](), people(1800))
     (row,) = fit.tables["attack"]
     assert (row["n_members"], row["n_others"]) == tuple(
-        sum((t == kind).sum() for t, _ in seen) for kind in (True, False)
+        sum((t == kind).sum() for t, *_ in seen) for kind in (True, False)
     )
     each = [np.sign(lost[~train][None] - lost[train][:, None]) / 2 + 0.5 for train, lost, _ in seen]
     won, pairs = sum(one.sum() for one in each), sum(one.size for one in each)

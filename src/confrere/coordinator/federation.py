@@ -217,7 +217,11 @@ def _settings(analysis: Any) -> str:
 def _formed(a: Ask, part: Mapping[str, Any]) -> Any:
     """The form of an answer, if all hospitals gave the same: names and numbers, no arrays."""
     first, *others = (p["forms"] for p in part.values())
-    if any(other != first for other in others):
+    try:
+        same = all(other == first for other in others)
+    except ValueError:  # an array, of somebody who runs something else
+        same = False
+    if not same:
         raise _of_two_minds(f"the form of {a.step}")
     return first
 

@@ -30,6 +30,7 @@ from confrere.sums.agreement import derive
 from confrere.sums.session import hashed
 
 SUPPORT_SCALE = 20  # counts are exact, sums of squares up to 2^100 fit
+SHORT = 1 << 18  # bytes of a total that is remembered decoded
 PLACES = 1 << 16  # asks in a round at most: every ask has a round of masks of its own
 
 
@@ -123,7 +124,7 @@ class Run:
         The answer too, and how many bytes it has. Masked arrays go as they lie: nobody can write to them.
         """
         packed, reply = self._said(lambda: asked)
-        return len(packed), reply if asked["do"] == "round" else wire.unpack(packed)
+        return len(packed), reply if asked.get("do") == "round" else wire.unpack(packed)
 
     def _said(self, read: Callable[[], Mapping[str, Any]]) -> tuple[bytes, Mapping[str, Any]]:
         try:
@@ -359,13 +360,10 @@ def _ring(s: Sum, parties: int) -> fixed.Ring:
 
 def filled(sums: Sums, rings: Sequence[fixed.Ring]) -> Sums:
     """The same NamedTuple with the network's totals."""
-    fields = [
-        replace(
-            s,
-            value=(_value if r.flags.writeable else _shared)(wire.Read(r), s.value.shape, s.symmetric, s.scale, s.bits),
-        )
-        for s, r in zip(sums, rings, strict=True)
-    ]
+    fields = []
+    for s, ring in zip(sums, rings, strict=True):
+        one = _value if ring.flags.writeable or ring.nbytes > SHORT else _shared
+        fields.append(replace(s, value=one(wire.Read(ring), s.value.shape, s.symmetric, s.scale, s.bits)))
     return tuple.__new__(type(sums), fields)
 
 

@@ -176,7 +176,9 @@ class Session:
         plain = masks.blind(rings, context, self._group) if blinded and context.members[0] == self.name else rings
         masked = tuple(masks.masked(plain, context, self.name, self._secrets, self.pairs))
         for ring in masked:
-            ring.flags.writeable = False
+            for array in (ring.base, ring):  # one is a view of the other
+                if array is not None:
+                    array.flags.writeable = False
         message = hashed(masked)
         if self._attempts.claim(attempt_name(self._id, self.name, round, attempt), message) != message:
             raise MaskReuse(
@@ -255,6 +257,7 @@ class Session:
         """Forget every secret of the run."""
         self._check("close")
         self._forget()
+        self.pairs = None
         self._went("close", None)
 
     def _forget(self) -> None:

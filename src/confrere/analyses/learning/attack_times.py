@@ -64,7 +64,8 @@ class Losses:
         """Everybody's loss, and whether they were trained on."""
         of: Model = self.of
         made, lost, train, within = of.tried(people)
-        cells = {"kinds": Cells((~train).astype(np.int64), (1, len(KINDS)), rule="show")}
+        # of fewer hospitals than a sum needs, pairs would be one's own, and so of few people
+        cells = {"kinds": Cells((~train).astype(np.int64), (1, len(KINDS)), rule="spread")}
         return replace(made, x=np.empty((made.n, 0)), names=(), flags={}, cells=cells, data=(train, lost, within))
 
     @local(on="design")
@@ -86,12 +87,13 @@ class Losses:
 def _pairs(people: People) -> concordance.Pairs:
     """Pairs of each person: as if who trained had an event before all others were censored, at risk by a small loss."""
     train, lost, within = people.design.data
-    of = (~train).astype(float), train, -np.where(np.isfinite(lost), lost, np.inf), np.ones(len(lost)), within
+    lost = np.where(np.isfinite(lost), np.round(lost, 10), np.inf)  # what differs by rounding alone is tied
+    of = (~train).astype(float), train, -lost, np.ones(len(lost)), within
     return people.design.once("pairs", lambda: concordance.pairs(*of))
 
 
 def attacked(of: Model, share: float) -> Flow[Attacked]:
-    """The attack; nothing where nobody was held out, or too few of either kind were."""
+    """The attack; nothing where nobody was held out, or too few of either kind were, or in too few hospitals."""
     if not share:
         return Attacked([], ())
     losses = Losses(of)

@@ -210,7 +210,7 @@ class Boosting:
     @property
     def _needed(self) -> tuple[str, ...]:
         """Columns without which nobody takes part."""
-        return (*self._sources, *self.ground.complete)
+        return (*self._sources, *((self.within,) if self.within else ()), *self.ground.complete)
 
     @property
     def formulas(self) -> tuple[str, ...]:
@@ -282,7 +282,7 @@ class Boosting:
         made = self._laddered(people, second, ladders.width(self.bins))
         y, _, train, _, time = made.data
         cells = followed.cells_of(time, y > 0, train, times, self.ground) if self.timed else {}
-        designs(people).append(made := replace(made, cells={**made.cells, **cells}))
+        designs(people).append((self, made := replace(made, cells={**made.cells, **cells})))
         return made
 
     def _laddered(self, people: People, given: Ladders, size: int = 0) -> Design:
@@ -348,7 +348,7 @@ class Boosting:
 
     def scores(self, people: People, forest: Forest, values: Sequence[Array]) -> Array:
         """The scores (n,) of a forest: what is known of them since it grew here, the rest by its trees."""
-        return known(forest, values, [made.remembered("state") for made in designs(people)])
+        return known(forest, values, [made.remembered("state") for of, made in designs(people) if of == self])
 
     @local(on="first")
     def placed(self, people: People) -> Counted:

@@ -148,16 +148,16 @@ class State:
             self.packs[~self.inside] = 0
 
 
-def designs(people: People) -> list[Design]:
-    """The designs on which trees grow in this run."""
-    return people.once("designs of trees", list[Design])
+def designs(people: People) -> list[tuple[object, Design]]:
+    """The designs on which trees grow in this run, each with its analysis."""
+    return people.once("designs of trees", list[tuple[object, Design]])
 
 
 def known(forest: Forest, values: Sequence[Array], states: Iterable[State | None]) -> Array:
     """Scores (n,) or (n, classes) of people with these values (n,) of features: as they stand where all trees of the
     forest but the last, or all, have been added to them; of who was put into others' bins, and else, by its trees.
 
-    Their leaves tell trees: no two have the same values to the bit of other people.
+    Of states of one analysis, which other groups of hospitals may have asked too, leaves tell whose trees they are.
     """
     for state in states:
         if state is None or state.classes > 1 or not 0 <= len(forest.trees) - len(state.leaves) <= 1:

@@ -261,10 +261,10 @@ class _List:
 
     def _support(self, name: str, a: Ask, counts: int) -> Iterator[Entry]:
         """The counts behind a design, and one for each column of the study that may be required in addition."""
-        counts += len(self.columns)
+        counts = max(counts, getattr(a.analysis, "most_counts", 0)) + len(self.columns)
         repeats = 0 if a.args else 1
-        if name == PEOPLE:
-            repeats = max(1, len(getattr(a.analysis, "sets", ())) - 1)
+        if name == PEOPLE and (sets := getattr(a.analysis, "sets", ())):
+            repeats = max(1, len(sets) - 1)
         does = _first_line(getattr(type(a.analysis), a.step))
         yield Entry(name, _method(a), a.step, "support", a.kind, ("counts",), (counts,), repeats, NUMBER * counts, does)
 

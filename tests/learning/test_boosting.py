@@ -319,6 +319,26 @@ def test_few_held_out_people_are_refused_before_a_sum_of_them_leaves() -> None:
 # Settings -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("objective", ["binary", "cox"])
+def test_people_held_out_in_two_hospitals_are_measured_on_by_nobody(objective: str) -> None:
+    """What is told of them would be one hospital's, to the other and the coordinator."""
+    frame = gaps(1200, 8).assign(pid=[f"p{i}" for i in range(1200)])
+    sizes, told = np.repeat([0, 1, 2], [14, 1172, 14]), []
+    for seed in range(6):
+        asked, frames = study(objective, holdout=0.08, seed=seed), dealt(frame, sizes, 3)
+        alone = min(
+            (mixed(People(None).words("boosting", f["pid"], shared=True), seed, -1) < 0.08).sum() for f in frames
+        )
+        told.append(alone > 0)
+        if alone:
+            found = fit(asked, frames, HISTOGRAMS)
+            assert {r["sample"] for r in found.tables["metrics"]} == {"training", "held out"}
+        else:
+            with pytest.raises(ModelError, match="of fewer hospitals than a sum needs"):
+                fit(asked, frames, HISTOGRAMS)
+    assert set(told) == {True, False}
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [

@@ -319,6 +319,17 @@ def test_few_held_out_people_are_refused_before_a_sum_of_them_leaves() -> None:
 # Settings -----------------------------------------------------------------------------------------------------------
 
 
+def test_who_has_no_value_of_the_strata_takes_no_part() -> None:
+    frame = gaps(900, 9).assign(pid=[f"p{i}" for i in range(900)])
+    frame.loc[frame.index[::18], "stage"] = None
+    within = study("cox", features=("x1", "x2"), within="stage", holdout=0.4)
+    found = fit(within, dealt(frame, np.arange(900) % 3, 3), HISTOGRAMS)
+    known = int(frame[["stage", "time", "event"]].notna().all(axis=1).sum())
+    assert found.n == known < 850
+    assert sum(r["n_members"] + r["n_others"] for r in found.tables["attack"]) == known
+    assert "missing stage" in [r["reason"] for r in found.tables["attrition"]]
+
+
 @pytest.mark.parametrize("objective", ["binary", "cox"])
 def test_people_held_out_in_two_hospitals_are_measured_on_by_nobody(objective: str) -> None:
     """What is told of them would be one hospital's, to the other and the coordinator."""

@@ -149,9 +149,9 @@ class Pathways:
         yield from zip(self.selecting, (self.requires, ()), (who, who), strict=True)
 
     @property
-    def most_counts(self) -> int:
-        """Counts in a support at most: which paths go on hangs on the people."""
-        return FOLLOWED * (len(self.labels) + 1) + 16
+    def most_cells(self) -> int:
+        """Cells of a design at most: which paths go on hangs on the people."""
+        return FOLLOWED * (len(self.labels) + 1)
 
     def design(self, people: People, paths: tuple[Path, ...]) -> Design:
         """Of the people of each path: what they go on with."""

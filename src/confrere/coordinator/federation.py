@@ -177,7 +177,7 @@ class Federation:
         replies = self._back({"do": "settle", "round": self._number}, "answers", answers)
         for a, part in zip(asks, parts, strict=True):
             if a.kind == "support":
-                forms = _formed(a, part)
+                forms = _agreed([p["forms"] for p in part.values()], f"the form of {a.step}")
                 numbers = sum(int(np.prod(f["shape"])) for f in forms)
                 self._leave(a, "support", ((numbers,), ("counts",)), (numbers, numbers * 16))
         return [Verdict(**v) for v in _agreed([r["verdicts"] for r in replies.values()], "the verdict on a design")]
@@ -187,7 +187,7 @@ class Federation:
         if a.kind == "keep":
             return None
         kind = sums_of(a)
-        forms = _formed(a, part)
+        forms = _agreed([p["forms"] for p in part.values()], f"the form of {a.step}")
         totals = add_masked([list(rings) for rings, _ in answers.values()])
         sums = []
         for name, form, ring in zip(kind._fields, forms, totals, strict=True):
@@ -214,25 +214,9 @@ def _settings(analysis: Any) -> str:
     return wire.digest(Ask(analysis, "").plain()["settings"]).hex()[:16]
 
 
-def _formed(a: Ask, part: Mapping[str, Any]) -> Any:
-    """The form of an answer, if all hospitals gave the same: names and numbers, no arrays."""
-    first, *others = (p["forms"] for p in part.values())
-    try:
-        same = all(other == first for other in others)
-    except ValueError:  # an array, of somebody who runs something else
-        same = False
-    if not same:
-        raise _of_two_minds(f"the form of {a.step}")
-    return first
-
-
 def _agreed(values: Sequence[Any], what: str) -> Any:
     """What every hospital said, if all said the same."""
     first = wire.pack(values[0])
     if any(wire.pack(v) != first for v in values[1:]):
-        raise _of_two_minds(what)
+        raise ProtocolError(f"the hospitals do not agree on {what}: they may run different versions")
     return values[0]
-
-
-def _of_two_minds(what: str) -> ProtocolError:
-    return ProtocolError(f"the hospitals do not agree on {what}: they may run different versions")

@@ -261,7 +261,7 @@ class _List:
 
     def _support(self, name: str, a: Ask, counts: int) -> Iterator[Entry]:
         """The counts behind a design, and one for each column of the study that may be required in addition."""
-        counts = max(counts, getattr(a.analysis, "most_counts", 0)) + len(self.columns)
+        counts += len(self.columns) + getattr(a.analysis, "most_cells", 0)  # beside those of dummy people
         repeats = 0 if a.args else 1
         if name == PEOPLE and (sets := getattr(a.analysis, "sets", ())):
             repeats = max(1, len(sets) - 1)

@@ -27,10 +27,9 @@ from confrere.rounds import Answers, Array, Ask, Design, Flow, Round, Site, Sum,
 from confrere.study.kept import Kept
 from confrere.sums import Answer, Session, fixed
 from confrere.sums.agreement import derive
-from confrere.sums.session import hashed
+from confrere.sums.session import SHORT, hashed
 
 SUPPORT_SCALE = 20  # counts are exact, sums of squares up to 2^100 fit
-SHORT = 1 << 18  # bytes of a total that is remembered decoded
 PLACES = 1 << 16  # asks in a round at most: every ask has a round of masks of its own
 
 

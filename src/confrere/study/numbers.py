@@ -33,9 +33,9 @@ class Numbers:
     analyses: tuple[Any, ...]
 
     @property
-    def most_counts(self) -> int:
-        """Counts in the support at most: what analyses tell hangs on the people, and so do the pairs of it."""
-        return MOST + 16
+    def most_cells(self) -> int:
+        """Cells of the design at most: what analyses tell hangs on the people, and so do the pairs of it."""
+        return MOST
 
     def design(self, people: People, settled: tuple[Any, ...]) -> Design:
         """For every two numbers of two analyses, who enters them differently."""

@@ -44,7 +44,7 @@ TABLE: Final[Mapping[tuple[str, str], str]] = {
 }
 _DIGEST_BYTES: Final = 32
 _FIRST: Final = 64  # bytes by which a message is found again
-_SHORT: Final = 1 << 18  # bytes of arrays whose hash is remembered
+SHORT: Final = 1 << 18  # bytes of arrays of which is remembered what was made of them
 _MANY: Final = 64  # messages that are
 _KNOWN: dict[int, tuple[Sequence[Ring], bytes]] = {}  # of arrays that nobody can write to, by where they stand
 T = TypeVar("T")
@@ -352,7 +352,7 @@ class _Said:
 
 def _short(rings: Sequence[Ring]) -> bool:
     """Whether arrays are short enough to be remembered."""
-    return sum(ring.nbytes for ring in rings) <= _SHORT
+    return sum(ring.nbytes for ring in rings) <= SHORT
 
 
 def hashed(rings: Sequence[Ring]) -> bytes:

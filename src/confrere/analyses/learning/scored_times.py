@@ -18,7 +18,6 @@ from confrere.analyses.ladder import cell_of
 from confrere.analyses.learning import followed
 from confrere.analyses.learning.attack_times import Tried
 from confrere.analyses.learning.forest import Forest
-from confrere.analyses.learning.ladders import NEEDS
 from confrere.analyses.learning.scored import APPARENT, SAMPLES, Told, Z, mean_record
 from confrere.rounds import Array, Bools, Cells, Design, Flow, Ints, People, Sum, ask, local, register
 from confrere.study.rows import TableRows
@@ -69,14 +68,8 @@ class ScoredTimes:
         if self.of.within:  # no pair is of a few: events and others of each level, of who trains and who does not
             levels = self.of.ground.schema.levels(self.of.within) or ()
             within = TableRows(people.table.frame, self.of.ground.schema, {}).codes(self.of.within)[made.rows]
-            at = np.where(within < 0, -1, (within * 2 + sample) * 2 + (event > 0))
-            cells["within"] = Cells(at, (1, 4 * len(levels)))
+            cells["within"] = Cells((within * 2 + sample) * 2 + (event > 0), (1, 4 * len(levels)))
         return replace(made, cells=cells, data=(event, self.forest.score(values), sample, time, within * 2 + sample))
-
-    @property
-    def needs(self) -> str:
-        """The disclosure class of counts by loss."""
-        return NEEDS
 
     def tried(self, people: People) -> Tried:
         """Everybody, half their deviance, who trained, and strata: for the attack on membership."""

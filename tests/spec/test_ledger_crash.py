@@ -83,8 +83,14 @@ def test_a_torn_log_ends_at_the_last_whole_entry(tmp_path: Path) -> None:
     first = opened(path)
     first.write("ask", {})
     first.close()
-    before = verify(path)
-    killed(path, 0.3)
+    before, settled, seconds = verify(path), path.read_bytes(), 0.3
+    killed(path, seconds)
+    while path.read_bytes() != settled:  # a fast writer moved its log into the file: no such log is torn
+        seconds /= 2
+        path.write_bytes(settled)
+        for beside in ("-wal", "-shm"):
+            Path(f"{path}{beside}").unlink(missing_ok=True)
+        killed(path, seconds)
     whole = tmp_path / "whole"
     whole.mkdir()
     for file in (path, log):

@@ -13,6 +13,7 @@ pytest.importorskip("torch")
 
 from torch import nn
 
+from confrere.analyses.learning.state import mixed
 from confrere.analyses.networks import catalogue, network, privacy, training
 from confrere.analyses.networks.catalogue import Kind, Sizes
 from confrere.analyses.networks.model import Net
@@ -20,7 +21,7 @@ from confrere.analyses.networks.network import Network
 from confrere.console.local import Local
 from confrere.errors import ConfrereError, DataError, ModelError, RangeError, StudyError
 from confrere.hospital.gate import Gate, Policy, Violation
-from confrere.rounds import Ask, Site, Sum, drive
+from confrere.rounds import Ask, People, Site, Sum, drive
 from confrere.study import build
 from confrere.study.ground import Ground
 from confrere.testing import SCHEMA
@@ -154,8 +155,17 @@ def in_one_study(*analyses: Network) -> Any:
 
 def test_a_sample_of_few_people_is_refused_before_anything_leaves() -> None:
     hospitals_of = dict(zip("abc", hospitals(1200), strict=True))
-    with pytest.raises(ConfrereError, match=r"network \(parted\): cells 'samples': some rest on fewer than 11"):
+    with pytest.raises(ConfrereError, match=r"network \(parted\): fewer than 11 people are on one side of 'held"):
         Local(hospitals_of, KNOWN).run(in_one_study(make(holdout=0.003, ground=KNOWN)))
+
+
+def test_who_is_held_out_is_of_three_hospitals() -> None:
+    """What is told of them would be the large hospital's, to each of the others."""
+    frames = hospitals(1200, 1100, 50, 50)
+    out = [mixed(People(None).words("network", f["pid"], shared=True), 3, -1) < 0.03 for f in frames]
+    assert 0 < sum(bool(o.any()) for o in out) < 3
+    with pytest.raises(ConfrereError, match=r"network \(parted\): 'held out' has people in . hospitals? only"):
+        masked(make(holdout=0.03, seed=3, ground=KNOWN), dict(zip("abc", frames, strict=True)), allow=ALLOW)
 
 
 @pytest.mark.parametrize("kind", [{"outcome": "Surv(time, event)"}, {"personal": ("out",), **MLP}, {"fine_tune": 1}])

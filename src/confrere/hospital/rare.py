@@ -66,7 +66,8 @@ def _hospitals(held: Sequence[tuple[str, Array]], policy: Policy) -> Iterator[st
         if 0 < bound < policy.hospitals
     ]
     if found:
-        yield f"{'; '.join(found)}; a sum needs {policy.hospitals}. {MERGE[len(found) > 1]}. {CONSENT}"
+        remedy = MERGE[len(found) > 1] if found[0].startswith("column") else "Ask about more people, or more hospitals"
+        yield f"{'; '.join(found)}; a sum needs {policy.hospitals}. {remedy}. {CONSENT}"
 
 
 def _rarely(total: Support, marks: Bools, policy: Policy) -> Bools:

@@ -303,11 +303,11 @@ class Boosting:
         many, kinds = 2 if self.share else 1, max(self.classes, 2 if marked else 1)
         index = np.where(train, 0, 1) * kinds + (y.astype(np.int64) if kinds > 1 else 0)
         cells["outcome"] = Cells(index, (1, many * kinds))
-        cells |= {"samples": Cells((~train).astype(np.int64), (1, 2), rule="spread")} if self.share else {}
         numeric = kinds == 1
         return Design(
             n=int(rows.sum()), rows=rows, x=y[:, None] if numeric else np.empty((len(y), 0)),
             names=(self.outcome,) if numeric else (), cells=cells, data=(y, values, train, words, time),
+            flags={"held out": ~train} if self.share else {},
             columns=(*self._sources, *self.features), left_out=left_out(people.table, self._needed, rows),
             crowd=crowd,
         )  # fmt: skip

@@ -72,11 +72,6 @@ def agreed(of: Boosting) -> Flow[Agreed]:
     verdict = yield from support(of.design, second, times)
     if of.timed:
         followed.usable(verdict)
-    if of.share and (verdict.grids["samples"] < 0).any():
-        raise ModelError(
-            "who is held out is of fewer hospitals than a sum needs: what is measured on them would be one's own. "
-            "Hold out a larger share, or ask more hospitals"
-        )
     counted = yield from ask(of.counted, second)
     cuts = tuple(
         ladders.cuts(ladder.edges, verdict.grids[f"{i}: {name}"][0], counts, of.bins)

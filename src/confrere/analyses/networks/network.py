@@ -280,7 +280,8 @@ class Network(LeavesOut):
         kinds = max(2, len(self.levels))
         kind = kind if self.goal not in ("squared", "poisson") else np.zeros_like(kind)
         cells = {"samples": Cells(np.where(train, 0, 1) * kinds + kind, (1, 2 * kinds))}
-        return replace(made, x=np.empty((made.n, 0)), names=(), flags={}, cells=cells, crowd=int(train.sum()))
+        flags = {"held out": ~train}  # of three hospitals, or what is told of them would be one's own
+        return replace(made, x=np.empty((made.n, 0)), names=(), flags=flags, cells=cells, crowd=int(train.sum()))
 
     @property
     def whom(self) -> Callable[[Any], Bools]:

@@ -49,6 +49,17 @@ def test_a_value_that_is_less_rare_has_fewer_folds(term: str) -> None:
     assert many[0] < 5
 
 
+def test_a_fold_is_of_three_hospitals() -> None:
+    """Two of 12 people each leave some of ten folds to the third alone."""
+    rng = np.random.default_rng(2)
+    frame = pd.DataFrame({"pid": np.arange(4000.0), "x": rng.normal(size=4000), "y": rng.normal(size=4000)})
+    model, few = Penalised("y ~ x", debias="", ground=GROUND), np.arange(4000) < 24
+    even = fit(model, [frame[j::3] for j in range(3)])
+    uneven = fit(model, [frame[~few], frame[few][::2], frame[few][1::2]])
+    assert even.n == uneven.n == 4000
+    assert uneven.facts["folds"] < even.facts["folds"] == 10
+
+
 def refused(formula: str, rare: int = 600, **settings: Any) -> str:
     with pytest.raises(ModelError) as error:
         found(formula, rare, "binomial", **settings)

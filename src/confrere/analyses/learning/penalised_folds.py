@@ -167,7 +167,7 @@ def _refused(of: Penalised, begun: Begun, marks: tuple[int, ...], budget: int) -
     if short[limit] <= 1:
         return ModelError(
             f"{start}one would hold fewer than {k} people on one side of a term, with its rarer values, or on one "
-            f"side of the outcome. Merge levels, leave terms out, or give one penalty"
+            f"side of the outcome, or people of too few hospitals. Merge levels, leave terms out, or give one penalty"
         )
     would = f"About {_rounded(n * short[limit]):,} people would do"
     if limit == "people":

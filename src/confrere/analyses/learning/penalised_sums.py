@@ -212,7 +212,7 @@ def folded(design: Design, own: Own, marks: Sequence[int], folds: int, products:
     """
     at, names, p = cast(Ints, own.at.astype(np.int8)), design.names, own.x.shape[1]  # there are many partitions
     has: list[Bools] = list(design.x.T != 0)
-    cells = {"folds": Cells(at, (1, folds), rule="suppress")}
+    cells = {"folds": Cells(at, (1, folds), rule="spread")}
     for name, mark in (*((names[j], has[j]) for j in marks), *design.flags.items()):
         cells[f"side of {name}"] = Cells(at + folds * mark, (1, 2 * folds), rule="suppress")
     for j in sorted(set(range(len(has))) - set(marks)):

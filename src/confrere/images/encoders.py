@@ -149,7 +149,7 @@ def _onnx(path: Path) -> Callable[[Values], Any]:
     try:
         import onnxruntime
     except ImportError:
-        raise StudyError("onnxruntime is not installed; encoders as ONNX need: pip install onnxruntime") from None
+        raise StudyError("onnxruntime is not installed; encoders as ONNX need: pip install 'confrere[onnx]'") from None
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     return lambda pictures: session.run(None, {name: pictures})[0]

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
-from confrere.images.bank_pixels import NEAR, Pixels, apart, cleaned, dhash, tone_of
+from confrere.images.bank_pixels import Pixels, alike, cleaned, dhash, tone_of, words
 from confrere.images.bank_text import burned_in
 from confrere.images.skin import SKIN
 
@@ -67,13 +67,14 @@ def text(pictures: list[Pixels]) -> Found:
             yield f"name of {size} pixels in {colour}, held", float(np.mean(found))
 
 
-def alike(pictures: list[Pixels]) -> Found:
+def doubles(pictures: list[Pixels]) -> Found:
     """Pairs that look alike, and changed pictures that are found again."""
-    hashes = [dhash(p) for p in pictures]
-    pairs = [apart(a, b) <= NEAR for i, a in enumerate(hashes) for b in hashes[:i]]
-    yield f"pairs that look alike, of {len(pairs):,}", float(sum(pairs))
+    hashes, n = words([dhash(p) for p in pictures]), len(pictures)
+    pairs = sum(int(alike(hashes[:i], one).sum()) for i, one in enumerate(hashes))
+    yield f"pairs that look alike, of {n * (n - 1) // 2:,}", float(pairs)
     for name, change in CHANGES.items():
-        near = [apart(h, dhash(change(p))) <= NEAR for h, p in zip(hashes, pictures, strict=True)]
+        again = words([dhash(np.ascontiguousarray(change(p))) for p in pictures])
+        near = [alike(hashes[i : i + 1], one)[0] for i, one in enumerate(again)]
         yield f"{name}, found again", float(np.mean(near))
 
 
@@ -108,7 +109,7 @@ def main() -> None:
     all_ = [cleaned(raw).pixels for raw in table["image_jpeg"]]
     some = all_[:: given.each]
     print(f"{len(some)} of {len(all_)} pictures")
-    for what, value in (*text(some), *alike(some)):
+    for what, value in (*text(some), *doubles(some)):
         print(f"{what:<40} {value:.4g}")
     print(f"{'tone unknown':<40} {np.mean([tone_of(p) is None for p in all_]):.4g}")
     print(f"{'area under the curve, kinds':<40} {area(all_, table['dx'])}")

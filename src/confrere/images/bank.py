@@ -25,10 +25,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import numpy as np
+
 from confrere.errors import DataError, Refused, StudyError
 from confrere.images import bank_pixels
 from confrere.images.bank_bags import Bagged
-from confrere.images.bank_pixels import NEAR, Box, Clean, Unusable, apart, cleaned, painted, png_of, tone_of
+from confrere.images.bank_pixels import Box, Clean, Unusable, alike, cleaned, painted, png_of, tone_of, words
 from confrere.images.bank_store import Store, stamp
 from confrere.images.bank_text import burned_in
 
@@ -194,8 +196,8 @@ class Bank:
         if burned_in(clean.pixels):
             return TEXT
         before = clean._replace(sha256=row["sha256"], dhash=int(row["dhash"], 16))
-        alike = any(_twin(db, one, row["person"]) for one in (before, clean))
-        if row["why"] != MASKING and alike:
+        twin = any(_twin(db, one, row["person"]) for one in (before, clean))
+        if row["why"] != MASKING and twin:
             return TWIN
         return PAINTED if row["why"] in (TEXT, PAINTED) else ""
 
@@ -315,8 +317,7 @@ class Bank:
             apart_ = tuple(
                 (row["name"], row["why"]) for row in db.execute("SELECT * FROM quarantine ORDER BY at, name")
             )
-        hashes = {i: (row["sha256"], int(row["dhash"], 16)) for i, row in rows.items()}
-        pairs = list(_pairs(hashes))
+        pairs = list(_pairs({i: int(row["dhash"], 16) for i, row in rows.items()}))
         twins = groups_of(list(rows), pairs)
         owners = {i: str(row["person"]) for i, row in rows.items()}
         people = sorted(set(owners.values()))
@@ -358,19 +359,17 @@ def groups_of(names: Sequence[str], pairs: Sequence[tuple[str, str]]) -> tuple[t
     return tuple(tuple(group) for group in found.values() if len(group) > 1)
 
 
-def _pairs(hashes: dict[str, tuple[str, int]]) -> Iterator[tuple[str, str]]:
+def _pairs(hashes: dict[str, int]) -> Iterator[tuple[str, str]]:
     """Pictures that are the same, or look it."""
-    listed = list(hashes.items())
-    for i, (one, (sha, dhash)) in enumerate(listed):
-        for other, (sha_, dhash_) in listed[:i]:
-            if sha == sha_ or apart(dhash, dhash_) <= NEAR:
-                yield other, one
+    names, every = list(hashes), words(list(hashes.values()))
+    for i, one in enumerate(names):
+        yield from ((names[j], one) for j in np.flatnonzero(alike(every[:i], every[i])))
 
 
 def _twin(db: sqlite3.Connection, clean: Clean, person: str) -> bool:
     """Whether another person has a picture that is the same, or looks it."""
-    others = db.execute("SELECT sha256, dhash FROM images WHERE person <> ?", (person,))
-    return any(r["sha256"] == clean.sha256 or apart(int(r["dhash"], 16), clean.dhash) <= NEAR for r in others)
+    others = db.execute("SELECT dhash FROM images WHERE person <> ?", (person,)).fetchall()
+    return bool(alike(words([int(row["dhash"], 16) for row in others]), words([clean.dhash])[0]).any())
 
 
 def _row(db: sqlite3.Connection, image: str) -> sqlite3.Row:

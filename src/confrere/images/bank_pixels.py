@@ -4,10 +4,11 @@ Whatever a file says beside its pixels (EXIF with its thumbnail, place and time,
 is gone, since the pixels are written anew. They are turned as EXIF says first; what is transparent is laid on black.
 
 dHash (difference hash: whether brightness rises from one place of a grid to the next, along rows and down columns)
-finds pictures that were scaled, compressed or brightened; 128 bits each, compared by how many differ. The tone is the
-individual typology angle, ITA = atan((L* - 50) / b*) in degrees, of the skin at the edge of the picture (Chardon et
-al., Int J Cosmet Sci 1991;13:191; on lesion pictures: Kinyanjui et al., MICCAI 2020). It depends on the light: a guide,
-no measurement.
+finds pictures that were scaled, compressed or brightened; 128 bits each, compared by how many differ. A turn or a
+mirror moves bits to other places and flips those of reversed steps: one hash tells how a picture looks in all eight
+ways. The tone is the individual typology angle, ITA = atan((L* - 50) / b*) in degrees, of the skin at the edge of the
+picture (Chardon et al., Int J Cosmet Sci 1991;13:191; on lesion pictures: Kinyanjui et al., MICCAI 2020). It depends on
+the light: a guide, no measurement.
 """
 
 from __future__ import annotations
@@ -145,16 +146,33 @@ def dhash(pixels: Pixels) -> int:
     """The difference hash of a picture, 128 bits: along rows, then down columns."""
     from PIL import Image
 
-    grey, box = Image.fromarray(pixels).convert("L"), Image.Resampling.BOX
-    along = np.diff(np.asarray(grey.resize((9, 8), box), dtype=np.int16), axis=1)
-    down = np.diff(np.asarray(grey.resize((8, 9), box), dtype=np.int16), axis=0)
+    grey, box = (
+        Image.fromarray(pixels).convert("L").convert("F"),
+        Image.Resampling.BOX,
+    )  # means are not rounded: no ties
+    along = np.diff(np.asarray(grey.resize((9, 8), box)), axis=1)
+    down = np.diff(np.asarray(grey.resize((8, 9), box)), axis=0)
     bits = np.concatenate([along.ravel(), down.ravel()]) > 0
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
-def apart(one: int, other: int) -> int:
-    """In how many of 128 bits two hashes differ."""
-    return (one ^ other).bit_count()
+def words(hashes: Sequence[int]) -> NDArray[np.uint64]:
+    """Hashes as two words each (n, 2)."""
+    return np.frombuffer(b"".join(one.to_bytes(16, "big") for one in hashes), dtype=np.uint64).reshape(-1, 2)
+
+
+def alike(hashes: NDArray[np.uint64], one: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Which pictures (n,) look like one, by `words` of their hashes: as they are, turned by quarters or mirrored."""
+    along, down = np.unpackbits(one.view(np.uint8)).astype(bool).reshape(2, 8, 8)
+    ways = [
+        (a[::y, ::x] ^ (x < 0), d[::y, ::x] ^ (y < 0))  # a step that is reversed rises where it fell
+        for a, d in ((along, down), (down.T, along.T))
+        for x in (1, -1)
+        for y in (1, -1)
+    ]
+    turned = np.packbits(np.array(ways).reshape(8, 128), axis=1).view(np.uint64)
+    differ = np.bitwise_count(hashes[None] ^ turned[:, None]).sum(axis=2)
+    return np.asarray((differ <= NEAR).any(axis=0))
 
 
 def lab(pixels: Pixels) -> NDArray[np.float64]:

@@ -45,7 +45,8 @@ def add(
     """Take pictures into the bank: their pixels and nothing else. Files stay where they are.
 
     A list has the columns file, person, label, discussing, training (the last three may be missing; consent is yes).
-    A consent that was taken back stays so: only `images consent` gives it anew.
+    A consent that was taken back stays so: only `images consent` gives it anew. So it is for a picture that looks like
+    one of the same person that was erased, painted over or revoked; such a picture is held.
     """
     bank = _bank(home)
     if len(files) == 1 and files[0].suffix.lower() == ".csv":
@@ -57,8 +58,9 @@ def add(
     counted: dict[str, int] = {}
     for file, whose, what, uses in wanted:
         got = bank.add(_read(file), whose, by, label=what, name=file.name)
+        refused = bank.refused(got.image) if got.image and uses else ()
         for use in uses if got.image else ():
-            if use in _revoked(bank, got.image):
+            if use in refused:
                 typer.echo(f"{file.name}: {got.image}: the consent for {use} was taken back; `images consent` gives it")
             else:
                 bank.consent(got.image, use, by)
@@ -259,12 +261,6 @@ def _list(file: Path) -> list[tuple[Path, str, str, tuple[str, ...]]]:
         )
         for line in lines
     ]  # fmt: skip
-
-
-def _revoked(bank: Bank, image: str) -> set[str]:
-    """The uses that a consent was given for and taken back, and not given again."""
-    given = bank.consents(image)
-    return {c.use for c in given if c.revoked} - {c.use for c in given if not c.revoked}
 
 
 def _read(file: Path) -> bytes:

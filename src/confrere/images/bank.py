@@ -11,7 +11,9 @@ in the bank and nowhere else.
 
 A picture is *held* until a person has looked at it (`release`) where text seems to be burned into it, or where it looks
 like that of another patient: one of the two has a wrong name, or the two are one person, and a model would be tried on
-what it was trained on. Text can be painted over (`mask`), and is looked for again. What is no picture is in
+what it was trained on. So is a picture of a person that looks like one of theirs that was erased, painted over or
+revoked: it has come back in another file, and no list gives a consent to it (`refused`). Text can be painted over
+(`mask`), and is looked for again. What is no picture is in
 *quarantine*, by the hash of the file; the file stays where it was.
 The ledger knows pictures by a random name, never a patient.
 """
@@ -26,6 +28,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from confrere.errors import DataError, Refused, StudyError
 from confrere.images import bank_pixels
@@ -37,8 +40,13 @@ from confrere.images.bank_text import burned_in
 USES: Final = ("discussing", "training")
 TEXT = "text seems to be burned into it"
 TWIN = "it looks like a picture of another person"
+BACK = "it looks like a picture of this person that was erased, painted over or revoked"
 MASKING = "it is being painted over"
 PAINTED = "text was painted over: look at all of it"
+_REVOKED = (  # what was taken back of a person, and not given again
+    "SELECT DISTINCT id, use, dhash FROM images JOIN consents ON image = id WHERE person = ? AND revoked <> ''"
+    " AND NOT EXISTS (SELECT 1 FROM consents AS c WHERE c.image = id AND c.use = consents.use AND c.revoked = '')"
+)
 Log = Callable[..., None]  # log(event, **facts)
 
 
@@ -113,7 +121,8 @@ class Bank:
             if known := found.fetchone():
                 self.store.put(clean.sha256, clean.png)  # mends a file that was lost
                 return Added(known["id"], "known", "the person has this very picture in the bank")
-            why = TEXT if text else TWIN if _twin(db, clean, person) else ""
+            back = alike(_past(db, person), words([clean.dhash])[0]).any()
+            why = BACK if back else TEXT if text else TWIN if _twin(db, clean, person) else ""
             image = f"im-{secrets.token_hex(6)}"
             self._insert(db, image, clean, (person, label, by, why))
         return Added(image, "held" if why else "in", why)
@@ -199,7 +208,7 @@ class Bank:
         twin = any(_twin(db, one, row["person"]) for one in (before, clean))
         if row["why"] != MASKING and twin:
             return TWIN
-        return PAINTED if row["why"] in (TEXT, PAINTED) else ""
+        return PAINTED if row["why"] in (TEXT, PAINTED, BACK) else ""
 
     def _repaint(
         self, db: sqlite3.Connection, row: sqlite3.Row, clean: Clean, said: tuple[str, str], boxes: Sequence[Box]
@@ -208,6 +217,7 @@ class Bank:
         (by, why), image = said, row["id"]
         self.store.put(clean.sha256, clean.png)
         db.execute("INSERT OR IGNORE INTO painted VALUES (?)", (row["sha256"],))
+        db.execute("INSERT OR IGNORE INTO past VALUES (?, ?)", (row["person"], row["dhash"]))
         state = "held" if why else "in"
         self._log(
             "image masked", image=image, by=by, boxes=[list(box) for box in boxes], before=row["sha256"][:8],
@@ -227,13 +237,15 @@ class Bank:
             db.execute("DELETE FROM painted")
 
     def erase(self, image: str, by: str) -> None:
-        """Remove a picture, its consents and its cases for good; gone from training first."""
+        """Remove a picture, its consents and its cases for good; gone from training first. How it looked (128 bits) is
+        kept with its person, so that it does not come back unseen."""
         named(by)
         self._sweep()
         with self.bagged.remade(), self.store.open() as db:
-            sha256 = _row(db, image)["sha256"]
+            sha256 = (row := _row(db, image))["sha256"]
             self.bagged.aside(db)
             self._log("image erased", image=image, by=by)
+            db.execute("INSERT OR IGNORE INTO past VALUES (?, ?)", (row["person"], row["dhash"]))
             db.execute("DELETE FROM images WHERE id = ?", (image,))
             if not db.execute("SELECT 1 FROM images WHERE sha256 = ?", (sha256,)).fetchone():
                 self.store.place(sha256).unlink(missing_ok=True)
@@ -251,6 +263,15 @@ class Bank:
                 db.execute(
                     "INSERT INTO consents (image, use, given, by) VALUES (?, ?, ?, ?)", (image, use, stamp(), by)
                 )
+
+    def refused(self, image: str) -> frozenset[str]:
+        """The uses to which no list gives consent, only somebody who knows that the patient agreed anew: those taken
+        back, and all where the picture looks like another of its person that was erased, painted over or revoked."""
+        with self.store.open() as db:
+            row = _row(db, image)
+            if alike(_past(db, row["person"], but=image), words([int(row["dhash"], 16)])[0]).any():
+                return frozenset(USES) - set(_uses(db, image))
+            return frozenset(u["use"] for u in db.execute(f"{_REVOKED} AND id = ?", (row["person"], image)).fetchall())
 
     def revoke(self, image: str, use: str, by: str) -> None:
         """Take one consent back: the picture is in no bags and on no page from now on. StudyError if there is none.
@@ -370,6 +391,15 @@ def _twin(db: sqlite3.Connection, clean: Clean, person: str) -> bool:
     """Whether another person has a picture that is the same, or looks it."""
     others = db.execute("SELECT dhash FROM images WHERE person <> ?", (person,)).fetchall()
     return bool(alike(words([int(row["dhash"], 16) for row in others]), words([clean.dhash])[0]).any())
+
+
+def _past(db: sqlite3.Connection, person: str, but: str = "") -> NDArray[np.uint64]:
+    """How pictures of a person looked that were erased, painted over or revoked, but one of the bank; as `words`."""
+    found = db.execute(
+        f"SELECT dhash FROM past WHERE person = ? UNION SELECT dhash FROM ({_REVOKED} AND id <> ?)",
+        (person, person, but),
+    ).fetchall()
+    return words([int(row["dhash"], 16) for row in found])
 
 
 def _row(db: sqlite3.Connection, image: str) -> sqlite3.Row:

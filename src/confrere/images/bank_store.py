@@ -3,20 +3,23 @@
 A picture is a file `images/SHA256.png`, named by its pixels and written whole before its row is: a row never points to
 nothing, and a file that no row names (the machine stopped between the two) is found by `check` and taken up again when
 the picture is added anew.
+
+`store.may` is who may be used for what, and the one place that says so: a picture that is not held, whose patient
+consented to the use and opposes neither it nor every use.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
 
 BUSY = 10.0  # seconds to wait for another process
-_FORM = 2
+_FORM = 3
 _TABLES = (
     """CREATE TABLE IF NOT EXISTS images (
         id TEXT PRIMARY KEY, person TEXT NOT NULL, label TEXT NOT NULL, sha256 TEXT NOT NULL, dhash TEXT NOT NULL,
@@ -30,6 +33,7 @@ _TABLES = (
         PRIMARY KEY (sha256, name))""",
     "CREATE TABLE IF NOT EXISTS bags (folder TEXT PRIMARY KEY, made TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS painted (sha256 TEXT PRIMARY KEY)",
+    "CREATE TABLE IF NOT EXISTS past (person TEXT NOT NULL, dhash TEXT NOT NULL, PRIMARY KEY (person, dhash))",
     """CREATE TABLE IF NOT EXISTS cases (
         name TEXT PRIMARY KEY, image TEXT NOT NULL REFERENCES images (id) ON DELETE CASCADE, title TEXT NOT NULL,
         opened TEXT NOT NULL, by TEXT NOT NULL, expires TEXT NOT NULL)""",
@@ -40,14 +44,16 @@ _TABLES = (
         text TEXT NOT NULL)""",
     f"PRAGMA user_version = {_FORM}",
 )
+Opposed = Callable[[str, Collection[str]], Collection[str]]  # opposed(use, people): who of them is left out of it
 
 
 class Store:
     """The database of a bank in a hospital's folder. Several processes may open it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, opposed: Opposed = lambda use, people: ()) -> None:
         self.file = path / "images.sqlite"
         self.pictures = path / "images"
+        self._opposed = opposed
         self._lock = Lock()
 
     @contextmanager
@@ -73,6 +79,16 @@ class Store:
                 db.execute("COMMIT")
         except sqlite3.DatabaseError as error:
             raise OSError(f"{self.file.name} cannot be used ({error}); check the disk, then try again") from None
+
+    def may(self, db: sqlite3.Connection, use: str, image: str = "") -> dict[str, sqlite3.Row]:
+        """The rows of the pictures (of one alone) that may be used so, by name, in the order of people and pixels."""
+        found = db.execute(
+            "SELECT * FROM images WHERE ? IN ('', id) AND state = 'in' AND EXISTS (SELECT 1 FROM consents WHERE"
+            " image = images.id AND use = ? AND revoked = '') ORDER BY person, sha256",
+            (image, use),
+        ).fetchall()
+        out = set(self._opposed(use, {row["person"] for row in found})) if found else set()
+        return {row["id"]: row for row in found if row["person"] not in out}
 
     def place(self, sha256: str) -> Path:
         """Where a picture is."""

@@ -12,8 +12,10 @@ pytest.importorskip("PIL.Image")
 
 from PIL import Image as PIL
 
+from confrere.errors import StudyError
 from confrere.hospital.home import Home
 from confrere.images.bank import BACK, Bank
+from confrere.images.skin import SKIN
 from images.lesions import jpeg, picture, png, written_on
 from images.test_skin_commands import said
 
@@ -92,3 +94,26 @@ def test_a_bank_of_an_older_form_is_opened(home: Home) -> None:
     again = Home(home.path).images
     again.erase(image, BY)
     assert again.add(png(picture(0, side=300)), "p0", BY).why == BACK
+
+
+# bags ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_table_of_the_hospital_beside_the_bags_is_not_written_over(home: Home, tmp_path: Path) -> None:
+    images, table = taken(home.images), tmp_path / "breast.csv"
+    for theirs in ("pid,age\np1,50\n", "", "person,age\n"):
+        table.write_text(theirs)
+        with pytest.raises(StudyError, match=r"breast\.csv is there already, and the bank did not make it"):
+            home.images.bagged.extract(tmp_path / "breast.bags", SKIN)
+        assert table.read_text() == theirs
+    table.write_text("person,label,tone,skin\np1,nevus,,\n")  # as the bank writes them, and yet not its own
+    with pytest.raises(StudyError, match="did not make it"):
+        home.images.bagged.extract(tmp_path / "breast.bags", SKIN)
+    table.unlink()
+    made = home.images.bagged.extract(tmp_path / "breast.bags", SKIN)
+    assert home.images.bagged.extract(made.folder, SKIN).people == 3  # its own is replaced
+    table.write_text("pid,age\np1,50\n")  # the hospital puts its own there later
+    for image in images:
+        home.images.revoke(image, "training", BY)
+    assert not made.folder.exists()
+    assert table.read_text() == "pid,age\np1,50\n"

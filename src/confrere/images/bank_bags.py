@@ -30,6 +30,7 @@ from confrere.images.bank_store import Store, stamp
 from confrere.images.encoders import Encoder
 
 LISTED = "images.csv"
+COLUMNS = ("person", "label", "tone", "skin")  # of the table
 _MAY = (
     "SELECT images.* FROM images WHERE state = 'in' AND EXISTS (SELECT 1 FROM consents WHERE image = images.id AND"
     " use = 'training' AND revoked = '') ORDER BY person, sha256"
@@ -60,8 +61,8 @@ class Bagged:
     def extract(self, folder: Path, encoder: Encoder) -> Extracted:
         """Encode all pictures that may be used for training, into a new folder NAME.bags and the table NAME.csv.
 
-        A folder that the bank made before is replaced. StudyError for another that is there, and where there is none to
-        encode; DataError where a file is gone or changed.
+        A folder and a table that the bank made before are replaced. StudyError for others that are there, and where
+        there is nothing to encode; DataError where a file is gone or changed.
         """
         folder = folder.absolute()
         if folder.suffix != ENDING:
@@ -72,6 +73,8 @@ class Bagged:
             ours = db.execute("SELECT 1 FROM bags WHERE folder = ?", (str(folder),)).fetchone()
             if folder.exists() and not (ours and (folder / LISTED).is_file()):
                 raise StudyError(f"{folder} is there already, and the bank did not make it; choose another name")
+            if (table := folder.with_suffix(".csv")).exists() and not (ours and _made(table)):
+                raise StudyError(f"{table} is there already, and the bank did not make it; choose another name")
             if not may:
                 raise StudyError("no picture has a consent for training; `confrere images consent` notes them")
             # known from the first byte on: whatever is left half made is removed
@@ -140,15 +143,19 @@ class Bagged:
             keep = {p: places for p, places in keep.items() if places}
             fresh = _fresh(folder)
             images = {p: [listed[p][i] for i in places] for p, places in keep.items()}
+            table = folder.with_suffix(".csv")
+            theirs = table.exists() and not _made(table)  # somebody has put another table there: it stays
             if keep:
                 half = np.load(old / "features.npy", mmap_mode="r", allow_pickle=False).dtype == np.float16
                 write(fresh, ((p, before.of(p)[places]) for p, places in keep.items()), before.about, half=half)
                 _listed(fresh, images)
-                _table(folder.with_suffix(".csv"), images, may)
+                if not theirs:
+                    _table(table, images, may)
                 shutil.rmtree(folder, ignore_errors=True)  # made by one that stopped before the end
                 fresh.rename(folder)
             else:
-                folder.with_suffix(".csv").unlink(missing_ok=True)
+                if not theirs:
+                    table.unlink(missing_ok=True)
                 db.execute("DELETE FROM bags WHERE folder = ?", (str(folder),))
             shutil.rmtree(old)
 
@@ -203,6 +210,12 @@ def images_of(folder: Path) -> dict[str, list[str]]:
     return found
 
 
+def _made(table: Path) -> bool:
+    """Whether a table begins as those of the bank do; somebody may have added columns."""
+    with table.open("rb") as file:
+        return file.readline(200).decode("utf-8", "replace").strip().split(",")[: len(COLUMNS)] == list(COLUMNS)
+
+
 def _kinds(rows: Iterable[sqlite3.Row]) -> set[str]:
     """The labels that pictures have."""
     return {str(row["label"]) for row in rows} - {""}
@@ -219,5 +232,5 @@ def _table(file: Path, images: Rows, may: Mapping[str, sqlite3.Row]) -> None:
         lines.append((person, label, "" if tone is None else f"{tone:.1f}", tone_name(tone)))
     half = file.with_name(f".{file.name}.part")
     with os.fdopen(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", newline="") as handle:
-        csv.writer(handle).writerows([("person", "label", "tone", "skin"), *lines])
+        csv.writer(handle).writerows([COLUMNS, *lines])
     os.replace(half, file)

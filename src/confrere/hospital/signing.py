@@ -15,6 +15,7 @@ from typing import Any
 from confrere.errors import KeysError, StudyError
 from confrere.hospital.home import Home
 from confrere.study.file import meant
+from confrere.study.learnt import parsed
 from confrere.sums.keys import Roster, verify
 
 USE = "model"
@@ -100,9 +101,9 @@ def _bytes(signature: Any) -> bytes:
 
 def _plain(path: Path) -> dict[str, Any]:
     try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        plain = parsed(path.read_text(encoding="utf-8"))
+        if not isinstance(plain.get("signatures", {}), dict):
+            raise StudyError("its signatures are not by hospital")
+    except (OSError, ValueError, StudyError) as error:
         raise StudyError(f"{path} is no model that Confrere wrote ({error}); give models/NAME.json") from None
-    if not isinstance(plain, dict):
-        raise StudyError(f"{path} is no model that Confrere wrote; give models/NAME.json of a result")
     return plain

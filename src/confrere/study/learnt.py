@@ -36,14 +36,24 @@ def is_model(text: str) -> bool:
     return text.lstrip().startswith("{")
 
 
+def parsed(text: str) -> dict[str, Any]:
+    """The content of a model's file, which may come from anybody. StudyError where it is no JSON of one."""
+    try:
+        plain = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise StudyError(f"it is no JSON of a model: {error}") from None
+    if not isinstance(plain, dict):
+        raise StudyError("it is no JSON of a model, which has names and values")
+    return plain
+
+
 def written(path: Path) -> str:
     """A model's file as it stands in a study: one canonical text. StudyError where it is none, or too large."""
     try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
-        bare = {key: value for key, value in plain.items() if key not in BESIDE}
+        bare = {key: value for key, value in parsed(path.read_text(encoding="utf-8")).items() if key not in BESIDE}
         if "weights_sha256" in bare:
             bare[TENSORS] = base64.b64encode(path.with_suffix(".safetensors").read_bytes()).decode()
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, StudyError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no JSON of one"
         raise StudyError(f"{SETTING}: {path} is no model ({reason}); give models/NAME.json of a result") from None
     text = json.dumps(bare, sort_keys=True)

@@ -102,7 +102,10 @@ class Conformal:
         moved = tuple(map(float, plain.get("moved", ())))
         if moved and not (len(moved) == len(names) + 1 and np.isfinite(moved).all() and moved[-1] > 0):
             raise StudyError("its sets of classes have no intercept for each class and a slope above 0")
-        return cls(float(plain["alpha"]), *one, bool(plain.get("one_row", False)), moved)
+        alpha = float(plain["alpha"])
+        if not (0 < alpha < 1 and (np.array(one[1]) < np.inf).all()):
+            raise StudyError("its sets of classes miss a share that is none, or have limits that are none")
+        return cls(alpha, *one, bool(plain.get("one_row", False)), moved)
 
 
 # Limits, from counts that were told ---------------------------------------------------------------------------

@@ -27,9 +27,9 @@ from confrere.analyses.finding import Caution, Citation, Finding, Record, attrit
 from confrere.analyses.learning.coarse import SOME, shares
 from confrere.analyses.learning.evaluate import TRIPOD, Evaluate
 from confrere.analyses.learning.evaluate_binary import few, of_model, told
-from confrere.analyses.learning.evaluate_risk import LEAST, STEPS, chances, even, imaged, stacked, starts_of
+from confrere.analyses.learning.evaluate_risk import LEAST, STEPS, certain, chances, even, imaged, stacked, starts_of
 from confrere.analyses.rates import WILSON, share
-from confrere.errors import DataError, ModelError
+from confrere.errors import ModelError
 from confrere.rounds import Array, Cells, Design, Flow, Ints, People, Sum, ask, local, register, support
 from confrere.study.ground import design_of
 from confrere.study.rows import TableRows
@@ -111,9 +111,7 @@ class Classes:
         complete = tuple(dict.fromkeys((*evaluate.ground.complete, *evaluate.requires)))
         ground, frame = replace(evaluate.ground, complete=complete), people.table.frame
         made = imaged(evaluate, people, design_of(people, evaluate.formula, ground))
-        chance = chances(evaluate, people)[made.rows]
-        if bad := int(np.isnan(chance).any(axis=1).sum()):
-            raise DataError(f"the model predicts nothing for {bad} of {made.n} people; correct their values")
+        chance = certain(chances(evaluate, people)[made.rows])
         own = TableRows(frame, ground.schema, {}).codes(evaluate.outcome)[made.rows]
         first, second = np.argsort(-chance, axis=1, kind="stable")[:, :2].T
         log = np.log(np.maximum(chance, LEAST**2))

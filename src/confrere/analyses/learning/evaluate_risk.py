@@ -57,8 +57,7 @@ def predicted(evaluate: Evaluate, people: People) -> Design:
     made = imaged(evaluate, people, design_of(people, evaluate.formula, ground))
     rows = made.data
     risk = _within(chances(evaluate, people))[made.rows] if evaluate.learnt else _risk(evaluate, made)
-    if bad := int(np.isnan(risk).sum()):
-        raise DataError(f"the model predicts nothing for {bad} of {made.n} people; correct their values")
+    risk = certain(risk[:, None])[:, 0]
     zero = np.zeros(made.n, dtype=np.int64)
     level = _codes(evaluate, people, evaluate.columns[0])[made.rows] if evaluate.parted else zero
     outcome = _outcome(evaluate, rows.value if rows.time is None else rows.event)
@@ -96,6 +95,16 @@ def learnt_risk(evaluate: Evaluate, seen: Any) -> Array:
     """The risk (N,) that a learned model predicts, within [LEAST, 1 - LEAST]; NaN where a value is missing. `seen` are
     the rows of a table; of a network of images the table, with its bags."""
     return _within(_predicted(evaluate, seen))
+
+
+def certain(chance: Array) -> Array:
+    """Probabilities (n, K) of people who miss no value: even ones where a model has none.
+
+    Numbers too large for it have none, so that whoever writes a model chooses of whom: an error would tell that
+    somebody is there.
+    """
+    none = np.isnan(chance).any(axis=1, keepdims=True)
+    return np.where(none, 1 / max(2, chance.shape[1]), chance)
 
 
 def chances(evaluate: Evaluate, people: People) -> Array:

@@ -23,6 +23,7 @@ from confrere.errors import StudyError
 from confrere.rounds import Array, Ints
 
 WHOLE = ("feature", "default")  # fields of a tree that are whole numbers
+LARGEST = 1 << 22  # nodes of all trees of a file, filled up to the largest: 200 MB
 
 
 class Tree(NamedTuple):
@@ -131,9 +132,19 @@ class Forest:
         """The inverse of `plain`. StudyError where it is something else."""
         if plain.get("format") != "confrere-forest/1":
             raise StudyError("this is no model of boosted trees as Confrere writes it (confrere-forest/1)")
-        wide = max((len(t["feature"]) for t in plain["trees"]), default=1)  # each is written as far as it has nodes
-        trees = tuple(Tree._make(_filled(t[name], name, wide) for name in Tree._fields) for t in plain["trees"])
-        made = cls(plain["objective"], tuple(plain["features"]), tuple(plain["base"]), trees)
+        written = [[t[name] for name in Tree._fields] for t in plain["trees"]]  # each as far as it has nodes
+        sizes = {len(values) for tree in written for values in tree}
+        wide = max(sizes, default=0)
+        if not all(len({len(values) for values in tree}) == 1 for tree in written) or 0 in sizes:
+            raise StudyError("its trees have nodes without all that a node has")
+        if len(written) * wide > LARGEST:
+            raise StudyError(f"its trees have more than {LARGEST:,} nodes, were all as large as the largest")
+        trees = tuple(
+            Tree._make(_filled(v, name, wide) for name, v in zip(Tree._fields, tree, strict=True)) for tree in written
+        )
+        if not all(isinstance(name, str) for name in plain["features"]):
+            raise StudyError("its features have no names")
+        made = cls(plain["objective"], tuple(plain["features"]), tuple(map(float, plain["base"])), trees)
         made._check(wide)
         return made
 

@@ -8,8 +8,7 @@ be one is refused before it is used.
 from __future__ import annotations
 
 import base64
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +20,7 @@ from confrere.analyses.cox import Cox
 from confrere.analyses.finding import Finding
 from confrere.analyses.learning import terms
 from confrere.analyses.learning.boosting import Boosting
+from confrere.analyses.learning.conformal import Conformal
 from confrere.analyses.learning.forest import Forest
 from confrere.analyses.learning.penalised import Penalised
 from confrere.analyses.learning.terms import Terms
@@ -31,7 +31,7 @@ from confrere.analyses.networks.network import Network
 from confrere.errors import StudyError, UserError
 from confrere.rounds import Array
 from confrere.study.ground import Ground
-from confrere.study.learnt import SETTING, TENSORS, is_model
+from confrere.study.learnt import SETTING, TENSORS, is_model, parsed
 from confrere.study.schema import Column, Schema
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ LEARN = ("boosting", "network", *terms.METHODS)  # methods that fit a model
 CLASSES = "multiclass"  # the objective whose prediction is a probability of each class
 FAMILIES = {"binomial": "binary", "gaussian": "squared", "gamma": "squared"}  # of regressions, by their objective
 RISKS = ("binary", "discrete")  # objectives whose prediction is a probability
+NOTHING: Mapping[str, Any] = {"outcome": "", "levels": [], "time_unit": ""}  # of what a card says that is predicted
+WRONG = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, ArithmeticError, MemoryError, UserError)
 
 
 def of(finding: Finding) -> Model:
@@ -62,18 +64,31 @@ def defaults(method: str) -> dict[str, Any]:
 
 
 def of_plain(plain: Mapping[str, Any], tensors: bytes = b"") -> Model:
-    """The model of a file's content, and of a network's parameters. StudyError, KeyError and the like: it is none."""
-    if plain.get("format") == networks.FORMAT:
-        return Net.from_plain(plain, tensors)
-    return Terms.from_plain(plain) if plain.get("format") == terms.FORMAT else Forest.from_plain(plain)
+    """The model of a file's content, and of a network's parameters. One of `WRONG`: it is none, or what stands beside
+    it is not as it is written."""
+    kinds: dict[object, Callable[[], Model]] = {
+        networks.FORMAT: lambda: Net.from_plain(plain, tensors), terms.FORMAT: lambda: Terms.from_plain(plain)
+    }  # fmt: skip
+    model = kinds.get(plain.get("format"), lambda: Forest.from_plain(plain))()
+    if sets := plain.get("sets"):
+        classes = max(2, classes_of(model))
+        if len(Conformal.from_plain(sets).levels) != classes:
+            raise StudyError(f"its sets of classes are not of its {classes} classes")
+    known = plain.get("baseline") or {"survival": 0.5, "times": 1.0}
+    if not (0 < float(known["survival"]) < 1 and 0 < float(known["times"]) < np.inf):
+        raise StudyError("its baseline must have a survival between 0 and 1, and a time above 0")
+    what = plain.get("card", {}).get("predicts", NOTHING)
+    if not all(isinstance(what[key], type(of)) for key, of in NOTHING.items()):
+        raise StudyError("its card does not say what it predicts")
+    return model
 
 
 def read(path: Path) -> Model:
     """The model in a file. StudyError where there is none."""
     try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
+        plain = parsed(path.read_text(encoding="utf-8"))
         return of_plain(plain, path.with_suffix(".safetensors").read_bytes() if "weights_sha256" in plain else b"")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, UserError) as error:
+    except WRONG as error:
         raise StudyError(
             f"{path} is no model that Confrere wrote ({error}); give models/NAME.json of a result"
         ) from None
@@ -88,9 +103,9 @@ def opened(text: str) -> Model:
             f"its path, and the model is put there"
         )
     try:
-        plain = json.loads(text)
+        plain = parsed(text)
         return of_plain(plain, base64.b64decode(plain.get(TENSORS, "")))
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, UserError) as error:
+    except WRONG as error:
         raise StudyError(f"{SETTING}: this is no model that Confrere wrote ({error})") from None
 
 
@@ -182,11 +197,12 @@ def risks(model: Model, frame: pd.DataFrame, baseline: float | None = None, bags
 
     `baseline` is the survival of somebody whose hazard ratio is 1, where a model `ranks`. DataError: a missing column.
     """
-    if isinstance(model, Forest):
-        found = model.prediction(model.score(reader(model).values(frame)))
-    else:
-        score = model.score(frame) if isinstance(model, Terms) else model.scored(frame, bags, ids)
-        found = model.prediction(score)
-    if not ranks(model) or baseline is None:
-        return np.asarray(found)
-    return np.asarray(-np.expm1(found * np.log(baseline)))
+    with np.errstate(over="ignore", invalid="ignore"):  # of numbers that are too large, in a model of anybody's making
+        if isinstance(model, Forest):
+            found = model.prediction(model.score(reader(model).values(frame)))
+        else:
+            score = model.score(frame) if isinstance(model, Terms) else model.scored(frame, bags, ids)
+            found = model.prediction(score)
+        if not ranks(model) or baseline is None:
+            return np.asarray(found)
+        return np.asarray(-np.expm1(found * np.log(baseline)))

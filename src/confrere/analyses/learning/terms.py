@@ -117,6 +117,8 @@ class Terms:
         method, formula, family, link = (str(plain[key]) for key in ("method", "formula", "family", "link"))
         slopes, centre = (_numbers(plain[key]) for key in ("coefficients", "centre"))
         made = cls(method, formula, family, link, slopes, centre, ground)
+        if not np.isfinite((*slopes, *centre)).all():
+            raise StudyError("the model has coefficients that are no numbers")
         if list(made.names) != list(plain["terms"]) or len(made.coefficients) - len(made.names) not in (0, 1):
             raise StudyError(f"the model has coefficients of {', '.join(plain['terms'])}, which its formula has not")
         return made

@@ -215,6 +215,9 @@ class Net:
         a, b = (float(one) for one in plain.get("line", STRAIGHT))
         if not (np.isfinite(a) and 0 < b < np.inf) or ("line" in plain and names["objective"] != "discrete"):
             raise StudyError("its line must be an intercept and a slope above 0, of a network of discrete time")
+        numbers = [np.array(one, dtype=float) for one in (lists["mean"], lists["sd"], weights)]
+        if not (all(np.isfinite(one).all() for one in numbers) and (numbers[1] >= np.finfo(float).tiny).all()):
+            raise StudyError("it has parameters, means or standard deviations that are no numbers, or none above 0")
         names["bag_recipe"] = str(plain.get("bag_recipe", ""))
         made = cls(**names, **lists, settings=settings, sizes=sizes, weights=weights, ground=ground, line=(a, b))
         if made.plain()["weights_sha256"] != plain["weights_sha256"]:

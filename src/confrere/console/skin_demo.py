@@ -173,8 +173,10 @@ def awkward(photos: Sequence[Photo]) -> Iterator[Photo]:
     """Files as life has them: a name burned in, a picture under two names, and something that is no picture."""
     from PIL import Image, ImageDraw, ImageFont
 
+    from confrere.images.bank_pixels import FORMATS
+
     first, second = photos[0], photos[1]
-    with Image.open(io.BytesIO(first.raw)) as opened:
+    with Image.open(io.BytesIO(first.raw), formats=FORMATS) as opened:
         image = opened.convert("RGB").resize((288, 288))
     ImageDraw.Draw(image).text((6, 6), "MARTIN J 04/05/1961", fill="white", font=ImageFont.load_default(14))
     yield first._replace(raw=jpeg(np.asarray(image)))

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from confrere.errors import DataError, Refused, StudyError
 from confrere.images import bank_pixels
 from confrere.images.bank_bags import Bagged
-from confrere.images.bank_pixels import Box, Clean, Unusable, alike, cleaned, painted, png_of, tone_of, words
+from confrere.images.bank_pixels import Box, Clean, Unusable, Whole, alike, cleaned, painted, png_of, words
 from confrere.images.bank_store import Store, stamp
 from confrere.images.bank_text import burned_in
 
@@ -135,7 +135,7 @@ class Bank:
         self._log("image added", image=image, by=by, state=state, why=why)
         db.execute(
             "INSERT INTO images VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (image, person, label, clean.sha256, f"{clean.dhash:032x}", width, height, tone_of(clean.pixels), stamp(),
+            (image, person, label, clean.sha256, f"{clean.dhash:032x}", width, height, clean.tone, stamp(),
              by, state, why),
         )  # fmt: skip
 
@@ -165,12 +165,13 @@ class Bank:
         """
         named(by)
         before, clean = self._painted(image, boxes)
+        text = burned_in(clean.pixels)
         self._hold(image, by)
         with self.store.open() as db:
             row = _row(db, image)
             if row["sha256"] != before:
                 raise StudyError(f"{image} was painted over by somebody else meanwhile; look at it, then try again")
-            why = self._why(db, row, clean)
+            why = TEXT if text else self._why(db, row, clean)
             self._repaint(db, row, clean, (by, why), boxes)
         self._sweep()
         return Added(image, "held" if why else "in", why)
@@ -179,17 +180,18 @@ class Bank:
         """The hash of a picture, and what it would be with boxes painted over. Nothing is changed."""
         with self.store.open() as db:
             row = _row(db, image)
-            pixels = bank_pixels.whole(self.store.place(row["sha256"]), row["sha256"])
-            if pixels is None:
-                raise DataError(f"the file of {image} is gone or changed; add the picture again")
-            try:
-                clean = cleaned(png_of(painted(pixels, boxes)))
-            except Unusable as error:
-                raise StudyError(f"{image} would be {error} under these boxes; `confrere images erase` it") from None
-            same = "SELECT id FROM images WHERE person = ? AND sha256 = ? AND id <> ?"
-            if found := db.execute(same, (row["person"], clean.sha256, image)).fetchone():
-                raise StudyError(f"{image} would be {found['id']}, which the bank has already; erase one of them")
-            return row["sha256"], clean
+        found = bank_pixels.whole(self.store.place(row["sha256"]), row["sha256"])
+        if found is None:
+            raise DataError(f"the file of {image} is gone or changed; add the picture again")
+        try:
+            clean = cleaned(png_of(painted(found.pixels, boxes)))
+        except Unusable as error:
+            raise StudyError(f"{image} would be {error} under these boxes; `confrere images erase` it") from None
+        same = "SELECT id FROM images WHERE person = ? AND sha256 = ? AND id <> ?"
+        with self.store.open() as db:
+            if other := db.execute(same, (row["person"], clean.sha256, image)).fetchone():
+                raise StudyError(f"{image} would be {other['id']}, which the bank has already; erase one of them")
+        return row["sha256"], clean
 
     def _hold(self, image: str, by: str) -> None:
         """Hold a picture that is not: in no bags from now on, also where the machine stops before it is painted."""
@@ -200,10 +202,8 @@ class Bank:
                 db.execute("UPDATE images SET state = 'held', why = ? WHERE id = ?", (MASKING, image))
 
     def _why(self, db: sqlite3.Connection, row: sqlite3.Row, clean: Clean) -> str:
-        """Why a picture is held once it is painted over; "" for nothing. Paint hides no likeness to another person:
-        that of the pixels before counts too, but where somebody had looked already."""
-        if burned_in(clean.pixels):
-            return TEXT
+        """Why a picture is held once it is painted over and has no text; "" for nothing. Paint hides no likeness to
+        another person: that of the pixels before counts too, but where somebody had looked already."""
         before = clean._replace(sha256=row["sha256"], dhash=int(row["dhash"], 16))
         twin = any(_twin(db, one, row["person"]) for one in (before, clean))
         if row["why"] != MASKING and twin:
@@ -225,7 +225,7 @@ class Bank:
         )  # fmt: skip
         db.execute(
             "UPDATE images SET sha256 = ?, dhash = ?, tone = ?, state = ?, why = ? WHERE id = ?",
-            (clean.sha256, f"{clean.dhash:032x}", tone_of(clean.pixels), state, why, image),
+            (clean.sha256, f"{clean.dhash:032x}", clean.tone, state, why, image),
         )
 
     def _sweep(self) -> None:
@@ -315,13 +315,17 @@ class Bank:
 
     def pixels(self, image: str, use: str) -> bank_pixels.Pixels:
         """The pixels of a picture for a use. Refused without the consent, and for one that is held."""
-        return bank_pixels.read(self.png(image, use))
+        return self._whole(image, use).pixels
 
     def png(self, image: str, use: str) -> bytes:
         """The same as PNG. DataError where the file is gone or changed."""
+        return self._whole(image, use).png
+
+    def _whole(self, image: str, use: str) -> Whole:
         _use(use)
         with self.store.open() as db:
-            return usable(self.store, db, image, use)
+            row = usable(self.store, db, image, use)
+        return sound(self.store, row)
 
     def file(self, image: str) -> Path:
         """Where a picture is, so that somebody can look at one that is held. Whoever may is its owner alone."""
@@ -353,14 +357,20 @@ class Bank:
         )  # fmt: skip
 
 
-def usable(store: Store, db: sqlite3.Connection, image: str, use: str) -> bytes:
-    """The PNG of a picture that may be used so. Refused otherwise; DataError where the file is gone or changed."""
-    row = _row(db, image)
-    if row["state"] != "in" or use not in _uses(db, image):
+def usable(store: Store, db: sqlite3.Connection, image: str, use: str) -> sqlite3.Row:
+    """The row of a picture that may be used so. Refused otherwise."""
+    _row(db, image)
+    if (row := store.may(db, use, image).get(image)) is None:
         raise Refused(f"{image} may not be used for {use}: there is no consent to it, or the picture is held")
-    if bank_pixels.whole(store.place(row["sha256"]), row["sha256"]) is None:
-        raise DataError(f"the file of {image} is gone or changed; add the picture again, or restore the backup")
-    return store.place(row["sha256"]).read_bytes()
+    return row
+
+
+def sound(store: Store, row: sqlite3.Row) -> Whole:
+    """The file of a picture, which takes seconds to read: outside of the transaction. DataError where it is gone or
+    changed."""
+    if (found := bank_pixels.whole(store.place(row["sha256"]), row["sha256"])) is None:
+        raise DataError(f"the file of {row['id']} is gone or changed; add the picture again, or restore the backup")
+    return found
 
 
 def groups_of(names: Sequence[str], pairs: Sequence[tuple[str, str]]) -> tuple[tuple[str, ...], ...]:

@@ -103,10 +103,10 @@ class Bagged:
         return np.concatenate([encoder.rows(self._pixels(row)[None]) for row in rows])
 
     def _pixels(self, row: sqlite3.Row) -> bank_pixels.Pixels:
-        pixels = bank_pixels.whole(self._store.place(row["sha256"]), row["sha256"])
-        if pixels is None:
+        found = bank_pixels.whole(self._store.place(row["sha256"]), row["sha256"])
+        if found is None:
             raise DataError(f"the file of {row['id']} is gone, damaged or changed; add the picture again")
-        return pixels
+        return found.pixels
 
     def aside(self, db: sqlite3.Connection) -> None:
         """Have no bags until they are made anew. In the transaction of a revocation: no other process can make them

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
 from confrere.errors import Refused, StudyError
-from confrere.images.bank import named, usable
+from confrere.images.bank import named, sound, usable
 from confrere.images.bank_store import Store, stamp
 
 DAYS, LONGEST_DAYS = 14, 90  # that a case can be seen; that may be asked for
@@ -61,6 +61,9 @@ class Cases:
             raise StudyError("a case needs a title of one line, and somebody who may see it")
         if not 1 <= days <= LONGEST_DAYS:
             raise StudyError(f"a case can be seen for 1 to {LONGEST_DAYS} days, not {days}")
+        with self._open() as db:
+            row = usable(self._store, db, image, "discussing")
+        sound(self._store, row)
         with self._open() as db:
             usable(self._store, db, image, "discussing")
             name = f"case-{secrets.token_hex(4)}"
@@ -115,7 +118,8 @@ class Cases:
         with self._open() as db:
             image = self._may(db, name, who)
             self._log("case shown", case=name, who=who, what=what)
-            return usable(self._store, db, image, "discussing")
+            row = usable(self._store, db, image, "discussing")
+        return sound(self._store, row).png
 
     def say(self, name: str, who: str, text: str) -> None:
         """Add a comment. Refused as `show`; StudyError for none or more than 2,000 characters."""

@@ -28,7 +28,10 @@ from confrere.errors import DataError, StudyError
 Pixels = NDArray[np.uint8]
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom are the first outside
 
-SMALLEST, MOST = 32, 100_000_000  # pixels on a side; in all
+SMALLEST, MOST = 32, 25_000_000  # pixels on a side; in all
+FORMATS: Final = ("JPEG", "PNG", "TIFF", "WEBP", "BMP")  # whatever a file is called: Pillow would run a PostScript file
+FAINT: Final = 4  # levels of 255, in which a picture of one colour differs
+LOOKED: Final = 1_000_000  # pixels of which the tone is taken, about
 RIM: Final = 4  # pixels around a box, whose median colour it is painted in
 NEAR: Final = 10  # bits of 128 in which two hashes of one picture differ, at most
 TONES: Final = (  # from so many degrees on, the lightest first
@@ -49,18 +52,26 @@ class Clean(NamedTuple):
     png: bytes
     sha256: str  # of the pixels and their shape: the same picture in another file has the same
     dhash: int
+    tone: float | None  # individual typology angle in degrees
+
+
+class Whole(NamedTuple):
+    """A picture of the bank that is as it was written."""
+
+    png: bytes
+    pixels: Pixels  # (height, width, 3) sRGB
 
 
 def cleaned(raw: bytes) -> Clean:
     """The pixels of a file. `Unusable` for what is no picture, is damaged, too small, too large or moves."""
     try:
-        from PIL import Image, ImageOps, UnidentifiedImageError
+        from PIL import Image, ImageOps
     except ImportError:
         raise StudyError("pictures need Pillow: pip install 'confrere[images]'") from None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(raw)) as opened:
+            with Image.open(io.BytesIO(raw), formats=FORMATS) as opened:
                 _check(opened.size, getattr(opened, "n_frames", 1))
                 turned = ImageOps.exif_transpose(opened)
                 flat = Image.new("RGBA", turned.size, (0, 0, 0, 255))
@@ -69,12 +80,12 @@ def cleaned(raw: bytes) -> Clean:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise Unusable(f"more than {MOST:,} pixels") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, IndexError):
+    except Exception:  # noqa: BLE001 - decoders raise anything on damaged files, and one must end no list
         raise Unusable("no picture that can be read, or a damaged one") from None
     pixels = np.array(flat.convert("RGB"), dtype=np.uint8)
-    if pixels.std() < 1:
+    if (pixels.max(axis=(0, 1)) - pixels.min(axis=(0, 1))).max() < FAINT:
         raise Unusable("one colour alone")
-    return Clean(pixels, png_of(pixels), fingerprint(pixels), dhash(pixels))
+    return Clean(pixels, png_of(pixels), fingerprint(pixels), dhash(pixels), tone_of(pixels))
 
 
 def _check(size: tuple[int, int], frames: int) -> None:
@@ -124,17 +135,17 @@ def read(png: bytes) -> Pixels:
     """The pixels (height, width, 3) of a picture of the bank."""
     from PIL import Image
 
-    with Image.open(io.BytesIO(png)) as opened:
+    with Image.open(io.BytesIO(png), formats=("PNG",)) as opened:
         return np.array(opened.convert("RGB"), dtype=np.uint8)
 
 
-def whole(file: Path, sha256: str) -> Pixels | None:
-    """The pixels of a file of the bank; None where it is gone, damaged or changed."""
+def whole(file: Path, sha256: str) -> Whole | None:
+    """A file of the bank and its pixels; None where it is gone, damaged or changed."""
     try:
-        pixels = read(file.read_bytes())
+        pixels = read(png := file.read_bytes())
     except (OSError, ValueError, SyntaxError):
         return None
-    return pixels if fingerprint(pixels) == sha256 else None
+    return Whole(png, pixels) if fingerprint(pixels) == sha256 else None
 
 
 def fingerprint(pixels: Pixels) -> str:
@@ -188,12 +199,14 @@ def lab(pixels: Pixels) -> NDArray[np.float64]:
 def tone_of(pixels: Pixels) -> float | None:
     """The individual typology angle of the skin at the edge of a picture, in degrees; None where little is skin.
 
-    Of the outermost eighth on each side: pixels neither black (a frame, a hair) nor white (a reflection).
+    Of the outermost eighth on each side: pixels neither black (a frame, a hair) nor white (a reflection); of large
+    pictures every so many of them.
     """
     height, width = pixels.shape[:2]
     inside = np.zeros((height, width), dtype=bool)
     inside[height // 8 : height - height // 8, width // 8 : width - width // 8] = True
-    values = lab(pixels[~inside])
+    edge = pixels[~inside]
+    values = lab(edge[:: -(-len(edge) // LOOKED)])
     skin = values[(values[:, 0] > 20) & (values[:, 0] < 97) & (values[:, 2] > 0)]
     if len(skin) < 0.2 * len(values):
         return None

@@ -28,6 +28,7 @@ from confrere.hospital.differencing import Answered
 from confrere.study import build
 from confrere.study.file import parse, read
 from confrere.study.learnt import written as model_text
+from confrere.study.schema import Column, Schema
 from confrere.study.write import sent, written
 from confrere.testing import SCHEMA, Ground
 from confrere.testing.people import patients
@@ -348,3 +349,39 @@ def test_an_evaluation_of_another_model_is_refused(carded: Path, tmp_path: Path)
         ran = CliRunner().invoke(app, ["card", *given])
         assert isinstance(ran.exception, StudyError)
         assert says in str(ran.exception)
+
+
+def learned(tmp_path: Path, outcome: str, levels: list[str]) -> str:
+    """The text of a forest whose card says what it predicts."""
+    said = {"outcome": outcome, "levels": levels, "time_unit": ""}
+    (file := tmp_path / "risk.json").write_text(json.dumps(FOREST.plain() | {"card": {"predicts": said}}))
+    return model_text(file)
+
+
+def levelled(*levels: str) -> Ground:
+    return Ground(Schema({**SCHEMA.columns, "sick": Column("sick", levels)}))
+
+
+def test_the_outcome_of_a_model_is_not_turned_round(tmp_path: Path) -> None:
+    model = learned(tmp_path, "sick", ["no", "yes"])
+    Evaluate("sick", learnt=model, ground=levelled("no", "yes")).check()
+    for wrong in (("yes", "no"), ("well", "ill")):
+        with pytest.raises(StudyError, match=r"learned with the levels \['no', 'yes'\] of 'sick'"):
+            Evaluate("sick", learnt=model, ground=levelled(*wrong)).check()
+    with pytest.raises(StudyError, match="in the same order"):
+        Evaluate("sick", learnt=learned(tmp_path, "other", ["yes", "no"]), ground=levelled("no", "yes")).check()
+
+
+def test_an_outcome_of_another_name_is_told(tmp_path: Path) -> None:
+    frame = dealt(patients(600, 5))
+    other, same = (
+        fit(Evaluate("ill", learnt=learned(tmp_path, name, []), ground=GROUND), frame) for name in ["z", "ill"]
+    )
+    assert other.notes == ("The model was learned to predict z; here its risks are compared with ill.",)
+    assert same.notes == fit(Evaluate("ill", learnt=text(FOREST), ground=GROUND), frame).notes == ()
+
+
+def test_what_a_model_predicts_is_read_as_data() -> None:
+    for said in (1, {}, {"outcome": 1, "levels": []}, {"outcome": "y", "levels": [1]}):
+        with pytest.raises(StudyError, match="does not say what it predicts"):
+            Evaluate("ill", learnt=json.dumps(FOREST.plain() | {"predicts": said}), ground=GROUND).check()

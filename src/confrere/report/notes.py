@@ -59,6 +59,7 @@ SENTENCES = (
         "One baseline hazard on a grid of times: a time counts as that of its cell, of at least {width} {unit}, in "
         "which nobody or at least k people have the event, and as many do not. Events of one cell are tied."
     ),
+    "The model was learned to predict {learned}; here its risks are compared with {here}.",
     "The formula has an offset, which new people have not: no model is delivered that predicts them.",
     "Stratified by hospital: each has its own baseline hazard.",
     "The measures are of odds ratios, which stand for risk ratios only where the outcome is rare.",

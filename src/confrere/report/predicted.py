@@ -30,7 +30,7 @@ def about(result: Result, analysis: Record) -> dict[str, Any]:
     left, _, right = str(given.get("formula", "")).partition("~")
     outcome = (given.get("outcome") or left).strip()
     features = given.get("features", right)
-    levels = list(study["columns"].get(outcome, {}).get("levels", ()))
+    levels = list(study["columns"].get(_event(outcome), {}).get("levels", ()))
     return {
         "predicts": {
             "objective": _objective(analysis), "outcome": outcome, "levels": levels,

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -27,6 +27,7 @@ from confrere.errors import FormulaError, StudyError
 from confrere.rounds import Bools, Flow, Ints, People, keep, local, register
 from confrere.study.formulas import Model
 from confrere.study.ground import Ground, model_of
+from confrere.study.learnt import Outcome, renamed
 from confrere.study.omop import PERSON
 from confrere.study.own_measures import OwnMeasures
 from confrere.study.rows import nearest
@@ -61,9 +62,8 @@ class Evaluate:
     With follow-up, `times` is the horizon, one number: risks by several would tell few people apart. Of hazards, `grid`
     are earlier times at which AUC and Brier score are told too, and over which the Brier score is integrated, and
     `survival` the baseline at each: all from the same counts, since hazards order people alike at all times.
-    `thresholds` are
-    risks at which people would be treated; `by` is a column of whose levels everything is told as well; `bins` is how
-    many groups of risk the calibration curve has at most. A study has one evaluation of the same hospitals.
+    `thresholds` are risks at which people would be treated; `by` is a column of whose levels everything is told as
+    well; `bins` is how many groups of risk the calibration curve has at most. A study has one such evaluation.
     For monitoring, `over` instead of `by` is a column of periods, whose declared levels are in order, and `inputs` are
     columns whose distribution is compared: of numbers with cuts, as `{age = [50, 60, 70]}`, of levels with `[]`.
     With `own_measures` every hospital keeps the metrics of its own people, for its steward alone.
@@ -196,8 +196,8 @@ class Evaluate:
                     f"and it may have {MOST_CLASSES}. Learn a model of fewer"
                 )
             return "classes"
-        outcome = self._left.outcome
-        if outcome is None or outcome.kind not in ("value", "surv") or (outcome.kind == "value" and self._levels > 2):
+        outcome, kinds = self._left.outcome, ("value", "surv") if len(self._levels) <= 2 else ("surv",)
+        if outcome is None or outcome.kind not in kinds:
             raise FormulaError(
                 f"outcome = {self.outcome!r}: give a column of 0 and 1 or of two levels, or Surv(time, event)"
             )
@@ -211,9 +211,9 @@ class Evaluate:
         return model_of("~ 1" if self.classes else f"{self.outcome} ~ 1", self.ground)
 
     @property
-    def _levels(self) -> int:
+    def _levels(self) -> tuple[str, ...]:
         outcome = self._left.outcome
-        return len(outcome.causes) if outcome else 0
+        return self.classes or (outcome.causes if outcome else ())
 
     def _check_followed(self) -> None:
         if self.thresholds and self.competes and not self.cause:
@@ -256,6 +256,7 @@ class Evaluate:
         from confrere.analyses.learning import released
 
         released.check(self.opened, self.classes)
+        renamed(self.learnt, Outcome(self.outcome, self._levels))
         if self.bags and not self.person:
             raise StudyError('learnt reads images, which know people by name: name their column, [data] person = "..."')
         if self.coefficients or self.link != "logit":
@@ -350,7 +351,7 @@ class Evaluate:
     @property
     def competes(self) -> bool:
         """Whether there are several causes."""
-        return self.followed and self._levels > 2
+        return self.followed and len(self._levels) > 2
 
     @property
     def terms(self) -> Model:
@@ -391,10 +392,8 @@ class Evaluate:
             from confrere.analyses.learning.released import valued
 
             plain = {name: values for name, values in valued(self.opened).items() if name not in self.columns}
-        return plain | subgroups | ({} if self.followed or self._levels else self._marks())
-
-    def _marks(self) -> dict[str, tuple[float, ...]]:
-        return {c: (0.0, 1.0) for c in self._left.columns if c == self.outcome}
+        marks = {} if self.followed or self._levels else {c: (0.0, 1.0) for c in self._left.columns}
+        return plain | subgroups | {name: values for name, values in marks.items() if name == self.outcome}
 
     @property
     def apart(self) -> bool:
@@ -484,7 +483,7 @@ class Evaluate:
             from confrere.analyses.learning.own_measures import everywhere
 
             yield from keep(self.own, everywhere(found))
-        return found
+        return replace(found, notes=(*found.notes, *renamed(self.learnt, Outcome(self.outcome, self._levels))))
 
     def _evaluated(self) -> Flow[Finding]:
         if self.followed:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,15 @@ pytest.importorskip("PIL.Image")
 
 from PIL import Image as PIL
 
-from confrere.errors import StudyError
+from confrere.data.bags import Bags, standing, write
+from confrere.data.opposition import Said
+from confrere.errors import DataError, LedgerError, Refused, StudyError
 from confrere.hospital.home import Home
+from confrere.hospital.records import pictures
 from confrere.images.bank import BACK, Bank
+from confrere.images.similar import similar
 from confrere.images.skin import SKIN
+from confrere.study.file import parse
 from images.lesions import jpeg, picture, png, written_on
 from images.test_skin_commands import said
 
@@ -40,6 +47,36 @@ def taken(bank: Bank, many: int = 3) -> list[str]:
 def smaller(pixels: Any) -> Any:
     """The same picture at another size."""
     return np.asarray(PIL.fromarray(pixels).resize((290, 290)))
+
+
+STUDY = """
+[study]
+id = "all"
+purpose = "public-interest research"
+[data]
+table = "t"
+person = "person"
+bags = ["images"]
+[data.columns.label]
+levels = ["nevus", "melanoma"]
+[[analysis]]
+name = "seen"
+method = "table_one"
+columns = ["label"]
+"""
+
+
+def extracted(home: Home, folder: Path) -> Path:
+    """The bags of a bank, which hospital.toml names."""
+    folder.parent.mkdir(exist_ok=True)
+    made = home.images.bagged.extract(folder, SKIN).folder
+    file = home.path / "hospital.toml"
+    file.write_text(f"{file.read_text()}\n[data.bags]\nimages = {json.dumps(str(made))}\n")
+    return made
+
+
+def opposes(home: Home, person: str, purpose: str = "*") -> None:
+    home.oppositions.say(Said(person, purpose, "opposed", "2026-01-05", "letter"))
 
 
 # the same list again ------------------------------------------------------------------------------------------
@@ -117,3 +154,115 @@ def test_a_table_of_the_hospital_beside_the_bags_is_not_written_over(home: Home,
         home.images.revoke(image, "training", BY)
     assert not made.folder.exists()
     assert table.read_text() == "pid,age\np1,50\n"
+
+
+def test_bags_whose_disk_was_away_are_without_what_was_revoked_before_they_are_read(home: Home, tmp_path: Path) -> None:
+    images = taken(home.images, 4)
+    folder = extracted(home, tmp_path / "disk" / "images.bags")
+    folder.parent.rename(tmp_path / "away")
+    home.images.revoke(images[0], "training", BY)
+    (tmp_path / "away").rename(folder.parent)
+    assert "p0" in Bags.open(folder).people  # nobody could reach it
+    again = Home(home.path)
+    before = standing([folder])
+    assert pictures(again, parse(STUDY)) != before  # as before each round
+    assert "p0" not in Bags.open(folder).people
+    assert "p0" not in folder.with_suffix(".csv").read_text()
+    assert pictures(again, parse(STUDY)) == pictures(again, parse(STUDY)) == standing([folder])
+    folder.parent.rename(tmp_path / "away")
+    again.images.revoke(images[1], "training", BY)
+    (tmp_path / "away").rename(folder.parent)
+    again.expire()  # the hourly work of whatever serves
+    assert Bags.open(folder).people == ("p2", "p3")
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_bags_under_another_name_are_refused_once_they_have_what_was_revoked(
+    hidden: bool, home: Home, tmp_path: Path
+) -> None:
+    images = taken(home.images)
+    made = home.images.bagged.extract(tmp_path / "images.bags", SKIN).folder
+    copy = tmp_path / "photos.bags"
+    shutil.copytree(made, copy)
+    home.images.bagged.current([copy])
+    home.images.revoke(images[0], "training", BY)
+    home.images.bagged.current([made])
+    if hidden:
+        (copy / "images.csv").unlink()
+    with pytest.raises(DataError, match=r"photos\.bags has pictures that may not be used"):
+        home.images.bagged.current([made, copy])
+    slides = write(tmp_path / "slides.bags", [("p0", np.zeros((1, 2)))], {"encoder": "stain"})
+    home.images.bagged.current([Path(slides.where), tmp_path / "none.bags"])
+
+
+# opposition ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("purpose", ["*", "Discussing"])
+def test_the_case_of_who_opposes_is_erased(purpose: str, home: Home) -> None:
+    images = taken(home.images)
+    names = [home.cases.begin(image, "What is it?", "ada", ("martin",), 7) for image in images]
+    home.cases.say(names[0], "martin", "secret")
+    opposes(home, "p0", purpose)
+    with pytest.raises(Refused):
+        home.cases.png(names[0], "martin")
+    assert {case.name for case in home.cases.mine("martin")} == set(names[1:])
+    home.expire()
+    assert b"secret" not in home.images.store.file.read_bytes()
+    with pytest.raises(Refused, match="opposes"):
+        home.cases.begin(images[0], "What is it?", "ada", ("martin",), 7)
+    assert len(home.images.pictures("training")) == (2 if purpose == "*" else 3)
+
+
+def test_who_opposes_is_in_no_bag_and_is_nobodys_similar_case(home: Home, tmp_path: Path) -> None:
+    images = taken(home.images, 5)
+    folder = extracted(home, tmp_path / "images.bags")
+    opposes(home, "p0")
+    opposes(home, "p1", "training")
+    opposes(home, "p2", "cardiology")  # which says nothing about a use of pictures
+    assert {s.person for s in similar(home.images, images[2], folder)} == {"p3", "p4"}
+    with pytest.raises(StudyError, match="is not in"):
+        similar(home.images, images[0], folder)
+    home.expire()
+    assert Bags.open(folder).people == ("p2", "p3", "p4")
+    assert "p0" not in folder.with_suffix(".csv").read_text()
+    assert home.images.bagged.extract(folder, SKIN).people == 3
+    with pytest.raises(Refused):
+        home.images.pixels(images[0], "training")
+    assert home.images.check().by_use == {"discussing": 4, "training": 3}
+    assert "no consent, or opposed" in said(home.path, "list", "--person", "p0")
+    home.oppositions.withdraw("p0", "*", "letter")
+    assert home.images.bagged.extract(folder, SKIN).people == 4
+
+
+def test_a_revocation_is_written_where_the_register_is_gone(home: Home, tmp_path: Path) -> None:
+    """And the bags stay away."""
+    images = taken(home.images)
+    folder = extracted(home, tmp_path / "images.bags")
+    opposes(home, "p1")
+    home.log("opposition recorded")
+    (home.path / "oppositions.sqlite").unlink()
+    again = Home(home.path)
+    with pytest.raises(LedgerError, match="oppositions"):
+        again.images.revoke(images[0], "training", BY)
+    assert not folder.exists()
+    assert [c.use for c in again.images.consents(images[0]) if c.revoked] == ["training"]
+
+
+# cases --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["revoked", "held"])
+def test_a_consent_given_again_opens_no_case_again(way: str, home: Home) -> None:
+    """Nothing has looked at the cases in between."""
+    image, *_ = taken(home.images)
+    name = home.cases.begin(image, "What is it?", "ada", ("martin",), 7)
+    home.cases.say(name, "martin", "secret")
+    if way == "revoked":
+        home.images.revoke(image, "discussing", BY)
+        assert b"secret" not in home.images.store.file.read_bytes()
+        home.images.consent(image, "discussing", BY)
+    else:
+        assert home.images.mask(image, [(0, 0, 20, 20)], BY).state == "in"
+    assert home.cases.heads() == ()
+    assert next(home.ledger.entries(event="case erased")).facts["case"] == name

@@ -78,7 +78,7 @@ def show_list(
     """Name the pictures, what each may be used for, and which are held."""
     bank = _bank(home)
     for picture in bank.pictures(use, person=person):
-        uses = ", ".join(picture.uses) or "no consent"
+        uses = ", ".join(picture.uses) or "no consent, or opposed"
         held = f"; held: {picture.why}; {bank.file(picture.image)}" if picture.state == "held" else ""
         typer.echo(f"{picture.image}  {picture.person}  {picture.label or '-'}  {uses}{held}")
 

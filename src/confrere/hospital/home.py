@@ -277,13 +277,13 @@ class Home:
     @cached_property
     def worklists(self) -> Worklists:
         """The lists of patients for this hospital's clinicians."""
-        opposed = self.oppositions.left_out
-        return Worklists(self.path / "worklists.sqlite", self.log, self.rules.worklist_days, opposed)
+        return Worklists(self.path / "worklists.sqlite", self.log, self.rules.worklist_days, self.oppositions.left_out)
 
     @cached_property
     def images(self) -> Bank:
         """The pictures of this hospital's patients, and what each may be used for. LedgerError where they are gone."""
-        return Bank(self._kept("images.sqlite", ("image added",)).parent, self.log)
+        place = self._kept("images.sqlite", ("image added",)).parent
+        return Bank(place, self.log, lambda use, people: self.oppositions.left_out(use, people))
 
     @cached_property
     def cases(self) -> Cases:
@@ -291,13 +291,14 @@ class Home:
         return Cases(self.images.store, self.log)
 
     def expire(self) -> None:
-        """Erase rows of worklists and cases whose days are over, or whose patients oppose."""
+        """Erase rows of worklists and cases whose days are over, or whose patients oppose; also their rows in bags."""
         try:
             if (self.path / "worklists.sqlite").is_file():
                 self.worklists.expire()
         finally:
             if (self.path / "images.sqlite").is_file():
                 self.cases.expire()
+                self.images.bagged.mend()
 
     @property
     def members(self) -> tuple[str, ...]:

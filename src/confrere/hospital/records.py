@@ -89,8 +89,12 @@ def records(home: Home, study: Study, without: Sequence[str] = ()) -> Records:
 
 
 def pictures(home: Home, study: Study) -> tuple[Any, ...]:
-    """The state of the bags that a study reads: another one stops a run."""
-    return bags.standing(home.bags[name] for name in study.bags if name in home.bags)
+    """The state of the bags that a study reads: another one stops a run. Those of the image bank are made anew first if
+    they have a picture that may not be used any more; DataError where that cannot be."""
+    folders = [home.bags[name] for name in study.bags if name in home.bags]
+    if folders and (home.path / "images.sqlite").is_file():
+        home.images.bagged.current(folders)
+    return bags.standing(folders)
 
 
 def _left(home: Home, study: Study, source: Source, k: int, omop: bool) -> tuple[Left, tuple[str, ...]]:

@@ -7,7 +7,8 @@
 
 A picture is used only where somebody noted the patient's consent to that use, `discussing` or `training`; both are
 given and revoked by themselves, with date and name, and what was revoked is remembered. Without consent it is
-in the bank and nowhere else.
+in the bank and nowhere else. Nor is that of a person who opposes every purpose, or one named as the use, in the
+hospital's register (`confrere.data.opposition`).
 
 A picture is *held* until a person has looked at it (`release`) where text seems to be burned into it, or where it looks
 like that of another patient: one of the two has a wrong name, or the two are one person, and a model would be tried on
@@ -23,7 +24,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -34,7 +35,7 @@ from confrere.errors import DataError, Refused, StudyError
 from confrere.images import bank_pixels
 from confrere.images.bank_bags import Bagged
 from confrere.images.bank_pixels import Box, Clean, Unusable, Whole, alike, cleaned, painted, png_of, words
-from confrere.images.bank_store import Store, stamp
+from confrere.images.bank_store import Opposed, Store, stamp
 from confrere.images.bank_text import burned_in
 
 USES: Final = ("discussing", "training")
@@ -69,7 +70,7 @@ class Picture(NamedTuple):
     added: str  # ISO time, UTC
     state: str  # in, held
     why: str
-    uses: tuple[str, ...]  # consented to at present
+    uses: tuple[str, ...]  # consented to at present, and not opposed
 
 
 class Consent(NamedTuple):
@@ -97,10 +98,11 @@ class Check(NamedTuple):
 
 
 class Bank:
-    """The image bank in the folder of a hospital. `log(event, **facts)` writes an entry of its ledger."""
+    """The image bank in the folder of a hospital. `log(event, **facts)` writes an entry of its ledger, and
+    `opposed(use, people)` says who of some people opposes a use of their pictures."""
 
-    def __init__(self, path: Path, log: Log) -> None:
-        self.store = Store(path)
+    def __init__(self, path: Path, log: Log, opposed: Opposed = lambda use, people: ()) -> None:
+        self.store = Store(path, opposed)
         self._log = log
         self.bagged = Bagged(self.store, log)
 
@@ -111,6 +113,7 @@ class Bank:
         named(by)
         if not person.strip():
             raise DataError("a picture needs the person whose it is; name them")
+        person = person.strip()  # as the register of oppositions has people
         try:
             clean = cleaned(raw)
         except Unusable as error:
@@ -199,6 +202,7 @@ class Bank:
             if _row(db, image)["state"] != "held":
                 self.bagged.aside(db)
                 self._log("image held", image=image, by=by, why=MASKING)
+                end_cases(db, self._log, _cases(db, image))
                 db.execute("UPDATE images SET state = 'held', why = ? WHERE id = ?", (MASKING, image))
 
     def _why(self, db: sqlite3.Connection, row: sqlite3.Row, clean: Clean) -> str:
@@ -288,6 +292,8 @@ class Bank:
             if use == "training":
                 self.bagged.aside(db)
             self._log("image revoked", image=image, use=use, by=by)
+            if use == "discussing":  # at once: given again, it would open them again
+                end_cases(db, self._log, _cases(db, image))
             db.execute(
                 "UPDATE consents SET revoked = ?, revoked_by = ? WHERE image = ? AND use = ? AND revoked = ''",
                 (stamp(), by, image, use),
@@ -305,9 +311,10 @@ class Bank:
     def pictures(self, use: str = "", *, person: str = "") -> tuple[Picture, ...]:
         """All pictures, of one person if named; with `use`, those that may be used so: consented to, and not held."""
         with self.store.open() as db:
-            found = [
-                _picture(db, row) for row in db.execute("SELECT * FROM images ORDER BY person, added, id").fetchall()
-            ]
+            rows = db.execute("SELECT * FROM images ORDER BY person, added, id").fetchall()
+            people = {row["person"] for row in rows}
+            out = {one: set(self.store.opposed(one, people)) for one in USES if people}
+            found = [_picture(db, row, out) for row in rows]
         if use:
             _use(use)
             found = [p for p in found if p.state == "in" and use in p.uses]
@@ -360,9 +367,18 @@ class Bank:
 def usable(store: Store, db: sqlite3.Connection, image: str, use: str) -> sqlite3.Row:
     """The row of a picture that may be used so. Refused otherwise."""
     _row(db, image)
-    if (row := store.may(db, use, image).get(image)) is None:
-        raise Refused(f"{image} may not be used for {use}: there is no consent to it, or the picture is held")
+    if (row := store.may(db, use, [image]).get(image)) is None:
+        raise Refused(
+            f"{image} may not be used for {use}: there is no consent to it, the patient opposes, or the picture is held"
+        )
     return row
+
+
+def end_cases(db: sqlite3.Connection, log: Log, names: Iterable[str]) -> None:
+    """Erase cases with what was said."""
+    for name in names:
+        log("case erased", case=name)
+        db.execute("DELETE FROM cases WHERE name = ?", (name,))
 
 
 def sound(store: Store, row: sqlite3.Row) -> Whole:
@@ -419,17 +435,21 @@ def _row(db: sqlite3.Connection, image: str) -> sqlite3.Row:
     return row  # type: ignore[no-any-return]
 
 
+def _cases(db: sqlite3.Connection, image: str) -> list[str]:
+    return [row["name"] for row in db.execute("SELECT name FROM cases WHERE image = ?", (image,)).fetchall()]
+
+
 def _uses(db: sqlite3.Connection, image: str) -> tuple[str, ...]:
     found = db.execute("SELECT DISTINCT use FROM consents WHERE image = ? AND revoked = '' ORDER BY use", (image,))
     return tuple(row["use"] for row in found)
 
 
-def _picture(db: sqlite3.Connection, row: sqlite3.Row) -> Picture:
+def _picture(db: sqlite3.Connection, row: sqlite3.Row, out: Mapping[str, set[str]]) -> Picture:
     size = row["width"], row["height"]
+    uses = tuple(use for use in _uses(db, row["id"]) if row["person"] not in out[use])
     return Picture(
-        row["id"], row["person"], row["label"], size, row["tone"], row["added"], row["state"], row["why"],
-        _uses(db, row["id"]),
-    )  # fmt: skip
+        row["id"], row["person"], row["label"], size, row["tone"], row["added"], row["state"], row["why"], uses
+    )
 
 
 def _use(use: str) -> None:

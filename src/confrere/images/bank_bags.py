@@ -6,16 +6,18 @@ table for studies: `person`, `label`, `tone` (degrees), `skin` (group of the ton
 
 Who takes a consent back is in no bag from then on. The folder is set aside before the word is written, and made anew
 without the rows after it. Stopped in between, it is not to be found, which is an error for a study and not a leak,
-until the bank is used again.
+until the bank is used again. What could not be reached at that moment, and who opposes, is found when the bank or the
+bags are used: bags that have a picture which may not be used are made anew before they are read (`current`).
 """
 
 from __future__ import annotations
 
 import csv
+import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,10 +33,7 @@ from confrere.images.encoders import Encoder
 
 LISTED = "images.csv"
 COLUMNS = ("person", "label", "tone", "skin")  # of the table
-_MAY = (
-    "SELECT images.* FROM images WHERE state = 'in' AND EXISTS (SELECT 1 FROM consents WHERE image = images.id AND"
-    " use = 'training' AND revoked = '') ORDER BY person, sha256"
-)
+MADE_OF = "image bank"  # as about.json says
 Rows = Mapping[str, Sequence[str]]  # {person: pictures, in the order of the rows}
 
 
@@ -69,7 +68,7 @@ class Bagged:
             raise StudyError(f"{folder.name}: the name of bags ends in {ENDING}, such as images{ENDING}")
         self.mend()
         with self._store.open() as db:
-            may = db.execute(_MAY).fetchall()
+            may = list(self._store.may(db, "training").values())
             ours = db.execute("SELECT 1 FROM bags WHERE folder = ?", (str(folder),)).fetchone()
             if folder.exists() and not (ours and (folder / LISTED).is_file()):
                 raise StudyError(f"{folder} is there already, and the bank did not make it; choose another name")
@@ -83,7 +82,7 @@ class Bagged:
         for row in may:
             rows.setdefault(row["person"], []).append(row)
         fresh = _fresh(folder)
-        about = {**encoder.about(), "made_of": "image bank"}
+        about = {**encoder.about(), "made_of": MADE_OF}
         made = write(fresh, ((p, self._encoded(theirs, encoder)) for p, theirs in rows.items()), about)
         _listed(fresh, {p: [r["id"] for r in theirs] for p, theirs in rows.items()})
         with self._store.open() as db:  # a consent may have been taken back in the meantime
@@ -112,9 +111,13 @@ class Bagged:
         """Have no bags until they are made anew. In the transaction of a revocation: no other process can make them
         anew before the word is written."""
         for folder in _folders(db):
-            if (folder / LISTED).is_file():  # else it is not the bank's: an extraction of this name came to no end
-                shutil.rmtree(_aside(folder), ignore_errors=True)
-                folder.rename(_aside(folder))
+            self._set_aside(folder)
+
+    @staticmethod
+    def _set_aside(folder: Path) -> None:
+        if (folder / LISTED).is_file():  # else it is not the bank's: an extraction of this name came to no end
+            shutil.rmtree(_aside(folder), ignore_errors=True)
+            folder.rename(_aside(folder))
 
     @contextmanager
     def remade(self) -> Iterator[None]:
@@ -125,19 +128,38 @@ class Bagged:
             self.mend()
 
     def mend(self) -> None:
-        """Make anew the bags that were set aside, of the pictures that may be used for training now."""
+        """Make anew the bags that were set aside, of the pictures that may be used for training now, and those that
+        have another: the disk was away when it was taken back, or the patient has opposed since."""
         with self._store.open() as db:
-            folders = _folders(db)
+            folders, may = _folders(db), self._store.may(db, "training")
+            for folder in folders:
+                if not _has(folder) <= may.keys():
+                    self._set_aside(folder)
         for folder in folders:
             _swept(folder)
             if (old := _aside(folder)).is_dir():
                 self._again(folder, old)
 
+    def current(self, folders: Collection[Path]) -> None:
+        """Have nothing in these folders that may not be used for training now, before they are read.
+
+        DataError for what is made of a bank, has such a picture, and is not known here: a copy, another name.
+        """
+        self.mend()
+        with self._store.open() as db:
+            may = self._store.may(db, "training")
+        for folder in folders:
+            if _of_a_bank(folder) and not _has(folder, {""}) <= may.keys():
+                raise DataError(
+                    f"{folder} has pictures that may not be used for training, and is not known to the image bank: a "
+                    f"copy, or its name was changed. Remove it, and make bags anew with `confrere images extract`"
+                )
+
     def _again(self, folder: Path, old: Path) -> None:
         with self._store.open() as db:
             if not old.is_dir():
                 return  # another process has done it
-            may = {row["id"]: row for row in db.execute(_MAY).fetchall()}
+            may = self._store.may(db, "training")
             before, listed = Bags.open(old), images_of(old)
             keep = {p: [i for i, image in enumerate(theirs) if image in may] for p, theirs in listed.items()}
             keep = {p: places for p, places in keep.items() if places}
@@ -214,6 +236,22 @@ def _made(table: Path) -> bool:
     """Whether a table begins as those of the bank do; somebody may have added columns."""
     with table.open("rb") as file:
         return file.readline(200).decode("utf-8", "replace").strip().split(",")[: len(COLUMNS)] == list(COLUMNS)
+
+
+def _of_a_bank(folder: Path) -> bool:
+    """Whether bags are of the pictures of an image bank."""
+    try:
+        about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(about, dict) and about.get("made_of") == MADE_OF
+
+
+def _has(folder: Path, unknown: Collection[str] = ()) -> set[str]:
+    """The pictures that are in bags; `unknown` where that is not written beside them."""
+    if not (folder / LISTED).is_file():
+        return set(unknown)
+    return {image for theirs in images_of(folder).values() for image in theirs}
 
 
 def _kinds(rows: Iterable[sqlite3.Row]) -> set[str]:

@@ -1,8 +1,8 @@
 """Cases: one picture of the bank, discussed by professionals whom somebody named, for a limited time.
 
 A case needs the patient's consent to `discussing`. It can be seen by those invited until it expires, and by nobody once
-the consent is revoked or the picture is held; then, as after its end, case and comments are erased. Every look and
-every comment is in the ledger first, by the case's name, which says nothing about the patient.
+the consent is revoked, the picture is held or the patient opposes; then, as after its end, case and comments are
+erased. Every look and every comment is in the ledger first, by the case's name, which says nothing about the patient.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
 from confrere.errors import Refused, StudyError
-from confrere.images.bank import named, sound, usable
+from confrere.images.bank import end_cases, named, sound, usable
 from confrere.images.bank_store import Store, stamp
 
 DAYS, LONGEST_DAYS = 14, 90  # that a case can be seen; that may be asked for
@@ -135,14 +135,10 @@ class Cases:
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         with self._store.open() as db:  # what must go is erased, whatever becomes of the rest
-            over = db.execute(
-                "SELECT name FROM cases WHERE expires <= ? OR NOT EXISTS (SELECT 1 FROM images JOIN consents ON image ="
-                " images.id WHERE images.id = cases.image AND state = 'in' AND use = 'discussing' AND revoked = '')",
-                (stamp(),),
-            ).fetchall()
-            for row in over:
-                self._log("case erased", case=row["name"])
-                db.execute("DELETE FROM cases WHERE name = ?", (row["name"],))
+            rows = db.execute("SELECT name, image, expires FROM cases").fetchall()
+            may = self._store.may(db, "discussing", {row["image"] for row in rows})
+            over = (row["name"] for row in rows if row["expires"] <= stamp() or row["image"] not in may)
+            end_cases(db, self._log, over)
         with self._store.open() as db:
             yield db
 

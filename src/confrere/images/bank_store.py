@@ -10,6 +10,7 @@ consented to the use and opposes neither it nor every use.
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from collections.abc import Callable, Collection, Iterator
@@ -53,7 +54,7 @@ class Store:
     def __init__(self, path: Path, opposed: Opposed = lambda use, people: ()) -> None:
         self.file = path / "images.sqlite"
         self.pictures = path / "images"
-        self._opposed = opposed
+        self.opposed = opposed
         self._lock = Lock()
 
     @contextmanager
@@ -80,14 +81,18 @@ class Store:
         except sqlite3.DatabaseError as error:
             raise OSError(f"{self.file.name} cannot be used ({error}); check the disk, then try again") from None
 
-    def may(self, db: sqlite3.Connection, use: str, image: str = "") -> dict[str, sqlite3.Row]:
-        """The rows of the pictures (of one alone) that may be used so, by name, in the order of people and pixels."""
+    def may(
+        self, db: sqlite3.Connection, use: str, images: Collection[str] | None = None
+    ) -> dict[str, sqlite3.Row]:  # fmt: skip
+        """The rows of the pictures (of these alone) that may be used so, by name, in the order of people and pixels."""
+        some = None if images is None else json.dumps(list(images))
         found = db.execute(
-            "SELECT * FROM images WHERE ? IN ('', id) AND state = 'in' AND EXISTS (SELECT 1 FROM consents WHERE"
-            " image = images.id AND use = ? AND revoked = '') ORDER BY person, sha256",
-            (image, use),
+            "SELECT * FROM images WHERE (? IS NULL OR id IN (SELECT value FROM json_each(?))) AND state = 'in' AND"
+            " EXISTS (SELECT 1 FROM consents WHERE image = images.id AND use = ? AND revoked = '')"
+            " ORDER BY person, sha256",
+            (some, some, use),
         ).fetchall()
-        out = set(self._opposed(use, {row["person"] for row in found})) if found else set()
+        out = set(self.opposed(use, {row["person"] for row in found})) if found else set()
         return {row["id"]: row for row in found if row["person"] not in out}
 
     def place(self, sha256: str) -> Path:

@@ -35,11 +35,11 @@ def similar(bank: Bank, image: str, folder: Path, most: int = 10) -> tuple[Simil
     if most < 1:
         raise StudyError(f"ask for 1 or more similar pictures, not {most}")
     bags, listed = Bags.open(folder), images_of(folder)
-    owner = next((p for p, theirs in listed.items() if image in theirs), None)
+    may = {p.image: p for p in bank.pictures("training")}
+    owner = next((p for p, theirs in listed.items() if image in theirs and image in may), None)
     if owner is None:
         raise StudyError(f"{image} is not in {folder.name}; it needs consent to training, then `images extract`")
     question = bags.of(owner)[list(listed[owner]).index(image)]
-    may = {p.image: p for p in bank.pictures("training")}
     found = []
     for person, theirs in listed.items():
         rows = [i for i, one in enumerate(theirs) if one in may]

@@ -13,7 +13,9 @@ import pytest
 pytest.importorskip("PIL.Image")
 
 from PIL import Image as PIL
+from typer.testing import CliRunner
 
+from confrere.console.app import app
 from confrere.data.bags import Bags, standing, write
 from confrere.data.opposition import Said
 from confrere.errors import DataError, LedgerError, Refused, StudyError
@@ -266,3 +268,44 @@ def test_a_consent_given_again_opens_no_case_again(way: str, home: Home) -> None
         assert home.images.mask(image, [(0, 0, 20, 20)], BY).state == "in"
     assert home.cases.heads() == ()
     assert next(home.ledger.entries(event="case erased")).facts["case"] == name
+
+
+# a backup, the quarantine -------------------------------------------------------------------------------------
+
+
+def test_a_backup_brings_back_nothing_before_somebody_says_so(home: Home, tmp_path: Path) -> None:
+    images = taken(home.images)
+    folder = extracted(home, tmp_path / "images.bags")
+    name = home.cases.begin(images[0], "What is it?", "ada", ("martin",), 7)
+    home.cases.say(name, "martin", "secret")
+    home.backup(tmp_path / "backup")
+    home.images.revoke(images[0], "training", BY)
+    home.images.erase(images[1], BY)
+    told = CliRunner().invoke(app, ["hospital", "restore", str(tmp_path / "backup"), "--home", str(tmp_path / "new")])
+    assert "Pictures held: 3." in told.output
+    new = Home(tmp_path / "new")
+    assert not new.images.pictures("training")
+    assert not new.images.pictures("discussing")
+    assert new.cases.heads() == ()
+    assert b"secret" not in new.images.store.file.read_bytes()
+    with pytest.raises(DataError, match="may not be used"):
+        pictures(new, parse(STUDY))
+    assert Bags.open(folder).people == ("p2",)  # those of the bank that was backed up stay as they were
+    assert new.images.mask(images[2], [(0, 0, 20, 20)], BY).state == "held"
+    new.images.revoke(images[0], "training", BY)
+    new.images.erase(images[1], BY)
+    with pytest.raises(StudyError, match="which pictures"):
+        said(new.path, "release", "--by", BY)
+    assert said(new.path, "release", "--restored", "--by", BY).count("is released") == 2
+    assert [p.image for p in new.images.pictures("training")] == [images[2]]
+
+
+def test_names_of_files_in_quarantine_can_be_erased(home: Home) -> None:
+    home.images.add(b"nothing", "p1", BY, name="MARTIN_Jean_1961.jpg")
+    assert "MARTIN_Jean_1961.jpg" in said(home.path, "check")
+    with pytest.raises(StudyError, match="--quarantine"):
+        said(home.path, "erase", "--by", BY)
+    assert "1 file in quarantine" in said(home.path, "erase", "--quarantine", "--by", BY)
+    assert "MARTIN" not in said(home.path, "check")
+    assert all(b"MARTIN" not in file.read_bytes() for file in home.path.rglob("*") if file.is_file())
+    assert next(home.ledger.entries(event="quarantine erased")).facts["files"] == 1

@@ -152,6 +152,7 @@ def test_a_backup_has_the_bank(home: Path, tmp_path: Path) -> None:
     image = added(home, 1, "p1", "--consent", "discussing")
     Home(home).backup(tmp_path / "backup")
     again = Home.restore(tmp_path / "backup", tmp_path / "again")
+    again.images.release(image, "ada")
     assert again.images.pixels(image, "discussing").shape == (128, 128, 3)
 
 

@@ -273,10 +273,17 @@ def restore(
     file: Annotated[Path, typer.Argument(help="A backup.")],
     home: At = HERE,
 ) -> None:
-    """Make the hospital's folder from its backup, on a new machine."""
+    """Make the hospital's folder from its backup, on a new machine. The pictures of its bank are held."""
     from confrere.hospital.home import Home
 
-    typer.echo(f"{Home.restore(file, home).name} is restored in {home}.")
+    here = Home.restore(file, home)
+    typer.echo(f"{here.name} is restored in {home}.")
+    typer.echo("What was said since the backup is not in it. Record oppositions of that time again before studies run.")
+    if held := next(here.ledger.entries(event="restored", newest=True)).facts["held"]:
+        typer.echo(
+            f"Pictures held: {held}. Consents revoked and pictures erased or painted over since the backup are as they "
+            f"were: `images revoke`, `images erase` and `images mask` them again, then `images release --restored`"
+        )
 
 
 @app.command()

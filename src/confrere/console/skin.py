@@ -130,10 +130,24 @@ def revoke(image: Image, use: Use, by: By, home: At = HERE) -> None:
 
 
 @app.command()
-def release(image: Image, by: By, home: At = HERE) -> None:
-    """Somebody has looked at held pictures: they may be used as their consents say."""
+def release(
+    by: By,
+    image: Image = [],  # noqa: B006 - Typer copies it
+    restored: Annotated[
+        bool, typer.Option("--restored", help="All that are held because they come from a backup.")
+    ] = False,
+    home: At = HERE,
+) -> None:
+    """Somebody has looked at held pictures: they may be used as their consents say.
+
+    Of pictures from a backup: that what was revoked, painted over and erased since was so again.
+    """
+    from confrere.images.bank import RESTORED
+
     bank = _bank(home)
-    for one in image:
+    if not (image or restored):
+        raise StudyError("say which pictures are released, as `images list` names them")
+    for one in [*image, *(p.image for p in bank.pictures() if restored and p.why == RESTORED)]:
         bank.release(one, by)
         typer.echo(f"{one} is released")
 
@@ -156,12 +170,23 @@ def mask(
 
 
 @app.command()
-def erase(image: Image, by: By, home: At = HERE) -> None:
-    """Remove pictures, their consents and their cases for good."""
+def erase(
+    by: By,
+    image: Image = [],  # noqa: B006 - Typer copies it
+    quarantine: Annotated[
+        bool, typer.Option("--quarantine", help="The names of the files in quarantine; they may be patients'.")
+    ] = False,
+    home: At = HERE,
+) -> None:
+    """Remove pictures, their consents and their cases for good; or what is noted of the files in quarantine."""
     bank = _bank(home)
+    if not (image or quarantine):
+        raise StudyError("say which pictures are erased, as `images list` names them; or --quarantine")
     for one in image:
         bank.erase(one, by)
         typer.echo(f"{one} is erased")
+    if quarantine:
+        typer.echo(f"{_many(bank.erase_quarantine(by), 'file')} in quarantine forgotten; the files are where they were")
 
 
 @app.command()

@@ -376,10 +376,8 @@ class Home:
         return folder
 
     def backup(self, file: Path) -> None:
-        """What this hospital could not make again, in one file for its owner alone: keys, roster, approvals, runs.
-
-        The records themselves are not in it; the pictures of the bank are. KeysError where the file is there already.
-        """
+        """What this hospital could not make again, in one file for its owner alone: keys, roster, approvals, runs, the
+        pictures of the bank; not the records themselves. StudyError where the file is there already."""
         if file.exists():
             raise StudyError(f"{file} is there already; a backup overwrites nothing")
         with tempfile.TemporaryDirectory(dir=file.absolute().parent) as place:  # it is for its owner alone
@@ -398,7 +396,8 @@ class Home:
 
     @classmethod
     def restore(cls, file: Path, path: Path) -> Home:
-        """A hospital's folder from its backup, on a new machine. StudyError where there is a hospital already."""
+        """A hospital's folder from its backup, on a new machine; the pictures of its bank are held. StudyError where
+        there is a hospital already."""
         if (path / "hospital.toml").exists():
             raise StudyError(f"{path} is a hospital's folder already; restore into an empty one")
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -408,7 +407,8 @@ class Home:
         except (OSError, tarfile.TarError) as error:
             raise StudyError(f"{file} is no backup of a hospital ({type(error).__name__})") from None
         restored = cls(path)
-        restored.log("restored", file=file.name)
+        held = restored.images.restored() if (path / "images.sqlite").is_file() else 0
+        restored.log("restored", file=file.name, held=held)
         return restored
 
     def erase(self, study: str, *, lists: bool = False) -> dict[str, str]:

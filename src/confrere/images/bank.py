@@ -44,6 +44,7 @@ TWIN = "it looks like a picture of another person"
 BACK = "it looks like a picture of this person that was erased, painted over or revoked"
 MASKING = "it is being painted over"
 PAINTED = "text was painted over: look at all of it"
+RESTORED = "it comes from a backup: perhaps it was taken back, painted over or erased since"
 _REVOKED = (  # what was taken back of a person, and not given again
     "SELECT DISTINCT id, use, dhash FROM images JOIN consents ON image = id WHERE person = ? AND revoked <> ''"
     " AND NOT EXISTS (SELECT 1 FROM consents AS c WHERE c.image = id AND c.use = consents.use AND c.revoked = '')"
@@ -210,6 +211,8 @@ class Bank:
         another person: that of the pixels before counts too, but where somebody had looked already."""
         before = clean._replace(sha256=row["sha256"], dhash=int(row["dhash"], 16))
         twin = any(_twin(db, one, row["person"]) for one in (before, clean))
+        if row["why"] == RESTORED:
+            return RESTORED
         if row["why"] != MASKING and twin:
             return TWIN
         return PAINTED if row["why"] in (TEXT, PAINTED, BACK) else ""
@@ -253,6 +256,26 @@ class Bank:
             db.execute("DELETE FROM images WHERE id = ?", (image,))
             if not db.execute("SELECT 1 FROM images WHERE sha256 = ?", (sha256,)).fetchone():
                 self.store.place(sha256).unlink(missing_ok=True)
+
+    def erase_quarantine(self, by: str) -> int:
+        """Forget what is noted of files that are no pictures: their names may be patients'. How many they were."""
+        named(by)
+        with self.store.open() as db:
+            (many,) = db.execute("SELECT count(*) FROM quarantine").fetchone()
+            self._log("quarantine erased", by=by, files=many)
+            db.execute("DELETE FROM quarantine")
+        return int(many)
+
+    def restored(self) -> int:
+        """After a backup was restored: hold every picture, end every case, know no bags. How many are held.
+
+        Nobody here knows what was revoked, painted over, erased or said since the backup; and a backup has no bags.
+        """
+        with self.store.open() as db:
+            end_cases(db, self._log, [row["name"] for row in db.execute("SELECT name FROM cases").fetchall()])
+            db.execute("DELETE FROM bags")
+            which = "state = 'in' OR why = ?"
+            return db.execute(f"UPDATE images SET state = 'held', why = ? WHERE {which}", (RESTORED, MASKING)).rowcount
 
     # what for
 

@@ -30,6 +30,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "worklist withdrawn": N_("worklist withdrawn"), "worklist erased": N_("worklist erased"),
     "worklist rows erased": N_("rows of worklists erased"), "screening log shown": N_("screening log shown"),
     "image added": N_("picture added"), "image quarantined": N_("picture put into quarantine"),
+    "quarantine erased": N_("quarantine of pictures erased"),
     "image held": N_("picture held"), "image masked": N_("text painted over in a picture"),
     "image released": N_("picture released"), "image erased": N_("picture erased"),
     "image consent": N_("consent to a picture noted"), "image revoked": N_("consent to a picture revoked"),

@@ -276,7 +276,7 @@ def test_it_is_right_among_these_people(learned: Path, tmp_path: Path) -> None:
     command(learned / "learned/models/risk.json", "--with", learned / "later/result.json", "--out", new)
     was, now = (as_column(read(f), people(4, 0.8), "ill") for f in (learned / "learned/models/risk.json", new))
     assert was["calibration in the large"] > 0.4
-    assert now["calibration in the large"] == pytest.approx(0, abs=0.03)
+    assert now["calibration in the large"] == pytest.approx(0, abs=0.06)
     assert now["calibration slope"] == pytest.approx(1, abs=0.1)
     assert now["Brier score"] < was["Brier score"]
 

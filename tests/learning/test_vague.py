@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import special
 
 from confrere.analyses.learning.evaluate import Evaluate
+from confrere.analyses.learning.evaluate_risk import middles
 from confrere.analyses.learning.vague import MOST, SURE, Crowd, reach, sure
 from confrere.testing import SCHEMA, Ground
 from confrere.testing.people import patients
@@ -28,21 +30,37 @@ def found(n: int, by: str) -> tuple[Any, pd.DataFrame]:
 
 def test_how_far_a_mean_risk_may_be_off() -> None:
     """The risk of one cell may be anything; of cells that are narrow it is known, whoever is where in them."""
-    counts, edges = np.array([10.0, 30.0, 20.0]), np.array([-1.0, 1.0])
+    counts, edges = np.array([10.0, 30.0, 20.0]), np.array([-1.5, 1.5])
     assert reach(np.array([50.0]), np.zeros(0)) == 0.5
     narrow = np.linspace(-2, 2, 201)
     assert reach(np.array([0.0, *np.ones(200), 0.0]), narrow) < 0.003
     rng = np.random.default_rng(1)
-    ends, middle = [0.0, 1 / (1 + np.e), 1 / (1 + np.exp(-1)), 1.0], Crowd("", "", counts, edges, 0.5)
+    ends, middle = [0.0, *special.expit(edges), 1.0], Crowd("", "", counts, edges, 0.5)
     farthest = 0.0
     for _ in range(2000):  # people anywhere in their cells are no farther off
         at = np.concatenate(
             [rng.beta(0.05, 0.05, int(n)) * (b - a) + a for n, a, b in zip(counts, ends, ends[1:], strict=False)]
         )
-        own = np.repeat(1 / (1 + np.exp(-np.array([-2.0, 0.0, 2.0]))), counts.astype(int))
+        own = np.repeat(special.expit(middles(edges, counts)), counts.astype(int))
         farthest = max(farthest, abs(at.mean() - own.mean()))
     assert farthest <= reach(counts, edges)
     assert middle.vague
+
+
+@pytest.mark.parametrize("edges", [
+    [-1.5, -0.5, 0.3, 0.7, 2.2, 2.3], [-2.0, 0.1, 0.2, 0.3, 1.4], [0.0], [-0.6, 2.4, 2.5], [-3.0, -2.9, 1.0, 1.1],
+])  # fmt: skip
+def test_people_are_where_the_cells_beside_say(edges: list[float]) -> None:
+    """Of a wide cell beside a narrow one of few people, above all: its people are not near these."""
+    rng = np.random.default_rng(4)
+    logit = rng.normal(0.2, 1.2, 20_000)
+    at = np.searchsorted(edges, logit)
+    counts, risk = np.bincount(at, minlength=len(edges) + 1), special.expit(logit)
+    own = np.bincount(at, risk) / counts
+    assert special.expit(middles(np.array(edges), counts)) == pytest.approx(own, abs=0.06)
+    assert counts @ special.expit(middles(np.array(edges), counts)) / counts.sum() == pytest.approx(
+        risk.mean(), abs=0.03
+    )
 
 
 @pytest.mark.parametrize(("n", "vague"), [(150, True), (3000, False)])

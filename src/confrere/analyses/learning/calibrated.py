@@ -1,7 +1,7 @@
 """How well the risks of a new model fit among the people on whom it is measured, from the counts by score that leave
 anyhow: nothing more is asked.
 
-Everybody of a cell of scores is taken to have the risk of its middle, on a ladder 0.05 wide on the logit scale. Of
+Everybody of a cell of scores is taken to have one risk (`middles`), on a ladder 0.05 wide on the logit scale. Of
 cells that were merged so far that the mean risk is not known (`vague`) nothing is said. An `evaluate` study has the
 curve.
 
@@ -30,7 +30,8 @@ def calibrated(counts: Array, edges: Array) -> list[Record]:
     """
     if not len(edges) or not counts.sum(axis=1).all():
         return []
-    at, n = middles(edges.tolist()), counts.sum(axis=0)
+    n = counts.sum(axis=0)
+    at = middles(edges, n)
     expected, events = float(n @ special.expit(at)), float(counts[1].sum())
     if Crowd("", "", n, edges, expected / float(n.sum())).vague:
         return []

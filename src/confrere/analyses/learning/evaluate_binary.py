@@ -29,6 +29,7 @@ from confrere.analyses.learning.evaluate import TRIPOD, Evaluate
 from confrere.analyses.learning.evaluate_risk import (
     ONE_CELL,
     Predicted,
+    Rough,
     between,
     even,
     in_order,
@@ -66,6 +67,7 @@ MILLER = Citation("Miller ME, Hui SL, Tierney WM. Validation techniques for logi
                   "1991;10:1213-1226", "10.1002/sim.4780100805")  # fmt: skip
 OUTCOME, LOGIT, LEVEL = "observed", "logit", "level"  # columns that are computed, not read
 
+EXACT = Rough()  # everybody has the own risk
 Edges = tuple[float, ...]
 Shown = tuple[int, ...]  # the levels of subgroups that are told
 
@@ -74,6 +76,12 @@ class Sizes(NamedTuple):
     """People by outcome and level of the subgroups, or all of them."""
 
     people: Sum  # (2, levels)
+
+
+class Counted(NamedTuple):
+    """People by outcome, subgroup and cell of risk."""
+
+    people: Sum  # (subgroups * 2, cells)
 
 
 class Measured(NamedTuple):
@@ -125,7 +133,12 @@ class Risks:
         return Sizes(people.cells("subgroups"))
 
     @local(on="cells")
-    def measured(self, people: People, shown: Shown, within: Edges) -> Measured:
+    def counted(self, people: People) -> Counted:
+        """People by outcome, subgroup and cell of risk."""
+        return Counted(stacked([people.cells(name) for name in level_names(self.of)]))
+
+    @local(on="cells")
+    def measured(self, people: People, shown: Shown, within: Rough) -> Measured:
         """People, their risks and losses, by subgroup and cell of risk; of a learned model risks `within` cells."""
         data = rough(people.design.data, within)
         row = self.of.row(data.level, shown)
@@ -138,7 +151,7 @@ class Risks:
 
     # sums only
 
-    def flow(self) -> Flow[tuple[Verdict, list[Part], Shown, Edges]]:
+    def flow(self) -> Flow[tuple[Verdict, list[Part], Shown, Rough]]:
         """Everybody, then the subgroups that are told, which these are, and the cells of a learned model's risks."""
         first = yield from support(self.people)
         sizes = yield from ask(self.sizes)
@@ -153,7 +166,10 @@ class Risks:
         own = [np.array(edges)[starts_of(grid)[1:] - 1] for grid in grids]
         if not any(each.size for each in own):
             raise ModelError(ONE_CELL)
-        within = tuple(own[0].tolist()) if self.of.learnt else ()
+        within = Rough()
+        if self.of.learnt:
+            counted = yield from ask(self.counted)
+            within = Rough.of(own[0], counted.people.value[:, : own[0].size + 1].sum(axis=0))
         got = yield from ask(self.measured, shown, within)
         named = [(self.of.columns[0], level) for level in (*self.of.subgroups, "")] if self.of.parted else [("", "")]
         sums = (s.value.reshape(self.of.rows, 2, -1) for s in (got.people, got.risks))
@@ -206,7 +222,7 @@ class Recalibrated(Glm):
 
     of: Evaluate = Evaluate("_")
     levels: tuple[int, ...] = ()
-    within: Edges = ()
+    within: Rough = Rough()
 
     def design(self, people: People) -> Design:
         """The logit of the risk, and the outcome."""
@@ -224,7 +240,7 @@ class Recalibrated(Glm):
         return replace(super().design(People(seen)), columns=made.columns)
 
 
-def recalibrated(evaluate: Evaluate, sloped: bool, levels: Shown = (), within: Edges = ()) -> Recalibrated:
+def recalibrated(evaluate: Evaluate, sloped: bool, levels: Shown = (), within: Rough = EXACT) -> Recalibrated:
     """The model of intercepts and slopes, or of intercepts alone with slope 1."""
     marks = " + ".join(f"{LEVEL}{j}" + (f" + {LOGIT}{j}" if sloped else "") for j in levels)
     right = f"0 + {marks}" if levels else LOGIT if sloped else "1"
@@ -241,7 +257,7 @@ class Straight(NamedTuple):
     slope: Record | None
 
 
-def straight(evaluate: Evaluate, levels: Shown = (), within: Edges = ()) -> Flow[list[Straight]]:
+def straight(evaluate: Evaluate, levels: Shown = (), within: Rough = EXACT) -> Flow[list[Straight]]:
     """Calibration of everybody, or of each level. Where the people do not determine it, there is none."""
     found: list[Sequence[Record | None]] = []
     for sloped in (False, True):

@@ -49,6 +49,7 @@ from confrere.analyses.learning.evaluate_risk import (
     ONE_CELL,
     Cut,
     Predicted,
+    Rough,
     between,
     cut_of,
     even,
@@ -113,7 +114,7 @@ class FollowedRisks(Lines):
         shape, row = (len(self.kinds), size), self.of.row(made.data.level, shown)
         return replace(made, cells=levelled(self.of, at, shape, edges, row))
 
-    def table(self, people: People, cuts: tuple[Edges, ...], edges: Edges, shown: Shown, within: Edges) -> Design:
+    def table(self, people: People, cuts: tuple[Edges, ...], edges: Edges, shown: Shown, within: Rough) -> Design:
         """Kinds of leaving on the ladder of times, by subgroup and bin of risk; learned risks `within` cells."""
         made, first = self.people(people), np.cumsum([0, *(len(c) + 1 for c in cuts)])
         data: Predicted = made.data
@@ -184,7 +185,7 @@ class FollowedRisks(Lines):
         counts = counted.people.value.reshape(self.of.rows, len(self.kinds), -1).sum(axis=1)
         cut = self._cuts(first, verdict, counts, np.array(edges))
         cuts, own = tuple(tuple(c.cuts.tolist()) for c in cut), cut[0].cells
-        within = tuple(own.tolist()) if self.of.learnt else ()
+        within = Rough.of(own, counts.sum(axis=0)[: own.size + 1]) if self.of.learnt else Rough()
         most = max(6, first.budget // (4 * (len(self.kinds) - 1) * sum(len(c) + 1 for c in cuts)))
         times = tuple(e for e in ladder(self.ground, self.of.horizon, most) if e <= self.of.horizon * (1 + 1e-12))
         final = yield from support(self.table, cuts, times, shown, within)

@@ -25,7 +25,7 @@ from confrere.analyses.finding import Citation
 from confrere.analyses.learning.evaluate import Evaluate
 from confrere.analyses.learning.evaluate_censored import Estimated, Leaving, cases_and_controls
 from confrere.analyses.learning.evaluate_risk import LEAST as FIRST
-from confrere.analyses.learning.evaluate_risk import Predicted
+from confrere.analyses.learning.evaluate_risk import Predicted, Rough
 from confrere.analyses.likelihood import least_weight, likelihood
 from confrere.analyses.newton import FAR, Curve, Objective, Slope, maximise
 from confrere.analyses.outcomes import INTERCEPT, Cases, Frame, covariance, estimates
@@ -94,7 +94,7 @@ class Lines:
     of: Evaluate
 
     def table(
-        self, people: People, cuts: tuple[Beta, ...], edges: Beta, shown: tuple[int, ...], within: Beta
+        self, people: People, cuts: tuple[Beta, ...], edges: Beta, shown: tuple[int, ...], within: Rough
     ) -> Design:
         """Kinds of leaving on the ladder of times, by subgroup and bin of risk; learned risks `within` cells."""
         raise NotImplementedError

@@ -28,7 +28,9 @@ LOW, HIGH = -7.0, 5.0  # the ladder, in logits: from 0.0009 to 0.993
 SAME = 1e-7  # between two means of the same risk, in logits
 FINE = 0.25  # people in one cell have one risk, nearly, if it is no wider, in logits
 STEPS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)  # in logits
+PARTS, STEADY, REACH = 50, 1.5, 9.0  # of a cell; normal scores next to its edge, and as far as anybody is
 LEAST = 1e-6  # risks of 0 and 1 are moved here: their logits are infinite
+ENDS = (float(special.logit(LEAST)), float(special.logit(1 - LEAST)))
 ONE_CELL = (
     "all risks fell into one cell, so that nobody can be told apart: too few people of some subgroup, or too few who "
     "leave in some way, have high or low risks. Leave out by or over, merge their levels, or ask more hospitals"
@@ -141,32 +143,60 @@ def _within(risk: Array) -> Array:
     return np.asarray(np.clip(risk, LEAST, 1 - LEAST))
 
 
-def rough(data: Predicted, edges: Sequence[float]) -> Predicted:
-    """The same people with one risk for everybody in a cell; as they are where there are no `edges`, in logits.
+class Rough(NamedTuple):
+    """Cells of risk, in logits: the edges between them (e,), and where the people of each are taken to be (e + 1,);
+    none where everybody has the own risk."""
+
+    edges: tuple[float, ...] = ()
+    middles: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, edges: Array, counts: Array) -> Rough:
+        """The cells between edges (e,), from people by cell (e + 1,)."""
+        return cls(tuple(edges.tolist()), tuple(middles(edges, counts).tolist()))
+
+
+def rough(data: Predicted, within: Rough) -> Predicted:
+    """The same people with one risk for everybody in a cell; as they are where there are no cells.
 
     Whoever writes a learned model may give any people any risk, and read from a sum of exact ones how many there are of
-    every kind within a cell, were it one alone. What edges alone decide says no more than the counts of cells.
+    every kind within a cell, were it one alone. What edges and counts decide says no more than the counts of cells.
     """
-    if not len(edges):
+    if not within.edges:
         return data
-    places = np.searchsorted(np.array(edges), data.logit, side="right")
-    return data._replace(risk=special.expit(middles(edges))[places])
+    places = np.searchsorted(np.array(within.edges), data.logit, side="right")
+    return data._replace(risk=special.expit(np.array(within.middles))[places])
 
 
-def middles(edges: Sequence[float]) -> Array:
-    """Where the people of the cells between edges (e,) are taken to be, (e + 1,): in the middle.
+def middles(edges: Array, counts: Array) -> Array:
+    """Where the people of the cells between edges (e,) are, (e + 1,): the logit of their mean risk, from the counts.
 
-    Cells were merged because few people are in them, and most of these are near the others: in a cell wider than its
-    neighbour, on the side of the narrowest, no farther off than that one is wide.
+    In the middle of a cell no wider than `FINE`. Otherwise logits are taken to be normal between two edges: their
+    normal score is a line through the shares of people below both. Beyond the last edges it goes on as over the
+    `STEADY` before; of two cells alone it rises by 1 for each logit.
     """
-    if len(edges) == 1:
-        return np.array([edges[0] - 0.5, edges[0] + 0.5])
-    ends = np.array([-np.inf, *edges, np.inf])
-    width = np.diff(ends)
-    narrowest = int(np.argmin(width))
-    low = ends[1:-1] - np.minimum(width[:-1] / 2, width[1:])
-    high = ends[1:-1] + np.minimum(width[1:] / 2, width[:-1])
-    return np.array([*low[:narrowest], (ends[narrowest] + ends[narrowest + 1]) / 2, *high[narrowest:]])
+    low, high = np.append(-np.inf, edges), np.append(edges, np.inf)
+    out = np.where(high - low <= FINE, (low + high) / 2, np.clip(low, *ENDS))
+    whole = np.append(0.0, np.cumsum(counts) / counts.sum())
+    share, first = np.unique(whole[1:-1], return_index=True)
+    inside = (share > 0) & (share < 1)
+    if not inside.any():
+        return np.asarray(out)
+    known, score = np.asarray(edges)[first[inside]], special.ndtri(share[inside])
+    line = [known[0] - REACH * _slope(known, score), *known, known[-1] + REACH * _slope(-known[::-1], -score[::-1])]
+    at = [score[0] - REACH, *score, score[-1] + REACH]
+    parts = (np.arange(PARTS) + 0.5) / PARTS
+    for i in np.flatnonzero((counts > 0) & (high - low > FINE)):
+        place = np.interp(special.ndtri(whole[i] + (whole[i + 1] - whole[i]) * parts), at, line)
+        out[i] = special.logit(special.expit(np.clip(place, max(low[i], ENDS[0]), min(high[i], ENDS[1]))).mean())
+    return np.asarray(out)
+
+
+def _slope(known: Array, score: Array) -> float:
+    """Logits for each normal score beyond the first of some edges, as over the `STEADY` next to it."""
+    far = int(np.searchsorted(score, score[0] + STEADY))
+    far = min(far, len(known) - 1)
+    return float((known[far] - known[0]) / (score[far] - score[0])) if far else 1.0
 
 
 def _outcome(evaluate: Evaluate, values: Any) -> Ints:

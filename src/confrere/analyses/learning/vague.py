@@ -1,10 +1,11 @@
 """How far the risks of a learned model may be off where hospitals take everybody in a cell to have one.
 
-Whoever writes a model may give any people any risk, so that everybody in a merged cell counts with the risk near its
-middle (`evaluate_risk.rough`). In narrow cells this moves a mean risk hardly; in one wide cell everybody has the same,
-and whatever is made of the size of risks would be of that cell's middle. So where the mean risk of some people could be
-off by more than `MOST` of itself (or of what it lacks to 1), wherever they are in their cells, nothing is told that
-rests on it: of these people mean risk, observed over expected, Brier scores, calibration and its line are null.
+Whoever writes a model may give any people any risk, so that everybody in a merged cell counts with the one that the
+counts say people have there (`evaluate_risk.rough`). In narrow cells this moves a mean risk hardly; in one wide cell
+everybody has the same, and whatever is made of the size of risks would be of that one. So where the mean risk of some
+people could be off by more than `MOST` of itself (or of what it lacks to 1), wherever they are in their cells, nothing
+is told that rests on it: of these people mean risk, observed over expected, Brier scores, calibration and its line are
+null.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from confrere.analyses.finding import Caution, Record
 from confrere.analyses.learning.evaluate_risk import middles
 from confrere.rounds import Array
 
-MOST = 1 / 3
+MOST = 0.4
 SURE = ("AUC", "observed share", "observed risk", "Harrell's concordance", "Uno's concordance", "Wolbers's concordance")
 VALUES = ("estimate", "std_error", "conf_low", "conf_high")
 
@@ -50,7 +51,7 @@ class Sure(NamedTuple):
 def reach(counts: Array, edges: Array) -> float:
     """By how much the mean risk of people (cells,) may be off, whose cells have these edges (cells - 1,), in logits."""
     ends = np.concatenate([[0.0], special.expit(edges), [1.0]])
-    middle = special.expit(middles(edges.tolist())) if len(edges) else np.array([0.5])
+    middle = special.expit(middles(edges, counts)) if len(edges) else np.array([0.5])
     return float(counts @ np.maximum(middle - ends[:-1], ends[1:] - middle) / counts.sum())
 
 

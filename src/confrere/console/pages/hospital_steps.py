@@ -255,6 +255,7 @@ STEPS: Final = (
     N_("People by outcome and subgroup."),
     N_("Whether counts of risks and of inputs, combined, rest on few people."),
     N_("People by period and cell of each input."),
+    N_("People by outcome, subgroup and cell of risk."),
     N_("People, their risks and losses, by subgroup and cell of risk; of a learned model risks `within` cells."),
     N_("The logit of the risk, and the outcome."),
     N_("Who has a time, a risk and a level; kinds of leaving by level."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -253,6 +254,12 @@ def test_predict_gives_sets_and_abstains(outcome: str, objective: str, tmp_path:
     report = (tmp_path / "out" / "report.html").read_text()
     assert "ensembles de classes" in report
     assert "Ensembles de classes" in (tmp_path / "out" / "models" / "boosting.card.md").read_text()
+    card = (tmp_path / "out" / "models" / "boosting.card.md").read_text()
+    told = [{line.partition(label)[2].partition("**")[0] for line in card.splitlines() if label in line}
+            for label in ("Couverture", "Abstention")]  # fmt: skip
+    assert told[0]
+    assert told[0] <= told[1]  # one says little without the other
+    assert re.search(r"\*\*Abstention\*\*\s: (pour \d+,\d\s% des personnes|ne peut être dite)", card)
     with pytest.raises(StudyError, match="not as Confrere writes them"):
         Conformal.from_plain({**sets.plain(), "limits": [0.0]})
 

@@ -305,10 +305,15 @@ def _sets(sets: Mapping[str, Any], words: Words) -> Iterator[tuple[str, str]]:
             share=forms.fixed(100 * (1 - limits[0]["alpha"]), 1),
         )  # fmt: skip
     for row in sets.get("covered", []):
+        whom = ", ".join(filter(None, (" ".join(filter(None, (row["subgroup"], row["level"]))), row["class"])))
+        of = f"{', ' * bool(whom)}{whom}"
         if row["coverage"] is not None:
-            whom = ", ".join(filter(None, (" ".join(filter(None, (row["subgroup"], row["level"]))), row["class"])))
-            label = f"{words('Coverage')}{', ' * bool(whom)}{whom}"
-            yield label, _interval(row | {"estimate": row["coverage"]}, words)
+            yield f"{words('Coverage')}{of}", _interval(row | {"estimate": row["coverage"]}, words)
+        if row["abstained"] is not None:  # a model that abstains on everybody has a coverage of 1
+            share = forms.fixed(100 * row["abstained"], 1)
+            yield f"{words('Abstention')}{of}", words("on {share} % of people", share=share)
+        elif row["coverage"] is not None:
+            yield f"{words('Abstention')}{of}", words("may not be told: too few people on one side")
 
 
 def _interval(row: Mapping[str, Any], words: Words) -> str:

@@ -81,6 +81,23 @@ def test_a_hospital_without_people_does_not_count():
         judge_clear([nobody, nobody, nobody], GATE)
 
 
+def test_a_refusal_says_how_many_people_train():
+    """Under a class that asks for more people, a hospital is of nobody if fewer train; all say the same."""
+    many = [replace(one, crowd=39 * (i > 0), n=one.n * (i > 0)) for i, one in enumerate(designs())]
+    for one in many:
+        with pytest.raises(Violation, match=r"^2 hospitals have at least 11 people for this, and 44 to train on; a su"):
+            judge(one, _total(many), allowed("model_weights"))
+    with pytest.raises(Violation, match=r"^2 hospitals have at least 11 people for this; a sum needs 3"):
+        judge(many[0], _total(many), GATE)
+    with pytest.raises(Violation, match=r"^2 hospitals have at least 44 people for this; a sum needs 3"):
+        judge(replace(many[0], crowd=None), _total(many), allowed("model_weights"))
+
+
+def _total(parts: list[Design]) -> Support:
+    made = [support_of(one, GATE) for one in parts]
+    return Support(*(np.sum([one[i] for one in made], axis=0) for i in range(len(Support._fields))))
+
+
 def test_eleven_people_at_least():
     some = [replace(d, n=3, rows=d.rows, x=np.empty((3, 0))) for d in designs()]
     with pytest.raises(Violation, match="rests on fewer than 11 people"):

@@ -205,10 +205,12 @@ def judge(design: Design, total: Support, policy: Policy) -> Verdict:
     """The rules of support on the network's totals: a verdict, the same at every hospital, or a `Violation`."""
     n, hospitals, bound = int(total.here[0]), int(total.here[1]), int(total.here[3])
     if (policy.hospitals and not hospitals) or 0 < bound < policy.hospitals:
+        least, trains = f"{policy.k if design.crowd is not None else policy.enough} people for this", ""
+        if design.crowd is not None and policy.enough > policy.k:  # who trains is counted apart: `support_of`
+            trains = f", and {policy.enough} to train on"
         raise Violation(
-            f"{counted(bound, 'hospital has', 'hospitals have')} at least {policy.k if design.crowd else policy.enough}"
-            f" people for this; a sum needs {policy.hospitals}. Invite more hospitals, or ask about more people"
-            f"{f'. {CONSENT}' if hospitals else ''}"
+            f"{counted(bound, 'hospital has', 'hospitals have')} at least {least}{trains}; a sum needs "
+            f"{policy.hospitals}. Invite more hospitals, or ask about more people{f'. {CONSENT}' if hospitals else ''}"
         )
     if policy.few(n):
         raise Violation(f"the design rests on fewer than {policy.k} people")

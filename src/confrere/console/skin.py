@@ -61,7 +61,10 @@ def add(
         refused = bank.refused(got.image) if got.image and uses else ()
         for use in uses if got.image else ():
             if use in refused:
-                typer.echo(f"{file.name}: {got.image}: the consent for {use} was taken back; `images consent` gives it")
+                typer.echo(
+                    f"{file.name}: {got.image}: no consent for {use} from here: it, or a picture that looks like this "
+                    f"one, was taken back; `images consent` gives it"
+                )
             else:
                 bank.consent(got.image, use, by)
         counted[got.state] = counted.get(got.state, 0) + 1

@@ -243,6 +243,8 @@ CASES = (
     _penalised("y", "gaussian", "linear"),
     _penalised("ill", "binomial", "logistic"),
     _penalised("Surv(time, event)", "cox", "hazards"),
+    _survival("penalised", "Surv(time, status) ~ x1 + x2 + treated", "hazards of a cause", terms=True, family="cox",
+              penalty=(0.02,), cause="relapse"),
     Case("pca", _of("pca", "~ x1 + x2 + y"), ("x1", "x2", "y"), ("x1", "x2", "y")),
     Case("kmeans", _of("kmeans", "~ x1 + x2 + treated", 2), X, X),
     Case("kmeans", _of("kmeans", "~ x1 + x2", among=(2, 3), starts=2, repeats=2, ground=KNOWN), X[:2], X[:2],

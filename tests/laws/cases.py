@@ -473,6 +473,8 @@ CASES = (
           terms=("x1",)),
     Case(find("penalised")(f"{SURV} ~ x1 + x2 + treated", "cox", folds=2, penalties=20, ground=KNOWN), "hazards",
          ("x1", "x2"), stratified=True, people=named),
+    _case("penalised", "hazards of a cause", f"{FATE} ~ x1 + treated", "cox", penalty=(0.02,), cause="relapse",
+          terms=("x1",), stratified=True),
     _case("evaluate", "binary, subgroups", "ill", "risk", by="stage", thresholds=(0.3, 0.5), terms=("risk",),
           people=scored),
     _case("evaluate", "a published model", "ill", model="x1 + C(stage)", coefficients=LOGISTIC, terms=("x1",)),

@@ -436,6 +436,8 @@ def test_data_that_do_not_fit_are_named() -> None:
         fit(make("x1", "x2", objective="poisson"), hospitals(), LOOSE)
     with pytest.raises(ModelError, match="'x2' does not vary"):
         fit(make(), [f.assign(x2=3.0) for f in hospitals()], LOOSE)
+    with pytest.raises(ModelError, match="too little beside its mean; leave it out, or centre and rescale it"):
+        fit(make(), [f.assign(x2=f.x2 + 1e10) for f in hospitals()], LOOSE)
     with pytest.raises((ModelError, RangeError), match="smaller learning_rate"):
         fit(make("visits", "x1", objective="poisson", learning_rate=1000.0, clip=1e6, epochs=30), hospitals(), LOOSE)
 
@@ -445,3 +447,24 @@ def test_a_module_with_running_statistics_is_refused(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(catalogue, "KINDS", {**catalogue.KINDS, "normed": normed})
     with pytest.raises(StudyError, match="LayerNorm or GroupNorm"):
         catalogue.built("normed", Sizes(3, 0, 1), {})
+
+
+@pytest.mark.parametrize(("of", "value", "said"), [
+    (make(), 0.0, "'ill' does not vary"), (make(), 1.0, "'ill' does not vary"),
+    (make(holdout=0.3, ground=KNOWN), 0.0, "'ill' does not vary"),
+    (make("visits", objective="poisson"), 0.0, "'visits' does not vary"),
+    (make("Surv(time, event)"), 0.0, "nobody has the event"),
+    (make("Surv(time, event)", intervals=(365.0, 1095.0), holdout=0.3, ground=KNOWN), 0.0, "nobody has the event"),
+])  # fmt: skip
+def test_where_nobody_has_the_event_nothing_is_learned(of: Network, value: float, said: str) -> None:
+    column = "event" if "Surv" in of.outcome else of.outcome
+    with pytest.raises(ModelError, match=said):
+        fit(of, [f.assign(**{column: value}) for f in hospitals()], LOOSE)
+
+
+@pytest.mark.parametrize(("outcome", "features"), [
+    ("ill", "x1 + ill"), ("Surv(time, event)", "x1 + log(time)"), ("stage", "x1 + C(stage)"),
+])  # fmt: skip
+def test_the_outcome_is_no_feature(outcome: str, features: str) -> None:
+    with pytest.raises(StudyError, match="is the outcome, and among the features; leave it out"):
+        make(outcome, features).check()

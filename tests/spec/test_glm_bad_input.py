@@ -183,7 +183,7 @@ KINDS = [
     ("terms", "says"),
     [
         ("age + seven", "term 'seven' is constant over all hospitals"),
-        ("C(rare)", "[T.IV]' is constant over all hospitals: nobody differs in it, or none has this level"),
+        ("C(rare)", "[T.IV]' is constant over all hospitals, or as good as: nobody differs in it, none has this level"),
         ("C(only)", "[T.II]' is constant over all hospitals"),
         ("0 + age + zero", "term 'zero' is 0 for everybody"),
         ("age + twice", "term 'twice' is collinear with 'age': leave one of them out"),

@@ -194,8 +194,9 @@ def standard(s: Scales, names: Sequence[str]) -> Standard:
     for name, m, v in zip(names, mean, variance, strict=True):
         if v <= 1e-13 * max(m * m, 1e-20):
             raise ModelError(
-                f"term {name!r} is constant over all hospitals: nobody differs in it, or none has this level. "
-                f"Leave it out, or correct its levels",
+                f"term {name!r} is constant over all hospitals, or as good as: nobody differs in it, none has this "
+                f"level, or it varies too little beside its mean or in its unit. Leave it out, correct its levels, or "
+                f"centre and rescale it",
                 about="constant-term",
             )
     return Standard(tuple(mean.tolist()), tuple(np.sqrt(variance).tolist()))

@@ -108,6 +108,14 @@ def model_of(formula: str, ground: Ground) -> Model:
     return formulas.model(formula, ground.schema)
 
 
+def outcome_among(formula: str, ground: Ground) -> list[str]:
+    """Columns of the outcome, its entry time apart, that the terms of a formula read too: they would tell it."""
+    found = model_of(formula, ground).outcome
+    outcome = [part for part in (found.time, found.event, found.value) if part] if found else []
+    terms = model_of(f"~ {formula.partition('~')[2]}", ground).columns
+    return sorted({name for part in outcome for name in part.sources()} & set(terms))
+
+
 def design_of(people: People, formula: str, ground: Ground, *, weights: str = "") -> Design:
     """The design of a formula on this hospital's complete rows: raw terms, outcome, and who is left out and why.
 

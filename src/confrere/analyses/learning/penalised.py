@@ -26,7 +26,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from confrere.analyses.causes import no_events
+from confrere.analyses.causes import cause_number, each_cause, no_events
 from confrere.analyses.cox import Cox
 from confrere.analyses.families import family_of
 from confrere.analyses.finding import Finding
@@ -47,7 +47,7 @@ from confrere.analyses.scaling import RAW, Scales, indicators, scales, standard
 from confrere.analyses.separation import NOWHERE
 from confrere.errors import FormulaError, ModelError, StudyError
 from confrere.rounds import Array, Design, Flow, People, Sum, Verdict, ask, local, register, support, together, within
-from confrere.study.ground import Ground, model_of
+from confrere.study.ground import Ground, model_of, outcome_among
 
 SLOPES, ANCHORS, CORRECTIONS = 250, 8, 12
 
@@ -80,7 +80,8 @@ class Penalised(LeavesOut):
     one: `choose` is `min` or `1se`. `factors` multiply the penalty of terms (0: not penalised); `adaptive` is gamma of
     the adaptive lasso, whose factors are `|b|^-gamma` of the fit without penalty. `standardize = false` penalises
     coefficients in units of the terms. `debias` is `nodewise`, `inverse`, or empty for no confidence intervals.
-    `weights` names a column of case weights. `exact` asks cross-validation at every penalty. `leave_out` are
+    `weights` names a column of case weights. Of `cox`, where causes compete, `cause` is the one whose events count, the
+    others being censored (cause-specific hazards). `exact` asks cross-validation at every penalty. `leave_out` are
     groups of hospitals, three at least: the table `left_out` says how good the model of all others is in each, of
     `binomial` and `cox`; of several penalties each such model chooses its own, by folds of its own people.
 
@@ -105,6 +106,7 @@ class Penalised(LeavesOut):
     debias: str = "nodewise"
     ties: str = "efron"
     weights: str = ""
+    cause: str = ""
     leave_out: tuple[tuple[str, ...], ...] = ()
     ground: Ground = Ground()
     anchors: ClassVar[int] = ANCHORS
@@ -139,7 +141,11 @@ class Penalised(LeavesOut):
             raise FormulaError(
                 f"{self.formula!r}: family is {self.family!r}; a time and event, Surv(), goes with 'cox' and no other"
             )
+        if self.cause or (self.family == "cox" and len(each_cause(self.formula.partition("~")[0], self.ground)) > 1):
+            cause_number(self.formula, self.ground, self.cause)
         self.inner.check()
+        if both := outcome_among(self.formula, self.ground):
+            raise FormulaError(f"{self.formula!r}: {both[0]!r} is the outcome, and among the terms; leave it out")
         if not model.names:
             raise FormulaError(f"{self.formula!r}: a penalised regression needs at least one term")
         if self.family != "cox" and not model.intercept:
@@ -165,7 +171,9 @@ class Penalised(LeavesOut):
     def inner(self) -> Glm | Cox:
         """The model without its penalty."""
         if self.family == "cox":
-            return Cox(self.formula, self.ties, weights=self.weights, diagnostics=False, ground=self.ground)
+            return Cox(
+                self.formula, self.ties, weights=self.weights, cause=self.cause, diagnostics=False, ground=self.ground
+            )
         return self.linked
 
     @property
@@ -381,7 +389,7 @@ class Penalised(LeavesOut):
             enough(verdict.n, len(self.names))
             raw = Scales(b.total, b.first, b.second)
             if not b.events.value[1] > 0:
-                raise no_events("")
+                raise no_events(self.cause)
             z = standard(raw, self.names)
             frame = Frame(z.mean, z.sd, 0.0, 1.0, 1.0, False)
             whole = Scale(np.array(z.sd), float(b.total.value), 1.0)

@@ -172,6 +172,8 @@ def _notes(of: Penalised, fit: Fit) -> tuple[str, ...]:
         notes.append("The factors of the adaptive lasso come from everybody, also in cross-validation.")
     if of.family == "cox":
         notes.append("Stratified by hospital: each has its own baseline hazard.")
+    if of.cause:
+        notes.append(f"Events of other causes than {of.cause!r} are censored: ratios are of cause-specific hazards.")
     if model_of(of.formula, of.ground).offsets:
         notes.append("The formula has an offset, which new people have not: no model is delivered that predicts them.")
     return tuple(notes)

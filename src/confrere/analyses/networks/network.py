@@ -32,7 +32,7 @@ from confrere.analyses.networks import catalogue, privacy
 from confrere.analyses.networks.catalogue_bags import cited
 from confrere.analyses.networks.measured import Adapted, adaptable, measured, sampled
 from confrere.analyses.networks.settings import limited, wrong
-from confrere.analyses.networks.settled import still_learning
+from confrere.analyses.networks.settled import check_outcome, still_learning
 from confrere.analyses.networks.strategies import CITE, REDDI, Server
 from confrere.errors import DataError, ModelError, StudyError
 from confrere.rounds import Array, Bools, Cells, Design, Flow, People, Sum, Verdict, ask, keep, local, register, support
@@ -333,13 +333,15 @@ class Network(LeavesOut):
         if self.goal == "multiclass":
             cells = {"outcome": Cells(made.data.value.astype(np.int64), (1, len(self.levels)))}
             return replace(made, cells={**made.cells, **cells})
-        return replace(made, flags={"event": made.data.value > 0}) if self.goal == "binary" else made
+        event = made.data.value if made.data.event is None else made.data.event
+        return replace(made, flags={"event": event > 0})
 
     @local(on="design")
     def begin(self, people: People) -> Begun:
         """How many people train, and sums of their features and outcome."""
         rows = people.design.data[0]
-        y = rows.value if self.goal == "squared" else np.zeros(people.design.n)
+        y = rows.value if rows.event is None else rows.event
+        y = np.zeros(people.design.n) if self.goal == "multiclass" else y
         x = np.column_stack([rows.x, y])
         moments = np.stack([x.sum(axis=0), (x**2).sum(axis=0)])
         return Begun(people.count(), people.derived(moments, dims=("powers", "terms")))
@@ -466,6 +468,7 @@ class Network(LeavesOut):
         n = float(got.people.value)
         if n < 2:
             raise ModelError("nobody is left to train on; correct the columns, or ask about more people")
+        check_outcome(self, float(got.moments.value[0, -1]), n)
         mean = got.moments.value[0] / n
         variance = got.moments.value[1] / n - mean**2
         sd = np.sqrt(np.maximum(variance, 0))
@@ -474,7 +477,10 @@ class Network(LeavesOut):
         if self.goal != "squared":
             mean[-1], sd[-1], flat[-1] = 0.0, 1.0, False
         if flat.any():
-            raise ModelError(f"{names[int(np.argmax(flat))]!r} does not vary among the people; leave it out")
+            raise ModelError(
+                f"{names[int(np.argmax(flat))]!r} does not vary among the people, or too little beside its mean; leave "
+                f"it out, or centre and rescale it"
+            )
         return About(round(n), max(1, verdict.hospitals), tuple(mean.tolist()), tuple(sd.tolist()))
 
     def _trained(self, about: About) -> Flow[tuple[Server, list[Record]]]:

@@ -11,7 +11,7 @@ from confrere.analyses.networks import catalogue
 from confrere.analyses.networks.strategies import RATES
 from confrere.errors import StudyError
 from confrere.study.file import meant
-from confrere.study.ground import model_of
+from confrere.study.ground import model_of, outcome_among
 
 if TYPE_CHECKING:
     from confrere.analyses.networks.network import Network
@@ -51,6 +51,9 @@ def wrong(of: Network) -> Iterator[str]:
         yield f"{of.formula}: a network needs an outcome, and takes no strata() and no offset()"
     if outcome is not None and survival and (outcome.entry or outcome.causes):
         yield f"{of.outcome}: give Surv(time, event) with an event of 0 and 1, and no late entry"
+    both = [of.outcome] if of.levels and of.outcome in model.columns else outcome_among(of.formula, of.ground)
+    if both:
+        yield f"{both[0]!r} is the outcome, and among the features; leave it out"
     if survival != (of.goal in ("cox", "discrete")) or bool(of.levels) != (of.goal == "multiclass"):
         yield f"objective {of.goal!r} does not fit the outcome {of.outcome}; leave objective out"
     if outcome is not None and not survival and outcome.causes and of.goal != "binary":

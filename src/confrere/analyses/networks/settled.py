@@ -1,12 +1,18 @@
-"""Whether a network's training had come to rest, and whether it orders people at all: from what was told anyway."""
+"""Whether there is anything to learn, a network's training had come to rest, and it orders people at all: from what
+was told anyway."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from confrere.analyses.finding import Caution, Record
+from confrere.errors import ModelError
+
+if TYPE_CHECKING:
+    from confrere.analyses.networks.network import Network
 
 LAST = 5  # the last fifth of the rounds is compared with the fifth before
 CLEAR = 0.06  # of all that the loss fell; with settings that serve on tables of some hundred people it is 0.05 at most
@@ -56,3 +62,12 @@ def near_chance(rows: Iterable[Record]) -> tuple[Caution, ...]:
             )
             found.append(Caution("near-chance", text))
     return tuple(found)
+
+
+def check_outcome(of: Network, total: float, n: float) -> None:
+    """ModelError where nobody of training has the event, everybody a binary outcome, or all counts are 0: `total` is
+    the sum of the outcome of the `n` people of training."""
+    if of.goal in ("cox", "discrete") and total < 0.5:
+        raise ModelError(f"nobody has the event of {of.outcome}: there is nothing to learn; check the column")
+    if (of.goal in ("binary", "poisson") and total < 0.5) or (of.goal == "binary" and total > n - 0.5):
+        raise ModelError(f"{of.outcome!r} does not vary, and there is nothing to learn; give another outcome")

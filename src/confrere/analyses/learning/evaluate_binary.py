@@ -143,10 +143,12 @@ class Risks:
         data = rough(people.design.data, within)
         row = self.of.row(data.level, shown)
         losses = np.array([np.bincount(row, power, minlength=self.of.rows) for power in _powers(data).T], dtype=float).T
+        risks = stacked([people.cells(name, data.risk) for name in level_names(self.of)])
+        follows = bool(within.edges)  # from the counts: everybody of a cell has one risk
         return Measured(
             stacked([people.cells(name) for name in level_names(self.of)]),
-            stacked([people.cells(name, data.risk) for name in level_names(self.of)]),
-            people.derived(losses, dims=("subgroups", "losses")),
+            replace(risks, known=follows),
+            replace(people.derived(losses, dims=("subgroups", "losses")), known=follows),
         )
 
     # sums only

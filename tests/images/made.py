@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import struct
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -29,6 +30,20 @@ def listing(folder: Path, lines: Iterable[tuple[str, str, str]]) -> None:
     """Write slides.csv."""
     with (folder / "slides.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("slide", "person", "mpp"), *lines])
+
+
+def lying(path: Path, side: int = 4_000_000, tile: int = 1 << 16) -> None:
+    """A TIFF of a few kilobytes whose header says `side` pixels of 0.25 microns each way; its tiles are not there."""
+    many = (-(-side // tile)) ** 2
+    data = 8 + 2 + 14 * 12 + 4  # header, directory
+    tags = [
+        (256, 4, 1, side), (257, 4, 1, side), (258, 3, 3, data), (259, 3, 1, 8), (262, 3, 1, 2), (277, 3, 1, 3),
+        (282, 5, 1, data + 8), (283, 5, 1, data + 8), (284, 3, 1, 1), (296, 3, 1, 3), (322, 4, 1, tile),
+        (323, 4, 1, tile), (324, 4, many, data + 16), (325, 4, many, data + 16 + 4 * many),
+    ]  # fmt: skip
+    head = struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    rest = struct.pack("<IHHHHII", 0, 8, 8, 8, 0, 40_000, 1)  # bits a colour; pixels in a centimetre
+    path.write_bytes(head + rest + struct.pack(f"<{2 * many}I", *[8] * (2 * many)))
 
 
 def folder_of(path: Path) -> Path:

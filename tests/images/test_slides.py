@@ -19,7 +19,7 @@ from confrere.images.slides_made import Specimen, picture, write
 from confrere.images.tiles import Tiling, stream
 from confrere.images.tissue import Look, focus, ink, look, otsu, saturation
 from federate import ROOT, SHARED
-from images.made import drawn
+from images.made import drawn, lying
 
 REAL = SHARED / "images" / "CMU-1-Small-Region.svs"
 
@@ -110,6 +110,13 @@ def test_a_damaged_slide_says_where(tmp_path: Path) -> None:
     (tmp_path / "a.tif").write_bytes(whole[:at] + bytes(4000) + whole[at + 4000 :])
     with pytest.raises(DataError, match="damaged near pixel"), Slide(tmp_path / "a.tif") as found:
         found.overview(0.5)
+
+
+def test_a_header_that_says_more_than_any_glass_is_refused(tmp_path: Path) -> None:
+    """Its overview would be 125,000 pixels a side."""
+    lying(tmp_path / "a.tif")
+    with pytest.raises(DataError, match=r"says 4000000 x 4000000 pixels .* 1000 x 1000 mm; no glass is so large"):
+        Slide(tmp_path / "a.tif")
 
 
 def test_without_the_reader_the_extra_is_named(slide: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -195,6 +195,72 @@ def test_an_onnx_file_is_run_as_its_card_says(tmp_path: Path) -> None:
     assert encoder(path).rows(tiles()) == pytest.approx((tiles().mean((1, 2)) / 255 - 0.5) / 0.25, abs=0.05)
 
 
+@pytest.mark.skipif(find_spec("onnxruntime") is None or find_spec("onnx") is None, reason="needs onnx and onnxruntime")
+@pytest.mark.parametrize("where", [".", "..", "elsewhere"])
+def test_weights_beside_an_onnx_file_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    """The card has no hash of them: who changes them would change the encoder. Wherever the process runs."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    (folder := tmp_path / "models").mkdir()
+    weights = numpy_helper.from_array(np.ones((3 * 32 * 32, 4), np.float32), "w")
+    nodes = [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("MatMul", ["f", "w"], ["y"])]
+    given = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 32, 32])
+    made = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 4])
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", [given], [made], [weights]), opset_imports=[helper.make_opsetid("", 13)]
+    )
+    model.ir_version = 8
+    path = folder / "enc.onnx"
+    onnx.save(model, str(path), save_as_external_data=True, location="w.bin", size_threshold=0)
+    card(path)
+    monkeypatch.chdir(tmp_path if where == "elsewhere" else folder)
+    if where == "..":
+        again = onnx.load(str(path), load_external_data=False)
+        again.graph.initializer[0].external_data[0].value = "../models/w.bin"
+        path.write_bytes(again.SerializeToString())
+        card(path)
+    with pytest.raises(StudyError, match=r"enc\.onnx cannot be loaded; it must be one file, with all its weights"):
+        encoder(path)
+
+
+@pytest.mark.parametrize(("ending", "runtime"), [(".onnx", "onnxruntime"), (".pt", "torch")])
+def test_a_file_that_is_no_model_is_said(tmp_path: Path, ending: str, runtime: str) -> None:
+    pytest.importorskip(runtime)
+    path = tmp_path / f"a{ending}"
+    path.write_bytes(b"junk")
+    card(path)
+    with pytest.raises(StudyError, match=rf"a\{ending} cannot be loaded"):
+        encoder(path)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.skipif(not TORCH, reason="needs torch")
+def test_a_model_of_other_pictures_than_its_card_says_is_said(tmp_path: Path) -> None:
+    import torch
+
+    path = tmp_path / "line.pt"
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 16 * 16, 2))
+    torch.jit.trace(network, torch.zeros(1, 3, 16, 16)).save(str(path))
+    card(path)
+    with pytest.raises(DataError, match=r"line\.pt does not take pictures of 32 x 32"):
+        encoder(path)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"std": ["a", "b", "c"]}, {"std": [0, 0, 0]}, {"mean": [float("nan")] * 3}, {"side": 10**9},
+        {"side": float("inf")}, {"mean": 3},
+    ],
+)  # fmt: skip
+def test_a_card_that_says_what_cannot_be_is_refused(tmp_path: Path, said: dict[str, object]) -> None:
+    (tmp_path / "a.onnx").write_bytes(b"model")
+    card(tmp_path / "a.onnx", **said)
+    with pytest.raises(StudyError, match=r"needs a card beside it, a\.json"):
+        encoder(tmp_path / "a.onnx")
+
+
 def test_pictures_are_scaled_as_the_card_says() -> None:
     flat = np.full((2, 50, 40, 3), (0, 127, 255), np.uint8)
     found = scaled(flat, 32, {"mean": [0, 0, 0.5], "std": [1, 1, 0.5]})

@@ -24,7 +24,7 @@ from confrere.images.slides_made import write as write_slide
 from confrere.images.stain import strength
 from confrere.images.tiles import Tiling
 from confrere.images.tissue import look
-from images.made import RECIPE, drawn, folder_of, listing
+from images.made import RECIPE, drawn, folder_of, listing, lying
 
 
 @pytest.fixture(scope="module")
@@ -226,6 +226,39 @@ def test_a_resolution_that_is_stated_in_two_ways_is_rejected(tmp_path: Path) -> 
     found = extract(folder, tmp_path / "slides.bags", RECIPE)
     assert [e.reason for e in found.ledger] == ["used", "resolution", "resolution"]
     assert found.ledger[1].detail.startswith("b.tif says 0.5 microns per pixel, and slides.csv 0.25; empty the column")
+
+
+def test_a_slide_that_lies_or_needs_too_much_memory_ends_no_extraction(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_slide(tmp_path / "slides" / "good.tif", drawn(0.0, 2))
+    write_slide(tmp_path / "slides" / "large.tif", drawn(0.0, 3))
+    lying(tmp_path / "slides" / "lies.tif")
+    listing(tmp_path / "slides", [(f"{name}.tif", name, "") for name in ("good", "lies", "large")])
+
+    def looked(slide: Slide) -> object:
+        if slide.path.name == "large.tif":
+            raise MemoryError
+        return look(slide)
+
+    monkeypatch.setattr(slides_extract, "look", looked)
+    made = extract(tmp_path / "slides", tmp_path / "x.bags", RECIPE)
+    assert {e.slide: e.reason for e in made.ledger} == {
+        "good.tif": "used", "lies.tif": "unreadable", "large.tif": "unreadable",
+    }  # fmt: skip
+    said = {e.slide: e.detail for e in read(tmp_path / "x.bags" / LEDGER)}
+    assert "no glass is so large" in said["lies.tif"]
+    assert "more memory" in said["large.tif"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are text elsewhere")
+def test_a_name_that_is_no_text_ends_no_extraction(tmp_path: Path) -> None:
+    write_slide(tmp_path / "slides" / "good.tif", drawn(0.0, 2))
+    listing(tmp_path / "slides", [("good.tif", "ada", "")])
+    (tmp_path / "slides" / os.fsdecode(b"b\xff.tif")).write_bytes(b"")
+    extract(tmp_path / "slides", tmp_path / "x.bags", RECIPE)
+    said = {e.slide: e.reason for e in read(tmp_path / "x.bags" / LEDGER)}
+    assert said == {"good.tif": "used", "b?.tif": "not listed"}
 
 
 def test_what_is_in_the_way_is_left_alone(folder: Path, tmp_path: Path) -> None:

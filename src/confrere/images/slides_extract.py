@@ -190,6 +190,8 @@ def _seen(path: Path, line: Listed, sha256: str, recipe: Recipe, at: Path | None
             done = _encoded(slide, seen, entry, recipe, encode=at is not None)
         except DataError as error:  # damaged further in
             return entry._replace(reason="unreadable", detail=str(error))
+        except MemoryError:
+            return entry._replace(reason="unreadable", detail=f"{path.name} needs more memory than this machine has")
     if at is not None:
         _keep(at, done)
     return done.entry

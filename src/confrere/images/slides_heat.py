@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Iterator
 from html import escape
 from typing import Final, NamedTuple
@@ -31,6 +32,7 @@ MARGIN, LINE, SMALL = 28, 26, 16
 FONT: Final = "Roboto, sans-serif"  # the drawing library brings Roboto
 RANGE: Final = 4.0  # times the mean, up and down
 BLEND: Final = 0.62  # of colour over grey
+UNDRAWN: Final = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # what XML 1.0 does not have
 FIRST: Final = 6  # tiles shown below
 VIRIDIS: Final = np.array(
     [(68, 1, 84), (71, 44, 122), (59, 81, 139), (44, 113, 142), (33, 144, 141), (39, 173, 129), (92, 200, 99),
@@ -161,7 +163,8 @@ def _legend(x: int, y: int, long: int, lang: str) -> Iterator[str]:
 
 def _text(x: float, y: float, text: str, size: int, colour: str = "#000000", anchor: str = "start") -> str:
     look = f'font-family="{FONT}" font-size="{size}" fill="{colour}" text-anchor="{anchor}"'
-    return f'<text x="{x:.0f}" y="{y:.0f}" {look}>{escape(text)}</text>'
+    drawn = escape(UNDRAWN.sub("\ufffd", text))
+    return f'<text x="{x:.0f}" y="{y:.0f}" {look}>{drawn}</text>'
 
 
 def _image(picture: Picture, at: tuple[int, int], size: tuple[int, int], edge: str = "#bebebe", line: int = 1) -> str:

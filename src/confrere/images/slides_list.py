@@ -109,7 +109,8 @@ def _line(path: Path, number: int, row: dict[str, str]) -> Listed:
 def files(folder: Path) -> list[str]:
     """All files of a folder that look like slides, as paths in it."""
     found = (p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file())
-    return sorted(p.relative_to(folder).as_posix() for p in found if not _part(p, folder))
+    names = (p.relative_to(folder).as_posix() for p in found if not _part(p, folder))
+    return sorted(name.encode("utf-8", "replace").decode() for name in names)  # a name may hold bytes that are no text
 
 
 def _part(path: Path, folder: Path) -> bool:

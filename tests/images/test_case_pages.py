@@ -212,7 +212,39 @@ def test_a_model_that_says_nothing_stops_no_case(home: Home, image: str, guest: 
     page = guest(MARTIN).get(f"/cases/{name}")
     assert page.status_code == 200
     assert "says nothing of the picture" in page.text
+    assert str(home.path) not in page.text
     assert "Is this border regular?" in page.text
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"sets": "text"}, {"sets": {"levels": ["a"]}}, {"sets": {"format": "confrere-sets/1"}}, {"format": 3}, None],
+)
+def test_a_model_of_anybodys_making_stops_no_case(home: Home, image: str, guest: Client, wrong: Any) -> None:
+    import json
+
+    path = classifier(home.path, (NEVER, NEVER, ALWAYS))
+    made = json.dumps(json.loads(path.read_text()) | wrong) if wrong else "[" * 100_000 + "]" * 100_000
+    path.write_text(made)
+    bound(home, "classifier.json")
+    page = guest(MARTIN).get(f"/cases/{begun(guest, image)}")
+    assert page.status_code == 200
+    assert "says nothing of the picture" in page.text
+    assert str(home.path) not in page.text
+
+
+def test_whatever_the_model_raises_stops_no_case(
+    home: Home, image: str, guest: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(model: Path, png: bytes) -> None:
+        raise RecursionError(str(model))
+
+    monkeypatch.setattr("confrere.console.pages.hospital_cases.reading", fails)
+    bound(home, "classifier.json")
+    page = guest(MARTIN).get(f"/cases/{begun(guest, image)}")
+    assert page.status_code == 200
+    assert "classifier.json cannot be read as a model" in page.text
+    assert str(home.path) not in page.text
 
 
 def test_a_model_without_sets_or_pictures_is_refused(home: Home, image: str, tmp_path: Path) -> None:

@@ -98,6 +98,26 @@ def test_a_hospital_orders_its_people(fitted: Fit, written: Path) -> None:
     assert (found["reasons"].str.count(";") <= 2).all()
 
 
+def test_no_cell_of_the_list_is_a_formula(tmp_path: Path) -> None:
+    """Neither an id nor a level of a model that somebody else made; who has no prediction has an empty cell."""
+    none, two = np.zeros(3), np.array([0.0, -1.0, 1.0])
+    tree = Tree(np.array([0, -1, -1]), np.array([5.0, 0, 0]), np.zeros(3, np.int64), two, none, np.array([2.0, 1, 1]))
+    sets = {
+        "format": "confrere-sets/1", "alpha": 0.1, "levels": ['=HYPERLINK("http://example.org")', "=1+1"],
+        "limits": [-1e9, 0.0], "people": [50, 50],
+    }  # fmt: skip
+    plain = Forest("binary", ("nodes",), (0.0,), (tree,)).plain() | {"sets": sets}
+    (tmp_path / "m.json").write_text(json.dumps(plain))
+    pd.DataFrame({"pid": ["=A1", "p2"], "nodes": [1, 9.0]}).to_csv(tmp_path / "people.csv", index=False)
+    command = ["predict", str(tmp_path / "m.json"), "--table", str(tmp_path / "people.csv"), "--person", "pid"]
+    done = CliRunner().invoke(app, [*command, "--out", str(tmp_path / "list.csv")])
+    assert done.exit_code == 0, done.output
+    found = pd.read_csv(tmp_path / "list.csv")
+    assert sorted(found["pid"]) == ["'=A1", "p2"]
+    assert "'=HYPERLINK" in "".join(found["set"])
+    assert not found.astype(str).apply(lambda column: column.str.startswith(("=", "+", "@"))).to_numpy().any()
+
+
 def test_trees_of_different_depths_come_back_from_their_file() -> None:
     """A tree is written as far as it has nodes: one of a single leaf beside one of depth 2."""
     none, leaf = np.zeros(7), np.array([0.3, 0, 0, 0, 0, 0, 0])

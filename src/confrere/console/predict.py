@@ -14,6 +14,7 @@ import numpy as np
 import typer
 
 from confrere.errors import StudyError
+from confrere.report.files import csv_bytes
 from confrere.rounds import Array, Ints
 
 if TYPE_CHECKING:
@@ -54,8 +55,9 @@ def predict(
     if baseline := json.loads(model.read_text(encoding="utf-8")).get("baseline"):
         made.insert(3, "risk", -np.expm1(made["prediction"] * np.log(float(baseline["survival"]))))
         typer.echo(f"risk: probability of it by the time {baseline['times']:g}")
+    rows = made.astype(object).where(made.notna(), None).to_dict("records")
     try:
-        made.to_csv(out, index=False)
+        out.write_bytes(csv_bytes(rows))
     except OSError as error:
         raise StudyError(f"--out {out}: {error.strerror}; choose another file") from None
     typer.echo(f"{len(made)} people, ordered by the prediction of model {found.sha256[:16]}: {out}")

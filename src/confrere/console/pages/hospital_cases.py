@@ -77,14 +77,18 @@ def show(request: Request, person: Clinician, here: Here, name: str) -> Response
 
 def _read(home: Home, name: str, who: str) -> tuple[Reading | None, str]:
     """What the hospital's classifier says of the picture of a case, if it has one; else why it says nothing."""
-    if home.picture_model is None:
+    if (model := home.picture_model) is None:
         return None, ""
     try:
-        return reading(home.picture_model, home.cases.png(name, who, "model")), ""
-    except (UserError, ImportError) as error:
-        return None, str(error)
+        png = home.cases.png(name, who, "model")
     except Refused:  # the picture is held, as its place on the page says
         return None, ""
+    try:
+        return reading(model, png), ""
+    except (UserError, ImportError) as error:
+        return None, str(error).replace(f"{model.parent}/", "")  # where files lie is the server's own
+    except Exception:  # noqa: BLE001 - a file of anybody's making: it stops no case
+        return None, f"{model.name} cannot be read as a model"
 
 
 @router.get("/{name}/picture")

@@ -178,6 +178,22 @@ def test_bags_whose_disk_was_away_are_without_what_was_revoked_before_they_are_r
     assert Bags.open(folder).people == ("p2", "p3")
 
 
+def test_bags_that_cannot_be_moved_stop_no_revocation(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = taken(home.images)
+    folder = extracted(home, tmp_path / "images.bags")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", lambda *_: (_ for _ in ()).throw(OSError("read-only")))
+        with pytest.raises(OSError, match="read-only"):
+            home.images.revoke(images[0], "training", BY)
+        assert [p.person for p in home.images.pictures("training")] == ["p1", "p2"]
+        with pytest.raises(OSError, match="read-only"):  # and no study reads them
+            pictures(home, parse(STUDY))
+    pictures(home, parse(STUDY))
+    assert Bags.open(folder).people == ("p1", "p2")
+
+
 @pytest.mark.parametrize("hidden", [False, True])
 def test_bags_under_another_name_are_refused_once_they_have_what_was_revoked(
     hidden: bool, home: Home, tmp_path: Path

@@ -18,7 +18,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -111,7 +111,8 @@ class Bagged:
         """Have no bags until they are made anew. In the transaction of a revocation: no other process can make them
         anew before the word is written."""
         for folder in _folders(db):
-            self._set_aside(folder)
+            with suppress(OSError):  # a disk that cannot be written stops no revocation: `mend` says it after the word
+                self._set_aside(folder)
 
     @staticmethod
     def _set_aside(folder: Path) -> None:

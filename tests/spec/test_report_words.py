@@ -401,6 +401,8 @@ def test_what_models_and_clusters_found_is_said_in_words(result: dict[str, Any])
     one["tables"] = {"metrics": [metric]}
     assert printed(result, 4, "metrics", FR)[1] == ["Perte logarithmique", "0,6", "0,5", "0,7", "Mis de côté"]
     assert headline(one, result["study"], EN) == "log loss (held out; 95% CI) 0.600 (0.500–0.700)"
+    one["tables"]["metrics"] = [r | {"conf_low": None, "conf_high": None} for r in one["tables"]["metrics"]]
+    assert headline(one, result["study"], EN) == "log loss (held out) 0.600"  # cells were too coarse for limits
     other["tables"] = {"clusters": [{"cluster": c, "n": n, "share": n / 100} for c, n in ((1, 60), (2, 40))]}
     assert printed(result, 3, "clusters")[:2] == [["Cluster", "People", "Share"], ["1", "60", "60.0%"]]
     assert headline(other, result["study"], FR) == "2 groupes de 60, 40 personnes"

@@ -171,8 +171,10 @@ def _metric(analysis: dict[str, Any], words: Words) -> str:
     rows = analysis["tables"]["metrics"]
     first = next((r for r in rows if r["estimate"] is not None), rows[0])  # an area of few cells is not told
     shown = words.numbers.estimate(first["estimate"], first["conf_low"], first["conf_high"], False)
-    whom = f"{words(first['sample'])}; " if "sample" in first else ""
-    return f"{words.label(first['metric'])} ({whom}{words.interval(level(analysis))}) {shown}"
+    whom = words(first["sample"]) if "sample" in first else ""
+    limits = words.interval(level(analysis)) if first["conf_low"] is not None else ""  # of coarse cells there are none
+    about = "; ".join(filter(None, (whom, limits)))
+    return f"{words.label(first['metric'])}{f' ({about})' if about else ''} {shown}"
 
 
 def _test(analysis: dict[str, Any], words: Words) -> str:

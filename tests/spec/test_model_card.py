@@ -124,6 +124,28 @@ def test_a_model_that_tells_its_people_says_so_and_stays_in_the_airlock(trees: i
     assert f"{row['estimate']:.2f}" in check.reason
 
 
+@pytest.mark.parametrize(("patience", "said"), [(2, "who chose the number of trees"), (0, "has seen nothing")])
+def test_people_held_out_who_end_the_training_are_not_told_to_be_unseen(patience: int, said: str) -> None:
+    boosting = cf.Boosting("ill", ("x1",), trees=3, depth=2, patience=patience)
+    fit = cf.local(people(1800), levels=LEVELS, person="pid").run(boosting, allow=["histograms"])
+    result = as_dict(fit.results)
+    shown = markdown(result, result["analyses"][0], Words("en"))
+    assert said in shown
+    assert ("a little too good" in shown) == bool(patience)
+
+
+def test_what_to_do_where_nobody_is_held_out() -> None:
+    """The person's column is named where it is not, and else a share is set."""
+    for person, settings, said in (
+        ("", {}, "Name the person's column"),
+        ("pid", {"holdout": 0.0}, "Set holdout = 0.2"),
+    ):
+        boosting = cf.Boosting("ill", ("x1",), trees=2, depth=2, **settings)
+        fit = cf.local(people(900), levels=LEVELS, person=person).run(boosting, allow=["histograms"])
+        (warning,) = [w for w in fit.warnings if w.code == "apparent-performance"]
+        assert said in warning.text
+
+
 def test_where_nobody_is_held_out_there_is_no_attack_and_the_card_says_so() -> None:
     fit = cf.local(people(900), levels=LEVELS).run(cf.Boosting("ill", ("x1",), trees=2, depth=2), allow=["histograms"])
     assert "attack" not in fit.tables

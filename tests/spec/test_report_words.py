@@ -446,7 +446,7 @@ def test_french_says_everything_and_nothing_in_english(result: dict[str, Any]) -
 def test_every_fixed_sentence_is_one_that_an_analysis_says() -> None:
     """Else it would be shown in English on a French page."""
     files = [*(SOURCE / "analyses").rglob("*.py"), SOURCE / "console/local.py"]
-    files += [SOURCE / "study" / f"{m}.py" for m in ("build", "features", "omop", "target_trial")]
+    files += [SOURCE / "study" / f"{m}.py" for m in ("build", "features", "learnt", "omop", "target_trial")]
     joined = re.sub(r'["\']\s*\n\s*f?["\']', "", "".join(p.read_text(encoding="utf-8") for p in files))
     for sentence in (*SENTENCES, *PHRASES, *(sentence for known in CAUTIONS.values() for sentence in known)):
         for part in re.split(r"{\w+}", sentence):

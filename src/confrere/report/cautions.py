@@ -128,6 +128,10 @@ CAUTIONS: dict[str, tuple[str, ...]] = {
             "The metrics are of the very people on whom the model was trained, and too good. Name the person's column, "
             "and a share of the people is held out."
         ),
+        (
+            "The metrics are of the very people on whom the model was trained, and too good. Set holdout = 0.2, and a "
+            "fifth of the people is held out."
+        ),
     ),
     "still-learning": (
         (

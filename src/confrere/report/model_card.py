@@ -225,6 +225,14 @@ def _performance(made: Mapping[str, Any], words: Words) -> Iterator[tuple[str, s
                 "people (method evaluate, with its file as learnt), or learn it with leave_out."
             ),
         )
+    if _stopped(made):
+        yield (
+            words("Held out"),
+            words(
+                "Training ended by the loss of the people held out, so their metrics are a little too good. Evaluate "
+                "the model on other people."
+            ),
+        )
     for row in made["subgroups"]:
         yield f"{words.title(row['metric'])}, {row['subgroup']} {row['level']}", _interval(row, words)
     if not made["subgroups"] and not any(row["subgroup"] for row in made.get("sets", {}).get("covered", ())):
@@ -233,6 +241,11 @@ def _performance(made: Mapping[str, Any], words: Words) -> Iterator[tuple[str, s
             words("Not measured here. An evaluation with by = COLUMN tells of each of its levels."),
         )
     yield from _sets(made.get("sets", {}), words)
+
+
+def _stopped(made: Mapping[str, Any]) -> bool:
+    """Whether the people held out chose the number of trees."""
+    return bool(made.get("learned", {}).get("settings", {}).get("patience"))
 
 
 def _unranked(made: Mapping[str, Any]) -> bool:
@@ -329,11 +342,14 @@ def _attacks(made: Mapping[str, Any], words: Words) -> Iterator[tuple[str, str]]
     yield from _membership(made, words)
     attacks = made["attacks"]
     for row in attacks.get("outcomes", []):
+        shown = {k: words.numbers.fixed(row[f"of_{k}"], 3) for k in ("training", "others")}
         yield words("Reconstruction"), words(
-            "Whoever has all of a record but its outcome, and takes the prediction for it: {metric} {trained} among "
+            "Whoever has all of a record but its outcome, and takes the prediction for it: {metric} {training} among "
+            "people of training, {others} among people held out, who chose the number of trees and nothing else."
+            if _stopped(made) else
+            "Whoever has all of a record but its outcome, and takes the prediction for it: {metric} {training} among "
             "people of training, {others} among people held out, of whom the model has seen nothing.",
-            metric=words.label(row["metric"]), trained=words.numbers.fixed(row["of_training"], 3),
-            others=words.numbers.fixed(row["of_others"], 3),
+            metric=words.label(row["metric"]), **shown,
         )  # fmt: skip
     if not attacks.get("outcomes"):
         yield (

@@ -37,11 +37,17 @@ DELONG = Citation(
 )  # fmt: skip
 
 
-APPARENT = Caution(
-    "apparent-performance",
-    "The metrics are of the very people on whom the model was trained, and too good. Name the person's column, and a "
-    "share of the people is held out.",
-)
+def apparent(of: Any) -> Caution:
+    """The caution of an analysis that held nobody out, with what to do about it."""
+    unnamed = (
+        "The metrics are of the very people on whom the model was trained, and too good. Name the person's column, and "
+        "a share of the people is held out."
+    )
+    unasked = (
+        "The metrics are of the very people on whom the model was trained, and too good. Set holdout = 0.2, and a "
+        "fifth of the people is held out."
+    )
+    return Caution("apparent-performance", unasked if of.ground.person else unnamed)
 
 
 class Measured(NamedTuple):
@@ -219,7 +225,7 @@ def trained(scored: Scored) -> Flow[Told]:
     if scored.of.share and not errors:
         return Told(tables, events, rough, found.cells.value, verdict.grids["scores"][0], *about)
     nobody = np.zeros((0, 0)), np.zeros(0, dtype=np.int64)
-    return Told(tables, events, rough if scored.of.share else (APPARENT, *rough), *nobody, *about)
+    return Told(tables, events, rough if scored.of.share else (apparent(scored.of), *rough), *nobody, *about)
 
 
 def _errors(scored: Scored) -> Flow[list[float | None]]:

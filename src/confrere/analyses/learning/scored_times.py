@@ -18,7 +18,7 @@ from confrere.analyses.ladder import cell_of
 from confrere.analyses.learning import followed
 from confrere.analyses.learning.attack_times import Tried
 from confrere.analyses.learning.forest import Forest
-from confrere.analyses.learning.scored import APPARENT, SAMPLES, Told, Z, mean_record
+from confrere.analyses.learning.scored import SAMPLES, Told, Z, apparent, mean_record
 from confrere.rounds import Array, Bools, Cells, Design, Flow, Ints, People, Sum, ask, local, register
 from confrere.study.rows import TableRows
 
@@ -139,5 +139,5 @@ def ranked(scored: ScoredTimes) -> Flow[Told]:
             total, square = found.deviance.value[s]
             metrics.append(mean_record("deviance", total, square, n) | {"sample": SAMPLES[s]})
     events = round(float(found.events.value.sum()))
-    cautions = () if scored.of.share else (APPARENT,)
+    cautions = () if scored.of.share else (apparent(scored.of),)
     return Told({"metrics": metrics}, events, cautions, np.zeros((0, 0)), np.zeros(0, dtype=np.int64))

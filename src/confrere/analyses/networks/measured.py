@@ -20,7 +20,7 @@ from confrere.analyses.learning import attack_times
 from confrere.analyses.learning.attack import YEOM, attacked
 from confrere.analyses.learning.conformal import judged
 from confrere.analyses.learning.reconstruction import rebuilt
-from confrere.analyses.learning.scored import APPARENT, DELONG, Scored
+from confrere.analyses.learning.scored import DELONG, Scored, apparent
 from confrere.analyses.networks.model import predicted
 from confrere.analyses.networks.settled import near_chance
 from confrere.rounds import Array, Bools, Cells, Design, Flow, People, Sum, ask, local, register
@@ -252,7 +252,7 @@ def adaptable(of: Any, people: People, weights: Array, about: Any) -> Array:
 
 def measured(of: Any, weights: Array, about: Any) -> Flow[Told]:
     """All that is told of a trained network."""
-    cautions: tuple[Caution, ...] = () if of.share else (APPARENT,)
+    cautions: tuple[Caution, ...] = () if of.share else (apparent(of),)
     metrics: list[Record] = []
     events: int | None = None
     cite: tuple[Citation, ...] = ()

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from confrere.analyses.finding import Citation, Finding, FlowFinding, attrition
+from confrere.analyses.kaplan_meier import grid_note
 from confrere.analyses.ladder import span_cells
 from confrere.analyses.learning import attack_times, followed, ladders
 from confrere.analyses.learning.attack import YEOM, attacked
@@ -487,6 +488,7 @@ class Boosting:
         }  # fmt: skip
         return Finding(
             "boosting", made.verdict.n, made.verdict.hospitals, tables, measured.events, facts, forest.arrays(),
+            notes=(grid_note(self.ground),) * self.timed,
             warnings=(*measured.cautions, *attack.cautions, *memory.cautions, *sets.cautions),
             cite=(*CITE, *((DELONG,) * (self.objective == "binary")), *((YEOM,) if attack.rows else ()), *memory.cite,
                   *sets.cite, *((BREIMAN,) if permutation else ())),

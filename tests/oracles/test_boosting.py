@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,7 @@ from confrere.analyses.learning.boosting import Boosting
 from confrere.analyses.learning.forest import Forest, to_xgboost
 from confrere.analyses.learning.onnx import to_onnx
 from confrere.analyses.learning.reasons import contributions
+from confrere.console.result import files
 from confrere.study.ground import Ground
 from federate import LOOSE, SHARED, fit, oracle
 
@@ -68,6 +70,15 @@ def test_xgboost_itself_loads_the_export(name: str) -> None:
     booster.load_model(bytearray(json.dumps(to_xgboost(forest_of(name))).encode()))
     data = xgboost.DMatrix(np.stack(newcomers(name), axis=1), feature_names=booster.feature_names)
     assert booster.predict(data, output_margin=True) == pytest.approx(forest_of(name).score(newcomers(name)), abs=2e-6)
+
+
+def test_the_export_has_names_as_a_table_has_them() -> None:
+    xgboost = pytest.importorskip("xgboost")
+    forest = forest_of(next(iter(MODELS)))
+    names = tuple(f"âge {i} (ans)" for i in range(len(forest.features)))
+    booster = xgboost.Booster()
+    booster.load_model(bytearray(files("risk", replace(forest, features=names), {})["risk.xgboost.json"]))
+    assert booster.feature_names == list(names)
 
 
 @EACH

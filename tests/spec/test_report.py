@@ -496,3 +496,8 @@ def test_how_sure_one_may_be_depends_on_the_method(result: dict[str, Any]) -> No
     assert "every hospital trains on its own people" in trained
     assert "Records of care are observed" not in trained
     assert "A model predicts from what goes with the outcome" in trained
+    for analysis in result["analyses"]:
+        analysis |= {"method": "evaluate", "settings": {"outcome": "ill", "learnt": "SHA-256 0123"}}
+    evaluated = words_of(render(result))
+    assert "adds no approximation of its own" not in evaluated
+    assert "near the middle of its cell" in evaluated

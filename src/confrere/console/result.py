@@ -127,7 +127,8 @@ def files(name: str, model: Forest | Net | Terms, beside: Mapping[str, Any]) -> 
     if isinstance(model, Net):
         made[f"{name}.safetensors"] = model.tensors()
     if isinstance(model, Forest):
-        made[f"{name}.xgboost.json"] = json.dumps(to_xgboost(model)).encode()
+        # XGBoost takes \u00e2 in a name for six letters
+        made[f"{name}.xgboost.json"] = json.dumps(to_xgboost(model), ensure_ascii=False).encode()
         made[f"{name}.onnx"] = to_onnx(model)
     return made
 

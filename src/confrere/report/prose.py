@@ -363,7 +363,8 @@ def how_sure(result: Result, words: Words) -> list[Said]:
         "person need not change what becomes of them."
     )
     methods = {analysis["method"] for analysis in result["analyses"]}
-    said = [Said(words("Exactness"), words(exact))] if methods - TRAINED else []
+    summed = [a for a in result["analyses"] if a["method"] not in TRAINED and not _predicting(a)]
+    said = [Said(words("Exactness"), words(exact))] if summed else []
     said += [*_trained(result, words), *_approximation(result, words), *_chance(result, words)]
     said.append(Said(words("Causes"), words(causes if methods - FORETELL else foretold)))
     said += _between(result, words)
@@ -383,20 +384,32 @@ def _trained(result: Result, words: Words) -> list[Said]:
     return [Said(words("Training"), words(text, names=", ".join(named)))]
 
 
+def _predicting(analysis: Record) -> bool:
+    """Whether it evaluates a learned model, of whose risks the cells alone are told."""
+    return analysis["method"] == "evaluate" and bool(analysis["settings"].get("learnt"))
+
+
 def _records(result: Result) -> list[Record]:
     return [record for analysis in result["analyses"] for records in analysis["tables"].values() for record in records]
 
 
 def _approximation(result: Result, words: Words) -> list[Said]:
-    """Which numbers rest on cells of time, and what that means."""
+    """Which numbers rest on cells of time, or of risk, and what that means."""
     named = [a["name"] for a in result["analyses"] if coarse(a)]
+    learned = [a["name"] for a in result["analyses"] if _predicting(a)]
+    risks = (
+        "{names}: the risks of a learned model are counted in cells, and each person's counts as one near the middle "
+        "of its cell. Areas are those of pooled records in the same cells; mean risk, Brier score and calibration "
+        "differ a little from those of the risks themselves."
+    )
+    found = [Said(words("Approximation"), words(risks, names=", ".join(learned)))] if learned else []
     if not named:
-        return []
+        return found
     text = (
         "{names}: times were counted in cells. The numbers equal those of pooled records counted in the same cells; "
         "on exact times, curves, medians and tests would differ a little. Curves slope between the edges of cells."
     )
-    return [Said(words("Approximation"), words(text, names=", ".join(named)))]
+    return [*found, Said(words("Approximation"), words(text, names=", ".join(named)))]
 
 
 def _chance(result: Result, words: Words) -> list[Said]:

@@ -60,7 +60,9 @@ def observed(part: Bins, time: float, bins: Any = slice(None)) -> Estimate:
         people.exact, np.arange(people.right.size), np.arange(people.right.size),
     )  # fmt: skip
     with np.errstate(over="ignore"):  # limits of a handful of people
-        return estimate(incidence(cells).at(time), 0, "log-log")
+        found = estimate(incidence(cells).at(time), 0, "log-log")
+    # from 0 to 1 is no interval: where nobody, or everybody, has had the event there is none
+    return found if 0 < found.estimate < 1 else found._replace(low=np.nan, high=np.nan)
 
 
 def _shares(part: Bins, time: float) -> tuple[Array, Array] | None:

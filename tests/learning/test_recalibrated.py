@@ -369,7 +369,7 @@ def test_what_is_refused(learned: Path, tmp_path: Path) -> None:
         ([bare, "--with", later, "--out", out], "has no card"),
         ([hazard, "--with", old, "--out", out], "found no intercept and slope"),
         ([risk, "--with", later, "--out", out, "--analysis", "other"], "name one of the evaluations"),
-        (["--with", later, "--out", out], "name one of the evaluations"),
+        (["--with", later, "--out", out], "of a learned one give its file"),
         (["--with", taken, "--out", out], "is no result"),
     ):
         done = command(*given)

@@ -277,14 +277,14 @@ def _learned(finding: Finding, table: pd.DataFrame, wanted: str) -> pd.DataFrame
     classes = () if score.shape[1] == 1 else analysis.ground.schema.levels(analysis.outcome) or ()
     if wanted == "reasons":
         columns = [f"{c}: {name}" for c in classes for name in names] or list(names)
-        return pd.DataFrame(reasons.reshape(len(table), -1), columns=columns, index=table.index)
+        return pd.DataFrame(reasons.reshape(len(table), len(columns)), columns=columns, index=table.index)
     found = shown if wanted == "response" else score
     return pd.DataFrame(found, columns=list(classes) or ["estimate"], index=table.index)
 
 
 def _by(model: Any, analysis: Any, table: pd.DataFrame, why: bool) -> tuple[Array, Array, Array, Sequence[str]]:
     """Scores and predictions (n, K); what the named features add to scores (n, K, names), with `why`."""
-    n, reasons, names = len(table), np.empty(0), model.features if isinstance(model, Forest) else model.names
+    reasons, names = np.empty(0), model.features if isinstance(model, Forest) else model.names
     if isinstance(model, Forest):
         x = analysis.values(table)
         score = model.score(x)
@@ -299,7 +299,8 @@ def _by(model: Any, analysis: Any, table: pd.DataFrame, why: bool) -> tuple[Arra
         score = model.score(raw)
         shown, score = model.prediction(score), model.index(score)
         reasons = model.contributions(raw).transpose(0, 2, 1) if why else reasons
-    return score.reshape(n, -1), shown.reshape(n, -1), reasons, names
+    score, shown = (one if one.ndim == 2 else one[:, None] for one in (score, shown))
+    return score, shown, reasons, names
 
 
 # Kaplan-Meier -------------------------------------------------------------------------------------------------

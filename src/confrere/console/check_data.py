@@ -37,7 +37,7 @@ def check_data(
 
     The report holds small counts. It is the steward's: nothing of it leaves.
     """
-    from confrere.console.output import Progress, terminal
+    from confrere.console.output import Progress, apart, terminal
     from confrere.data.conformity import ERROR, checked
     from confrere.data.omop import opened
 
@@ -46,6 +46,8 @@ def check_data(
     if out is not None and out.is_dir():
         raise StudyError(f"--out {out} is a folder; give the name of a file")
     where, hospital = (source, "this source") if source else _own(home, table)
+    if out is not None:
+        apart(out, where)
     with Progress("opening the records") as progress, opened(where, hospital) as cdm:
         report = checked(cdm, datetime.now(UTC).date(), lambda name: progress.say(f"reading {name}"))
     told(report, terminal())

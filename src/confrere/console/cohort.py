@@ -48,16 +48,16 @@ def count(
     """
     from confrere.analyses.cohort import Cohort
     from confrere.console.local import Local
-    from confrere.console.output import Progress, named, terminal
+    from confrere.console.output import Progress, apart, named, terminal
     from confrere.console.show import findings
 
     if out.is_dir():
         raise StudyError(f"--out {out} is a folder; give the name of a file")
-    if out.resolve() == definition.resolve():
-        raise StudyError(f"--out {out} is the definition itself; give another file")
+    sources = named(hospital, "SOURCE")
+    apart(out, definition, *sources.values())
     name, text = chosen(definition, cohort)
     analysis = Cohort(text)
-    hospitals = Local(named(hospital, "SOURCE"))
+    hospitals = Local(sources)
     with Progress("reading the records") as progress:
         fit = hospitals.run(analysis, progress=lambda number, _: progress.say(f"round {number}"))
     found = counted(name, fit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -54,6 +55,17 @@ def installed(modules: Sequence[str], what: str, extra: str) -> None:
         raise StudyError(f"{', '.join(missing)} {verb} not installed; {what}: pip install 'confrere[{extra}]'")
 
 
+def apart(out: Path, *read: str | Path) -> None:
+    """StudyError where a command would write `out` over a file that it reads, by its path, another, or a link; of a
+    folder that it reads, over one of its tables."""
+    from confrere.data.sources import PARQUET, TEXTS
+
+    for path in map(Path, read):
+        table = path.is_dir() and path.resolve() in out.resolve().parents and out.suffix.lower() in (*PARQUET, *TEXTS)
+        if out.exists() and path.exists() and (table or out.samefile(path)):
+            raise StudyError(f"--out {out}: {path} is read here, and would be written over; give another file")
+
+
 def checked(out: Path, lang: str, deadline: float | None) -> None:
     """Find out before a long run that its result cannot be written, or that an option says nothing."""
     check_language(lang)
@@ -66,6 +78,21 @@ def checked(out: Path, lang: str, deadline: float | None) -> None:
     except OSError as error:
         why = "a file stands in its place" if isinstance(error, FileExistsError) else error.strerror
         raise StudyError(f"--out {out}: nothing can be written there ({why}); choose another folder") from None
+    for path in sorted(out.glob("models/*.json")):
+        if _kept(path):
+            raise StudyError(
+                f"--out {out}: models/{path.name} was signed, evaluated or recalibrated, and would go "
+                f"with the result; choose another folder, or move it"
+            )
+
+
+def _kept(model: Path) -> bool:
+    """Whether there is more in the file of a model than a study wrote, which no study makes again."""
+    try:
+        plain = json.loads(model.read_text(encoding="utf-8"))
+        return bool(plain.get("signatures") or {"evaluations", "recalibration"} & plain.get("card", {}).keys())
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 class Progress:

@@ -15,7 +15,7 @@ import typer
 
 from confrere.errors import StudyError
 from confrere.report.files import csv_bytes
-from confrere.rounds import Array, Ints
+from confrere.rounds import Array, Bools, Ints
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from confrere.analyses.learning.released import Model
     from confrere.analyses.learning.terms import Terms
     from confrere.analyses.networks.model import Net
+    from confrere.study.ground import Ground
 
 MOST = 100_000  # people at a time
 MISSING = "missing"
@@ -33,7 +34,14 @@ SHOWN = 0.005  # a reason that is printed as +0.00 is none
 
 def predict(
     model: Annotated[Path, typer.Argument(help="A model: models/NAME.json of a result.", metavar="MODEL")],
-    table: Annotated[str, typer.Option("--table", metavar="FILE", help="The people: CSV, Parquet or DuckDB.")],
+    table: Annotated[
+        str,
+        typer.Option(
+            "--table",
+            metavar="FILE",
+            help="The people: CSV, Parquet or DuckDB. Bags, if the model reads some, stand beside it: NAME.bags.",
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where the list goes (CSV).")],
     person: Annotated[str, typer.Option("--person", metavar="COLUMN", help="The column of person ids.")] = "person_id",
     reasons: Annotated[int, typer.Option("--reasons", metavar="N", help="Reasons for each person.")] = 3,
@@ -46,9 +54,14 @@ def predict(
     A model that was learned with `conformal` also gives each person's set of classes, and abstains where it is not of
     one; one of hazards that was recalibrated gives the risk by the time of the evaluation. Nothing leaves this machine.
     """
+    from confrere.console.output import apart
+
     found = read(model)
+    apart(out, model, table)
     what = predicted(found, model)
-    place = numbered(level, what["levels"])
+    for line in doubts(found, model):
+        typer.echo(line, err=True)
+    place = numbered(level, what["levels"], found)
     made = listed(found, table, person, reasons, place, sets_of(model))
     made.insert(2, "unit", unit := unit_of(what, place))
     typer.echo(f"prediction: {unit}")
@@ -57,10 +70,29 @@ def predict(
         typer.echo(f"risk: probability of it by the time {baseline['times']:g}")
     rows = made.astype(object).where(made.notna(), None).to_dict("records")
     try:
-        out.write_bytes(csv_bytes(rows))
+        out.write_bytes(csv_bytes(rows, list(made)))
     except OSError as error:
-        raise StudyError(f"--out {out}: {error.strerror}; choose another file") from None
+        raise StudyError(f"--out {out}: {error.strerror or error}; choose another file") from None
     typer.echo(f"{len(made)} people, ordered by the prediction of model {found.sha256[:16]}: {out}")
+
+
+def doubts(model: Model, path: Path) -> list[str]:
+    """What a file says of itself that its reader should know: that it is another model than that of its card, and that
+    signatures in it are not checked here."""
+    from confrere.hospital.signing import of_card
+
+    plain, said = json.loads(path.read_text(encoding="utf-8")), []
+    if "card" in plain and (of := of_card(plain)) != model.sha256:
+        said.append(
+            f"warning: {path} was changed: its card is of the model {of[:16] or 'without a SHA-256'}, and it holds "
+            f"{model.sha256[:16]}. Ask for the file again from who gave it"
+        )
+    if signatures := plain.get("signatures"):
+        said.append(
+            f"note: the signatures of {', '.join(sorted(signatures))} were not checked; "
+            f"`confrere hospital check-model {path}` does"
+        )
+    return said
 
 
 def predicted(model: Model, path: Path) -> dict[str, Any]:
@@ -92,8 +124,13 @@ def unit_of(what: dict[str, Any], place: int = 0) -> str:
     return meaning({"predicts": what}, Words()) + time
 
 
-def numbered(level: str, levels: Sequence[str]) -> int:
-    """The place, from 1, of the class called by its name or its place; 0 for none. StudyError: it is neither."""
+def numbered(level: str, levels: Sequence[str], model: Model) -> int:
+    """The place, from 1, of the class called by its name or its place; 0 for none. StudyError: it is neither, or the
+    model is of several classes and none is called."""
+    from confrere.analyses.learning.released import classes_of
+
+    if not level and levels and classes_of(model):
+        raise StudyError(f"a list is ordered by one risk; the model has {', '.join(levels)}. Name one: --class LEVEL")
     if level in levels:
         return levels.index(level) + 1
     try:
@@ -133,12 +170,13 @@ def listed(
     from confrere.analyses.learning.terms import Terms
     from confrere.analyses.networks.model import Net
 
-    if isinstance(model, Net):
-        ids, predicted, why, score = _by_network(model, source, person, most, level)
-    elif isinstance(model, Forest):
-        ids, predicted, why, score = _by_trees(model, source, person, most, level)
-    else:
-        ids, predicted, why, score = _by_terms(model, source, person, most, level)
+    with np.errstate(over="ignore", invalid="ignore"):  # of numbers that are too large, which are refused
+        if isinstance(model, Net):
+            ids, predicted, why, score = _by_network(model, source, person, most, level)
+        elif isinstance(model, Forest):
+            ids, predicted, why, score = _by_trees(model, source, person, most, level)
+        else:
+            ids, predicted, why, score = _by_terms(model, source, person, most, level)
     order = np.lexsort([ids.astype(str), np.where(np.isnan(predicted), np.inf, -predicted)])
     reasons = [why(order[low : low + MOST]) for low in range(0, len(order), MOST)]
     rows = {person: ids[order], "prediction": predicted[order]}
@@ -161,24 +199,52 @@ def _sets(sets: Conformal, objective: str, score: Array) -> dict[str, list[str]]
 Listed = tuple[Any, Array, Callable[[Ints], list[str]], Array]  # ids, predictions, reasons of some places, scores
 
 
+def _people(source: str, columns: Sequence[str], ground: Ground, person: str) -> pd.DataFrame:
+    """The people of a table; says on the terminal how many values were outside of a declared range, or are missing."""
+    from confrere.data import sources
+
+    table = sources.read(source, list(columns), ground.schema, person)
+    for name, many in table.clamped.items():
+        if many:
+            low, high = ground.schema.column(name).range or ("", "")
+            typer.echo(
+                f"warning: {name}: {many} of {len(table.frame)} values are outside of {low:g} to {high:g}, which the "
+                f"model declares, and were set to its nearer end. Are they in the same unit?",
+                err=True,
+            )
+    for name in columns:
+        if many := int(table.frame[name].isna().sum()):
+            typer.echo(f"note: {name}: missing for {many} of {len(table.frame)} people", err=True)
+    return table.frame
+
+
+def _sound(shown: Array, whole: Bools) -> None:
+    """StudyError where the model predicts no number (n,) for people who miss nothing (n,)."""
+    if many := int(np.count_nonzero(whole & ~np.isfinite(shown))):
+        raise StudyError(
+            f"the model predicts no number for {many} of {len(shown)} people who miss no value: it is broken, or was "
+            f"changed. Ask for it again"
+        )
+
+
 def _by_trees(forest: Forest, source: str, person: str, most: int, level: int) -> Listed:
     """Ids, predictions and reasons by boosted trees."""
     from confrere.analyses.learning.reasons import contributions
     from confrere.analyses.learning.released import reader
-    from confrere.data import sources
 
     place, boosting = _place(level, forest.classes), reader(forest)
-    read = sources.read(source, list(boosting.features), boosting.ground.schema, person)
-    x = boosting.values(read.frame)
+    frame = _people(source, boosting.features, boosting.ground, person)
+    x = boosting.values(frame)
     score = forest.score(x)
-    shown = forest.prediction(score).reshape(len(read.frame), -1)[:, place]
+    shown = forest.prediction(score).reshape(len(frame), forest.classes)[:, place]
+    _sound(shown, np.ones(len(frame), dtype=bool))
 
     def why(at: Ints) -> list[str]:
         values = contributions(forest, [v[at] for v in x])
         sources = [(name.partition("[")[0],) for name in forest.features]
-        return worded(sources, read.frame.iloc[at], (values[:, place] if level else values)[:, :-1], most)
+        return worded(sources, frame.iloc[at], (values[:, place] if level else values)[:, :-1], most)
 
-    return read.frame[person].to_numpy(), shown, why, score
+    return frame[person].to_numpy(), shown, why, score
 
 
 def _place(level: int, classes: int) -> int:
@@ -195,28 +261,29 @@ def _place(level: int, classes: int) -> int:
 
 def _by_terms(terms: Terms, source: str, person: str, most: int, level: int) -> Listed:
     """Ids, predictions and reasons by a regression; a term's reason is against the mean of the people listed."""
-    from confrere.data import sources
     from confrere.study.ground import model_of
 
     _place(level, 1)
-    frame = sources.read(source, list(terms.columns), terms.ground.schema, person).frame
+    frame = _people(source, terms.columns, terms.ground, person)
     apart, score = terms.contributions(frame), terms.score(frame)
+    shown = terms.prediction(score)
+    _sound(shown, frame.notna().all(axis=1).to_numpy())
     read = model_of(terms.formula, terms.ground).sources
 
     def why(at: Ints) -> list[str]:
         return worded(read, frame.iloc[at], apart[at], most)
 
-    return frame[person].to_numpy(), terms.prediction(score), why, score
+    return frame[person].to_numpy(), shown, why, score
 
 
 def _by_network(net: Net, source: str, person: str, most: int, level: int) -> Listed:
     """Ids, predictions and reasons by a network; a feature's reason is what the score would lose, were it the mean of
     the people of training. Bags stand beside the table."""
-    from confrere.data import bags, sources
+    from confrere.data import bags
     from confrere.study.ground import model_of
 
     place = _place(level, max(1, len(net.levels)))
-    frame = sources.read(source, list(net.columns), net.ground.schema, person).frame
+    frame = _people(source, net.columns, net.ground, person)
     ids: Any = frame[person].to_numpy()
     x = net.features(frame)
     found = next(iter(bags.opened([net.bags], bags.beside(source, [net.bags])).values())) if net.bags else None
@@ -236,7 +303,9 @@ def _by_network(net: Net, source: str, person: str, most: int, level: int) -> Li
         return [f"no {net.bags}" if i in lost else text for i, text in zip(at.tolist(), said, strict=True)]
 
     shown = np.full(len(ids), np.nan)
-    shown[known] = net.prediction(score[known]).reshape(int(known.sum()), -1)[:, place]
+    shown[known] = net.prediction(score[known]).reshape(int(known.sum()), max(1, len(net.levels)))[:, place]
+    seen = True if found is None else np.asarray(found.known(ids))
+    _sound(shown, frame.notna().all(axis=1).to_numpy() & seen)
     return ids, shown, why, score
 
 

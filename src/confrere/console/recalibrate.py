@@ -74,7 +74,7 @@ def _write(out: Path, contents: dict[str, bytes]) -> None:
         for name in contents:  # none was there before
             with suppress(OSError):
                 (out.parent / name).unlink(missing_ok=True)
-        raise StudyError(f"--out {out}: {error.strerror}; choose another file") from None
+        raise StudyError(f"--out {out}: {error.strerror or error}; choose another file") from None
 
 
 def correction(old: Model, one: dict[str, Any]) -> tuple[float, float, dict[str, float]]:
@@ -144,6 +144,11 @@ def _published(found: Path, name: str) -> tuple[Model, dict[str, Any], dict[str,
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StudyError(f"--with {found} is no result ({error}); give the result.json of an evaluation") from None
+    if not analyses:
+        raise StudyError(
+            f"--with {found} has no evaluation of a published model; of a learned one give its file: "
+            f"confrere recalibrate models/NAME.json --with {found}"
+        )
     one = _chosen(result, {n: entry(result, a, raw) for n, a in analyses.items()}, name)
     given, ground = one["settings"], Ground(Schema.from_dict(result["study"]["columns"]))
     formula, hazards = f"{given['outcome']} ~ {given['model']}", given.get("link") == "cox"
@@ -163,7 +168,8 @@ def _published(found: Path, name: str) -> tuple[Model, dict[str, Any], dict[str,
 def _chosen(result: dict[str, Any], said: dict[str, dict[str, Any]], name: str) -> dict[str, Any]:
     """The evaluation of a name, or the only one: `facts`, `settings`, `tables`, and as it is `said` on a card."""
     if (name and name not in said) or (not name and len(said) != 1):
-        raise StudyError(f"--analysis {name!r}: name one of the evaluations of the model: {', '.join(said) or 'none'}")
+        given = f"--analysis {name} is none" if name else "which evaluation? --analysis NAME"
+        raise StudyError(f"{given}; name one of the evaluations of the model: {', '.join(said)}")
     wanted = name or next(iter(said))
     (analysis,) = [a for a in result["analyses"] if a["name"] == wanted]
     return {**{part: analysis[part] for part in ("facts", "settings", "tables")}, "said": said[wanted]}

@@ -34,13 +34,13 @@ def safe(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._]+", "-", plain).strip("-._")[:60] or "unnamed"
 
 
-def csv_bytes(records: list[Record]) -> bytes:
-    """The records as CSV (RFC 4180). What is not known is empty; every digit is kept.
+def csv_bytes(records: list[Record], columns: Iterable[str] = ()) -> bytes:
+    """The records as CSV (RFC 4180), these `columns` first. What is not known is empty; every digit is kept.
 
     A byte order mark stands only before text with accents, where Excel needs one. Text that a spreadsheet would
     run as a formula starts with an apostrophe.
     """
-    columns = list(dict.fromkeys(field for record in records for field in record))
+    columns = list(dict.fromkeys([*columns, *(field for record in records for field in record)]))
     held = io.StringIO(newline="")
     writer = csv.writer(held)
     writer.writerow([_cell(column) for column in columns])

@@ -96,8 +96,8 @@ def read(
 ) -> Table:
     """The named columns of a hospital's records; of all people but those whom a `Without` removes.
 
-    person    the column that names the person: rows without one are left out and counted, and two rows of one
-              person are an error unless `repeated`
+    person    the column that names the person: rows without one are left out, which `Table.left_out` counts
+              and no finding tells, and two rows of one person are an error unless `repeated`
     hospital  named in messages
     Raises DataError: what, where, how many rows, what to do.
     """

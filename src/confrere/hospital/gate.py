@@ -36,6 +36,10 @@ from confrere.study.counted import counted
 BLOCK = 4096  # people at a time, whose marks fit a processor's cache
 SILENT = ("combine", "moved", "near", "cut")  # rules of which the verdict tells no count
 SAMPLE, FEW_VALUES = 10_000, 12  # a column of more different values is a measurement, not a score
+UNSENT = (  # of a number that is too large, too small or not finite
+    "nothing was sent. Rescale columns of very large or very small values, features and outcome; where a network "
+    "diverges, set a smaller learning_rate"
+)
 
 
 class Violation(ConfrereError):
@@ -403,7 +407,7 @@ class Gate:
 
     def _one(self, name: str, s: Sum, people: int) -> None:
         if not np.isfinite(s.value).all():
-            raise RangeError(f"{name} is not finite; nothing was sent")
+            raise RangeError(f"{name} is not finite; {UNSENT}")
         if len(s.bounds) != s.value.ndim or any(n > b for n, b in zip(s.value.shape, s.bounds, strict=True)):
             raise Violation(f"{name} has shape {s.value.shape}, the manifest allows {s.bounds}")
         if people and s.effective < self.policy.effective_here and s.value.any():

@@ -12,7 +12,8 @@ them (`open` says how many rounds all have) and goes on; nobody's word is needed
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple, cast
@@ -21,7 +22,7 @@ import numpy as np
 
 from confrere import wire
 from confrere.errors import ProtocolError, RangeError
-from confrere.hospital.gate import Gate, Support, Violation, support_of
+from confrere.hospital.gate import UNSENT, Gate, Support, Violation, support_of
 from confrere.journal import Journal
 from confrere.rounds import Answers, Array, Ask, Design, Flow, Round, Site, Sum, Sums, Verdict, leaves, name_of, same
 from confrere.study.kept import Kept
@@ -257,10 +258,11 @@ class Run:
         if own is None:
             return {"rings": (), "signature": b"", "forms": ()}
         if isinstance(own, Support):
-            rings = [fixed.encode(part.ravel(), SUPPORT_SCALE, len(members)) for part in own]
+            with _named(f"{name_of(a.analysis)}.{a.step}"):
+                rings = [fixed.encode(part.ravel(), SUPPORT_SCALE, len(members)) for part in own]
             forms: tuple[Any, ...] = tuple({"shape": part.shape} for part in own)
         else:
-            rings = [_ring(s, len(members)) for s in own]
+            rings = [_ring(f"{name_of(a.analysis)}.{a.step}.{name}", s, len(members)) for name, s in leaves(a, own)]
             forms = tuple(form(s) for s in own)
         if self._session.name not in members:
             return {"rings": (), "signature": b"", "forms": forms}
@@ -349,12 +351,23 @@ _DO = {
 }
 
 
-def _ring(s: Sum, parties: int) -> fixed.Ring:
-    """A sum in the ring. Where its total has a public bound that fits, it matters not how much of it is from here."""
+def _ring(name: str, s: Sum, parties: int) -> fixed.Ring:
+    """A sum in the ring; `name` is told where it does not fit. Where its total has a public bound that fits, it matters
+    not how much of it is from here."""
     known = s.reach < 2.0 ** (s.bits - 1)
     if known and max(s.value.max(initial=0.0), -s.value.min(initial=0.0)) * 2.0**s.scale > s.reach:
-        raise RangeError("a sum is larger than its step says that all of them are together; nothing was sent")
-    return fixed.encode(s.numbers(), s.scale, 1 if known else parties, bits=s.bits)
+        raise RangeError(f"{name}: a sum is larger than its step says that all of them are together; {UNSENT}")
+    with _named(name):
+        return fixed.encode(s.numbers(), s.scale, 1 if known else parties, bits=s.bits)
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Names what does not fit the fixed point, and what to do: another scale, which the error names, nobody can set."""
+    try:
+        yield
+    except RangeError as error:
+        raise RangeError(f"{name}: {str(error).partition(';')[0]}; {UNSENT}") from None
 
 
 def filled(sums: Sums, rings: Sequence[fixed.Ring]) -> Sums:

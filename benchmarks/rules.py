@@ -123,7 +123,8 @@ def counted(*reports: Path) -> Attacks:
                 auc[key[1]] = str(one.get("value"))
         if any(word in name for word in NEITHER):
             continue
-        kind = "control" if any(word in f"{file}.{name}" for word in CONTROL) else KINDS.get(file, file)
+        test = f"{file}.{name.partition('[')[0]}"  # of a study with negative controls the name has the word too
+        kind = "control" if any(word in test for word in CONTROL) else KINDS.get(file, file)
         tried[kind] += 1
         if known or case.find("failure") is not None or case.find("error") is not None:
             won[kind] += 1

@@ -58,7 +58,7 @@ LEAKS = {
         RANGES,
     ): "2 of 180 people over 0.5, at 0.86: five marks more, weighed, of whose columns all but the two terms is known",
     ("effect (hazards, shared)", RANGES): "1 of 270 people over 0.5, at 0.66: sums per cell of time, as cox (shared)",
-    ("effect (those who stay)", RANGES): "1 of 360 people over 0.5, at 0.66: as effect (risks of causes)",
+    ("responders (restricted means)", RANGES): "4 of 480 people over 0.5, at 0.78: curves of two arms by two models",
     ("effect (augmented curves)", RANGES): "1 of 720 people over 0.5, at 0.53: sums per cell of time of two models",
     (
         "effect (augmented risks of causes)",

@@ -148,8 +148,13 @@ def test_a_heat_map_needs_a_network_with_attention_and_a_slide_of_the_bags(folde
         attention(a_net("mean_pool"), np.zeros((2, 43)))
     with pytest.raises(ConfrereError, match=r"is 'stain d95\w+, mpp 1, tile 64', and .* 'stain .*, mpp 2, tile 32'"):
         drawn(a_net("abmil", "stain d950cfaeee4234e9, mpp 2, tile 32"), folder / "a1.tif", out, None, "en")
-    path = drawn(net, folder / "sub" / "a2.tif", out, tmp_path / "map.png", "fr")
-    assert path.read_bytes().startswith(b"\x89PNG")
+    made = {}
+    for name in ("abmil", "chowder"):
+        path = drawn(a_net(name), folder / "sub" / "a2.tif", out, tmp_path / f"{name}.png", "fr")
+        made[name] = path.read_bytes()
+        assert made[name].startswith(b"\x89PNG")
+    scores = attention(a_net("chowder"), np.eye(43)[:5])[0]
+    assert scores.min() < 0 < scores.max()
 
 
 def a_net(module: str, recipe: str = "stain d950cfaeee4234e9, mpp 1, tile 64") -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from confrere.images.slides_heat import (
     heat,
     overlaid,
     relative,
+    shown,
 )
 from confrere.images.slides_made import write
 from images.made import drawn
@@ -72,13 +74,28 @@ def test_the_tiles_that_count_most_come_first(slide: Path) -> None:
         assert np.array_equal(first[0][0], found.region(128, 128, (128, 128), 0.5))
 
 
-@pytest.mark.parametrize("lang", ["en", "fr"])
-def test_the_picture_says_what_it_is(slide: Path, lang: str) -> None:
+def test_scores_are_coloured_by_their_sign_and_both_ends_come_first(slide: Path) -> None:
+    """Of CHOWDER the lowest score counts as the highest does, and they have different colours."""
+    about = looked([0.4, -2.0, 0.5, 3.0, 0.6])._replace(scores=True)
+    assert shown(about).tolist() == pytest.approx(RANGE ** (np.array([-0.1, -2.5, 0, 2.5, 0.1]) / 2.5))
+    assert shown(about._replace(weights=np.ones(3))).tolist() == [1, 1, 1]
     with Slide(slide) as found:
-        text = "".join(_drawn(found, looked([1, 5, 2, 4]), lang))
-        picture = Image.open(io.BytesIO(heat(found, looked([1, 5, 2, 4]), lang)))
-    words = FRENCH.values() if lang == "fr" else FRENCH
-    assert all(word in text for word in words)
+        first = [times for _, times in _first(found, about)]
+    assert sorted(first[:2]) == pytest.approx([1 / RANGE, RANGE])
+
+
+@pytest.mark.parametrize("scores", [False, True])
+@pytest.mark.parametrize("lang", ["en", "fr"])
+def test_the_picture_says_what_it_is(slide: Path, lang: str, scores: bool) -> None:
+    about = looked([1, 5, 2, 4])._replace(scores=scores)
+    with Slide(slide) as found:
+        text = "".join(_drawn(found, about, lang))
+        picture = Image.open(io.BytesIO(heat(found, about, lang)))
+    others = ("Attention",) if scores else ("Score", "The model")
+    told = [word for word in FRENCH if not word.startswith(others)]
+    assert len(told) == len(FRENCH) - 2
+    assert all((FRENCH[word] if lang == "fr" else escape(word)) in text for word in told)
+    assert (("−2" in text) and ("+2" in text)) == scores
     assert "a&lt;b&gt;.tif" in text
     assert "50 µm" in text
     assert text.count("<image") == 3 + min(4, FIRST)

@@ -1,4 +1,4 @@
-"""Where a network of bags looked on a slide: its attention to the slide's tiles, drawn. Used by commands and pages."""
+"""Where a network of bags looked on a slide: what its tiles weigh or score, drawn. Used by commands and pages."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ def drawn(net: Net, slide: Path, bags: Path, out: Path | None, lang: str) -> Pat
     said = "" if score is None else Numerals("fr" if lang == "fr" else "en").short(score, 2)
     name = f"{net.module} {net.sha256[:12]}"
     with Slide(slide, entry.mpp) as found:
-        picture = heat(found, Looked(tiles.places, tiles.step, weights[tiles.rows], entry.slide, name, said), lang)
+        about = Looked(tiles.places, tiles.step, weights[tiles.rows], entry.slide, name, said, _scores(net.built))
+        picture = heat(found, about, lang)
     path = out or map_of(bags, entry)
     _written(path, picture)
     return path
@@ -54,22 +55,28 @@ def map_of(bags: Path, entry: Entry) -> Path:
 
 
 def attention(net: Net, rows: Array) -> tuple[Array, float | None]:
-    """Weights (m,) of the rows of a person's bag (m, d), and the prediction; None where it needs features as well."""
+    """Weights (m,) of the rows of a person's bag (m, d), or their scores, of either sign, where the module scores
+    them; and the prediction, None where it needs features as well."""
     import torch
 
     from confrere.analyses.networks.training import load, repeatable
 
     module: Any = net.built.eval()
-    if not hasattr(module, "attention"):
+    if not (_scores(module) or hasattr(module, "attention")):
         raise StudyError(f"the module '{net.module}' does not weigh its tiles; train abmil, clam or chowder")
     given, of = torch.from_numpy(rows), torch.zeros(len(rows), dtype=torch.int64)
     with repeatable(0), torch.no_grad():
         load(module, net.weights)
-        weights = module.attention(given, of).numpy()
+        weights = (module.row_scores(given) if _scores(module) else module.attention(given, of)).numpy()
         if net.sizes.inputs or net.objective in ("multiclass", "cox"):
             return weights, None
         made = module(torch.zeros((1, 0), dtype=torch.float64), given, of).numpy()
     return weights, float(net.prediction(made)[0])
+
+
+def _scores(module: Any) -> bool:
+    """Whether a module gives rows scores, not weights."""
+    return hasattr(module, "row_scores")
 
 
 def tiles_of(bags: Path, entry: Entry) -> Tiles:

@@ -2,8 +2,9 @@
 
 Left the slide, right the same in grey with every tile coloured by its attention as a multiple of the slide's mean, on
 a scale that is the same for all slides (a quarter to four times, by logarithm): maps can be compared. Nothing is
-smoothed, a square is a tile. Below stand the tiles that count most. The colours are viridis (van der Walt
-& Smith 2015): evenly spaced for the eye, and told apart without red and green.
+smoothed, a square is a tile. Below stand the tiles that count most. Where a model scores tiles (CHOWDER),
+colours are of the scores less the slide's median, as far down as up. The colours are viridis (van der Walt & Smith
+2015): evenly spaced for the eye, and told apart without red and green.
 
 Attention says what weighed in the model's sum, not why, and not that it was right.
 """
@@ -47,6 +48,10 @@ FRENCH: Final = {
     "tiles": "tuiles",
     "Attention shows what weighed in the score, not that it is right.":
         "L’attention montre ce qui a pesé dans le score, non qu’il est juste.",
+    "Score of a tile, less the slide's median": "Score d’une tuile, moins la médiane de la lame",
+    "The model takes the highest and the lowest scores of tiles; colours do not show that it is right.":
+        "Le modèle prend les scores les plus hauts et les plus bas des tuiles ; les couleurs ne montrent pas qu’il est "
+        "juste.",
 }  # fmt: skip
 
 
@@ -55,10 +60,11 @@ class Looked(NamedTuple):
 
     places: Places  # (m, 2) corners of tiles, in pixels of the finest level
     step: float  # pixels of the finest level on a tile's side
-    weights: Array  # (m,) attention, not negative
+    weights: Array  # (m,) attention, not negative; or `scores`
     title: str
     model: str  # its name and what is needed to find it again
     score: str = ""  # as it is to be read
+    scores: bool = False  # weights are scores of tiles, of either sign
 
 
 def colours(times: Array) -> Picture:
@@ -75,6 +81,19 @@ def relative(weights: Array) -> Array:
     """Weights as multiples of their mean; 1 where all are 0."""
     mean = float(weights.mean()) if len(weights) else 0.0
     return np.asarray(weights / mean if mean > 0 else np.ones(len(weights)))
+
+
+def shown(looked: Looked) -> Array:
+    """Where tiles are on the scale of `colours`: the middle is the mean attention, or the median score."""
+    if not looked.scores:
+        return relative(looked.weights)
+    apart = looked.weights - np.median(looked.weights)
+    return np.asarray(RANGE ** (apart / (reach(looked) or 1.0)))
+
+
+def reach(looked: Looked) -> float:
+    """How far the score of a tile is from the slide's median, at most."""
+    return float(np.abs(looked.weights - np.median(looked.weights)).max(initial=0.0))
 
 
 def heat(slide: Slide, looked: Looked, lang: str = "en") -> bytes:
@@ -103,14 +122,18 @@ def _drawn(slide: Slide, looked: Looked, lang: str) -> Iterator[str]:
     yield _image(seen, (MARGIN, top), (wide, high))
     yield _image(overlaid(seen, looked, mpp / slide.mpp), (right, top), (wide, high))
     yield from _scale(MARGIN + 12, top + high - 14, wide, mpp)
-    yield from _legend(right, legend, min(wide, 320), lang)
+    yield from _legend(right, legend, min(wide, 320), looked, lang)
     if first:
         yield _text(MARGIN, below + SMALL, _word("The tiles that count most", lang), 18)
     for number, (tile, times) in enumerate(first):
         at = (MARGIN + number * (side + SMALL), below + LINE)
         yield _image(tile, at, (side, side), "#{:02x}{:02x}{:02x}".format(*colours(np.array([times]))[0]), 5)
-    why = _word("Attention shows what weighed in the score, not that it is right.", lang)
-    yield _text(MARGIN, tall - SMALL, why, 15, GREY)
+    why = (
+        "The model takes the highest and the lowest scores of tiles; colours do not show that it is right."
+        if looked.scores
+        else "Attention shows what weighed in the score, not that it is right."
+    )
+    yield _text(MARGIN, tall - SMALL, _word(why, lang), 15, GREY)
     yield "</svg>"
 
 
@@ -118,7 +141,7 @@ def overlaid(seen: Picture, looked: Looked, times: float) -> Picture:
     """An overview in grey with its tiles coloured; a pixel of it is `times` pixels of the finest level."""
     grey = np.repeat(seen.mean(axis=-1, keepdims=True), 3, axis=-1)
     made = grey.astype(np.float64)
-    for (x, y), colour in zip(looked.places, colours(relative(looked.weights)), strict=True):
+    for (x, y), colour in zip(looked.places, colours(shown(looked)), strict=True):
         left, top = round(x / times), round(y / times)
         right, bottom = round((x + looked.step) / times), round((y + looked.step) / times)
         part = made[top:bottom, left:right]
@@ -127,9 +150,9 @@ def overlaid(seen: Picture, looked: Looked, times: float) -> Picture:
 
 
 def _first(slide: Slide, looked: Looked) -> list[tuple[Picture, float]]:
-    """The tiles with most attention, as pictures, and their multiples of the mean."""
-    times = relative(looked.weights)
-    order = np.argsort(-times, kind="stable")[:FIRST]
+    """The tiles with most attention, or the scores furthest from the median, as pictures, and where they are shown."""
+    times = shown(looked)
+    order = np.argsort(-np.abs(np.log(times)) if looked.scores else -times, kind="stable")[:FIRST]
     mpp, side = slide.mpp, max(1, round(looked.step))
     if side > 512:
         mpp, side = slide.mpp * side / 512, 512
@@ -151,14 +174,19 @@ def _scale(x: int, y: int, width: int, mpp: float) -> Iterator[str]:
     yield _text(x, y - 7, text, 15)
 
 
-def _legend(x: int, y: int, long: int, lang: str) -> Iterator[str]:
-    """The colours, from a quarter to four times the mean."""
+def _legend(x: int, y: int, long: int, looked: Looked, lang: str) -> Iterator[str]:
+    """The colours: from a quarter to four times the mean, or as far below the median as above."""
+    ticks, what = ["≤ 1/4", "1/2", "1", "2", "≥ 4"], "Attention, times the mean of the slide"
+    if looked.scores:
+        most, point = reach(looked), "," if lang == "fr" else "."
+        ticks = [f"{part * most:+.2g}".replace(".", point).replace("-", "−") for part in (-1, -0.5, 0, 0.5, 1)]
+        what = "Score of a tile, less the slide's median"
     ramp = colours(RANGE ** np.linspace(-1, 1, long))
     yield _image(np.repeat(ramp[None], 12, axis=0), (x, y), (long, 12))
-    for part, text in ((0.0, "≤ 1/4"), (0.25, "1/2"), (0.5, "1"), (0.75, "2"), (1.0, "≥ 4")):
+    for part, text in zip((0.0, 0.25, 0.5, 0.75, 1.0), ticks, strict=True):
         anchor = {0.0: "start", 1.0: "end"}.get(part, "middle")
         yield _text(x + part * long, y + 28, text, 14, anchor=anchor)
-    yield _text(x, y + 50, _word("Attention, times the mean of the slide", lang), 15)
+    yield _text(x, y + 50, _word(what, lang), 15)
 
 
 def _text(x: float, y: float, text: str, size: int, colour: str = "#000000", anchor: str = "start") -> str:

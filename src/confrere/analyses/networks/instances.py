@@ -132,17 +132,14 @@ class Chowder(nn.Module):
         self.middle = nn.Linear(2 * self.each + sizes.inputs, settings["hidden"])
         self.head = nn.Linear(settings["hidden"], sizes.outputs)
 
-    def attention(self, rows: Tensor, of: Tensor) -> Tensor:
-        """Weights (m,) of rows: those among a person's extremes share 1 between them, the others have none."""
-        many = int(of.max()) + 1
-        chosen = torch.zeros(len(rows), dtype=rows.dtype)
-        for places in extremes(self.score(rows)[:, 0], of, many, self.each):
-            chosen[places.reshape(-1)] = 1
-        return chosen / summed(chosen, of, many)[of]
+    def row_scores(self, rows: Tensor) -> Tensor:
+        """Scores (m,) of rows, of either sign: the lowest count as the highest do."""
+        made: Tensor = self.score(rows)[:, 0]
+        return made
 
     def forward(self, x: Tensor, rows: Tensor, of: Tensor) -> Tensor:
         """Scores (n, outputs)."""
-        scores = self.score(rows)[:, 0]
+        scores = self.row_scores(rows)
         both = torch.cat([scores[places] for places in extremes(scores, of, len(x), self.each)], dim=1)
         made: Tensor = self.head(torch.relu(self.middle(self.drop(torch.cat([both, x], dim=1)))))
         return made

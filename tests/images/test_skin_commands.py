@@ -62,6 +62,22 @@ def test_from_a_file_to_bags_and_back(home: Path) -> None:
     assert images[1] not in said(home, "list")
 
 
+def test_several_uses_are_taken_back_at_once(home: Path) -> None:
+    """Also where one of them was never given: nothing that a patient takes back is left."""
+    one, other = (added(home, i, f"p{i}", "--consent", "discussing", "--consent", "training") for i in (1, 2))
+    said(home, "revoke", one, "--use", "training", "--use", "discussing", "--by", "ada")
+    assert not [p for p in Home(home).images.pictures() if p.image == one and p.uses]
+    said(home, "revoke", other, "--use", "training", "--by", "ada")
+    with pytest.raises(StudyError, match="training"):
+        said(home, "revoke", other, "--use", "training", "--use", "discussing", "--by", "ada")
+    assert not Home(home).images.pictures("discussing")
+
+
+def test_a_list_that_is_not_there_is_said(home: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"there is no list .*none\.csv"):
+        said(home, "add", tmp_path / "none.csv", "--by", "ada")
+
+
 def test_a_list_again_gives_no_consent_back(home: Path) -> None:
     for i in range(2):
         (home.parent / f"{i}.jpg").write_bytes(jpeg(picture(i)))

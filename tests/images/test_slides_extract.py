@@ -274,7 +274,7 @@ def test_what_is_in_the_way_is_left_alone(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("slide,who\na,b\n", "no column person"),
+        ("slide,who\na,b\n", "no column person among slide, who"),
         ("slide;who\na;b\n", "no column person"),
         ("slide,person,mpp\na.tif,,\n", "line 2: slide and person must both be there"),
         ("slide,person,mpp\na.tif,p,fine\n", "line 2: mpp is no number"),

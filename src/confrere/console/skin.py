@@ -6,6 +6,7 @@ Whoever may run this may read the hospital's folder. Everything stays in the hos
 from __future__ import annotations
 
 import csv
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,7 +24,7 @@ app = typer.Typer(no_args_is_help=True, help="A hospital's bank of clinical pict
 
 Image = Annotated[list[str], typer.Argument(help="Pictures, as `images list` names them.", metavar="IMAGE...")]
 By = Annotated[str, typer.Option("--by", metavar="WHO", help="Who says so; the ledger has it.")]
-Use = Annotated[str, typer.Option("--use", metavar="USE", help="discussing or training.")]
+Use = Annotated[list[str], typer.Option("--use", metavar="USE", help="discussing or training; may be given again.")]
 Person = Annotated[
     str, typer.Option("--person", metavar="PERSON", help="The patient, as the hospital's tables have them.")
 ]
@@ -118,18 +119,25 @@ def check(home: At = HERE) -> None:
 def consent(image: Image, use: Use, by: By, home: At = HERE) -> None:
     """Note that patients agreed to one use of pictures."""
     bank = _bank(home)
-    for one in image:
-        bank.consent(one, use, by)
-        typer.echo(f"{one} may be used for {use}")
+    for one, each in product(image, use):
+        bank.consent(one, each, by)
+        typer.echo(f"{one} may be used for {each}")
 
 
 @app.command()
 def revoke(image: Image, use: Use, by: By, home: At = HERE) -> None:
     """Take a consent back. The pictures are in no bags and on no page from now on."""
     bank = _bank(home)
-    for one in image:
-        bank.revoke(one, use, by)
-        typer.echo(f"{one} may not be used for {use} any more")
+    none: list[str] = []
+    for one, each in product(image, use):
+        try:
+            bank.revoke(one, each, by)
+        except StudyError as error:  # there is none of this one: the others are taken back all the same
+            none.append(str(error))
+            continue
+        typer.echo(f"{one} may not be used for {each} any more")
+    if none:
+        raise StudyError("; ".join(none))
 
 
 @app.command()
@@ -272,6 +280,8 @@ def _list(file: Path) -> list[tuple[Path, str, str, tuple[str, ...]]]:
     """
     from confrere.data import sources
 
+    if not file.is_file():
+        raise DataError(f"there is no list {file}; it has a line for each picture: {', '.join(COLUMNS)}")
     with file.open(newline="", encoding="utf-8-sig") as handle:
         reader = csv.DictReader(handle, delimiter=sources.separator(file, COLUMNS))
         lines = [{name: (line.get(name) or "").strip() for name in COLUMNS} for line in reader]
@@ -301,7 +311,8 @@ def _read(file: Path) -> bytes:
 def _say(name: str, got: Added, many: int) -> None:
     """A line for each of a few files; of many, for those that somebody must look at."""
     if many <= 10 or got.state in ("held", "quarantine"):
-        typer.echo(f"{name}: {got.image or got.state}{f' ({got.state}: {got.why})' if got.why else ''}")
+        why = f"{got.state}: {got.why}"
+        typer.echo(f"{name}: {f'{got.image} ({why})' if got.image and got.why else got.image or why}")
 
 
 def _box(text: str) -> Box:

@@ -127,10 +127,7 @@ def _net(path: Path) -> Net:
     from confrere.analyses.networks.model import Net
     from confrere.console.predict import read as model_in
 
-    try:
-        found = model_in(path)
-    except StudyError as error:
-        raise StudyError(f"{path} is no network of a result ({error})") from None
+    found = model_in(path)
     if not isinstance(found, Net):
         raise StudyError(f"{path} is no network of a result; give models/NAME.json of one")
     return found

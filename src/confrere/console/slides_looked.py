@@ -36,6 +36,8 @@ def drawn(net: Net, slide: Path, bags: Path, out: Path | None, lang: str) -> Pat
     from confrere.images.slides import Slide, digest
     from confrere.images.slides_heat import Looked, heat
 
+    if not slide.exists():
+        raise DataError(f"there is no slide {slide}")
     entry = _entry(bags, digest(slide))
     opened, tiles = Bags.open(bags).fit(net.bags, net.sizes.bag, net.bag_recipe), tiles_of(bags, entry)
     weights, score = attention(net, opened.of(entry.person).astype(np.float64))

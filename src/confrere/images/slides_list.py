@@ -84,7 +84,10 @@ def listed(folder: Path) -> list[Listed]:
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file, delimiter=sources.separator(path, ("slide", "person", "mpp")))
         if lacking := {"slide", "person"} - set(reader.fieldnames or ()):
-            raise DataError(f"{path}: there is no column {', '.join(sorted(lacking))}; it has slide, person and mpp")
+            raise DataError(
+                f"{path}: there is no column {' and no '.join(sorted(lacking))} among "
+                f"{', '.join(reader.fieldnames or ())}; a list has slide and person, and may have mpp"
+            )
         found = [_line(path, number, row) for number, row in enumerate(reader, 2)]
     names = [one.slide for one in found]
     if again := sorted({name for name in names if names.count(name) > 1}):

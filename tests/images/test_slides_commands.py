@@ -135,7 +135,7 @@ def test_a_heat_map_needs_a_network_with_attention_and_a_slide_of_the_bags(folde
     out = tmp_path / "slides.bags"
     run("slides", "extract", folder, "--out", out, "--mpp", 1, "--tile", 64)
     (tmp_path / "model.json").write_text("{}")
-    with pytest.raises(ConfrereError, match="no network"):
+    with pytest.raises(ConfrereError, match="no model that Confrere wrote"):
         run("slides", "heatmap", tmp_path / "model.json", folder / "a1.tif", "--bags", out)
     net = a_net("abmil")
     from confrere.console.slides_looked import attention, drawn

@@ -84,7 +84,7 @@ def test_a_small_file_of_many_pixels_is_refused_before_they_are_made(bank: Bank)
     side = int(MOST**0.5) + 1
     PIL.new("P", (side, side)).save(out, "PNG")
     assert len(out.getvalue()) < 100_000
-    assert "more than 25,000,000 pixels" in bank.add(out.getvalue(), "p1", BY).why
+    assert "more than 50,000,000 pixels" in bank.add(out.getvalue(), "p1", BY).why
 
 
 TAKEN = """

@@ -28,7 +28,7 @@ from confrere.errors import DataError, StudyError
 Pixels = NDArray[np.uint8]
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom are the first outside
 
-SMALLEST, MOST = 32, 25_000_000  # pixels on a side; in all
+SMALLEST, MOST = 32, 50_000_000  # pixels on a side; in all, as cameras have them: 1.5 GB while it is looked at
 FORMATS: Final = ("JPEG", "PNG", "TIFF", "WEBP", "BMP")  # whatever a file is called: Pillow would run a PostScript file
 FAINT: Final = 4  # levels of 255, in which a picture of one colour differs
 LOOKED: Final = 1_000_000  # pixels of which the tone is taken, about

@@ -402,7 +402,7 @@ def test_csv_has_a_mark_for_excel_only_where_there_are_accents() -> None:
     assert csv_bytes([]) == b"\r\n" or csv_bytes([]) == b""
 
 
-@pytest.mark.parametrize("text", ["=1+1", "@SUM(A1)", "+cmd", "-cmd", "\t=1"])
+@pytest.mark.parametrize("text", ["=1+1", "@SUM(A1)", "+cmd", "-cmd", "\t=1", "  =1+1"])
 def test_a_spreadsheet_runs_no_formula_from_data(text: str) -> None:
     assert read_csv(csv_bytes([{"level": text}])) == [{"level": "'" + text}]
 

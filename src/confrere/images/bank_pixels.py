@@ -157,10 +157,7 @@ def dhash(pixels: Pixels) -> int:
     """The difference hash of a picture, 128 bits: along rows, then down columns."""
     from PIL import Image
 
-    grey, box = (
-        Image.fromarray(pixels).convert("L").convert("F"),
-        Image.Resampling.BOX,
-    )  # means are not rounded: no ties
+    grey, box = Image.fromarray(pixels).convert("L").convert("F"), Image.Resampling.BOX  # no rounding, and no ties
     along = np.diff(np.asarray(grey.resize((9, 8), box)), axis=1)
     down = np.diff(np.asarray(grey.resize((8, 9), box)), axis=0)
     bits = np.concatenate([along.ravel(), down.ravel()]) > 0

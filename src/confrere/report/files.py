@@ -54,7 +54,7 @@ def _cell(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return str(value).upper()
-    if isinstance(value, str) and value.startswith(_FORMULA) and not _is_number(value):
+    if isinstance(value, str) and value.lstrip(" ").startswith(_FORMULA) and not _is_number(value):
         return "'" + value
     return repr(value) if isinstance(value, float) else str(value)
 

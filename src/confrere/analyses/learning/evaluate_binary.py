@@ -27,6 +27,7 @@ from confrere.analyses.learning.coarse import ALL, Shares, cautions_of, shares
 from confrere.analyses.learning.drift import YURDAKUL, Inputs, drifted
 from confrere.analyses.learning.evaluate import TRIPOD, Evaluate
 from confrere.analyses.learning.evaluate_risk import (
+    EXACT,
     ONE_CELL,
     Predicted,
     Rough,
@@ -67,7 +68,6 @@ MILLER = Citation("Miller ME, Hui SL, Tierney WM. Validation techniques for logi
                   "1991;10:1213-1226", "10.1002/sim.4780100805")  # fmt: skip
 OUTCOME, LOGIT, LEVEL = "observed", "logit", "level"  # columns that are computed, not read
 
-EXACT = Rough()  # everybody has the own risk
 Edges = tuple[float, ...]
 Shown = tuple[int, ...]  # the levels of subgroups that are told
 
@@ -168,7 +168,7 @@ class Risks:
         own = [np.array(edges)[starts_of(grid)[1:] - 1] for grid in grids]
         if not any(each.size for each in own):
             raise ModelError(ONE_CELL)
-        within = Rough()
+        within = EXACT
         if self.of.learnt:
             counted = yield from ask(self.counted)
             within = Rough.of(own[0], counted.people.value[:, : own[0].size + 1].sum(axis=0))
@@ -224,7 +224,7 @@ class Recalibrated(Glm):
 
     of: Evaluate = Evaluate("_")
     levels: tuple[int, ...] = ()
-    within: Rough = Rough()
+    within: Rough = EXACT
 
     def design(self, people: People) -> Design:
         """The logit of the risk, and the outcome."""

@@ -46,6 +46,7 @@ from confrere.analyses.learning.evaluate_censored import (
 )  # fmt: skip
 from confrere.analyses.learning.evaluate_line import GELOVEN, HOLT, Left, Line, Lines, facts_of, lines_of, spent
 from confrere.analyses.learning.evaluate_risk import (
+    EXACT,
     ONE_CELL,
     Cut,
     Predicted,
@@ -185,7 +186,7 @@ class FollowedRisks(Lines):
         counts = counted.people.value.reshape(self.of.rows, len(self.kinds), -1).sum(axis=1)
         cut = self._cuts(first, verdict, counts, np.array(edges))
         cuts, own = tuple(tuple(c.cuts.tolist()) for c in cut), cut[0].cells
-        within = Rough.of(own, counts.sum(axis=0)[: own.size + 1]) if self.of.learnt else Rough()
+        within = Rough.of(own, counts.sum(axis=0)[: own.size + 1]) if self.of.learnt else EXACT
         most = max(6, first.budget // (4 * (len(self.kinds) - 1) * sum(len(c) + 1 for c in cuts)))
         times = tuple(e for e in ladder(self.ground, self.of.horizon, most) if e <= self.of.horizon * (1 + 1e-12))
         final = yield from support(self.table, cuts, times, shown, within)

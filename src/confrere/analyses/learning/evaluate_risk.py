@@ -156,6 +156,9 @@ class Rough(NamedTuple):
         return cls(tuple(edges.tolist()), tuple(middles(edges, counts).tolist()))
 
 
+EXACT = Rough()  # everybody has the own risk
+
+
 def rough(data: Predicted, within: Rough) -> Predicted:
     """The same people with one risk for everybody in a cell; as they are where there are no cells.
 
